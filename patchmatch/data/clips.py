@@ -1,0 +1,18 @@
+"""The batch of every data module that streams frames."""
+
+from typing import TypedDict
+
+import numpy as np
+from torch import Tensor
+
+
+class Clip(TypedDict):
+    """A few consecutive frames of one sequence; never frames of two sequences or of two sizes."""
+
+    source: str  #: name of the sequence
+    several: bool  #: whether the run has more than one sequence
+    frames: Tensor  #: (T, 1, H, W) float32 gray in [0, 1]
+    pictures: list[np.ndarray]  #: T frames as they were read, (H, W) or (H, W, 3) RGB
+    names: list[str]  #: T names of frames, unique within the sequence
+    pairs: list[tuple[int, int]]  #: P indices (earlier, later) into the frames, in order
+    notes: list[str]  #: a line for each frame or pair that had to be left out, and why

@@ -1,0 +1,44 @@
+"""Images, frames, videos and tables: one reader and one writer a format, atomic writes."""
+
+from patchmatch.io.atomic import (
+    atomic_path,
+    require_writable_folder,
+    write_bytes_atomic,
+    write_text_atomic,
+)
+from patchmatch.io.files import read_bytes
+from patchmatch.io.frames import FolderSequence, FrameSequence, natural_key
+from patchmatch.io.images import (
+    IMAGE_SUFFIXES,
+    read_image,
+    read_image_size,
+    to_gray_float,
+    to_rgb_uint8,
+    write_image,
+)
+from patchmatch.io.sequences import Found, find_sequences
+from patchmatch.io.tables import read_csv, write_csv
+from patchmatch.io.videos import VIDEO_SUFFIXES, VideoSequence
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "FolderSequence",
+    "Found",
+    "FrameSequence",
+    "VideoSequence",
+    "atomic_path",
+    "find_sequences",
+    "natural_key",
+    "read_bytes",
+    "read_csv",
+    "read_image",
+    "read_image_size",
+    "require_writable_folder",
+    "to_gray_float",
+    "to_rgb_uint8",
+    "write_bytes_atomic",
+    "write_csv",
+    "write_image",
+    "write_text_atomic",
+]

@@ -1,0 +1,158 @@
+"""Pictures on disk and arrays in memory: read, write, and the two conversions everybody needs."""
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from patchmatch.errors import InputError
+from patchmatch.io.atomic import write_bytes_atomic
+from patchmatch.io.decoding import decode_image, decode_size
+from patchmatch.io.files import read_bytes
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+# Lossless wherever the format can be.
+_WRITERS: dict[str, tuple[str, dict[str, object]]] = {
+    ".png": ("PNG", {"compress_level": 1}),
+    ".jpg": ("JPEG", {"quality": 95}),
+    ".jpeg": ("JPEG", {"quality": 95}),
+    ".bmp": ("BMP", {}),
+    ".tif": ("TIFF", {"compression": "tiff_adobe_deflate"}),
+    ".tiff": ("TIFF", {"compression": "tiff_adobe_deflate"}),
+    ".webp": ("WEBP", {"lossless": True}),
+}
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read a picture, whole or not at all.
+
+    The content decides about the format, not the suffix. The EXIF orientation is applied.
+    Palettes, CMYK and YCbCr become RGB; black-and-white becomes gray 0 and 255; transparency is
+    dropped, and what it hid appears. Of several pages or animation frames the first is read.
+
+    Args:
+        path: A PNG, JPEG, BMP, TIFF or WebP file.
+
+    Returns:
+        ``(H, W)`` for gray or ``(H, W, 3)`` in the order RGB; uint8, uint16 where the file has 16
+        bits, or float32 in [0, 1] for a floating-point TIFF. The array is the caller's own.
+
+    Raises:
+        InputError: If the file is missing, empty, damaged, cut off, no picture, so large that
+            decoding would fill the memory, or of pixels that are no brightness.
+    """
+    data = read_bytes(path)
+    try:
+        return decode_image(data)
+    except Exception as error:  # decoders raise a class of their own for each kind of damage
+        raise _refusal(path, error) from error
+
+
+def read_image_size(path: str | Path) -> tuple[int, int]:
+    """Return ``(height, width)`` of what ``read_image`` would give, from the header alone.
+
+    Args:
+        path: A PNG, JPEG, BMP, TIFF or WebP file.
+
+    Returns:
+        The size in pixels after the EXIF orientation.
+
+    Raises:
+        InputError: If the header cannot be read; damage further on goes unnoticed.
+    """
+    data = read_bytes(path)
+    try:
+        return decode_size(data)
+    except Exception as error:  # as in read_image
+        raise _refusal(path, error) from error
+
+
+def write_image(path: str | Path, image: np.ndarray) -> None:
+    """Write a picture atomically; all formats but JPEG keep every pixel.
+
+    Args:
+        path: The file to write; its suffix, one of ``IMAGE_SUFFIXES``, chooses the format.
+        image: ``(H, W)`` gray or ``(H, W, 3)`` RGB of uint8.
+
+    Raises:
+        InputError: If the suffix is another one, or the file cannot be written.
+        ValueError: If the array is no such image.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _WRITERS:
+        raise InputError(f"{path}: cannot write {suffix or 'a name without suffix'}; use .png")
+    _require_shape(image)
+    if image.dtype != np.uint8:
+        raise ValueError(f"image must be uint8 to be written, got {image.dtype}; scale it first")
+    name, options = _WRITERS[suffix]
+    stream = io.BytesIO()
+    try:
+        Image.fromarray(np.ascontiguousarray(image)).save(stream, name, **options)
+    except (OSError, ValueError) as error:  # JPEG and WebP end at 65,535 and 16,383 pixels a side
+        height, width = image.shape[:2]
+        raise InputError(f"{path}: {name} cannot hold {height}x{width} pixels; use .png") from error
+    write_bytes_atomic(path, stream.getvalue())
+
+
+def to_gray_float(image: np.ndarray) -> np.ndarray:
+    """Convert to what the networks see.
+
+    Args:
+        image: As ``read_image`` returns it.
+
+    Returns:
+        ``(H, W)`` float32 in [0, 1]; of colours the luma of Rec. 601.
+    """
+    _require_shape(image)
+    if image.dtype == np.uint8:
+        image = image.astype(np.float32) / 255
+    elif image.dtype == np.uint16:
+        image = image.astype(np.float32) / 65535
+    elif image.dtype != np.float32:
+        raise ValueError(f"image must be uint8, uint16 or float32, got {image.dtype}; convert it")
+    if image.ndim == 3:
+        # The weights of the luma sum to one only up to rounding.
+        return np.clip(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 0, 1)
+    return image.copy()
+
+
+def to_rgb_uint8(image: np.ndarray) -> np.ndarray:
+    """Convert to what can be drawn on.
+
+    Args:
+        image: As ``read_image`` returns it.
+
+    Returns:
+        ``(H, W, 3)`` uint8, a copy.
+    """
+    _require_shape(image)
+    if image.dtype == np.uint16:
+        image = np.round(image / 257).astype(np.uint8)  # 65535 = 257 * 255
+    elif image.dtype == np.float32:
+        image = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    elif image.dtype != np.uint8:
+        raise ValueError(f"image must be uint8, uint16 or float32, got {image.dtype}; convert it")
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image.copy()
+
+
+def _require_shape(image: np.ndarray) -> None:
+    """Raise ValueError unless ``image`` is ``(H, W)`` or ``(H, W, 3)`` with pixels in it."""
+    if not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or image.size == 0:
+        raise ValueError(
+            f"image must be (H, W) or (H, W, 3) with at least one pixel, got {image.shape}; "
+            "drop alpha and batch axes"
+        )
+
+
+def _refusal(path: str | Path, error: Exception) -> InputError:
+    """Return the one-line error for a picture that a decoder refused."""
+    if isinstance(error, Image.DecompressionBombError):
+        return InputError(
+            f"{path}: too large to decode safely, more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} "
+            "pixels; shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it"
+        )
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    return InputError(f"{path}: cannot be read as an image: {reason}; copy or export it again")

@@ -1,0 +1,79 @@
+"""Tables of results as csv files: UTF-8, a header always, the same bytes on every system."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from patchmatch.errors import InputError
+from patchmatch.io.atomic import write_text_atomic
+from patchmatch.io.files import read_bytes
+
+
+def write_csv(
+    path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]
+) -> None:
+    """Write rows as a csv file, atomically.
+
+    Args:
+        path: The file to write.
+        columns: The header, in order; written even when there are no rows.
+        rows: One mapping a row, with exactly these columns; None is written as an empty field.
+
+    Raises:
+        ValueError: If a row has other columns than the header.
+        InputError: If the file cannot be written.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for number, row in enumerate(rows):
+        if set(row) != set(columns):
+            raise ValueError(
+                f"row {number} must have the columns {list(columns)}, got {list(row)}; "
+                "give every column a value, None for an empty one"
+            )
+        writer.writerow([row[column] for column in columns])
+    write_text_atomic(path, text.getvalue())
+
+
+def read_csv(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Read a csv file with a header.
+
+    Args:
+        path: The file to read; a byte order mark, as spreadsheets write it, is skipped.
+        columns: The columns that must be there; others may be there too.
+
+    Returns:
+        One dictionary a row, from column to text.
+
+    Raises:
+        InputError: If the file cannot be read, is no csv, or lacks a column.
+    """
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: this is no UTF-8 text; save the table as UTF-8 csv") from error
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    rows: list[dict[str, str]] = []
+    try:
+        header = list(reader.fieldnames or ())
+        missing = [column for column in columns if column not in header]
+        if missing:
+            raise InputError(
+                f"{path}: the table lacks {', '.join(missing)}; "
+                f"its header must name {', '.join(columns)}"
+            )
+        for row in reader:
+            # DictReader marks a long row by the key None and a short one by the value None.
+            if None in row or None in row.values():
+                raise InputError(
+                    f"{path} line {reader.line_num}: the row must have {len(header)} fields as "
+                    "the header has; mend the line or write the table again"
+                )
+            rows.append(row)
+    except csv.Error as error:
+        raise InputError(
+            f"{path} line {reader.reader.line_num}: this is no csv ({error}); write the table again"
+        ) from error
+    return rows

@@ -1,0 +1,79 @@
+"""What the header of a TIFF says: its size, the kind of its pixels, how long it must be."""
+
+import dataclasses
+import io
+
+from PIL import TiffImagePlugin
+
+SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+_WIDTH, _HEIGHT, _BITS, _ORIENTATION = 256, 257, 258, 274
+_SAMPLES, _SAMPLE_FORMAT, _SIGNED = 277, 339, 2
+_EXTENTS = ((273, 279), (324, 325))  # tags of (offsets, byte counts) for strips and for tiles
+
+
+@dataclasses.dataclass(frozen=True)
+class TiffHeader:
+    """The first picture of a TIFF file.
+
+    Attributes:
+        height: Rows as stored, before the orientation is applied.
+        width: Columns as stored.
+        orientation: The EXIF orientation, 1 to 8.
+        bits: Bits of one sample.
+        samples: Samples of one pixel, alpha included.
+        signed: Whether the samples are signed integers.
+        end: The byte where the last strip or tile ends; the file must reach that far.
+    """
+
+    height: int
+    width: int
+    orientation: int
+    bits: int
+    samples: int
+    signed: bool
+    end: int
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether Pillow would round the pixels to 8 bits or not open them at all."""
+        return (self.bits > 8 and self.samples > 1) or self.bits > 32
+
+
+def read_tiff_header(data: bytes) -> TiffHeader:
+    """Read the header of a TIFF file, little- or big-endian, classic or BigTIFF.
+
+    Args:
+        data: The whole file.
+
+    Returns:
+        The header of its first picture.
+
+    Raises:
+        ValueError: If the header is cut off.
+    """
+    tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if 43 in data[2:4] else 8])
+    stream = io.BytesIO(data)
+    stream.seek(tags.next)
+    tags.load(stream)
+
+    def numbers(tag: int, default: int = 0) -> tuple[int, ...]:
+        value = tags.get(tag, default)
+        return tuple(int(v) for v in value) if isinstance(value, tuple) else (int(value),)
+
+    header = TiffHeader(
+        height=numbers(_HEIGHT)[0],
+        width=numbers(_WIDTH)[0],
+        orientation=numbers(_ORIENTATION, 1)[0],
+        bits=max(numbers(_BITS, 1)),
+        samples=numbers(_SAMPLES, 1)[0],
+        signed=_SIGNED in numbers(_SAMPLE_FORMAT, 1),
+        end=max(
+            offset + count
+            for offsets, counts in _EXTENTS
+            for offset, count in zip(numbers(offsets), numbers(counts), strict=False)
+        ),
+    )
+    if header.height < 1 or header.width < 1 or header.end < 1:
+        raise ValueError("the TIFF is cut off: its header lacks the size or place of the pixels")
+    return header

@@ -1,0 +1,70 @@
+"""What a matcher hands to a writer: frozen dataclasses of tensors and names, always on the CPU."""
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+
+class Kind(IntEnum):
+    """How far a block has moved between two frames."""
+
+    STILL = 0  #: not at all
+    ONE_PIXEL = 1  #: one pixel in x, in y or in both
+    LARGER = 2  #: farther than one pixel, or what was there is gone
+
+    @property
+    def label(self) -> str:
+        """The name in tables: ``still``, ``one_pixel`` or ``larger``."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True)
+class FrameChanges:
+    """Every block of a frame pair and how it changed.
+
+    Attributes:
+        source: Name of the sequence that the frames belong to.
+        frame0: Name of the earlier frame.
+        frame1: Name of the later frame.
+        boxes: The blocks, (N, 4) long, xyxy in pixels, half-open.
+        displacement: (N, 2) float, dx and dy in pixels from ``frame0`` to ``frame1``. Where the
+            kind is ``LARGER`` the true one is out of reach, and this is the likeliest of the nine
+            within one pixel.
+        kind: (N,) long, a ``Kind`` each.
+        score: (N,) float in [0, 1], how much the block changed: half the expected length of its
+            displacement, with two pixels standing for everything larger. 0 is surely still, 0.5
+            surely one pixel along an axis, 1 surely more.
+    """
+
+    source: str
+    frame0: str
+    frame1: str
+    boxes: Tensor
+    displacement: Tensor
+    kind: Tensor
+    score: Tensor
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, index: Tensor) -> "FrameChanges":
+        """Return the blocks that a long or bool index names."""
+        return replace(
+            self,
+            boxes=self.boxes[index],
+            displacement=self.displacement[index],
+            kind=self.kind[index],
+            score=self.score[index],
+        )
+
+    def top(self, k: int, min_score: float = 0.0) -> "FrameChanges":
+        """Return the ``k`` blocks that changed most, the most changed first.
+
+        Blocks that stood still and blocks that score less than ``min_score`` are left out, so
+        there may be fewer than ``k``, or none. Equal scores keep the order of the blocks.
+        """
+        changed = torch.nonzero((self.kind != Kind.STILL) & (self.score >= min_score)).flatten()
+        order = torch.argsort(self.score[changed], descending=True, stable=True)
+        return self[changed[order[:k]]]
