@@ -1,0 +1,26 @@
+"""Match image patches: learn from pairs that make themselves, then match anything.
+
+The public face, the same code that the command line runs. Nothing heavy is imported before it is
+used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from patchmatch.version import __version__
+
+if TYPE_CHECKING:
+    from patchmatch.public import load_shift_matcher, predict_frames
+
+__all__ = ["__version__", "load_shift_matcher", "predict_frames"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from patchmatch import public
+
+        return getattr(public, name)
+    raise AttributeError(f"module 'patchmatch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -21,6 +21,25 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True)
+class PatchMatches:
+    """By which shift each of N patches matches its partner.
+
+    Attributes:
+        displacement: (N, 2) float, dx and dy in pixels: the likeliest of the nine within one
+            pixel, also where the kind is ``LARGER``.
+        kind: (N,) long, a ``Kind`` each.
+        score: (N,) float in [0, 1], the probability of the answer.
+    """
+
+    displacement: Tensor
+    kind: Tensor
+    score: Tensor
+
+    def __len__(self) -> int:
+        return len(self.displacement)
+
+
+@dataclass(frozen=True)
 class FrameChanges:
     """Every block of a frame pair and how it changed.
 

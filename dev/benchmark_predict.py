@@ -1,0 +1,150 @@
+"""How fast are whole frames matched? The speed table of docs/benchmarks.md.
+
+python3 dev/benchmark_predict.py [--frames FOLDER] [--threads 2]
+
+Frames of 768x576, dense over all blocks of 26 pixels at stride 13, beside OpenCV's DIS optical flow
+(medium preset) and a plain frame difference: decoded frames in, answers out, the methods taking
+turns pair by pair, medians over pairs. Then the whole program from files to answers, and its peak
+memory over 10 and over 1,000 frames, each in a process of its own.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import itertools
+
+from patchmatch.data.cows import render_sequence
+
+from patchmatch import load_shift_matcher, predict_frames
+from patchmatch.data import Clip
+from patchmatch.io import find_sequences, to_gray_float, write_image
+
+HEIGHT, WIDTH = 576, 768
+
+
+def read_frames(folder: str | None) -> list[np.ndarray]:
+    """Return gray uint8 frames: of the folder, or rendered."""
+    if folder is None:
+        sequence = render_sequence(frames=12, height=HEIGHT, width=WIDTH)
+        pictures = list(sequence.frames)
+    else:
+        found = find_sequences(folder).sequences[0]
+        pictures = [found.read(i) for i in range(len(found))]
+    return [np.round(255 * to_gray_float(picture)).astype(np.uint8) for picture in pictures]
+
+
+def compare_speed(frames: list[np.ndarray], threads: int, rounds: int) -> dict[str, float]:
+    """Return the median milliseconds a frame pair of each method."""
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    matcher = load_shift_matcher()
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def match(clip: Clip) -> None:
+        matcher.predict_step(clip, 0)
+
+    times: dict[str, list[float]] = {"patchmatch": [], "DIS medium": [], "frame difference": []}
+    for _ in range(rounds):
+        # a clip shares frames between pairs, so it is timed whole and divided
+        gray = torch.from_numpy(np.stack(frames).astype(np.float32) / 255)[:, None]
+        clip: Clip = {
+            "source": "",
+            "several": False,
+            "frames": gray.to(matcher.device),
+            "pictures": [],
+            "names": [str(i) for i in range(len(frames))],
+            "pairs": [(i, i + 1) for i in range(len(frames) - 1)],
+            "notes": [],
+        }
+        with torch.inference_mode():
+            times["patchmatch"].append(_seconds(lambda c=clip: match(c)) / (len(frames) - 1))
+        for frame0, frame1 in itertools.pairwise(frames):
+            times["DIS medium"].append(_seconds(lambda a=frame0, b=frame1: dis.calc(a, b, None)))
+            times["frame difference"].append(
+                _seconds(lambda a=frame0, b=frame1: cv2.absdiff(a, b).max())
+            )
+    return {name: 1000 * statistics.median(values[1:]) for name, values in times.items()}
+
+
+def _seconds(call) -> float:
+    start = time.perf_counter()
+    call()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def measure_program(frames: list[np.ndarray], count: int, threads: int) -> tuple[float, float]:
+    """Return frames a second and peak memory in MB of a process that predicts ``count`` files."""
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(count):
+            back_and_forth = i % (2 * len(frames) - 2)
+            which = min(back_and_forth, 2 * len(frames) - 2 - back_and_forth)
+            write_image(Path(folder) / f"frame_{i}.png", frames[which])
+        command = [sys.executable, __file__, "--child", folder, "--threads", str(threads)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+    rate, memory = done.stdout.split()
+    return float(rate), float(memory)
+
+
+def child(folder: str, threads: int) -> None:
+    """Predict a folder and print frames a second and peak memory."""
+    import resource
+
+    torch.set_num_threads(threads)
+    matcher = load_shift_matcher()
+    start = time.perf_counter()
+    pairs = sum(1 for _ in predict_frames(folder, matcher=matcher))
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(pairs / seconds, peak)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--frames", help="folder of frames; rendered cows by default")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        child(args.child, args.threads)
+        return
+    frames = read_frames(args.frames)
+    height, width = frames[0].shape
+    speed = compare_speed(frames, args.threads, args.rounds)
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    table = Table(
+        "method",
+        "ms a pair",
+        "frames a second",
+        "time, DIS medium = 1",
+        title=f"{width}x{height}, {args.threads} threads, patchmatch on {where}",
+    )
+    for name, ms in speed.items():
+        table.add_row(name, f"{ms:.1f}", f"{1000 / ms:.0f}", f"{ms / speed['DIS medium']:.2f}")
+    console = Console(width=100)
+    console.print(table)
+    memory = Table("frames", "frames a second", "peak memory, MB", title="PNG files to answers")
+    for count in (10, 1000):
+        rate, peak = measure_program(frames, count, args.threads)
+        memory.add_row(str(count), f"{rate:.0f}", f"{peak:.0f}")
+    console.print(memory)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Show and debug each step of the shift matcher: digits, shifted pairs, training, prediction.
+
+python3 ./dev/patch_match_mnist_dev.py --visualize_shifts True
+python3 ./dev/patch_match_mnist_dev.py --stage fit --max_epochs 2
+python3 ./dev/patch_match_mnist_dev.py --stage predict --predict_dir FOLDER_OR_VIDEO --top_k_dets 10
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from patchmatch.cli import main as run  # noqa: E402
+from patchmatch.data import ShiftedDigits  # noqa: E402
+from patchmatch.data.digits import load_digits, split_indices  # noqa: E402
+from patchmatch.data.pairs import LARGER  # noqa: E402
+from patchmatch.draw import difference_picture, montage  # noqa: E402
+from patchmatch.errors import InputError  # noqa: E402
+from patchmatch.io import write_image  # noqa: E402
+from patchmatch.ops import SHIFTS  # noqa: E402
+
+SHOWN = 48  # pairs in a montage
+
+
+def visualize(data_dir: Path, seed: int = 0) -> list[Path]:
+    """Write montages of digits, of canvases and of shifted pairs; return their paths.
+
+    A tile of the shifted pairs is the earlier patch, the later one and their difference, under its
+    displacement (dx, dy).
+    """
+    written = []
+    digits = load_digits("embedded", data_dir)
+    for split in ("train", "val", "test"):
+        members = digits[split_indices(len(digits), split)]
+        written.append(data_dir / "montages" / f"digits_{split}.png")
+        write_image(written[-1], montage(list(members[:200]), columns=20))
+    for augment in (False, True):
+        data = ShiftedDigits(data_dir=str(data_dir), canvases=50, augment=augment, seed=seed)
+        data.setup("fit")
+        pairs = data.sets["train"]
+        if augment:
+            written.append(data_dir / "montages" / "canvases_train.png")
+            write_image(written[-1], montage(list(pairs.canvases[:20]), columns=5))
+        tiles, captions = [], []
+        for index in range(SHOWN):
+            pair = pairs[index]
+            patch0, patch1 = (np.clip(p, 0, 1) for p in pair["frames"][0].numpy())
+            levels = [np.round(255 * p).astype(np.uint8) for p in (patch0, patch1)]
+            tiles.append(np.hstack([*levels, difference_picture(*levels)]))
+            shift = int(pair["shift"])
+            captions.append("larger" if shift == LARGER else "{} {}".format(*SHIFTS[shift]))
+        name = "pairs_augmented.png" if augment else "pairs.png"
+        written.append(data_dir / "visualise_shifts" / name)
+        write_image(written[-1], montage(tiles, columns=6, captions=captions, scale=2))
+    return written
+
+
+def command_line(args: argparse.Namespace) -> list[str]:
+    """Return the patchmatch command that a stage stands for."""
+    stage = args.stage
+    config = "config_patch_match_predict" if stage == "predict" else "config_patch_match_train"
+    line = [stage, "--config", str(ROOT / "configs" / f"{config}.yaml")]
+    output = args.output_path
+    options: dict[str, object] = {
+        "ckpt_path": args.ckpt_path,
+        "data.batch_size": args.batch_size,
+        "data.num_workers": args.num_workers,
+        "trainer.accelerator": args.accelerator,
+        "trainer.devices": args.num_devices,
+        "trainer.max_epochs": args.max_epochs if stage == "fit" else None,
+    }
+    if stage == "predict":
+        options |= {
+            "data.predict_dir": args.predict_dir,
+            "writer.output_path": output,
+            "writer.overwrite": args.overwrite,
+            "writer.top_k": args.top_k_dets,
+            "writer.export_box_overlay": args.export_box_overlay,
+        }
+    else:
+        options |= {"data.data_dir": args.data_dir, "trainer.default_root_dir": output}
+        if output is not None:
+            loggers = ("TensorBoardLogger", "CSVLogger")
+            parts = [
+                f"{{class_path: {name}, init_args: {{save_dir: {output!r}, name: lightning_logs}}}}"
+                for name in loggers
+            ]
+            options["trainer.logger"] = f"[{', '.join(parts)}]"
+    for key, value in options.items():
+        if value is not None:
+            line.append(f"--{key}={value}")
+    return line
+
+
+def boolean(text: str) -> bool:
+    """Read True or False."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected True or False, got {text!r}")
+    return text.lower() == "true"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the wanted steps."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0], epilog="Without a stage, the digits are shown."
+    )
+    parser.add_argument("--visualize_shifts", type=boolean, default=False, metavar="True|False")
+    parser.add_argument("--stage", choices=["fit", "validate", "test", "predict"])
+    parser.add_argument("--ckpt_path", help="default: the weights that ship with the package")
+    parser.add_argument("--data_dir", default="data", help="montages and downloads go here")
+    parser.add_argument("--predict_dir", help="folder of ordered frames, or a video")
+    parser.add_argument("--output_path", help="default: data/output")
+    parser.add_argument("--batch_size", type=int)
+    parser.add_argument("--num_workers", type=int)
+    parser.add_argument("--accelerator", help="auto, cpu, gpu ...")
+    parser.add_argument("--num_devices", type=int)
+    parser.add_argument("--max_epochs", type=int)
+    parser.add_argument("--top_k_dets", type=int, help="boxes a frame, at most")
+    parser.add_argument(
+        "--export_box_overlay",
+        type=boolean,
+        metavar="True|False",
+        help="False: a montage of the changed patches and their differences instead",
+    )
+    parser.add_argument("--overwrite", type=boolean, metavar="True|False")
+    args = parser.parse_args(argv)
+    try:
+        if args.visualize_shifts or args.stage is None:
+            for path in visualize(Path(args.data_dir)):
+                print(f"written: {path}")
+    except InputError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    if args.stage is not None:
+        run(command_line(args))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Make a trained checkpoint the one that the package ships.
+
+python3 dev/ship_weights.py data/output/lightning_logs/version_0/checkpoints/FILE.ckpt
+
+Keeps the weights and settings and leaves the optimizer behind.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from patchmatch.checkpoints import check_class, read_checkpoint, shipped_checkpoint
+from patchmatch.io import atomic_path
+from patchmatch.matchers import ShiftMatcher
+
+KEPT = ("state_dict", "hyper_parameters", "pytorch-lightning_version", "epoch", "global_step")
+
+
+def main() -> None:
+    """Strip and copy."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("checkpoint", type=Path)
+    checkpoint_path = parser.parse_args().checkpoint
+    checkpoint = read_checkpoint(checkpoint_path)
+    check_class(checkpoint_path, checkpoint, ShiftMatcher.__name__)
+    target = shipped_checkpoint(str(ShiftMatcher.shipped_weights))
+    with atomic_path(target) as path:
+        torch.save({key: checkpoint[key] for key in KEPT}, path)
+    print(f"{target}: {target.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Reading checkpoints so that a wrong file is told in one line."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from patchmatch.errors import InputError
+
+SHIPPED = Path(__file__).parent / "weights"
+
+
+def shipped_checkpoint(name: str) -> Path:
+    """Return the path of weights that the package ships."""
+    return SHIPPED / name
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Return a checkpoint of one of our matchers, on the CPU.
+
+    Only numbers and plain values are unpickled: a checkpoint from a stranger can be wrong, not
+    harmful.
+
+    Raises:
+        InputError: If there is no such file, or it is no checkpoint of a Lightning matcher.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint; look under data/output/lightning_logs")
+    try:
+        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "unreadable"
+        raise InputError(
+            f"{path}: is no checkpoint, or a damaged one ({reason}); give a .ckpt that fit wrote"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the file") from error
+    if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= set(
+        checkpoint
+    ):
+        raise InputError(
+            f"{path}: holds no matcher (no state_dict and hyper_parameters); give a .ckpt that "
+            "fit wrote"
+        )
+    return checkpoint
+
+
+def check_class(path: str | Path, checkpoint: dict[str, Any], wanted: str) -> None:
+    """Refuse a checkpoint of another class than ``wanted``, a bare class name."""
+    found = str(checkpoint["hyper_parameters"].get("_class_path", "")).rpartition(".")[2]
+    if found != wanted:
+        raise InputError(
+            f"{path}: holds a {found or 'model of unknown class'}, not a {wanted}; give a "
+            f"checkpoint of {wanted}, or a configuration for {found or 'that class'}"
+        )
+
+
+def check_weights(path: str | Path, checkpoint: dict[str, Any], model: nn.Module) -> None:
+    """Refuse a checkpoint whose tensors do not fit the model that its settings describe."""
+    have = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}
+    need = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    wrong = sorted(k for k in have.keys() | need.keys() if have.get(k) != need.get(k))
+    if wrong:
+        key = wrong[0]
+        raise InputError(
+            f"{path}: is of another architecture: {len(wrong)} tensors do not fit, the first is "
+            f"{key} with {have.get(key, 'nothing')} in the file and {need.get(key, 'nothing')} in "
+            "the model; give a checkpoint of this version"
+        )

@@ -1,0 +1,17 @@
+"""Where batches come from. Importing this package registers every class name with the CLI."""
+
+from patchmatch.data.base import MatchingData
+from patchmatch.data.clips import Clip
+from patchmatch.data.frames import Clips, Frames
+from patchmatch.data.pairs import PairBatch, ShiftedPairs
+from patchmatch.data.shifted_digits import ShiftedDigits
+
+__all__ = [
+    "Clip",
+    "Clips",
+    "Frames",
+    "MatchingData",
+    "PairBatch",
+    "ShiftedDigits",
+    "ShiftedPairs",
+]

@@ -1,0 +1,136 @@
+"""The transfer protocol: which share of one-pixel shifts of natural patches is found exactly.
+
+Patches of 26x26 pixels on a scale of 0 to 255, those with a standard deviation of at least 5; the
+shift is uniform in {-1, 0, 1}^2; an answer counts when both components are right. Beside a matcher
+stand the best that is written by hand: the same nine shifts of the inner 24x24 pixels, compared by
+squared differences or by normalised cross-correlation, the latter after a blur as well.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+SIDE = 26  # pixels
+MIN_DEVIATION = 5.0  # grey levels: flatter patches say nothing
+SHIFTS = tuple((dx, dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
+
+#: Takes two (N, 26, 26) float arrays of grey levels, returns (N, 2) displacements dx, dy.
+PatchMatcher = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Patch pairs in grey levels and their displacement.
+
+    Attributes:
+        patches0: (N, 26, 26) float32.
+        patches1: (N, 26, 26) float32.
+        displacement: (N, 2) int, dx and dy: ``patches0[y, x]`` is ``patches1[y + dy, x + dx]``.
+    """
+
+    patches0: np.ndarray
+    patches1: np.ndarray
+    displacement: np.ndarray
+
+
+def cut_pairs(images: Sequence[np.ndarray], count: int, seed: int) -> Pairs:
+    """Cut random pairs out of gray images, (H, W) on a scale of 0 to 255.
+
+    Raises:
+        ValueError: If the images have too few patches that are not flat.
+    """
+    rng = np.random.default_rng(seed)
+    images = [image for image in images if min(image.shape) >= SIDE + 2]
+    patches0, patches1, displacement = [], [], []
+    for _ in range(100 * count):
+        if len(patches0) == count or not images:
+            break
+        image = images[rng.integers(len(images))]
+        y, x = (int(rng.integers(1, side - SIDE)) for side in image.shape)
+        dx, dy = (int(d) for d in rng.integers(-1, 2, 2))
+        patch = image[y : y + SIDE, x : x + SIDE].astype(np.float32)
+        if patch.std() >= MIN_DEVIATION:
+            patches0.append(patch)
+            patches1.append(image[y - dy : y - dy + SIDE, x - dx : x - dx + SIDE])
+            displacement.append((dx, dy))
+    if len(patches0) < count:
+        raise ValueError(f"the images have too few patches with texture to cut {count} pairs")
+    return Pairs(np.stack(patches0), np.stack(patches1).astype(np.float32), np.array(displacement))
+
+
+def cut_digit_pairs(digits: np.ndarray, count: int, seed: int) -> Pairs:
+    """Shift whole digits, (N, 28, 28), so that 26x26 pixels of each stay in view."""
+    rng = np.random.default_rng(seed)
+    chosen = digits[rng.integers(len(digits), size=count)].astype(np.float32)
+    displacement = rng.integers(-1, 2, (count, 2))
+    shifted = [
+        digit[1 - dy : 1 - dy + SIDE, 1 - dx : 1 - dx + SIDE]
+        for digit, (dx, dy) in zip(chosen, displacement, strict=True)
+    ]
+    return Pairs(chosen[:, 1:-1, 1:-1], np.stack(shifted), displacement)
+
+
+def disturb(pairs: Pairs, noise: float, gain: float, seed: int) -> Pairs:
+    """Add noise of deviation ``noise`` to both patches, after a random gain of the second.
+
+    Args:
+        pairs: What to disturb; it is left as it is.
+        noise: Standard deviation in grey levels.
+        gain: The factor is uniform in 1 - gain .. 1 + gain.
+        seed: Seed of noise and gain.
+    """
+    rng = np.random.default_rng((seed, 1))
+    factor = rng.uniform(1 - gain, 1 + gain, (len(pairs.patches0), 1, 1))
+    patches0, patches1 = (
+        (patches * by + rng.normal(0, noise, patches.shape)).astype(np.float32)
+        for patches, by in ((pairs.patches0, 1.0), (pairs.patches1, factor))
+    )
+    return Pairs(patches0, patches1, pairs.displacement)
+
+
+def exact_share(match: PatchMatcher, pairs: Pairs) -> float:
+    """Return the share of pairs whose displacement is exactly right, in percent."""
+    answers = match(pairs.patches0, pairs.patches1)
+    return 100 * float((answers == pairs.displacement).all(axis=1).mean())
+
+
+def match_by_ssd(patches0: np.ndarray, patches1: np.ndarray) -> np.ndarray:
+    """Match by the least sum of squared differences."""
+    return _best(patches0, patches1, lambda a, b: -((a - b) ** 2).sum((1, 2)))
+
+
+def match_by_ncc(patches0: np.ndarray, patches1: np.ndarray, blur: float = 0.0) -> np.ndarray:
+    """Match by the highest normalised cross-correlation, after a Gaussian blur if wanted.
+
+    Args:
+        patches0: (N, 26, 26).
+        patches1: (N, 26, 26).
+        blur: Sigma in pixels; 0 for none.
+    """
+    if blur:
+        patches0, patches1 = (
+            np.stack([cv2.GaussianBlur(patch, (0, 0), blur) for patch in patches])
+            for patches in (patches0, patches1)
+        )
+    return _best(patches0, patches1, _correlation)
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    a, b = (x - x.mean((1, 2), keepdims=True) for x in (a, b))
+    return (a * b).sum((1, 2)) / np.sqrt((a**2).sum((1, 2)) * (b**2).sum((1, 2)) + 1e-9)
+
+
+def _best(
+    patches0: np.ndarray,
+    patches1: np.ndarray,
+    similarity: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> np.ndarray:
+    inner = patches0[:, 1:-1, 1:-1]
+    size = SIDE - 2
+    scores = [
+        similarity(inner, patches1[:, 1 + dy : 1 + dy + size, 1 + dx : 1 + dx + size])
+        for dx, dy in SHIFTS
+    ]
+    return np.array(SHIFTS)[np.argmax(scores, axis=0)]

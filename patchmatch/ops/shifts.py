@@ -1,0 +1,119 @@
+"""Comparing two feature maps under every shift of at most one pixel, block by block.
+
+The nine shifts are those of ``SHIFTS``. A pair is compared twice, so that neither frame is
+favoured: the inner window of each block of frame 0 against the shifted window of frame 1, and the
+inner window of frame 1 against the window of frame 0 that is shifted back. The windows are one
+pixel smaller than the block on each side: all the pixels that a shift needs lie within the block.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from patchmatch.ops.blocks import block_sums
+
+#: The displacements (dx, dy) that are told apart, row by row from the top left.
+SHIFTS = tuple((dx, dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
+STILL = SHIFTS.index((0, 0))
+MARGIN = 1  # pixels between the border of a block and its window
+
+
+def window_moments(
+    features: Float[Tensor, "*batch H W"], block: int, stride: int
+) -> tuple[Float[Tensor, "9 *batch rows columns"], Float[Tensor, "9 *batch rows columns"]]:
+    """Mean and variance of the features in every block's window, moved by each of the shifts.
+
+    Entry ``s`` is taken over the window at (x + dx, y + dy) with (dx, dy) = ``SHIFTS[s]``.
+    """
+    side = block - 2 * MARGIN
+    moments = []
+    for values in (features, features * features):
+        height = values.shape[-2]
+        # sums over rows are shared by the three shifts of the same dy
+        row_sums = [
+            values[..., MARGIN + dy : height - MARGIN + dy, :].unfold(-2, side, stride).sum(-1)
+            for dy in (-1, 0, 1)
+        ]
+        width = values.shape[-1]
+        sums = [
+            row_sums[dy + 1][..., MARGIN + dx : width - MARGIN + dx]
+            .unfold(-1, side, stride)
+            .sum(-1)
+            for dx, dy in SHIFTS
+        ]
+        moments.append(torch.stack(sums) / side**2)
+    mean, mean_of_squares = moments
+    return mean, (mean_of_squares - mean * mean).clamp_min(0)
+
+
+def shifted_products(
+    features0: Float[Tensor, "*batch H W"],
+    features1: Float[Tensor, "*batch H W"],
+    block: int,
+    stride: int,
+) -> tuple[Float[Tensor, "9 *batch rows columns"], Float[Tensor, "9 *batch rows columns"]]:
+    """Mean of ``features0(x) * features1(x + shift)`` over every block's window.
+
+    Returns:
+        Forward, with x in the window of frame 0, and backward, with x + shift in the window of
+        frame 1; entry ``s`` of each belongs to ``SHIFTS[s]``.
+    """
+    side = block - 2 * MARGIN
+    height, width = features0.shape[-2:]
+    forward, backward = [], []
+    for dx, dy in SHIFTS:
+        # every x for which x + shift is in the image, so that both windows are in the product
+        x0, y0 = max(0, -dx), max(0, -dy)
+        x1, y1 = width - max(0, dx), height - max(0, dy)
+        product = (
+            features0[..., y0:y1, x0:x1] * features1[..., y0 + dy : y1 + dy, x0 + dx : x1 + dx]
+        )
+        for sums, (left, top) in (
+            (forward, (MARGIN - x0, MARGIN - y0)),
+            (backward, (MARGIN - dx - x0, MARGIN - dy - y0)),
+        ):
+            window = product[..., top : top + height - 2 * MARGIN, left : left + width - 2 * MARGIN]
+            sums.append(block_sums(window, side, stride))
+    return torch.stack(forward) / side**2, torch.stack(backward) / side**2
+
+
+def shift_similarity(
+    features0: Float[Tensor, "*batch H W"],
+    moments0: tuple[Float[Tensor, "9 *batch rows columns"], Float[Tensor, "9 *batch rows columns"]],
+    features1: Float[Tensor, "*batch H W"],
+    moments1: tuple[Float[Tensor, "9 *batch rows columns"], Float[Tensor, "9 *batch rows columns"]],
+    block: int,
+    stride: int,
+    floor: float,
+) -> tuple[Float[Tensor, "9 *batch rows columns"], Float[Tensor, "9 *batch rows columns"]]:
+    """Compare two feature maps under every shift, block by block.
+
+    Args:
+        features0: Features of the earlier frame.
+        moments0: Their ``window_moments``, with the same ``block`` and ``stride``.
+        features1: Features of the later frame.
+        moments1: Their ``window_moments``.
+        block: Side of a block in pixels, at least 4.
+        stride: Distance between blocks in pixels.
+        floor: Variance that counts as nothing: it keeps a block without texture at correlation 0
+            and bounds the residual of an exact match.
+
+    Returns:
+        The normalised cross-correlation in [-1, 1] and the logarithm of the residual
+        1 - correlation, both averaged over the two directions; entry ``s`` belongs to
+        ``SHIFTS[s]``.
+    """
+    (mean0, variance0), (mean1, variance1) = moments0, moments1
+    forward, backward = shifted_products(features0, features1, block, stride)
+    correlation, residual = torch.zeros_like(forward), torch.zeros_like(forward)
+    for product, means, variances in (
+        (forward, mean0[STILL] * mean1, variance0[STILL] * variance1),
+        # SHIFTS read backwards are the shifts back
+        (backward, mean1[STILL] * mean0.flip(0), variance1[STILL] * variance0.flip(0)),
+    ):
+        scale = (variances + 1e-14).sqrt()  # the root of 0 has no gradient
+        covariance = product - means
+        correlation = correlation + covariance / (scale + floor) / 2
+        unexplained = (scale - covariance).clamp_min(0)
+        residual = residual + ((unexplained + floor) / (scale + floor)).log() / 2
+    return correlation, residual

@@ -1,0 +1,141 @@
+"""Conventions that belong to no room alone; docs/conventions.md names the test of each."""
+
+import ast
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from patchmatch.data.clips import Clip
+from patchmatch.data.pairs import LARGER
+from patchmatch.draw import draw_boxes
+from patchmatch.io import read_image, read_image_size, to_gray_float, write_image
+from patchmatch.matchers import ShiftMatcher
+from patchmatch.nets import ShiftNet
+from patchmatch.ops import (
+    SHIFTS,
+    block_counts,
+)
+from patchmatch.results import FrameChanges, Kind
+
+ROOT = Path(__file__).parents[1]
+CONVENTION = re.compile(r"\btest_convention_\w+")
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def changes(kind: list[Kind], score: list[float]) -> FrameChanges:
+    count = len(kind)
+    boxes = torch.arange(count * 4).reshape(count, 4)
+    return FrameChanges(
+        "run", "a", "b", boxes, torch.zeros(count, 2), torch.tensor(kind), torch.tensor(score)
+    )
+
+
+def test_convention_image_is_float_from_0_to_1_in_the_order_rgb(tmp_path):
+    picture = np.zeros((2, 3, 3), np.uint8)
+    picture[0, 0] = 255, 0, 0
+    picture[1, 2] = 255, 255, 255
+    write_image(tmp_path / "p.png", picture)
+    assert read_image(tmp_path / "p.png")[0, 0].tolist() == [255, 0, 0]
+    gray = to_gray_float(picture)
+    assert gray.dtype == np.float32
+    assert gray[0, 0] == pytest.approx(0.299, abs=1e-3)  # the luma of red; of blue it is 0.114
+    assert gray[1, 2] == 1
+
+
+def test_convention_sizes_are_height_then_width(tmp_path):
+    write_image(tmp_path / "p.png", np.zeros((2, 3), np.uint8))
+    assert read_image_size(tmp_path / "p.png") == (2, 3)
+    assert block_counts(9, 20, block=4, stride=5) == (2, 4)  # rows, columns
+
+
+def test_convention_boxes_are_drawn_inside_their_pixels():
+    drawn = draw_boxes(np.zeros((40, 60), np.uint8), [(5, 2, 45, 32)], [(255, 0, 0)], thickness=1)
+    y, x = np.nonzero(drawn[..., 0])
+    assert (x.min(), y.min(), x.max() + 1, y.max() + 1) == (5, 2, 45, 32)
+
+
+def test_convention_time_is_the_depth_axis_of_frames():
+    net = ShiftNet().eval()
+    frames = noise(2, 1, 3, 29, 44)  # (B, C, T, H, W)
+    logits = net(frames, block=20, stride=8)
+    assert logits.shape == (2, 10, 2, 2, 4)  # (B, classes, T - 1, rows, columns)
+    for time in (0, 1):
+        pair = net(frames[:, :, time : time + 2], block=20, stride=8)
+        torch.testing.assert_close(logits[:, :, time : time + 1], pair, atol=1e-4, rtol=1e-4)
+
+
+def test_convention_kinds_are_still_one_pixel_and_larger():
+    assert [(int(kind), kind.label) for kind in Kind] == [
+        (0, "still"),
+        (1, "one_pixel"),
+        (2, "larger"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shift", "kind", "score"),
+    [
+        ((0, 0), Kind.STILL, 0),
+        ((-1, 0), Kind.ONE_PIXEL, 0.5),
+        ((0, 1), Kind.ONE_PIXEL, 0.5),
+        ((1, -1), Kind.ONE_PIXEL, math.sqrt(2) / 2),
+        (None, Kind.LARGER, 1),
+    ],
+)
+def test_convention_change_score_is_half_the_expected_length(shift, kind, score, monkeypatch):
+    matcher = ShiftMatcher(block=8, stride=4).eval()
+    sure = torch.zeros(1, 10, 1, 2, 3)  # (B, classes, T - 1, rows, columns)
+    sure[:, LARGER if shift is None else SHIFTS.index(shift)] = 100
+    monkeypatch.setattr(matcher.net, "compare", lambda *_: sure)
+    clip: Clip = {
+        "source": "run",
+        "several": False,
+        "frames": noise(2, 1, 12, 16),
+        "pictures": [],
+        "names": ["a", "b"],
+        "pairs": [(0, 1)],
+        "notes": [],
+    }
+    (found,) = matcher.predict_step(clip, 0)
+    assert (found.frame0, found.frame1) == ("a", "b")
+    assert found.kind.tolist() == [kind] * 6
+    assert found.score.tolist() == pytest.approx([score] * 6, abs=1e-6)
+    if shift is not None:
+        assert found.displacement.tolist() == [list(shift)] * 6
+
+
+def test_convention_higher_scores_come_first_and_still_is_no_change():
+    kinds = [Kind.ONE_PIXEL, Kind.STILL, Kind.LARGER, Kind.ONE_PIXEL]
+    top = changes(kinds, [0.5, 0.9, 0.8, 0.5]).top(3)
+    assert top.score.tolist() == pytest.approx([0.8, 0.5, 0.5])
+    assert top.boxes[:, 0].tolist() == [8, 0, 12]  # equal scores keep their order
+
+
+def test_convention_the_two_images_have_the_suffixes_0_and_1():
+    wrong = []
+    for path in (ROOT / "patchmatch").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.arg) and re.search(
+                r"[a-z]2$|_(a|b|left|right|src|dst)$", node.arg
+            ):
+                wrong.append(f"{path.name}:{node.lineno}: {node.arg}")
+    assert wrong == []
+
+
+def test_every_convention_is_in_the_table_and_has_its_test():
+    page = (ROOT / "docs" / "conventions.md").read_text(encoding="utf-8")
+    pinned, _, planned = page.partition("## Words that wait for their code")
+    written = {
+        match.removeprefix("def ")
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for match in re.findall(r"(?<=^def )test_convention_\w+", path.read_text("utf-8"), re.M)
+    }
+    assert set(CONVENTION.findall(pinned)) == written
+    assert not written & set(CONVENTION.findall(planned))
