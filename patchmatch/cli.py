@@ -19,7 +19,6 @@ from pytorch_lightning.cli import (
     SaveConfigCallback,
 )
 
-from patchmatch.__main__ import SUBCOMMANDS
 from patchmatch.callbacks import PredictionWriter
 from patchmatch.checkpoints import check_class, check_weights, read_checkpoint, shipped_checkpoint
 from patchmatch.data import MatchingData
@@ -145,7 +144,9 @@ def main(args: ArgsType = None) -> None:
                 auto_configure_optimizers=False,
                 save_config_callback=SaveFitConfig,
                 seed_everything_default=0,
-                parser_kwargs={name: {"usage": USAGE.format(name)} for name in SUBCOMMANDS},
+                parser_kwargs={
+                    name: {"usage": USAGE.format(name)} for name in LightningCLI.subcommands()
+                },
                 args=args,
             )
         except InputError as error:

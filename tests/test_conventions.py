@@ -15,10 +15,7 @@ from patchmatch.draw import draw_boxes
 from patchmatch.io import read_image, read_image_size, to_gray_float, write_image
 from patchmatch.matchers import ShiftMatcher
 from patchmatch.nets import ShiftNet
-from patchmatch.ops import (
-    SHIFTS,
-    block_counts,
-)
+from patchmatch.ops import SHIFTS, block_counts
 from patchmatch.results import FrameChanges, Kind
 
 ROOT = Path(__file__).parents[1]
@@ -109,6 +106,15 @@ def test_convention_change_score_is_half_the_expected_length(shift, kind, score,
     assert found.score.tolist() == pytest.approx([score] * 6, abs=1e-6)
     if shift is not None:
         assert found.displacement.tolist() == [list(shift)] * 6
+
+
+def test_convention_score_of_a_patch_pair_is_the_probability_of_the_answer():
+    matcher = ShiftMatcher().eval()
+    patches0, patches1 = noise(3, 1, 26, 26), noise(3, 1, 26, 26, seed=1)
+    found = matcher.match_patches(patches0, patches1)
+    with torch.inference_mode():
+        probability = matcher(torch.stack([patches0, patches1], dim=2)).softmax(dim=1)
+    torch.testing.assert_close(found.score, probability.amax(dim=1))
 
 
 def test_convention_higher_scores_come_first_and_still_is_no_change():

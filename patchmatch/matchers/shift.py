@@ -11,6 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from patchmatch.data.clips import Clip
 from patchmatch.data.pairs import PairBatch
+from patchmatch.errors import InputError
 from patchmatch.matchers.base import Matcher
 from patchmatch.metrics import Share, exact_shift_sums
 from patchmatch.nets import CLASSES, Described, ShiftNet
@@ -109,7 +110,14 @@ class ShiftMatcher(Matcher):
     def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
         """Return the changes of every pair of a clip, in order."""
         frames, names = batch["frames"], batch["names"]
+        if not batch["pairs"]:
+            return []
         height, width = frames.shape[-2:]
+        if min(height, width) < self.block:
+            raise InputError(
+                f"{batch['source']}: its frames of {width}x{height} pixels are smaller than a block "
+                f"of {self.block}; give larger frames or a smaller --model.block"
+            )
         boxes = block_boxes(height, width, self.block, self.stride)
         odds = self.prior_still / (1 - self.prior_still) * (CLASSES - 1)
         described: dict[int, Described] = {}

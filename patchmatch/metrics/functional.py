@@ -19,4 +19,3 @@ def exact_shift_sums(
     within = shift != logits.shape[1] - 1
     exact = logits[:, :-1].argmax(dim=1) == shift
     return torch.sum(exact & within), torch.sum(within)
-
