@@ -37,9 +37,22 @@ def block_boxes(height: int, width: int, block: int, stride: int) -> Int[Tensor,
     return torch.cat([corner, corner + block], dim=1)
 
 
-def block_sums(
-    image: Float[Tensor, "*batch H W"], block: int, stride: int
-) -> Float[Tensor, "*batch rows columns"]:
-    """Sum over every whole block of ``block`` x ``block`` pixels, ``stride`` pixels apart."""
-    row_sums = image.unfold(-2, block, stride).sum(dim=-1)  # (..., rows, W)
-    return row_sums.unfold(-1, block, stride).sum(dim=-1)
+def sliding_row_sums(
+    image: Float[Tensor, "*batch H W"], side: int, stride: int, starts: int
+) -> list[Float[Tensor, "*batch rows W"]]:
+    """Sum ``side`` rows, every ``stride`` rows, from row 0 on, from row 1 on and so forth.
+
+    Args:
+        image: What to sum.
+        side: Rows in a sum.
+        stride: Rows from one sum to the next.
+        starts: Number of first rows; every start has as many sums as the last one.
+    """
+    height = image.shape[-2] - starts + 1
+    sums = [image[..., :height, :].unfold(-2, side, stride).sum(dim=-1)]
+    last = (sums[0].shape[-2] - 1) * stride + 1
+    for row in range(starts - 1):
+        # one row further: a row enters below and one leaves above
+        entering = image[..., row + side : row + side + last : stride, :]
+        sums.append(sums[-1] + entering - image[..., row : row + last : stride, :])
+    return sums

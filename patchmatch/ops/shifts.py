@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from patchmatch.ops.blocks import block_sums
+from patchmatch.ops.blocks import sliding_row_sums
 
 #: The displacements (dx, dy) that are told apart, row by row from the top left.
 SHIFTS = tuple((dx, dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
@@ -28,17 +28,12 @@ def window_moments(
     side = block - 2 * MARGIN
     moments = []
     for values in (features, features * features):
-        height = values.shape[-2]
-        # sums over rows are shared by the three shifts of the same dy
-        row_sums = [
-            values[..., MARGIN + dy : height - MARGIN + dy, :].unfold(-2, side, stride).sum(-1)
-            for dy in (-1, 0, 1)
-        ]
+        by_row = sliding_row_sums(values, side, stride, starts=3)  # shared by shifts of one dy
         width = values.shape[-1]
         sums = [
-            row_sums[dy + 1][..., MARGIN + dx : width - MARGIN + dx]
+            by_row[MARGIN + dy][..., MARGIN + dx : width - MARGIN + dx]
             .unfold(-1, side, stride)
-            .sum(-1)
+            .sum(dim=-1)
             for dx, dy in SHIFTS
         ]
         moments.append(torch.stack(sums) / side**2)
@@ -62,18 +57,19 @@ def shifted_products(
     height, width = features0.shape[-2:]
     forward, backward = [], []
     for dx, dy in SHIFTS:
-        # every x for which x + shift is in the image, so that both windows are in the product
-        x0, y0 = max(0, -dx), max(0, -dy)
-        x1, y1 = width - max(0, dx), height - max(0, dy)
+        # (x0, y0) .. (x1, y1): where x and x + shift lie in a window, of either frame
+        x0, y0 = MARGIN - max(0, dx), MARGIN - max(0, dy)
+        x1, y1 = width - MARGIN + max(0, -dx), height - MARGIN + max(0, -dy)
         product = (
             features0[..., y0:y1, x0:x1] * features1[..., y0 + dy : y1 + dy, x0 + dx : x1 + dx]
         )
-        for sums, (left, top) in (
-            (forward, (MARGIN - x0, MARGIN - y0)),
-            (backward, (MARGIN - dx - x0, MARGIN - dy - y0)),
+        by_row = sliding_row_sums(product, side, stride, starts=1 + abs(dy))
+        for sums, top, left in (
+            (forward, max(0, dy), max(0, dx)),
+            (backward, max(0, -dy), max(0, -dx)),
         ):
-            window = product[..., top : top + height - 2 * MARGIN, left : left + width - 2 * MARGIN]
-            sums.append(block_sums(window, side, stride))
+            columns = by_row[top][..., left : left + width - 2 * MARGIN]
+            sums.append(columns.unfold(-1, side, stride).sum(dim=-1))
     return torch.stack(forward) / side**2, torch.stack(backward) / side**2
 
 

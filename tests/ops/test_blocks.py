@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from patchmatch.ops import block_boxes, block_counts, block_sums
+from patchmatch.ops import block_boxes, block_counts, sliding_row_sums
 
 
 def test_convention_boxes_are_xyxy_half_open_and_run_along_the_rows():
@@ -17,23 +17,25 @@ def test_convention_boxes_are_xyxy_half_open_and_run_along_the_rows():
     ]
 
 
-def test_sums_agree_with_slices():
-    image = torch.rand(2, 3, 17, 23, dtype=torch.float64)
-    sums = block_sums(image.float(), block=5, stride=4)
-    rows, columns = block_counts(17, 23, block=5, stride=4)
-    assert sums.shape == (2, 3, rows, columns) == (2, 3, 4, 5)
-    for i, (x0, y0, x1, y1) in enumerate(block_boxes(17, 23, 5, 4).tolist()):
-        expected = image[..., y0:y1, x0:x1].sum(dim=(-2, -1)).float()
-        assert_close(sums[..., i // columns, i % columns], expected)
+@pytest.mark.parametrize("starts", [1, 2, 3])
+def test_sums_agree_with_slices(starts):
+    image = torch.rand(2, 3, 17, 5)
+    sums = sliding_row_sums(image, side=6, stride=4, starts=starts)
+    assert len(sums) == starts
+    for start, found in enumerate(sums):
+        assert found.shape == (2, 3, 3, 5)
+        for i in range(3):
+            row = start + 4 * i
+            assert_close(found[..., i, :], image[..., row : row + 6, :].sum(dim=-2))
 
 
 def test_one_block_of_the_image_size_is_the_whole_image():
     assert block_boxes(26, 26, 26, 13).tolist() == [[0, 0, 26, 26]]
 
 
-def test_blocks_of_constant_sums_do_not_lose_precision_on_large_images():
-    sums = block_sums(torch.full((2000, 50), 0.1), block=26, stride=13)
-    assert_close(sums, torch.full_like(sums, 67.6), rtol=1e-6, atol=0)
+def test_sums_do_not_lose_precision_on_large_images():
+    for sums in sliding_row_sums(torch.full((2000, 50), 0.1), side=26, stride=13, starts=3):
+        assert_close(sums, torch.full_like(sums, 2.6), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("size", [(25, 30), (30, 25)])

@@ -1,0 +1,87 @@
+import importlib.util
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "dev" / "patch_match_mnist_dev.py"
+
+
+@pytest.fixture(scope="module")
+def dev():
+    spec = importlib.util.spec_from_file_location("patch_match_mnist_dev", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    before = list(sys.path)
+    spec.loader.exec_module(module)
+    sys.path[:] = before
+    return module
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def write_frames(folder, count=3):
+    folder.mkdir()
+    scene = np.random.default_rng(0).integers(0, 256, (60, 70 + count), dtype=np.uint8)
+    scene = cv2.GaussianBlur(scene, (0, 0), 1)
+    for i in range(count):
+        cv2.imwrite(str(folder / f"{i}.png"), scene[:, count - i : count - i + 70])
+    return folder
+
+
+def test_montages_of_digits_and_of_shifted_pairs_are_written_to_look_at(dev, capsys):
+    dev.main(["--visualize_shifts", "True"])
+    for name in (
+        *("montages/digits_train.png", "montages/digits_val.png", "montages/digits_test.png"),
+        *("montages/canvases_train.png", "visualise_shifts/pairs.png"),
+        "visualise_shifts/pairs_augmented.png",
+    ):
+        picture = cv2.imread(str(Path("data") / name))
+        assert picture is not None
+        assert picture.std() > 10
+        assert name.rpartition("/")[2] in capsys.readouterr().out or name
+
+
+def test_predict_draws_boxes_or_montages(dev, tmp_path):
+    frames = write_frames(tmp_path / "frames")
+    line = ["--stage", "predict", "--predict_dir", str(frames), "--top_k_dets", "3"]
+    line += ["--batch_size", "2", "--num_workers", "0", "--accelerator", "cpu"]
+    dev.main([*line, "--num_devices", "1", "--output_path", "boxes"])
+    assert {p.name for p in Path("boxes/topk_diffs").iterdir()} == {"top3_1.png", "top3_2.png"}
+    assert cv2.imread("boxes/topk_diffs/top3_1.png").shape == (60, 70, 3)
+    dev.main([*line, "--export_box_overlay", "False", "--output_path", "montage"])
+    assert cv2.imread("montage/topk_diffs/top3_1.png").shape != (60, 70, 3)
+
+
+def test_fit_writes_its_record_where_it_is_told(dev, monkeypatch):
+    lines = []
+    monkeypatch.setattr(dev, "run", lines.append)
+    dev.main(["--stage", "fit", "--max_epochs", "2", "--output_path", "out", "--data_dir", "d"])
+    (line,) = lines
+    assert line[0] == "fit"
+    assert "--trainer.max_epochs=2" in line
+    assert "--trainer.default_root_dir=out" in line
+    assert "--data.data_dir=d" in line
+    (logger,) = [word for word in line if word.startswith("--trainer.logger=")]
+    assert logger.count("'out'") == 2
+
+
+@pytest.mark.parametrize("stage", ["validate", "test"])
+def test_a_checkpoint_is_measured(dev, monkeypatch, stage):
+    lines = []
+    monkeypatch.setattr(dev, "run", lines.append)
+    dev.main(["--stage", stage, "--ckpt_path", "some.ckpt"])
+    assert lines[0][0] == stage
+    assert "--ckpt_path=some.ckpt" in lines[0]
+
+
+@pytest.mark.parametrize("line", [["--stage", "sleep"], ["--export_box_overlay", "maybe"]])
+def test_a_wrong_option_ends_with_code_2(dev, line, capsys):
+    with pytest.raises(SystemExit) as stop:
+        dev.main(line)
+    assert stop.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err

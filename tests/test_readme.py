@@ -1,0 +1,80 @@
+"""The commands of the README, as they stand there, on little data."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+LITTLE = {
+    "fit": "--trainer.max_epochs=1 --data.train_pairs=64 --data.eval_pairs=32 --data.canvases=5",
+    "test": "--data.eval_pairs=32 --data.canvases=5",
+    "cows": "--data.frames=3 --data.height=192 --data.width=256",
+}
+
+
+def commands():
+    blocks = re.findall(r"^```\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def test_there_are_commands():
+    assert len(commands()) >= 8
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A folder that looks like a checkout and holds what the placeholders stand for."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("configs", "dev", "main_cli", "patchmatch"):
+        (folder / name).symlink_to(ROOT / name, target_is_directory=True)
+    rng = np.random.default_rng(0)
+    for name, count in (("FOLDER_OR_VIDEO", 3), ("FOLDER_OF_IMAGES", 6)):
+        (folder / name).mkdir()
+        for i in range(count):
+            picture = rng.integers(0, 256, (60, 70), dtype=np.uint8)
+            cv2.imwrite(str(folder / name / f"frame_{i}.png"), picture)
+    weights = ROOT / "patchmatch" / "weights" / "shift_matcher.ckpt"
+    (folder / "FILE").write_bytes(weights.read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_of_the_readme_runs(command, checkout):
+    words = shlex.split(command.partition("  #")[0])
+    if words[0] == "make":
+        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+        assert re.search(rf"^{words[1]}:", makefile, flags=re.MULTILINE)
+        return
+    if "benchmark" in command:
+        words += ["--help"]
+    elif " fit " in command:
+        words += LITTLE["fit"].split()
+    elif " test " in command:
+        words += LITTLE["test"].split()
+    elif "cows" in command:
+        words += LITTLE["cows"].split()
+    if "predict" in words:
+        words.append("--writer.overwrite=true")
+    program = {"patchmatch": ["-m", "patchmatch"], "python3": []}[words[0]]
+    done = subprocess.run(
+        [sys.executable, *program, *words[1:]],
+        cwd=checkout,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_every_file_that_the_readme_links_exists():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
