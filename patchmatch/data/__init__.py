@@ -4,6 +4,7 @@ from patchmatch.data.base import MatchingData
 from patchmatch.data.clips import Clip
 from patchmatch.data.frames import Clips, Frames
 from patchmatch.data.pairs import PairBatch, ShiftedPairs
+from patchmatch.data.rendered_cows import RenderedCows
 from patchmatch.data.shifted_digits import ShiftedDigits
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Frames",
     "MatchingData",
     "PairBatch",
+    "RenderedCows",
     "ShiftedDigits",
     "ShiftedPairs",
 ]

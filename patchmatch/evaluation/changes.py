@@ -11,8 +11,6 @@ pair when a box of its kind lies on it.
 """
 
 import collections
-import io
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +19,11 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from patchmatch.errors import InputError
-from patchmatch.io import read_bytes, read_csv
+from patchmatch.evaluation.change_files import MASKS, Box, Labels, read_boxes, read_truth
 
-UNDECIDED = 255  # label of a pixel that belongs to no motion
 MAJORITY, TRACE = 0.8, 0.05  # parts of a block, see block_truth
 SMALLEST_OBJECT = 26 * 26  # visible pixels: a block's area
-MASKS = "truth_masks.npz"
-COLUMNS = ("source", "frame0", "frame1", "x0", "y0", "x1", "y1", "dx", "dy", "kind")
-STILL, AMBIGUOUS = 0, -1
-KINDS = {"one_pixel": 1, "larger": 2}
-
-Labels = NDArray[np.uint8]
+STILL, ONE_PIXEL, LARGER, AMBIGUOUS = 0, 1, 2, -1
 
 
 @dataclass(frozen=True)
@@ -88,15 +79,6 @@ class ChangeScores:
         return _part(self.exact, self.one_pixel.boxes - self.one_pixel.ambiguous)
 
 
-@dataclass(frozen=True)
-class _Box:
-    """A row of the table: corners, displacement (None for ``larger``) and number of the kind."""
-
-    corners: tuple[int, int, int, int]
-    displacement: tuple[float, float] | None
-    kind: int
-
-
 def score_changes(
     changes_csv: str | Path, truth_folder: str | Path, still_share: float = MAJORITY
 ) -> ChangeScores:
@@ -118,23 +100,26 @@ def score_changes(
     Raises:
         InputError: If a file is missing or damaged, or if they do not belong together.
     """
-    labels, velocity = _read_truth(Path(truth_folder) / MASKS)
-    boxes = _read_boxes(Path(changes_csv), labels.shape)
-    counts = {kind: collections.Counter[str]() for kind in KINDS.values()}
+    labels, velocity = read_truth(Path(truth_folder) / MASKS)
+    boxes = read_boxes(Path(changes_csv), labels.shape)
+    counts = {kind: collections.Counter[str]() for kind in (ONE_PIXEL, LARGER)}
     exact = 0
     for t in range(len(labels) - 1):
         found = boxes.get(t, [])
         corners = [box.corners for box in found]
         kinds, moved = _judge(labels[t], labels[t + 1], velocity, corners, still_share)
-        for box, kind, displacement in zip(found, kinds, moved.tolist(), strict=True):
-            right = kind == box.kind
-            names = {STILL: ["still"], AMBIGUOUS: ["ambiguous"]}.get(kind, ["right"] * right)
-            counts[box.kind].update(["boxes", *names])
-            exact += kind != AMBIGUOUS and box.displacement == tuple(displacement)
+        for box, kind, truth in zip(found, kinds.tolist(), moved.tolist(), strict=True):
+            count = counts[box.kind]
+            count["boxes"] += 1
+            count["right"] += kind == box.kind
+            count["still"] += kind == STILL
+            count["ambiguous"] += kind == AMBIGUOUS
+            exact += kind != AMBIGUOUS and box.displacement == tuple(truth)
         for kind, is_found in _objects(labels[t], labels[t + 1], velocity, found):
-            counts[kind].update(["objects", *["found"] * is_found])
-    scores = {name: KindScores(**counts[kind]) for name, kind in KINDS.items()}
-    return ChangeScores(**scores, exact=exact, pairs=len(labels) - 1)
+            counts[kind]["objects"] += 1
+            counts[kind]["found"] += is_found
+    green, red = (KindScores(**counts[kind]) for kind in (ONE_PIXEL, LARGER))
+    return ChangeScores(green, red, exact, pairs=len(labels) - 1)
 
 
 def block_truth(
@@ -212,7 +197,7 @@ def _judge(
 
 
 def _objects(
-    labels0: Labels, labels1: Labels, velocity: NDArray[np.integer], boxes: Sequence[_Box]
+    labels0: Labels, labels1: Labels, velocity: NDArray[np.integer], boxes: Sequence[Box]
 ) -> Iterator[tuple[int, bool]]:
     """Yield kind and whether it is found, for each moving object that shows enough of itself."""
     for k, kind in enumerate(np.abs(velocity).max(axis=1).clip(max=2).tolist()):

@@ -47,6 +47,7 @@ def test_every_option_reaches_the_frames(tmp_path, capsys):
         assert np.array_equal(picture[..., ::-1], sequence.frames[t])
 
 
+@pytest.mark.slow
 def test_same_seed_writes_the_same_bytes_in_another_process_and_folder(tmp_path):
     arguments = [*SMALL, "--seed", "7", "--output"]
     command = [sys.executable, str(SCRIPT), *arguments, "cows"]

@@ -1,0 +1,147 @@
+"""The whole way without a download: train, predict what moved on rendered frames, and score it.
+
+python3 dev/demo.py [--quick]
+
+Trains the shift matcher on digits, draws what moved between frames of walking cows, and compares
+the boxes with the exact truth. Files go to data/ below the working directory.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from patchmatch.errors import InputError
+from patchmatch.evaluation import ChangeScores, score_changes
+
+ROOT = Path(__file__).resolve().parents[1]
+OUTPUT, COWS = Path("data/output"), Path("data/images/cows")  # as the configs say
+LOGS = OUTPUT / "lightning_logs"
+STILL_SHARE = 0.95  # a block into which a cow reaches farther is ambiguous
+QUICK = ("--trainer.max_epochs", "1", "--data.train_pairs", "2560")
+
+
+class StepError(Exception):
+    """A step that failed: what happened in one line, and the exit code."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the steps and return the exit code: 0, or that of the step that failed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="train for one short epoch only")
+    args = parser.parse_args(argv)
+    try:
+        checkpoint = train(QUICK if args.quick else ())
+        predict(checkpoint)
+        scores = score_changes(OUTPUT / "changes.csv", COWS, still_share=STILL_SHARE)
+    except StepError as error:
+        message, code = error.args
+        return stop(message, code)
+    except InputError as error:
+        return stop(str(error), 2)
+    except KeyboardInterrupt:
+        return stop("stopped by the keyboard", 130)
+    show(scores, checkpoint)
+    return 0
+
+
+def train(options: Sequence[str] = ()) -> Path:
+    """Train, and return the best checkpoint of this run."""
+    before = set(LOGS.glob("version_*"))
+    run("fit", "config_patch_match_train.yaml", *options)
+    checkpoints = [
+        path
+        for folder in set(LOGS.glob("version_*")) - before
+        for path in folder.glob("checkpoints/*.ckpt")
+        if path.name != "last.ckpt"
+    ]
+    if not checkpoints:
+        raise StepError(f"training has left no checkpoint in {LOGS}", 1)
+    return max(checkpoints, key=lambda path: path.stat().st_mtime)
+
+
+def predict(checkpoint: Path) -> None:
+    """Render the cows if they are not there, and draw what moved between their frames."""
+    run(
+        "predict",
+        "config_patch_match_predict_cows.yaml",
+        *("--ckpt_path", str(checkpoint)),
+        *("--writer.overwrite", "true"),
+    )
+
+
+def run(verb: str, config: str, *options: str) -> None:
+    """Run the command line of patchmatch in a process of its own.
+
+    Raises:
+        StepError: If it fails.
+    """
+    words = [verb, "--config", f"configs/{config}", *options]
+    Console(soft_wrap=True, highlight=False, markup=False).print(
+        f"\n$ python3 -m patchmatch {' '.join(words)}", style="bold"
+    )
+    words[2] = str(ROOT / "configs" / config)  # wherever we are
+    # An uninstalled checkout runs as well
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    code = subprocess.run(
+        [sys.executable, "-m", "patchmatch", *words],
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    ).returncode
+    if code:
+        code = code if code > 0 else 128 - code  # ended by a signal
+        raise StepError(f"{verb} has failed with exit code {code}; its reason stands above", code)
+
+
+def stop(message: str, code: int) -> int:
+    """Say in one line why the demo ends early, and return its exit code."""
+    sys.stdout.flush()
+    sys.stderr.write(f"demo: {message}\n")
+    return code
+
+
+def show(scores: ChangeScores, checkpoint: Path) -> None:
+    """Print the scores, and where to look."""
+    table = Table(
+        "",
+        title=f"the boxes of {scores.pairs} frame pairs against the exact truth",
+        caption=f"nothing moves where {STILL_SHARE:.0%} of a box stand still in both frames",
+    )
+    kinds = {"one pixel (green)": scores.one_pixel, "farther (red)": scores.larger}
+    for name in kinds:
+        table.add_column(name, justify="right")
+    rows = {
+        "boxes": lambda part: str(part.boxes),
+        "  where several motions meet": lambda part: str(part.ambiguous),
+        "  where nothing moves": lambda part: str(part.still),
+        "  where it moves so": lambda part: str(part.right),
+        "precision, where one motion is": lambda part: percent(part.precision),
+        "moving cows found": lambda part: f"{part.found} of {part.objects}",
+        "recall": lambda part: percent(part.recall),
+    }
+    for name, text in rows.items():
+        table.add_row(name, *map(text, kinds.values()))
+    table.add_row("displacement exact", percent(scores.exact_share), "")
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console.print()
+    console.print(table)
+    console.print(f"pictures     {OUTPUT / 'topk_diffs'}")
+    console.print(f"table        {OUTPUT / 'changes.csv'}")
+    console.print(f"checkpoint   {checkpoint}")
+    console.print(f"curves       tensorboard --logdir {LOGS}")
+
+
+def percent(share: float) -> str:
+    """Return a share as text, a dash for nan."""
+    return "-" if share != share else f"{100 * share:.1f} %"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from patchmatch.data.cows import render_sequence, write_sequence
+
+SCRIPT = Path(__file__).parents[2] / "dev" / "demo.py"
+HEADER = "source,frame0,frame1,x0,y0,x1,y1,dx,dy,kind,score\n"
+BOX = "cows,frame_0,frame_1,0,0,26,26,1,0,one_pixel,0.5000\n"
+
+
+def load_script():
+    """Import ``dev/demo.py``; dev is no package."""
+    spec = importlib.util.spec_from_file_location("demo", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+demo = load_script()
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    """Stand in for the command line: note what was called, and leave what it would leave."""
+    monkeypatch.chdir(tmp_path)
+    noted = []
+
+    def run(command, **_):
+        noted.append(command)
+        verb = command[3]
+        code = run.codes.get(verb, 0)
+        if isinstance(code, BaseException):
+            raise code
+        if code == 0 and verb not in run.idle:
+            leave[verb]()
+        return subprocess.CompletedProcess(command, code)
+
+    def leave_checkpoints():
+        folder = demo.LOGS / f"version_{len(list(demo.LOGS.glob('*')))}" / "checkpoints"
+        folder.mkdir(parents=True)
+        for name in ("epoch_03_accuracy_0.9800.ckpt", "last.ckpt"):
+            (folder / name).touch()
+
+    def leave_boxes():
+        write_sequence(render_sequence(frames=2, height=200, width=300), demo.COWS)
+        (demo.OUTPUT / "changes.csv").write_text(HEADER + BOX)
+
+    leave = {"fit": leave_checkpoints, "predict": leave_boxes}
+    run.codes, run.idle, run.noted = {}, set(), noted
+    monkeypatch.setattr(demo.subprocess, "run", run)
+    return run
+
+
+def test_the_checkpoint_of_this_run_predicts_and_is_scored(calls, capsys):
+    old = demo.LOGS / "version_0" / "checkpoints" / "epoch_09_accuracy_0.9999.ckpt"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    assert demo.main([]) == 0
+    fit, predict = calls.noted
+    configs = SCRIPT.parents[1] / "configs"
+    best = demo.LOGS / "version_1" / "checkpoints" / "epoch_03_accuracy_0.9800.ckpt"
+    start = [sys.executable, "-m", "patchmatch"]
+    assert fit == [*start, "fit", "--config", str(configs / "config_patch_match_train.yaml")]
+    assert predict == [
+        *(*start, "predict", "--config", str(configs / "config_patch_match_predict_cows.yaml")),
+        *("--ckpt_path", str(best), "--writer.overwrite", "true"),
+    ]
+    said = capsys.readouterr().out
+    for word in ("precision", "recall", "0.0 %", str(best), "topk_diffs", "tensorboard"):
+        assert word in said
+
+
+def test_quick_trains_for_one_short_epoch(calls):
+    assert demo.main(["--quick"]) == 0
+    options = ["--trainer.max_epochs", "1", "--data.train_pairs", "2560"]
+    assert calls.noted[0][-4:] == options
+
+
+@pytest.mark.parametrize(
+    ("verb", "code", "expected", "count"),
+    [("fit", 2, 2, 1), ("predict", 3, 3, 2), ("fit", -9, 137, 1)],
+)
+def test_a_failing_step_ends_the_demo_with_its_code(calls, capsys, verb, code, expected, count):
+    calls.codes[verb] = code
+    assert demo.main([]) == expected
+    assert len(calls.noted) == count
+    said = f"demo: {verb} has failed with exit code {expected}; its reason stands above\n"
+    assert capsys.readouterr().err == said
+
+
+def test_the_keyboard_stops_the_demo_in_one_line(calls, capsys):
+    calls.codes["predict"] = KeyboardInterrupt()
+    assert demo.main([]) == 130
+    assert capsys.readouterr().err == "demo: stopped by the keyboard\n"
+
+
+def test_training_without_a_checkpoint_ends_the_demo(calls, capsys):
+    calls.idle.add("fit")
+    assert demo.main([]) == 1
+    assert "demo: training has left no checkpoint in" in capsys.readouterr().err
+    assert len(calls.noted) == 1
+
+
+def test_frames_without_truth_end_the_demo_in_one_line(calls, capsys):
+    calls.idle.add("predict")
+    assert demo.main([]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("demo: ")
+    assert "truth_masks.npz: no such file" in line
+
+
+@pytest.mark.slow
+def test_the_demo_runs_through(tmp_path):
+    command = [sys.executable, str(SCRIPT), "--quick"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "recall" in done.stdout
+    assert len(list((tmp_path / "data" / "output" / "topk_diffs").glob("*.png"))) == 11
