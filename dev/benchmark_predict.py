@@ -9,6 +9,7 @@ memory over 10 and over 1,000 frames, each in a process of its own.
 """
 
 import argparse
+import itertools
 import statistics
 import subprocess
 import sys
@@ -24,12 +25,9 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import itertools
-
-from patchmatch.data.cows import render_sequence
-
 from patchmatch import load_shift_matcher, predict_frames
 from patchmatch.data import Clip
+from patchmatch.data.cows import render_sequence
 from patchmatch.io import find_sequences, to_gray_float, write_image
 
 HEIGHT, WIDTH = 576, 768
