@@ -115,8 +115,8 @@ class ShiftMatcher(Matcher):
         height, width = frames.shape[-2:]
         if min(height, width) < self.block:
             raise InputError(
-                f"{batch['source']}: its frames of {width}x{height} pixels are smaller than a block "
-                f"of {self.block}; give larger frames or a smaller --model.block"
+                f"{batch['source']}: its frames of {width}x{height} pixels are smaller than a "
+                f"block of {self.block}; give larger frames or a smaller --model.block"
             )
         boxes = block_boxes(height, width, self.block, self.stride)
         odds = self.prior_still / (1 - self.prior_still) * (CLASSES - 1)
