@@ -1,5 +1,6 @@
 """The command line: fit, validate, test and predict for every system, on top of LightningCLI."""
 
+import logging
 import os
 import sys
 import warnings
@@ -117,6 +118,10 @@ class MatchingCLI(LightningCLI):
             )
 
 
+def _is_no_tip(record: logging.LogRecord) -> bool:
+    return "Tip:" not in record.getMessage()
+
+
 @rank_zero_only
 def say(text: str) -> None:
     """Print the last word of a run."""
@@ -130,6 +135,8 @@ def main(args: ArgsType = None) -> None:
     Args:
         args: The command line without the program's name; ``sys.argv[1:]`` if None.
     """
+    # advertisements of Lightning's makers
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_tip)
     with warnings.catch_warnings():
         # Lightning's own use of torch, of no concern to its users
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\)")
