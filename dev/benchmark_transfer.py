@@ -41,6 +41,7 @@ BY_HAND: dict[str, PatchMatcher] = {
     "SSD 3x3": match_by_ssd,
     "NCC 3x3": match_by_ncc,
     "NCC, 0.8 px blur": partial(match_by_ncc, blur=0.8),
+    "the same, both ways": partial(match_by_ncc, blur=0.8, symmetric=True),
 }
 SKIMAGE = "astronaut brick camera cat chelsea coffee coins grass gravel moon page rocket text"
 

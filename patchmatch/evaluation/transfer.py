@@ -98,23 +98,31 @@ def exact_share(match: PatchMatcher, pairs: Pairs) -> float:
 
 def match_by_ssd(patches0: np.ndarray, patches1: np.ndarray) -> np.ndarray:
     """Match by the least sum of squared differences."""
-    return _best(patches0, patches1, lambda a, b: -((a - b) ** 2).sum((1, 2)))
+    scores = _scores(patches0, patches1, lambda a, b: -((a - b) ** 2).sum((1, 2)))
+    return np.array(SHIFTS)[scores.argmax(axis=0)]
 
 
-def match_by_ncc(patches0: np.ndarray, patches1: np.ndarray, blur: float = 0.0) -> np.ndarray:
+def match_by_ncc(
+    patches0: np.ndarray, patches1: np.ndarray, blur: float = 0.0, symmetric: bool = False
+) -> np.ndarray:
     """Match by the highest normalised cross-correlation, after a Gaussian blur if wanted.
 
     Args:
         patches0: (N, 26, 26).
         patches1: (N, 26, 26).
         blur: Sigma in pixels; 0 for none.
+        symmetric: Whether to average with the correlation of the inner pixels of ``patches1``,
+            as ``ops.shift_similarity`` does, instead of favouring those of ``patches0``.
     """
     if blur:
         patches0, patches1 = (
             np.stack([cv2.GaussianBlur(patch, (0, 0), blur) for patch in patches])
             for patches in (patches0, patches1)
         )
-    return _best(patches0, patches1, _correlation)
+    scores = _scores(patches0, patches1, _correlation)
+    if symmetric:  # SHIFTS read backwards are the shifts back
+        scores = scores + _scores(patches1, patches0, _correlation)[::-1]
+    return np.array(SHIFTS)[scores.argmax(axis=0)]
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -122,15 +130,17 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a * b).sum((1, 2)) / np.sqrt((a**2).sum((1, 2)) * (b**2).sum((1, 2)) + 1e-9)
 
 
-def _best(
+def _scores(
     patches0: np.ndarray,
     patches1: np.ndarray,
     similarity: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> np.ndarray:
+    """Return the similarity (9, N) of the inner pixels of ``patches0`` under each shift."""
     inner = patches0[:, 1:-1, 1:-1]
     size = SIDE - 2
-    scores = [
-        similarity(inner, patches1[:, 1 + dy : 1 + dy + size, 1 + dx : 1 + dx + size])
-        for dx, dy in SHIFTS
-    ]
-    return np.array(SHIFTS)[np.argmax(scores, axis=0)]
+    return np.stack(
+        [
+            similarity(inner, patches1[:, 1 + dy : 1 + dy + size, 1 + dx : 1 + dx + size])
+            for dx, dy in SHIFTS
+        ]
+    )

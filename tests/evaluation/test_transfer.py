@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -33,7 +35,9 @@ def test_flat_images_are_refused():
         cut_pairs([], 10, seed=0)
 
 
-@pytest.mark.parametrize("match", [match_by_ssd, match_by_ncc])
+@pytest.mark.parametrize(
+    "match", [match_by_ssd, match_by_ncc, partial(match_by_ncc, symmetric=True)]
+)
 def test_matching_by_hand_is_exact_on_clean_pairs(match):
     assert exact_share(match, cut_pairs(noise_images(), 50, seed=1)) == 100
 
