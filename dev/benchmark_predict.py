@@ -64,6 +64,7 @@ def compare_speed(frames: list[np.ndarray], threads: int, rounds: int) -> dict[s
             "frames": gray.to(matcher.device),
             "pictures": [],
             "names": [str(i) for i in range(len(frames))],
+            "times": [None] * len(frames),
             "pairs": [(i, i + 1) for i in range(len(frames) - 1)],
             "notes": [],
         }

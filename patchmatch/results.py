@@ -48,13 +48,19 @@ class FrameChanges:
         frame0: Name of the earlier frame.
         frame1: Name of the later frame.
         boxes: The blocks, (N, 4) long, xyxy in pixels, half-open.
-        displacement: (N, 2) float, dx and dy in pixels from ``frame0`` to ``frame1``. Where the
-            kind is ``LARGER`` the true one is out of reach, and this is the likeliest of the nine
-            within one pixel.
+        displacement: (N, 2) float, dx and dy in pixels from ``frame0`` to ``frame1``. Where
+            ``matched`` is false it is a guess.
         kind: (N,) long, a ``Kind`` each.
         score: (N,) float in [0, 1], how much the block changed: half the expected length of its
             displacement, with two pixels standing for everything larger. 0 is surely still, 0.5
             surely one pixel along an axis, 1 surely more.
+        matched: (N,) bool, whether what the block shows in ``frame0`` was found in ``frame1``.
+            It is false where it was covered, has left the picture or lies out of reach.
+        confidence: (N,) float in [0, 1], how probably the displacement is right.
+        camera: (N, 2) float, the part of the displacement that is the camera's own motion; None
+            where it was not asked for. ``kind`` and ``score`` speak of the rest.
+        time0: When the earlier frame was taken, in seconds from the start; None where not known.
+        time1: The same of the later frame.
     """
 
     source: str
@@ -64,6 +70,11 @@ class FrameChanges:
     displacement: Tensor
     kind: Tensor
     score: Tensor
+    matched: Tensor
+    confidence: Tensor
+    camera: Tensor | None = None
+    time0: float | None = None
+    time1: float | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -76,6 +87,9 @@ class FrameChanges:
             displacement=self.displacement[index],
             kind=self.kind[index],
             score=self.score[index],
+            matched=self.matched[index],
+            confidence=self.confidence[index],
+            camera=None if self.camera is None else self.camera[index],
         )
 
     def top(self, k: int, min_score: float = 0.0) -> "FrameChanges":

@@ -29,9 +29,11 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 def changes(kind: list[Kind], score: list[float]) -> FrameChanges:
     count = len(kind)
     boxes = torch.arange(count * 4).reshape(count, 4)
+    sure = torch.ones(count)
     return FrameChanges(
-        "run", "a", "b", boxes, torch.zeros(count, 2), torch.tensor(kind), torch.tensor(score)
-    )
+        "run", "a", "b", boxes, torch.zeros(count, 2), torch.tensor(kind), torch.tensor(score),
+        matched=sure.bool(), confidence=sure,
+    )  # fmt: skip
 
 
 def test_convention_image_is_float_from_0_to_1_in_the_order_rgb(tmp_path):
@@ -97,6 +99,7 @@ def test_convention_change_score_is_half_the_expected_length(shift, kind, score,
         "frames": noise(2, 1, 12, 16),
         "pictures": [],
         "names": ["a", "b"],
+        "times": [None, None],
         "pairs": [(0, 1)],
         "notes": [],
     }

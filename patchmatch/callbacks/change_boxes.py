@@ -115,11 +115,12 @@ class ChangeBoxes(PredictionWriter):
 def _rows(changes: FrameChanges) -> list[Row]:
     """Return the rows of the table for some blocks."""
     rows: list[Row] = []
-    columns = (changes.boxes, changes.displacement, changes.kind, changes.score)
-    for box, displacement, number, score in zip(*(c.tolist() for c in columns), strict=True):
+    columns = (changes.boxes, changes.displacement, changes.kind, changes.score, changes.matched)
+    for box, displacement, number, score, matched in zip(
+        *(c.tolist() for c in columns), strict=True
+    ):
         kind = Kind(number)
-        # How far a block moved that moved farther than a pixel is out of the matcher's reach.
-        dx, dy = (None, None) if kind is Kind.LARGER else map(_plain, displacement)
+        dx, dy = map(_plain, displacement) if matched else (None, None)
         rows.append(
             {"source": changes.source, "frame0": changes.frame0, "frame1": changes.frame1}
             | dict(zip(("x0", "y0", "x1", "y1"), box, strict=True))

@@ -14,5 +14,6 @@ class Clip(TypedDict):
     frames: Tensor  #: (T, 1, H, W) float32 gray in [0, 1]
     pictures: list[np.ndarray]  #: T frames as they were read, (H, W) or (H, W, 3) RGB
     names: list[str]  #: T names of frames, unique within the sequence
+    times: list[float | None]  #: T times in seconds from the start; None where not known
     pairs: list[tuple[int, int]]  #: P indices (earlier, later) into the frames, in order
     notes: list[str]  #: a line for each frame or pair that had to be left out, and why

@@ -62,6 +62,7 @@ class Clips(Dataset[Clip]):
             "frames": torch.from_numpy(np.stack(gray or [np.zeros((0, 0), np.float32)]))[:, None],
             "pictures": [pictures[number] for number in numbers],
             "names": [sequence.frame_name(number) for number in numbers],
+            "times": [None] * len(numbers),
             "pairs": [(i, i + 1) for i, n in enumerate(numbers[:-1]) if numbers[i + 1] == n + 1],
             "notes": notes,
         }

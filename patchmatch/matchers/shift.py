@@ -145,6 +145,10 @@ class ShiftMatcher(Matcher):
                     displacement=displacement,
                     kind=kind,
                     score=(probability * LENGTHS).sum(dim=1) / LENGTHS[LARGER],
+                    matched=kind != Kind.LARGER,  # beyond one pixel nothing is sought
+                    confidence=probability.amax(dim=1),
+                    time0=batch["times"][first],
+                    time1=batch["times"][second],
                 )
             )
         return changes

@@ -58,6 +58,8 @@ def changes(batch: Clip, pair: tuple[int, int], **options: torch.Tensor) -> Fram
         "displacement": torch.tensor([[0.0, 0.0], [1.0, -1.0], [1.0, 1.0], [-0.0, 0.25]]),
         "kind": KINDS,
         "score": SCORES,
+        "matched": KINDS != Kind.LARGER,
+        "confidence": SCORES,
     }
     name0, name1 = (batch["names"][index] for index in pair)
     return FrameChanges(batch["source"], name0, name1, **found | options)

@@ -40,6 +40,7 @@ def clip_of(*frames):
         "frames": torch.stack(frames)[:, None],
         "pictures": [],
         "names": [f"frame_{i}" for i in range(len(frames))],
+        "times": [None] * len(frames),
         "pairs": [(i, i + 1) for i in range(len(frames) - 1)],
         "notes": [],
     }
