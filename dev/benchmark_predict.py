@@ -59,6 +59,7 @@ def compare_speed(frames: list[np.ndarray], threads: int, rounds: int) -> dict[s
         # a clip shares frames between pairs, so it is timed whole and divided
         gray = torch.from_numpy(np.stack(frames).astype(np.float32) / 255)[:, None]
         clip: Clip = {
+            "index": 0,
             "source": "",
             "several": False,
             "frames": gray.to(matcher.device),

@@ -1,115 +1,163 @@
 """Ordered frames, streamed as clips."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from pytorch_lightning.utilities import rank_zero_warn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, DistributedSampler
 
 from patchmatch.data.base import MatchingData
+from patchmatch.data.clip_sets import Clips, LiveClips
 from patchmatch.data.clips import Clip
 from patchmatch.errors import InputError
-from patchmatch.io import FrameSequence, find_sequences, to_gray_float
+from patchmatch.io import LiveSequence, find_sequences, is_live
+
+__all__ = ["Clips", "Frames", "LiveClips", "open_clips"]
 
 
-class Clips(Dataset[Clip]):
-    """Clips of ``pairs`` consecutive frame pairs; the last clip of a sequence may be shorter.
+def open_clips(
+    source: str,
+    frames: int,
+    gaps: Sequence[int] = (1,),
+    max_frames: int | None = None,
+) -> tuple[Clips | LiveClips, tuple[str, ...]]:
+    """Find the frames of a source; both kinds of answers are iterated in order.
 
-    Neighbouring clips share a frame, so every consecutive pair is in exactly one clip. A frame
-    that cannot be read, or differs in size from most of its clip, is left out with its two pairs,
-    and the clip says so in its notes.
+    Args:
+        source: Folder, folder of folders, video, camera or address, as ``Frames`` takes it.
+        frames: Frames that a clip adds to those before it.
+        gaps: Distances from the earlier to the later frame of a pair.
+        max_frames: Frames of each sequence to read; None for all.
+
+    Returns:
+        The clips, and what was left out, for the user to read.
+
+    Raises:
+        InputError: If the source holds no pair of frames.
     """
-
-    def __init__(self, sequences: Sequence[FrameSequence], pairs: int) -> None:
-        self.sequences, self.pairs = list(sequences), pairs
-        self.starts = [
-            (which, first)
-            for which, sequence in enumerate(self.sequences)
-            for first in range(0, len(sequence) - 1, pairs)
-        ]
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def __getitem__(self, index: int) -> Clip:
-        which, first = self.starts[index]
-        sequence = self.sequences[which]
-        last = min(first + self.pairs, len(sequence) - 1)
-        pictures, notes = {}, []
-        for number in range(first, last + 1):
-            # the frame that two clips share is reported by the clip in which it comes last
-            report = notes if number > first or number == 0 else []
-            try:
-                pictures[number] = sequence.read(number)
-            except InputError as error:
-                report.append(f"frame left out: {error}")
-        sizes = Counter(picture.shape[:2] for picture in pictures.values())
-        usual = max(sizes, key=sizes.__getitem__, default=(0, 0))
-        numbers = [number for number, picture in pictures.items() if picture.shape[:2] == usual]
-        for number in sorted(pictures.keys() - set(numbers)):
-            height, width = pictures[number].shape[:2]
-            notes.append(
-                f"frame left out: {sequence.name} {sequence.frame_name(number)} is "
-                f"{width}x{height}, its neighbours are {usual[1]}x{usual[0]}; make them alike"
-            )
-        gray = [to_gray_float(pictures[number]) for number in numbers]
-        return {
-            "source": sequence.name,
-            "several": len(self.sequences) > 1,
-            "frames": torch.from_numpy(np.stack(gray or [np.zeros((0, 0), np.float32)]))[:, None],
-            "pictures": [pictures[number] for number in numbers],
-            "names": [sequence.frame_name(number) for number in numbers],
-            "times": [None] * len(numbers),
-            "pairs": [(i, i + 1) for i, n in enumerate(numbers[:-1]) if numbers[i + 1] == n + 1],
-            "notes": notes,
-        }
+    if is_live(source):
+        sequence = LiveSequence(source)
+        sequence.open()  # now, before anything is written
+        return LiveClips(sequence, frames, gaps, max_frames), ()
+    found = find_sequences(source)
+    clips = Clips(found.sequences, frames, gaps, max_frames)
+    apart = f"none of its frames lie {clips.gaps[0]} apart"
+    if len(clips) == 0:
+        raise InputError(f"{source}: {apart}; give smaller gaps or more frames")
+    notes = [f"{sequence.name}: {apart}; left out" for sequence in clips.too_short]
+    return clips, (*found.notes, *notes)
 
 
 class Frames(MatchingData):
-    """Consecutive frames of a folder, of a folder of folders, or of a video.
+    """Frames of a folder, of a folder of folders, of a video, or as a camera or stream sends them.
 
     Args:
         predict_dir: Folder of ordered frames (frame_2 comes before frame_10), folder of such
-            folders, or video file.
-        batch_size: Frame pairs in a clip, which is read, matched and written at once.
-        num_workers: Processes that decode frames; 0 decodes in the main process.
+            folders, video file, camera ("camera:0"), or address of a stream ("rtsp://host/path").
+        batch_size: Frames that a clip adds to those before it; a clip is read, matched and
+            written at once. Each frame brings a pair for each gap.
+        num_workers: Processes that decode frames; 0 decodes in the main process, as a camera or
+            stream always is.
+        gaps: Distances in frames from the earlier to the later frame of a pair. [1, 2, 4] shows
+            motion, too, that is slower than half a pixel a frame.
+        max_frames: Stop after so many frames of each sequence; null reads all, and a camera
+            until Ctrl+C.
     """
 
     def __init__(
-        self, predict_dir: str = "data/images", batch_size: int = 8, num_workers: int = 0
+        self,
+        predict_dir: str = "data/images",
+        batch_size: int = 8,
+        num_workers: int = 0,
+        gaps: tuple[int, ...] = (1,),
+        max_frames: int | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if num_workers < 0:
             raise ValueError(f"num_workers must be at least 0, got {num_workers}")
+        if not gaps or min(gaps) < 1 or len(set(gaps)) < len(gaps):
+            raise ValueError(f"gaps must be different numbers from 1 on, got {list(gaps)}")
+        if max_frames is not None and max_frames < 2:
+            raise ValueError(f"max_frames must be at least 2, got {max_frames}")
         self.predict_dir, self.batch_size, self.num_workers = predict_dir, batch_size, num_workers
-        self.clips: Clips | None = None
+        self.gaps, self.max_frames = tuple(sorted(gaps)), max_frames
+        self.clips: Clips | LiveClips | None = None
+        self._done: frozenset[int] = frozenset()
 
     def setup(self, stage: str) -> None:
-        """Find the frames."""
+        """Find the frames, or connect to where they come from."""
         if stage != "predict":
             raise InputError(
                 "Frames have no ground truth: they can be predicted, not used to "
                 f"{stage}; choose other data, --data ShiftedDigits for example"
             )
-        found = find_sequences(self.predict_dir)
-        for note in found.notes:
+        if self._processes > 1 and is_live(self.predict_dir):
+            raise InputError(
+                f"a camera or stream is read by one process, got {self._processes}; give "
+                "--trainer.devices 1 --trainer.num_nodes 1"
+            )
+        self.clips, notes = open_clips(
+            self.predict_dir, self.batch_size, self.gaps, self.max_frames
+        )
+        for note in notes:
             rank_zero_warn(note)
-        self.clips = Clips(found.sequences, self.batch_size)
+
+    def skip(self, done: Collection[int]) -> None:
+        """Leave out clips that a former run has done; the others keep their ``index``.
+
+        Args:
+            done: The ``index`` of each such clip. To be told after ``setup`` and before the first
+                clip is asked for.
+
+        Raises:
+            InputError: If the source is a camera or a stream, which does not come again.
+        """
+        if done and isinstance(self.clips, LiveClips):
+            raise InputError(
+                "a camera or stream cannot be continued, for its frames do not come again; "
+                "write into another folder, or overwrite the former run"
+            )
+        self._done = frozenset(done)
 
     def predict_dataloader(self) -> DataLoader[Clip]:
-        """Return the clips in order."""
+        """Return the clips in order; of several processes, each gets clips of its own."""
         assert self.clips is not None
+        if isinstance(self.clips, LiveClips):
+            return DataLoader(self.clips, batch_size=None, collate_fn=_as_it_is)
+        left = [index for index in range(len(self.clips)) if index not in self._done]
+        rank = self.trainer.global_rank if self.trainer else 0
         return DataLoader(
             self.clips,
             batch_size=None,  # a clip is a batch
+            sampler=_EachOnce(left, rank, self._processes),
             num_workers=self.num_workers,
             collate_fn=_as_it_is,
         )
+
+    @property
+    def _processes(self) -> int:
+        """Number of processes that share the run."""
+        return self.trainer.world_size if self.trainer else 1
+
+
+class _EachOnce(DistributedSampler[int]):
+    """Deals indices out in turn, each to one process.
+
+    Lightning leaves a DistributedSampler as it is. Its own one does not repeat an index either,
+    but refuses to run where there are more processes than clips.
+    """
+
+    def __init__(self, indices: list[int], rank: int, processes: int) -> None:
+        super().__init__(indices, processes, rank, shuffle=False)  # type: ignore[arg-type]
+        self._mine = indices[rank::processes]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._mine)
+
+    def __len__(self) -> int:
+        return len(self._mine)
 
 
 def _as_it_is(clip: Any) -> Any:

@@ -7,6 +7,7 @@ from patchmatch.io.atomic import (
     write_text_atomic,
 )
 from patchmatch.io.files import read_bytes
+from patchmatch.io.flow import read_flo, write_flo
 from patchmatch.io.frames import FolderSequence, FrameSequence, natural_key
 from patchmatch.io.images import (
     IMAGE_SUFFIXES,
@@ -16,8 +17,10 @@ from patchmatch.io.images import (
     to_rgb_uint8,
     write_image,
 )
+from patchmatch.io.live import LiveSequence, is_live
 from patchmatch.io.sequences import Found, find_sequences
 from patchmatch.io.tables import read_csv, write_csv
+from patchmatch.io.video_writing import write_video
 from patchmatch.io.videos import VIDEO_SUFFIXES, VideoSequence
 
 __all__ = [
@@ -26,12 +29,15 @@ __all__ = [
     "FolderSequence",
     "Found",
     "FrameSequence",
+    "LiveSequence",
     "VideoSequence",
     "atomic_path",
     "find_sequences",
+    "is_live",
     "natural_key",
     "read_bytes",
     "read_csv",
+    "read_flo",
     "read_image",
     "read_image_size",
     "require_writable_folder",
@@ -39,6 +45,8 @@ __all__ = [
     "to_rgb_uint8",
     "write_bytes_atomic",
     "write_csv",
+    "write_flo",
     "write_image",
     "write_text_atomic",
+    "write_video",
 ]

@@ -40,6 +40,12 @@ def unique_name(wanted: str, taken: set[str]) -> str:
     return name
 
 
+def safe_name(name: str) -> str:
+    """Replace what some system does not allow in file names."""
+    safe = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).rstrip(". ")
+    return safe or "frames"
+
+
 def list_folder(folder: Path) -> list[Path]:
     """Return what lies directly in a folder and is not hidden, in natural order.
 
@@ -74,6 +80,11 @@ class FrameSequence(abc.ABC):
 
     name: str
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about the sequence as a whole; one sentence each."""
+        return ()
+
     @abc.abstractmethod
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -93,6 +104,14 @@ class FrameSequence(abc.ABC):
             InputError: If the frame cannot be read; the message names it.
             IndexError: If there is no such frame.
         """
+
+    def time(self, index: int) -> float | None:
+        """Return when a frame was taken, in seconds after the first one; None if not known."""
+        self._require_index(index)
+        return None
+
+    def close(self) -> None:  # noqa: B027 - most sequences hold nothing open
+        """Let go of what is held open; the next read opens it again."""
 
     def _require_index(self, index: int) -> None:
         if not 0 <= index < len(self):

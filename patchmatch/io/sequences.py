@@ -1,12 +1,17 @@
 """Finding the frames that a path means: a folder, a folder of folders, videos, one video."""
 
 import dataclasses
-import re
 from pathlib import Path
 
 from patchmatch.errors import InputError
 from patchmatch.io.files import require_file
-from patchmatch.io.frames import FolderSequence, FrameSequence, list_folder, unique_name
+from patchmatch.io.frames import (
+    FolderSequence,
+    FrameSequence,
+    list_folder,
+    safe_name,
+    unique_name,
+)
 from patchmatch.io.images import IMAGE_SUFFIXES
 from patchmatch.io.videos import VIDEO_SUFFIXES, VideoSequence
 
@@ -57,7 +62,7 @@ def find_sequences(source: str | Path) -> Found:
             f"{source}: neither a folder nor a video; give a folder of frames or one of "
             f"{' '.join(VIDEO_SUFFIXES)}"
         )
-    video = VideoSequence(source, _safe_name(source.stem))
+    video = VideoSequence(source, safe_name(source.stem))
     if len(video) < 2:
         raise InputError(f"{source}: {_TOO_SHORT}; give a longer video")
     return Found((video,))
@@ -72,12 +77,12 @@ def _found_in_folder(source: Path) -> Found:
     for folder in (source, *(entry for entry in entries if entry.is_dir())):
         frames = FolderSequence(folder)
         if len(frames) > 0:
-            frames.name = unique_name(_safe_name(frames.name), taken)
+            frames.name = unique_name(safe_name(frames.name), taken)
             candidates.append((folder, frames))
         notes.extend(_ignored_note(folder, frames, videos_too=folder != source))
     for path in entries:
         if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir():
-            name = unique_name(_safe_name(path.stem), taken)
+            name = unique_name(safe_name(path.stem), taken)
             candidates.append((path, VideoSequence(path, name)))
     if not candidates:
         things = ", ".join(entry.name for entry in entries[:3]) or "nothing"
@@ -105,9 +110,3 @@ def _ignored_note(folder: Path, frames: FolderSequence, videos_too: bool) -> lis
         return []
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return [f"{folder}: ignored {', '.join(names[:3])}{more}"]
-
-
-def _safe_name(name: str) -> str:
-    """Replace what some system does not allow in file names."""
-    safe = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).rstrip(". ")
-    return safe or "frames"

@@ -1,11 +1,17 @@
+import json
+import pickle
+import subprocess
+import sys
+import textwrap
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from patchmatch.data import Clips, Frames
+from patchmatch.data.frames import Clips, Frames, LiveClips, open_clips
 from patchmatch.errors import InputError
-from patchmatch.io import find_sequences
+from patchmatch.io import LiveSequence, find_sequences, write_video
 
 
 def write_frames(folder, count, size=(30, 40), first=0):
@@ -98,7 +104,14 @@ def test_workers_keep_the_order(tmp_path, workers):
 
 @pytest.mark.parametrize(
     ("name", "value", "message"),
-    [("batch_size", 0, "batch_size must be at least 1"), ("num_workers", -1, "num_workers must")],
+    [
+        ("batch_size", 0, "batch_size must be at least 1"),
+        ("num_workers", -1, "num_workers must"),
+        ("gaps", (), "gaps must be different numbers from 1 on"),
+        ("gaps", (0, 1), "gaps must be different numbers from 1 on"),
+        ("gaps", (2, 2), "gaps must be different numbers from 1 on"),
+        ("max_frames", 1, "max_frames must be at least 2"),
+    ],
 )
 def test_impossible_options_are_refused(name, value, message):
     with pytest.raises(ValueError, match=message):
@@ -108,3 +121,248 @@ def test_impossible_options_are_refused(name, value, message):
 def test_frames_cannot_be_trained_on():
     with pytest.raises(InputError, match="no ground truth"):
         Frames().setup("fit")
+
+
+def gap_pairs(count, gaps):
+    return [(f"frame_{i - g}", f"frame_{i}") for i in range(count) for g in gaps if i >= g]
+
+
+@pytest.mark.parametrize("gaps", [(1,), (1, 2, 4), (4,), (2, 3), (7, 12)])
+@pytest.mark.parametrize("count", [5, 13, 21])
+@pytest.mark.parametrize("frames", [1, 3, 8])
+def test_every_pair_of_every_gap_is_there_once_and_by_its_later_frame(
+    tmp_path, gaps, count, frames
+):
+    write_frames(tmp_path, count)
+    found = list(Clips(find_sequences(tmp_path).sequences, frames, gaps))
+    assert pair_names(found) == gap_pairs(count, gaps)
+    assert [clip["index"] for clip in found] == list(range(len(found)))
+    for clip in found:
+        for picture, name in zip(clip["pictures"], clip["names"], strict=True):
+            assert name == f"frame_{picture[0, 0, 0]}"
+
+
+@pytest.mark.parametrize("broken", [0, 1, 5, 8])
+@pytest.mark.parametrize("gaps", [(1, 2, 4), (7,)])
+def test_a_broken_frame_is_told_once_whatever_the_gaps(tmp_path, broken, gaps):
+    write_frames(tmp_path, 16)
+    (tmp_path / f"frame_{broken}.png").write_text("no picture")
+    found = list(Clips(find_sequences(tmp_path).sequences, 3, gaps))
+    name = f"frame_{broken}"
+    assert pair_names(found) == [pair for pair in gap_pairs(16, gaps) if name not in pair]
+    notes = [note for clip in found for note in clip["notes"]]
+    assert len(notes) == 1
+    assert f"{name}.png" in notes[0]
+
+
+def test_in_order_each_frame_is_read_once_and_pictures_are_the_clip_s_own(tmp_path, monkeypatch):
+    write_frames(tmp_path, 20)
+    (sequence,) = find_sequences(tmp_path).sequences
+    read, read_one = [], sequence.read
+    monkeypatch.setattr(sequence, "read", lambda n: (read.append(n), read_one(n))[1])
+    for clip in Clips([sequence], 3, (1, 4)):
+        for picture, name in zip(clip["pictures"], clip["names"], strict=True):
+            assert name == f"frame_{picture[0, 0, 0]}"
+            picture[:] = 99
+    assert read == list(range(20))
+
+
+def test_a_clip_is_the_same_in_any_order_and_in_another_process(tmp_path):
+    write_frames(tmp_path / "a", 9)
+    write_frames(tmp_path / "b", 7)
+    data = Clips(find_sequences(tmp_path).sequences, 2, (1, 3))
+    expected = [(c["source"], pair_names([c])) for c in data]
+    copy = pickle.loads(pickle.dumps(data))
+    for index in (6, 0, 3, 2, 1, 5):
+        clip = copy[index]
+        assert (clip["source"], pair_names([clip])) == expected[index]
+        assert clip["index"] == index
+
+
+def test_frames_after_max_frames_are_not_read(tmp_path):
+    write_frames(tmp_path, 9)
+    (tmp_path / "frame_5.png").write_text("no picture")
+    clips, _ = open_clips(str(tmp_path), 4, (1, 2), max_frames=5)
+    found = list(clips)
+    assert pair_names(found) == gap_pairs(5, (1, 2))
+    assert [note for clip in found for note in clip["notes"]] == []
+
+
+def test_sequences_shorter_than_all_gaps_are_left_out_and_told(tmp_path):
+    write_frames(tmp_path / "long", 6)
+    write_frames(tmp_path / "short", 3)
+    clips, notes = open_clips(str(tmp_path), 4, (4, 5))
+    assert {clip["source"] for clip in clips} == {"long"}
+    assert notes == ("short: none of its frames lie 4 apart; left out",)
+    with pytest.raises(InputError, match="none of its frames lie 9 apart; give smaller gaps"):
+        open_clips(str(tmp_path), 4, (9,))
+
+
+def video_of(path, count=12, **options):
+    pictures = (np.full((32, 48, 3), 10 * i % 256, np.uint8) for i in range(count))
+    write_video(path, pictures, **options)
+    return path
+
+
+def test_the_times_of_a_video_are_those_of_its_frames(tmp_path):
+    times = [0, 0.1, 0.15, 1.2, 1.25, 3]
+    data = Frames(str(video_of(tmp_path / "a.mp4", 6, times=times)), batch_size=3, gaps=(1, 2))
+    data.setup("predict")
+    found = {}
+    for clip in data.predict_dataloader():
+        found |= dict(zip(clip["names"], clip["times"], strict=True))
+    assert list(found) == [f"{i:06d}" for i in range(6)]
+    assert list(found.values()) == pytest.approx(times, abs=1e-4)
+
+
+def test_a_cut_off_video_says_so_in_one_clip(tmp_path):
+    path = video_of(tmp_path / "a.mp4", 60)
+    path.write_bytes(path.read_bytes()[:-120])
+    found = list(open_clips(str(path), 4)[0])
+    notes = [note for clip in found for note in clip["notes"]]
+    assert len(notes) == 1
+    assert "the video is cut off or damaged" in notes[0]
+    assert found[0]["notes"] == notes
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_was_done_before_is_left_out_and_the_rest_keeps_its_index(tmp_path, workers):
+    write_frames(tmp_path, 12)
+    data = Frames(str(tmp_path), batch_size=2, num_workers=workers, gaps=(1, 2))
+    data.setup("predict")
+    whole = {clip["index"]: pair_names([clip]) for clip in data.predict_dataloader()}
+    data.skip([0, 2, 5])
+    left = {clip["index"]: pair_names([clip]) for clip in data.predict_dataloader()}
+    assert left == {index: whole[index] for index in (1, 3, 4)}
+    data.skip(range(6))
+    assert list(data.predict_dataloader()) == []
+
+
+PROCESSES = """
+    import json, sys
+    import pytorch_lightning as pl
+    from patchmatch.data.frames import Frames
+
+    class Note(pl.LightningModule):
+        def on_predict_start(self):
+            self.found = []
+        def predict_step(self, clip, number):
+            names = clip["names"]
+            pairs = [[names[a], names[b]] for a, b in clip["pairs"]]
+            self.found += [[clip["index"], clip["source"], *pair] for pair in pairs]
+
+    def main():
+        data = Frames(sys.argv[1], batch_size=int(sys.argv[2]), gaps=(1, 2))
+        model = Note()
+        model.found = []
+        trainer = pl.Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=False,
+                             enable_progress_bar=False, enable_model_summary=False)
+        trainer.predict(model, datamodule=data, return_predictions=False)
+        with open(f"{sys.argv[3]}/{trainer.global_rank}.json", "w") as file:
+            json.dump(model.found, file)
+
+    if __name__ == "__main__":
+        main()
+"""
+
+
+def run_processes(tmp_path, source, batch_size):
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(PROCESSES))
+    return subprocess.run(
+        [sys.executable, str(script), str(source), str(batch_size), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size", [2, 50])  # five clips; one clip, so one process has none
+def test_two_processes_predict_each_pair_once(tmp_path, batch_size):
+    write_frames(tmp_path / "run" / "a", 6)
+    if batch_size == 2:
+        write_frames(tmp_path / "run" / "b", 4)
+    done = run_processes(tmp_path, tmp_path / "run", batch_size)
+    assert done.returncode == 0, done.stderr[-2000:]
+    parts = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+    clips, _ = open_clips(str(tmp_path / "run"), batch_size, (1, 2))
+    expected = [
+        [c["index"], c["source"], c["names"][a], c["names"][b]]
+        for c in clips
+        for a, b in c["pairs"]
+    ]
+    assert sorted(parts[0] + parts[1]) == sorted(expected)
+    if batch_size == 2:
+        assert all({source for _, source, *_ in part} == {"a", "b"} for part in parts)
+
+
+@pytest.mark.slow
+def test_a_stream_for_two_processes_is_refused_in_one_line(tmp_path):
+    done = run_processes(tmp_path, "http://127.0.0.1:1/a.mp4", 2)
+    assert done.returncode != 0
+    assert "a camera or stream is read by one process, got 2; give" in done.stderr
+
+
+class Source(LiveSequence):
+    """A stream of pictures made here."""
+
+    def __init__(self, sizes, end=None):
+        super().__init__("camera:0")
+        self.sizes, self.end = sizes, end
+
+    def open(self):
+        """Connect to nothing."""
+
+    def frames(self):
+        for number, size in enumerate(self.sizes):
+            yield number / 10, np.full((*size, 3), number, np.uint8)
+        if self.end:
+            raise InputError(self.end)
+
+
+@pytest.mark.parametrize("gaps", [(1,), (1, 2, 4), (3,), (7, 9)])
+@pytest.mark.parametrize("frames", [1, 4, 50])
+def test_live_frames_make_the_pairs_that_the_same_frames_in_a_folder_make(tmp_path, gaps, frames):
+    write_frames(tmp_path, 17)
+    folder = list(Clips(find_sequences(tmp_path).sequences, frames, gaps))
+    live = list(LiveClips(Source([(30, 40)] * 17), frames, gaps))
+    expected = [(int(a[6:]), int(b[6:])) for a, b in pair_names(folder)]
+    assert [(int(a), int(b)) for a, b in pair_names(live)] == expected
+    assert [clip["index"] for clip in live] == list(range(len(live)))
+    for clip in live:
+        assert [p[0, 0, 0] / 10 for p in clip["pictures"]] == pytest.approx(clip["times"])
+        assert [f"{p[0, 0, 0]:06d}" for p in clip["pictures"]] == clip["names"]
+
+
+def test_a_live_source_that_breaks_off_gives_what_came_and_says_so():
+    found = list(LiveClips(Source([(30, 40)] * 5, "camera 0: unplugged"), 4))
+    assert len(pair_names(found)) == 4
+    assert [note for clip in found for note in clip["notes"]] == ["camera 0: unplugged"]
+
+
+def test_no_live_pair_reaches_over_a_change_of_size():
+    found = list(LiveClips(Source([(30, 40)] * 3 + [(20, 40)] * 3), 4, (1, 2)))
+    names = [(int(a), int(b)) for a, b in pair_names(found)]
+    assert names == [(0, 1), (1, 2), (0, 2), (3, 4), (4, 5), (3, 5)]
+    (note,) = [note for clip in found for note in clip["notes"]]
+    assert (
+        note == "camera_0: from frame 000003 on the size is 40x20; no pair reaches over the change"
+    )
+
+
+def test_a_live_source_ends_after_max_frames_and_cannot_be_continued(monkeypatch):
+    endless = Source([(30, 40)] * 10**6)
+    monkeypatch.setattr("patchmatch.data.frames.LiveSequence", lambda source: endless)
+    data = Frames("camera:0", batch_size=4, num_workers=2, max_frames=10)
+    data.setup("predict")
+    assert len(pair_names(list(data.predict_dataloader()))) == 9
+    data.skip([])
+    with pytest.raises(InputError, match="cannot be continued"):
+        data.skip([0])
+
+
+def test_a_camera_that_is_not_there_is_told_before_anything_is_predicted():
+    with pytest.raises(InputError, match="camera 97: there is no such camera"):
+        Frames("camera:97").setup("predict")

@@ -163,3 +163,11 @@ def test_a_broken_video_among_good_ones_is_refused_and_not_skipped(tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"x")
     with pytest.raises(InputError, match=r"broken\.mp4: cannot be read as a video"):
         find_sequences(tmp_path)
+
+
+def test_a_folder_tells_no_times_and_has_nothing_to_say(tmp_path):
+    (sequence,) = find_sequences(make_frames(tmp_path / "a")).sequences
+    assert (sequence.time(1), sequence.notes) == (None, ())
+    sequence.close()
+    with pytest.raises(IndexError, match="got 2"):
+        sequence.time(2)

@@ -35,6 +35,7 @@ def textured(height, width, seed=0):
 
 def clip_of(*frames):
     return {
+        "index": 0,
         "source": "made",
         "several": False,
         "frames": torch.stack(frames)[:, None],
