@@ -94,6 +94,7 @@ def test_convention_change_score_is_half_the_expected_length(shift, kind, score,
     sure[:, LARGER if shift is None else SHIFTS.index(shift)] = 100
     monkeypatch.setattr(matcher.net, "compare", lambda *_: sure)
     clip: Clip = {
+        "index": 0,
         "source": "run",
         "several": False,
         "frames": noise(2, 1, 12, 16),

@@ -2,5 +2,6 @@
 
 from patchmatch.callbacks.base import PredictionWriter
 from patchmatch.callbacks.change_boxes import ChangeBoxes
+from patchmatch.callbacks.parts import Part, Parts
 
-__all__ = ["ChangeBoxes", "PredictionWriter"]
+__all__ = ["ChangeBoxes", "Part", "Parts", "PredictionWriter"]

@@ -1,11 +1,6 @@
-"""What every writer shares: a folder for the run, one table, a summary, whatever happens."""
+"""What every writer shares: a folder for the run, its tables, a summary, whatever happens."""
 
 import abc
-import collections
-import contextlib
-import inspect
-import itertools
-import json
 import re
 import time
 import warnings
@@ -17,70 +12,98 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BasePredictionWriter
 from rich.console import Console
 
-from patchmatch.errors import InputError
-from patchmatch.io import (
-    natural_key,
-    read_bytes,
-    read_csv,
-    require_writable_folder,
-    write_csv,
-    write_text_atomic,
+from patchmatch.callbacks.parts import (
+    LEFT_BY_A_KILL,
+    RUN,
+    Part,
+    Parts,
+    Row,
+    as_json,
+    files_of_a_run,
+    remove,
 )
-
-Row = Mapping[str, object]
-
-_SUMMARY = "summary.json"
-_PARTS = "parts"
-_PART_NAME = re.compile(r"\d{6,}-\d+\.(csv|json)")
-_LEFT_BY_A_KILL = re.compile(r"\.[0-9a-f]{12}\.tmp\.\w+")  # see patchmatch.io.atomic_path
+from patchmatch.callbacks.settings import differences, fingerprint, run_settings
+from patchmatch.callbacks.state import SUMMARY, State, require_usable
+from patchmatch.callbacks.summary import print_summary, summarize
+from patchmatch.errors import InputError
+from patchmatch.io import require_writable_folder, write_csv, write_text_atomic
 
 
 class PredictionWriter(BasePredictionWriter, abc.ABC):
     """Write predictions into a folder, batch by batch.
 
     A subclass names what it makes in the class attributes and makes it in ``write_batch``. A
-    batch is a mapping with ``source``, ``pairs`` and ``notes``, as a ``Clip`` is.
+    batch is a mapping with ``source``, ``pairs``, ``notes`` and ``index``, as a ``Clip`` is.
 
-    Each batch leaves whole pictures and a whole part of the table in ``parts``, so a killed run
-    loses one batch at most. The parts become one table when the run ends, be it by an error or by
-    Ctrl+C. Several processes write parts of their own; the first one merges them.
+    Each batch leaves whole pictures and a whole part of the tables in ``parts``, so a killed run
+    loses one batch at most, and can be resumed. The parts become tables when the run ends, be it
+    by an error or by Ctrl+C; at a good end they go. Several processes write parts of their own,
+    and the first one merges them: parts are named by the index of the batch, so neither the
+    number of processes nor a resumption changes the tables.
 
     Args:
-        output_path: Folder for the table, the pictures and summary.json; made where missing.
+        output_path: Folder for the tables, the pictures and summary.json; made where missing.
         overwrite: Replace what a former run left in that folder. Other files there stay.
+        resume: Go on where a run with the same settings was stopped or killed. Where there is
+            none it starts afresh; where the run has come to its end there is nothing to do.
 
     Attributes:
-        table: Name of the table in the folder.
-        columns: Header of the table; rows with a ``kind`` are counted by it.
+        tables: Columns of each table, by its name without suffix. Rows of the first one with a
+            ``kind`` are counted by it.
+        csv_formats: How the numbers of a column are written into a csv file, ``.4f`` for example.
+        top_files: What the names of other files directly in the folder match.
+        subfolders: What the names of files match, in each subfolder or one folder below it.
         pictures: Name of the subfolder of the pictures.
-        picture_name: What the names of pictures match, in that folder or one below it.
-        things: What a row of the table is, in the plural.
+        things: What a row of the first table is, in the plural.
     """
 
-    table: ClassVar[str]
-    columns: ClassVar[Sequence[str]]
+    tables: ClassVar[Mapping[str, Sequence[str]]]
+    csv_formats: ClassVar[Mapping[str, str]] = {}
+    top_files: ClassVar[re.Pattern[str]] = re.compile(r"(?!)")
+    subfolders: ClassVar[Mapping[str, re.Pattern[str]]]
     pictures: ClassVar[str]
-    picture_name: ClassVar[re.Pattern[str]]
     things: ClassVar[str]
 
-    def __init__(self, output_path: str = "data/output", overwrite: bool = False) -> None:
+    def __init__(
+        self, output_path: str = "data/output", overwrite: bool = False, resume: bool = False
+    ) -> None:
         super().__init__(write_interval="batch")
+        if overwrite and resume:
+            raise ValueError("overwrite and resume contradict each other; give one of them")
         self.output_path = output_path
         self.overwrite = overwrite
+        self.resume = resume
         self._is_open = False
         self._start = 0.0
         self._told: set[str] = set()
+        self._settings: Mapping[str, Any] = {}
         self._summary: dict[str, Any] | None = None
+        self._made: dict[str, Path] = {}
 
     @abc.abstractmethod
-    def write_batch(self, prediction: Any, batch: Any) -> list[Row]:
-        """Write the pictures of a batch and return its rows of the table, one prediction a pair."""
+    def write_batch(self, prediction: Any, batch: Any) -> Part:
+        """Write the pictures of a batch and return its rows, one prediction a pair."""
+
+    def write_tables(self, parts: Parts) -> None:
+        """Write the tables from all parts, those of a run that was stopped as well."""
+        for name, columns in self.tables.items():
+            rows = (self._as_csv(row) for row in parts.rows(name))
+            write_csv(self.folder / f"{name}.csv", columns, rows)
+
+    def finish(self, parts: Parts) -> Mapping[str, Path]:
+        """Make what needs all parts, unless an error has ended the run.
+
+        Returns:
+            Where it lies, by what it is.
+        """
+        return {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Make sure that the folder can be used, before anything is computed.
 
         Raises:
-            InputError: If it cannot be written, or holds a run that must not be overwritten.
+            InputError: If it cannot be written, holds a run that must not be overwritten, or one
+                to resume that had other settings.
         """
         super().setup(trainer, pl_module, stage)
         if stage != "predict":
@@ -88,20 +111,63 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         # Lightning asks for the indices of samples, which a stream of clips does not have.
         warnings.filterwarnings("ignore", message="Couldn't infer the batch indices")
         require_writable_folder(self.output_path)
-        former = self._files_of_a_run()
-        if former and not self.overwrite:
-            raise InputError(
-                f"{self.output_path}: holds a former run already; give --writer.overwrite true to "
-                "replace it, or another --writer.output_path"
-            )
+        former = files_of_a_run(self.folder, self._is_top_file, self.subfolders)
+        settings = run_settings(trainer, pl_module, self)
+        state, self._settings = require_usable(
+            self.output_path, former, settings, self.overwrite, self.resume
+        )
+        done = self.parts.done() if state is State.UNFINISHED else []
         trainer.strategy.barrier()  # all processes have looked before one changes anything
         if trainer.is_global_zero:
-            _remove(former)
+            self._tidy(former, state)
         trainer.strategy.barrier()
+        self._told, self._summary, self._made = set(), None, {}
         self._start = time.monotonic()
-        self._told = set()
-        self._summary = None
-        self._is_open = True
+        self._is_open = state is not State.FINISHED
+        if state is State.FINISHED:
+            trainer.limit_predict_batches = 0
+            self._say(trainer, "the run is complete already; nothing is left to do")
+        elif done:
+            self._skip(trainer, done)
+
+    def _tidy(self, former: Sequence[Path], state: State) -> None:
+        """Remove what is in the way of the run, and open it."""
+        if state is State.NEW:
+            remove(former)
+            self.parts.start(self._settings)
+        elif state is State.FINISHED:  # killed while it removed its parts, perhaps
+            self.parts.remove()
+        remove([path for path in former if LEFT_BY_A_KILL.fullmatch(path.name)])
+
+    def _skip(self, trainer: pl.Trainer, done: Sequence[int]) -> None:
+        """Have the data leave out what was predicted already."""
+        data: Any = getattr(trainer, "datamodule", None)
+        if not hasattr(data, "skip"):
+            raise ValueError(
+                "resume must have a data module that can skip clips, as Frames can, got "
+                f"{type(data).__name__}"
+            )
+        data.skip(done)
+        if len(done) == self._settings["data"].get("clips"):
+            trainer.limit_predict_batches = 0  # else Lightning warns of empty data
+        self._say(trainer, f"resumed; {len(done)} clips were done before")
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember the weights, which Lightning loads after ``setup``."""
+        self._require_weights(pl_module)
+        if trainer.is_global_zero:
+            self.parts.start(self._settings)
+
+    def _require_weights(self, pl_module: pl.LightningModule) -> None:
+        """Raise InputError unless the weights are those of the run that goes on."""
+        weights = {"weights": fingerprint(pl_module)}
+        now = {**self._settings, "matcher": {**self._settings.get("matcher", {}), **weights}}
+        if changed := differences(self._settings, now):
+            raise InputError(
+                f"{self.output_path}: the run to resume had other weights: {changed[0]}; give the "
+                "checkpoint it had, or --writer.overwrite true to replace it"
+            )
+        self._settings = now
 
     def write_on_batch_end(
         self,
@@ -113,23 +179,18 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Write a batch: its pictures first, then its part of the table."""
+        """Write a batch: its pictures first, then its part of the tables."""
         if dataloader_idx:
             raise ValueError("a writer must have one dataloader, got several; predict one by one")
         for note in dict.fromkeys(batch["notes"]):
             self._tell(note)
-        rows = self.write_batch(prediction, batch)
-        record = {
-            "source": batch["source"],
-            "pairs": len(batch["pairs"]),
-            "rows": len(rows),
-            "kinds": collections.Counter(row["kind"] for row in rows if "kind" in row),
-            "notes": batch["notes"],
-        }
-        # The process comes last: samplers deal batches out in turn, so this is the order of frames.
-        stem = f"{batch_idx:06d}-{trainer.global_rank}"
-        write_text_atomic(self._parts / f"{stem}.json", json.dumps(record) + "\n")
-        write_csv(self._parts / f"{stem}.csv", self.columns, rows)
+        part = self.write_batch(prediction, batch)
+        # Without an index of its own: samplers deal batches out in turn.
+        index = batch.get("index", batch_idx * trainer.world_size + trainer.global_rank)
+        about = {key: batch[key] for key in ("source", "notes")} | {"pairs": len(batch["pairs"])}
+        table, columns = next(iter(self.tables.items()))
+        shown = [self._as_csv(row) for row in part.rows.get(table, ())]
+        self.parts.add(index, part, about, columns, shown)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Merge the parts.
@@ -137,9 +198,11 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         Raises:
             InputError: If no pair at all was predicted.
         """
+        if not self._is_open:
+            return
         trainer.strategy.barrier()
         if trainer.is_global_zero:
-            self._finish(complete=True)
+            self._merge(complete=True, finish=True)
         self._is_open = False
 
     def on_exception(
@@ -151,77 +214,71 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         self._is_open = False
         if trainer.is_global_zero:
             try:
-                self._finish(complete=False)
+                # Ctrl+C is how a camera comes to its end.
+                self._merge(complete=False, finish=isinstance(exception, KeyboardInterrupt))
             except InputError as error:  # a full disk, say: the first error is the one to report
-                self._tell(f"{error}; the parts of the table are in {self._parts}")
+                self._tell(f"{error}; the parts of the table are in {self.parts.folder}")
             self._print_summary()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Tell what was done, now that no progress bar writes over it."""
+        if self.resume and stage == "predict":
+            self._require_weights(pl_module)
         if self._is_open:  # without any batch Lightning leaves the other hooks out
             self.on_predict_end(trainer, pl_module)
         self._print_summary()
 
     @property
-    def _folder(self) -> Path:
+    def folder(self) -> Path:
+        """The folder of the run."""
         return Path(self.output_path)
 
     @property
-    def _parts(self) -> Path:
-        return self._folder / _PARTS
+    def parts(self) -> Parts:
+        """What the batches have left so far."""
+        return Parts(self.folder)
 
-    def _files_of_a_run(self) -> list[Path]:
-        """Return what this run or a former one has left in the folder, and nothing else."""
-        pictures = self._folder / self.pictures
-        places = (
-            (self._folder, "*", re.compile(rf"{re.escape(self.table)}|{re.escape(_SUMMARY)}")),
-            (self._parts, "*", _PART_NAME),
-            (pictures, "*", self.picture_name),
-            (pictures, "*/*", self.picture_name),
+    def _is_top_file(self, name: str) -> bool:
+        tables = {SUMMARY, *(f"{table}.csv" for table in self.tables)}
+        return bool(
+            name in tables or self.top_files.fullmatch(name) or LEFT_BY_A_KILL.fullmatch(name)
         )
-        return [
-            path
-            for folder, pattern, name in places
-            for path in sorted(folder.glob(pattern))
-            if path.is_file()
-            and (name.fullmatch(path.name) or _LEFT_BY_A_KILL.fullmatch(path.name))
-        ]
 
-    def _finish(self, complete: bool) -> None:
-        """Make one table and the summary of all parts, then remove the parts."""
-        parts = [path for path in self._parts.glob("*.csv") if _PART_NAME.fullmatch(path.name)]
-        tables = sorted(parts, key=lambda path: natural_key(path.name))
-        records = [json.loads(read_bytes(path.with_suffix(".json"))) for path in tables]
-        notes = list(dict.fromkeys(note for record in records for note in record["notes"]))
-        pairs = sum(record["pairs"] for record in records)
-        if pairs:
-            kinds = sum((collections.Counter(r["kinds"]) for r in records), collections.Counter())
-            summary = {
-                "complete": complete,
-                "sources": len({record["source"] for record in records}),
-                "pairs": pairs,
-                "rows": sum(record["rows"] for record in records),
-                "kinds": dict(sorted(kinds.items())),
-                "skipped": notes,
-                "seconds": round(time.monotonic() - self._start, 3),
-                "settings": self._settings(),
-            }
-            rows = itertools.chain.from_iterable(read_csv(path, self.columns) for path in tables)
-            write_csv(self._folder / self.table, self.columns, rows)
-            text = json.dumps(summary, indent=2, ensure_ascii=False)
-            write_text_atomic(self._folder / _SUMMARY, text + "\n")
-            self._summary = summary
-        self._is_open = False  # from here on the table is whole and the parts are not
-        _remove([path for path in self._files_of_a_run() if path.parent == self._parts])
-        with contextlib.suppress(OSError):  # something else lies in it
-            self._parts.rmdir()
-        if complete and not pairs:
+    def _as_csv(self, row: Row) -> Row:
+        """Return a row with its numbers as the table shows them."""
+        return {
+            name: str(value).lower()
+            if isinstance(value, bool)
+            else format(value, self.csv_formats[name])
+            if value is not None and name in self.csv_formats
+            else value
+            for name, value in row.items()
+        }
+
+    def _merge(self, complete: bool, finish: bool) -> None:
+        """Make tables and summary of all parts; they go when the run is complete."""
+        parts = self.parts
+        counted = summarize(parts, next(iter(self.tables)))
+        if counted["pairs"]:
+            self.write_tables(parts)
+            self._made = dict(self.finish(parts)) if finish else {}
+            seconds = round(time.monotonic() - self._start, 3)
+            self._summary = {"complete": complete, **counted, "seconds": seconds}
+            self._summary["settings"] = self._settings
+            write_text_atomic(self.folder / SUMMARY, as_json(self._summary))
+        self._is_open = False  # from here on the tables are whole and the parts are not
+        left = files_of_a_run(self.folder, self._is_top_file, self.subfolders)
+        if complete or all(path.name == RUN for path in left):
+            parts.remove()
+        if complete and not counted["pairs"]:
+            notes = counted["skipped"]
             reason = f"the first reason: {notes[0]}" if notes else "the data holds none"
             raise InputError(f"{self.output_path}: no pair could be predicted; {reason}")
 
-    def _settings(self) -> dict[str, object]:
-        """Return the constructor's arguments, which a writer keeps under their own names."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+    def _say(self, trainer: pl.Trainer, text: str) -> None:
+        """Print something about the folder, once for all processes."""
+        if trainer.is_global_zero:
+            self._tell(f"{self.output_path}: {text}")
 
     def _tell(self, note: str) -> None:
         """Print a note on stderr unless it was printed before."""
@@ -233,29 +290,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
     def _print_summary(self) -> None:
         """Say in a few lines what was done and where it lies, once."""
         summary, self._summary = self._summary, None
-        if summary is None:
-            return
-        console = Console(soft_wrap=True, highlight=False, markup=False)
-        if not summary["complete"]:
-            console.print("stopped before the end; what was done until then is whole", style="red")
-        sources = "" if summary["sources"] == 1 else f" of {summary['sources']} sequences"
-        counts = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in summary["kinds"].items())
-        console.print(
-            f"{summary['pairs']} pairs{sources}: {summary['rows']} {self.things}"
-            + (f" ({counts})" if counts else "")
-        )
-        if (pictures := self._folder / self.pictures).is_dir():
-            console.print(f"pictures  {pictures}")
-        console.print(f"table     {self._folder / self.table}")
-
-
-def _remove(paths: Sequence[Path]) -> None:
-    """Remove files; those that are gone already are fine."""
-    for path in paths:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise InputError(
-                f"{path}: cannot be removed: {reason}; remove it, or choose another folder"
-            ) from error
+        if summary is not None:
+            table = self.folder / f"{next(iter(self.tables))}.csv"
+            places = {"pictures": self.folder / self.pictures, **self._made, "table": table}
+            print_summary(summary, self.things, places)

@@ -310,5 +310,5 @@ def test_a_killed_prediction_leaves_only_whole_files(tmp_path):
         assert cv2.imread(str(picture)) is not None
     for table in parts.glob("*.csv"):
         text = table.read_text()
-        assert text.startswith("source,frame0,frame1,x0,y0,x1,y1,dx,dy,kind,score\n")
+        assert text.startswith("source,frame0,frame1,x0,y0,x1,y1,dx,dy,kind,score,")
         assert text.endswith("\n")

@@ -1,0 +1,120 @@
+"""Whole programs: killed in the middle and resumed, or as two processes, the files are the same."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "configs" / "config_patch_match_predict.yaml"
+
+
+def write_frames(folder: Path, count: int, seed: int, size: tuple[int, int] = (60, 80)) -> None:
+    """A textured scene in which a square moves by two pixels a frame."""
+    rng = np.random.default_rng(seed)
+    scene = cv2.GaussianBlur(rng.integers(0, 256, size).astype(np.float32), (0, 0), 1.2)
+    square = cv2.GaussianBlur(rng.integers(0, 256, (26, 26)).astype(np.float32), (0, 0), 1.2)
+    folder.mkdir(parents=True)
+    for i in range(count):
+        frame = scene.copy()
+        left = 2 * i % (size[1] - 26)
+        frame[10:36, left : left + 26] = square
+        cv2.imwrite(str(folder / f"frame_{i}.png"), frame.astype(np.uint8))
+
+
+def command(frames: Path, output: Path, *options: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "patchmatch", "predict", "-c", str(CONFIG)),
+        *(f"--data.predict_dir={frames}", "--data.batch_size=2", f"--writer.output_path={output}"),
+        *("--writer.formats=[jsonl,flo,npz]", "--writer.video=true", "--trainer.accelerator=cpu"),
+        *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
+        *options,
+    ]
+
+
+def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        arguments,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(arguments: list[str], folder: Path) -> None:
+    process = start(arguments, folder)
+    told, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file by its name; of the summary all but the seconds."""
+    found = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    found["summary.json"] = re.sub(rb'"seconds": [0-9.]+', b"", found["summary.json"])
+    return found
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory) -> Path:
+    """Two sequences."""
+    folder = tmp_path_factory.mktemp("frames")
+    write_frames(folder / "a", 24, seed=0)
+    write_frames(folder / "b", 9, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(frames, tmp_path_factory) -> dict[str, bytes]:
+    """What one process leaves that nobody stops."""
+    folder = tmp_path_factory.mktemp("whole")
+    run(command(frames, folder / "out"), folder)
+    found = contents(folder / "out")
+    assert {"annotated/a.mp4", "annotated/b.mp4"} <= set(found)
+    assert sum(name.endswith(".flo") for name in found) == 23 + 8
+    return found
+
+
+@pytest.mark.parametrize(
+    "until", ["parts/000003.json", pytest.param("annotated", marks=pytest.mark.slow)]
+)
+def test_a_run_that_was_killed_goes_on(tmp_path, frames, whole, until):
+    """Kill -9 in the middle of the clips, and in the middle of the merge; then resume."""
+    process = start(command(frames, tmp_path / "out"), tmp_path)
+    while process.poll() is None and not (tmp_path / "out" / until).exists():
+        pass
+    process.kill()
+    process.communicate()
+    assert process.returncode < 0, "it came to its end before it could be killed"
+    assert not (tmp_path / "out/summary.json").exists()
+    run(command(frames, tmp_path / "out", "--writer.resume=true"), tmp_path)
+    assert contents(tmp_path / "out") == whole
+
+
+def test_two_processes_write_the_files_of_one(tmp_path, frames, whole):
+    two = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    run(command(frames, tmp_path / "out", *two), tmp_path)
+    assert contents(tmp_path / "out") == whole
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_where_two_were_killed(tmp_path, frames, whole):
+    two = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    process = start(command(frames, tmp_path / "out", *two), tmp_path)
+    while process.poll() is None and not (tmp_path / "out/parts/000003.json").exists():
+        pass
+    process.kill()  # the other process notices that it is alone, or ends by itself
+    process.communicate()
+    run(command(frames, tmp_path / "out", "--writer.resume=true", *two), tmp_path)
+    assert contents(tmp_path / "out") == whole
