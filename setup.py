@@ -36,6 +36,8 @@ REQUIRES = [
     # major releases move and drop functions. opencv-python-headless does as well in its place,
     # see docs/install_wsl.md
     "opencv-python>=4.10,<6",
+    # videos: true times, rotation, H.264; 18.1: the oldest tried, 19: major releases drop functions
+    "av>=18.1,<19",
     "pillow>=12.1.1",  # decodes pictures of strangers: 12.1.0 can write out of bounds
     "numpy>=2.0",  # what OpenCV's wheels are built for
     "jaxtyping>=0.3",  # signatures name shapes: imported at run time, checked in tests only

@@ -13,9 +13,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from patchmatch.checkpoints import check_class, read_checkpoint, shipped_checkpoint
+from patchmatch.checkpoints import read_checkpoint, shipped_checkpoint
 from patchmatch.io import atomic_path
-from patchmatch.matchers import ShiftMatcher
+from patchmatch.matchers import MotionMatcher, ShiftMatcher
 
 KEPT = ("state_dict", "hyper_parameters", "pytorch-lightning_version", "epoch", "global_step")
 
@@ -26,8 +26,11 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     checkpoint_path = parser.parse_args().checkpoint
     checkpoint = read_checkpoint(checkpoint_path)
-    check_class(checkpoint_path, checkpoint, ShiftMatcher.__name__)
-    target = shipped_checkpoint(str(ShiftMatcher.shipped_weights))
+    name = str(checkpoint["hyper_parameters"].get("_class_path", "")).rpartition(".")[2]
+    shipped = {kind.__name__: kind.shipped_weights for kind in (ShiftMatcher, MotionMatcher)}
+    if name not in shipped:
+        parser.error(f"{checkpoint_path}: holds {name or 'no known class'}, not {list(shipped)}")
+    target = shipped_checkpoint(str(shipped[name]))
     with atomic_path(target) as path:
         torch.save({key: checkpoint[key] for key in KEPT}, path)
     print(f"{target}: {target.stat().st_size / 1000:.0f} kB")

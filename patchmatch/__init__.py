@@ -9,9 +9,20 @@ from typing import TYPE_CHECKING, Any
 from patchmatch.version import __version__
 
 if TYPE_CHECKING:
-    from patchmatch.public import load_shift_matcher, predict_frames
+    from patchmatch.public import (
+        load_motion_matcher,
+        load_shift_matcher,
+        measure_motion,
+        predict_frames,
+    )
 
-__all__ = ["__version__", "load_shift_matcher", "predict_frames"]
+__all__ = [
+    "__version__",
+    "load_motion_matcher",
+    "load_shift_matcher",
+    "measure_motion",
+    "predict_frames",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,17 +1,22 @@
 """What other programs call: one function a capability, the same code that the CLI runs."""
 
+import functools
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from patchmatch.checkpoints import check_class, check_weights, read_checkpoint, shipped_checkpoint
 from patchmatch.data import Clips
-from patchmatch.io import find_sequences
-from patchmatch.matchers import ShiftMatcher
+from patchmatch.io import find_sequences, read_image, to_gray_float
+from patchmatch.matchers import Matcher, MotionMatcher, ShiftMatcher
 from patchmatch.results import FrameChanges
+
+
+Image = str | Path | np.ndarray | torch.Tensor
 
 
 def load_shift_matcher(
@@ -34,26 +39,106 @@ def load_shift_matcher(
     Raises:
         InputError: If the checkpoint is missing, damaged or not of a shift matcher.
     """
+    settings = {"block": block, "stride": stride, "prior_still": prior_still}
+    matcher = _load(ShiftMatcher, path, settings, device)
+    matcher.measurer = functools.partial(measure_motion, device=matcher.device)
+    return matcher
+
+
+def load_motion_matcher(
+    path: str | Path | None = None,
+    *,
+    block: int = 32,
+    radius: int = 6,
+    camera: bool = False,
+    min_matched: float = 0.5,
+    device: str | torch.device | None = None,
+) -> MotionMatcher:
+    """Return a matcher that measures motion of any size.
+
+    Args:
+        path: A checkpoint that ``patchmatch fit`` wrote; None for the one the package ships.
+        block: Side of a block of a frame in pixels, a multiple of 8 and at least 16.
+        radius: Reach of the search in steps of eight pixels.
+        camera: Whether the motion of the camera is estimated and left out of account.
+        min_matched: Blocks less likely than this to be seen in the later frame are unmatched.
+        device: Where to compute; CUDA where there is one, by default.
+
+    Raises:
+        InputError: If the checkpoint is missing, damaged or not of a motion matcher.
+    """
+    settings = {"block": block, "radius": radius, "camera": camera, "min_matched": min_matched}
+    return _load(MotionMatcher, path, settings, device)
+
+
+def measure_motion(
+    frame0: Image,
+    frame1: Image,
+    block: int = 32,
+    *,
+    matcher: MotionMatcher | None = None,
+    device: str | torch.device | None = None,
+) -> torch.Tensor:
+    """Return how far every whole block of an image has moved in another one.
+
+    Args:
+        frame0: The earlier frame: a path, or what ``MotionMatcher.measure_motion`` takes.
+        frame1: The later frame, of the same size.
+        block: Side of a block in pixels, a multiple of 8 and at least 16.
+        matcher: What to measure with; ``load_motion_matcher()`` if None.
+        device: Where to compute, if no matcher is given.
+
+    Returns:
+        (rows, columns, 2) float on the CPU, dx and dy in pixels, rows from the top.
+    """
+    if matcher is None:
+        matcher = _shipped_motion_matcher(None if device is None else str(device))
+    frames = [
+        to_gray_float(read_image(frame)) if isinstance(frame, str | Path) else frame
+        for frame in (frame0, frame1)
+    ]
+    return matcher.measure_motion(frames[0], frames[1], block)
+
+
+@functools.cache
+def _shipped_motion_matcher(device: str | None) -> MotionMatcher:
+    return load_motion_matcher(device=device)
+
+
+AnyMatcher = TypeVar("AnyMatcher", bound=Matcher)
+
+
+def _load(
+    kind: type[AnyMatcher],
+    path: str | Path | None,
+    settings: dict[str, Any],
+    device: str | torch.device | None,
+) -> AnyMatcher:
+    """Return a matcher with the weights of a checkpoint, ready to match."""
     if path is None:
-        path = shipped_checkpoint(str(ShiftMatcher.shipped_weights))
+        path = shipped_checkpoint(str(kind.shipped_weights))
     checkpoint = read_checkpoint(path)
-    check_class(path, checkpoint, ShiftMatcher.__name__)
+    check_class(path, checkpoint, kind.__name__)
     trained = {k: v for k, v in checkpoint["hyper_parameters"].items() if not k.startswith("_")}
-    trained |= {"block": block, "stride": stride, "prior_still": prior_still}
-    matcher = ShiftMatcher(**trained)
+    matcher = kind(**(trained | settings))
     check_weights(path, checkpoint, matcher)
     matcher.load_state_dict(checkpoint["state_dict"])
     return matcher.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def predict_frames(
-    source: str | Path, *, matcher: ShiftMatcher | None = None, batch_size: int = 8, **options: Any
+    source: str | Path,
+    *,
+    matcher: ShiftMatcher | MotionMatcher | None = None,
+    batch_size: int = 8,
+    **options: Any,
 ) -> Iterator[FrameChanges]:
     """Iterate over the changes of every consecutive frame pair, in order, in flat memory.
 
     Args:
         source: Folder of ordered frames, folder of such folders, or video file.
-        matcher: What to match with; ``load_shift_matcher(**options)`` if None.
+        matcher: What to match with; ``load_shift_matcher(**options)`` if None, and
+            ``load_motion_matcher()`` for motion of any size.
         batch_size: Frame pairs that are read at once.
         options: Of ``load_shift_matcher``: path, block, stride, prior_still, device.
 
@@ -75,7 +160,7 @@ def predict_frames(
     return _predict(matcher, Clips(found.sequences, batch_size))
 
 
-def _predict(matcher: ShiftMatcher, clips: Clips) -> Iterator[FrameChanges]:
+def _predict(matcher: ShiftMatcher | MotionMatcher, clips: Clips) -> Iterator[FrameChanges]:
     for index in range(len(clips)):
         clip = clips[index]
         for note in clip["notes"]:

@@ -28,7 +28,7 @@ DOORS = {
     },
     "callbacks": {"data.clips", "draw", "io", "results", "errors", "version"},
     "data": {"draw", "ops", "io", "results", "errors"},
-    "matchers": {"data.clips", "data.pairs", "metrics", "nets", "ops", "results", "errors"},
+    "matchers": {"data.clips", "data.moving_digits", "data.pairs", "metrics", "nets", "ops", "results", "errors"},
     "evaluation": {"metrics", "draw", "ops", "io", "results", "errors"},
     "metrics": {"ops", "results", "errors"},
     "nets": {"ops", "errors"},

@@ -3,6 +3,7 @@
 from patchmatch.data.base import MatchingData
 from patchmatch.data.clips import Clip
 from patchmatch.data.frames import Clips, Frames
+from patchmatch.data.moving_digits import MotionBatch, MovingDigits, MovingScenes
 from patchmatch.data.pairs import PairBatch, ShiftedPairs
 from patchmatch.data.rendered_cows import RenderedCows
 from patchmatch.data.shifted_digits import ShiftedDigits
@@ -12,6 +13,9 @@ __all__ = [
     "Clips",
     "Frames",
     "MatchingData",
+    "MotionBatch",
+    "MovingDigits",
+    "MovingScenes",
     "PairBatch",
     "RenderedCows",
     "ShiftedDigits",

@@ -81,6 +81,8 @@ class Frames(MatchingData):
             raise ValueError(f"gaps must be different numbers from 1 on, got {list(gaps)}")
         if max_frames is not None and max_frames < 2:
             raise ValueError(f"max_frames must be at least 2, got {max_frames}")
+        # Of several processes, one may have nothing to do.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.predict_dir, self.batch_size, self.num_workers = predict_dir, batch_size, num_workers
         self.gaps, self.max_frames = tuple(sorted(gaps)), max_frames
         self.clips: Clips | LiveClips | None = None

@@ -1,9 +1,12 @@
 """Training the shift network, and block matching with it."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
@@ -66,6 +69,8 @@ class ShiftMatcher(Matcher):
             raise ValueError(f"stride must be at least 1 pixel, got {stride}")
         if not 0 < prior_still < 1:
             raise ValueError(f"prior_still must lie between 0 and 1, got {prior_still}")
+        #: What ``measure_motion`` calls; ``patchmatch.load_shift_matcher`` provides it.
+        self.measurer: Callable[..., Tensor] | None = None
         self.net = ShiftNet(filters, kernel, width)
         self.lr, self.weight_decay = lr, weight_decay
         self.block, self.stride, self.prior_still = block, stride, prior_still
@@ -187,6 +192,29 @@ class ShiftMatcher(Matcher):
         probability = torch.cat(probabilities)
         displacement, kind = decide(probability)
         return PatchMatches(displacement, kind, probability.amax(dim=1))
+
+    def measure_motion(
+        self, frame0: Any, frame1: Any, block: int = 32
+    ) -> Float[Tensor, "rows columns 2"]:
+        """Return how far every whole block of ``frame0`` has moved in ``frame1``.
+
+        Motion of any size is the work of ``MotionMatcher``, which is called here; a matcher that
+        ``patchmatch.load_shift_matcher`` returned takes paths, too.
+
+        Args:
+            frame0: The earlier frame, see ``MotionMatcher.measure_motion``.
+            frame1: The later frame, of the same size.
+            block: Side of a block in pixels, a multiple of 8 and at least 16.
+
+        Returns:
+            dx and dy in pixels, rows from the top, on the CPU.
+        """
+        if self.measurer is None:
+            raise ValueError(
+                "a shift matcher knows one pixel only; get it from "
+                "patchmatch.load_shift_matcher(), or use MotionMatcher.measure_motion"
+            )
+        return self.measurer(frame0, frame1, block)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW with a learning rate that warms up and decays, step by step."""

@@ -1,12 +1,27 @@
 """Pure tensor functions. Import torch only; hold no state; never move or cast the input."""
 
 from patchmatch.ops.blocks import block_boxes, block_counts, sliding_row_sums
+from patchmatch.ops.camera import camera_motion
+from patchmatch.ops.lucas_kanade import registration_step
+from patchmatch.ops.neighbours import EIGHT, FOUR, geometric_median, neighbours
+from patchmatch.ops.pyramid import normalize_contrast, pyramid
+from patchmatch.ops.search import best_candidates, cost_volume
 from patchmatch.ops.shifts import SHIFTS, shift_similarity, shifted_products, window_moments
 
 __all__ = [
+    "EIGHT",
+    "FOUR",
     "SHIFTS",
+    "best_candidates",
     "block_boxes",
     "block_counts",
+    "camera_motion",
+    "cost_volume",
+    "geometric_median",
+    "neighbours",
+    "normalize_contrast",
+    "pyramid",
+    "registration_step",
     "shift_similarity",
     "shifted_products",
     "sliding_row_sums",

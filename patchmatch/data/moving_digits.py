@@ -1,0 +1,170 @@
+"""Digits that move over each other, to train the motion matcher on."""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from patchmatch.data.base import MatchingData
+from patchmatch.data.canvases import digit_canvases
+from patchmatch.data.digits import load_digits, load_pictures, split_indices
+from patchmatch.data.layers import disturb, make_scene
+from patchmatch.data.shifted_digits import SPLIT_ORDER, EpochSampler
+from patchmatch.errors import InputError
+
+BLOCK = 32  # pixels
+
+
+class MotionBatch(TypedDict):
+    """Frame pairs with the exact motion of every block."""
+
+    frames: Tensor  #: (B, 1, 2, H, W) float32 gray; time is the depth axis
+    displacement: Tensor  #: (B, rows, columns, 2): the median of the flow in each block, pixels
+    visible: Tensor  #: (B, rows, columns): share of each block that can be seen in frame 1
+
+
+class MovingScenes(Dataset[MotionBatch]):
+    """Scenes of moving layers; scene ``(epoch, i)`` depends on the seed and its index alone.
+
+    Args:
+        canvases: (H, W) float32 pictures in [0, 1]: the textures.
+        outlines: (N, 28, 28) uint8 digits: the outlines.
+        size: Number of scenes.
+        seed: Seed of the scenes.
+        side: Side of a frame in pixels, a multiple of 32.
+        upright: Whether textures stay upright, as photographs are.
+    """
+
+    def __init__(
+        self,
+        canvases: Sequence[np.ndarray],
+        outlines: np.ndarray,
+        size: int,
+        seed: int,
+        side: int,
+        upright: bool,
+    ) -> None:
+        self.canvases, self.outlines, self.size = canvases, outlines, size
+        self.seed, self.side, self.upright = seed, side, upright
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int | tuple[int, int]) -> MotionBatch:
+        epoch, index = index if isinstance(index, tuple) else (0, index)
+        if not 0 <= index < self.size:
+            raise IndexError(index)
+        rng = np.random.default_rng((self.seed, epoch, index))
+        scene = make_scene(self.canvases, self.outlines, self.side, rng, self.upright)
+        frames = np.stack(disturb(scene.frame0, scene.frame1, rng)).astype(np.float32) / 255
+        if rng.random() < 0.3:
+            frames = 1 - frames
+        count = self.side // BLOCK
+        tiles = scene.flow.reshape(count, BLOCK, count, BLOCK, 2).swapaxes(1, 2)
+        seen = scene.visible.reshape(count, BLOCK, count, BLOCK).mean(axis=(1, 3))
+        return {
+            "frames": torch.from_numpy(frames)[None],
+            "displacement": torch.from_numpy(np.median(tiles, axis=(2, 3))),
+            "visible": torch.from_numpy(seen.astype(np.float32)),
+        }
+
+
+class MovingDigits(MatchingData):
+    """Frame pairs of layers that move over each other, textured with heaps of digits.
+
+    Args:
+        source: ``embedded`` (5,000 real MNIST digits, no network), ``mnist`` (torchvision's MNIST
+            test set, found under ``data_dir`` or downloaded), or a folder of any images, whose
+            textures then take the place of the digits'.
+        data_dir: Folder of downloaded data.
+        train_scenes: Scenes in an epoch of training; every epoch makes fresh ones.
+        eval_scenes: Scenes in the validation and in the test set.
+        canvases: Pictures composed of the training digits, a fifth of it for each other set.
+        side: Side of a frame in pixels, a multiple of 32.
+        batch_size: Frame pairs in a batch.
+        num_workers: Processes that make scenes; 0 makes them in the main process.
+        seed: Seed of canvases and scenes; the same scenes whatever the number of workers.
+    """
+
+    def __init__(
+        self,
+        source: str = "embedded",
+        data_dir: str = "data",
+        train_scenes: int = 3_000,
+        eval_scenes: int = 200,
+        canvases: int = 400,
+        side: int = 192,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name in ("train_scenes", "eval_scenes", "canvases", "batch_size"):
+            if locals()[name] < 1:
+                raise ValueError(f"{name} must be at least 1, got {locals()[name]}")
+        if side < 2 * BLOCK or side % BLOCK:
+            raise ValueError(f"side must be a multiple of {BLOCK}, at least 64, got {side}")
+        if num_workers < 0:
+            raise ValueError(f"num_workers must be at least 0, got {num_workers}")
+        self.source, self.data_dir, self.canvases = source, data_dir, canvases
+        self.sizes = {"train": train_scenes, "val": eval_scenes, "test": eval_scenes}
+        self.side, self.seed = side, seed
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.sets: dict[str, MovingScenes] = {}
+
+    def prepare_data(self) -> None:
+        """Download MNIST once, if it is asked for and missing."""
+        if self.source == "mnist":
+            load_digits(self.source, self.data_dir)
+
+    def setup(self, stage: str) -> None:
+        """Compose the textures of the splits that a stage needs."""
+        needed = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage)
+        if needed is None:
+            raise InputError("MovingDigits make scenes to learn from; to predict, use Frames")
+        for split in needed:
+            if split not in self.sets:
+                self.sets[split] = self._make(split)
+
+    def _make(self, split: str) -> MovingScenes:
+        seed = 1_000_003 * self.seed + SPLIT_ORDER.index(split)
+        made = self.source in ("embedded", "mnist")
+        digits = load_digits(self.source if made else "embedded", self.data_dir)
+        digits = digits[split_indices(len(digits), split)]
+        if made:
+            count = self.canvases if split == "train" else max(1, self.canvases // 5)
+            pictures = [canvas.clip(0, 1) for canvas in digit_canvases(digits, count, seed)]
+        else:
+            pictures = load_pictures(self.source)
+            if len(pictures) < 5:
+                raise InputError(
+                    f"{self.source}: holds {len(pictures)} images, at least 5 are needed to keep "
+                    "training, validation and test apart"
+                )
+            pictures = [pictures[i] for i in split_indices(len(pictures), split)]
+        return MovingScenes(pictures, digits, self.sizes[split], seed, self.side, not made)
+
+    def train_dataloader(self) -> DataLoader[MotionBatch]:
+        """Return fresh scenes in every epoch."""
+        return self._loader("train", EpochSampler(self.sizes["train"]))
+
+    def val_dataloader(self) -> DataLoader[MotionBatch]:
+        """Return the validation scenes, always the same."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[MotionBatch]:
+        """Return the test scenes, always the same."""
+        return self._loader("test")
+
+    def _loader(self, split: str, sampler: EpochSampler | None = None) -> DataLoader[MotionBatch]:
+        return DataLoader(
+            self.sets[split],
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )

@@ -1,0 +1,96 @@
+"""How near measured motion is to the truth, block by block."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+STILL_BELOW, LARGER_FROM = 0.5, 1.5  # pixels: where still ends and where larger begins
+KINDS = ("still", "one pixel", "larger")
+KNOWN = 0.5  # share of a block's pixels whose flow must be known
+
+
+@dataclass(frozen=True)
+class MotionScores:
+    """Endpoint errors of blocks and how often their kind was right.
+
+    Attributes:
+        blocks: Number of blocks with known motion.
+        mean: Mean endpoint error in pixels.
+        median: Median endpoint error in pixels.
+        within_half: Share of blocks with an error below half a pixel.
+        within_one: Share of blocks with an error below one pixel.
+        macro_f1: Mean over the three kinds of their F1; a kind that does not occur is left out.
+    """
+
+    blocks: int
+    mean: float
+    median: float
+    within_half: float
+    within_one: float
+    macro_f1: float
+
+
+def true_block_motion(flow: np.ndarray, valid: np.ndarray, block: int) -> np.ndarray:
+    """Return the median of the flow in every whole block, NaN where too little of it is known.
+
+    Args:
+        flow: (H, W, 2), dx and dy in pixels.
+        valid: (H, W) bool, where the flow is known.
+        block: Side of a block in pixels.
+
+    Returns:
+        (rows, columns, 2).
+    """
+    height, width = flow.shape[:2]
+    rows, columns = height // block, width // block
+    known = np.where(valid[..., None], flow, np.nan)[: rows * block, : columns * block]
+    tiles = known.reshape(rows, block, columns, block, 2).swapaxes(1, 2)
+    tiles = tiles.reshape(rows, columns, -1, 2)
+    enough = np.isfinite(tiles[..., 0]).mean(axis=-1) >= KNOWN
+    tiles = np.where(enough[..., None, None], tiles, 0)
+    return np.where(enough[..., None], np.nanmedian(tiles, axis=2), np.nan)
+
+
+def kinds_of(displacement: np.ndarray) -> np.ndarray:
+    """Return 0 for still, 1 for one pixel and 2 for larger, by the length of (..., 2)."""
+    length = np.linalg.norm(displacement, axis=-1)
+    return (length >= STILL_BELOW).astype(int) + (length >= LARGER_FROM)
+
+
+def score_motion(measured: list[np.ndarray], truth: list[np.ndarray]) -> MotionScores:
+    """Score the motion of several frame pairs together.
+
+    Args:
+        measured: (rows, columns, 2) each, in pixels.
+        truth: The same shapes, NaN where unknown.
+
+    Raises:
+        ValueError: If shapes differ or no motion is known.
+    """
+    for one, other in zip(measured, truth, strict=True):
+        if one.shape != other.shape:
+            raise ValueError(f"measured and true motion must agree, got {one.shape}, {other.shape}")
+    answers = np.concatenate([m.reshape(-1, 2) for m in measured])
+    right = np.concatenate([t.reshape(-1, 2) for t in truth])
+    known = np.isfinite(right).all(axis=1)
+    if not known.any():
+        raise ValueError("no block has known motion")
+    answers, right = answers[known], right[known]
+    error = np.linalg.norm(answers - right, axis=1)
+    return MotionScores(
+        blocks=len(error),
+        mean=float(error.mean()),
+        median=float(np.median(error)),
+        within_half=float((error < 0.5).mean()),
+        within_one=float((error < 1).mean()),
+        macro_f1=_macro_f1(kinds_of(answers), kinds_of(right)),
+    )
+
+
+def _macro_f1(answers: np.ndarray, right: np.ndarray) -> float:
+    scores = []
+    for kind in range(len(KINDS)):
+        if (right == kind).any():
+            hits = ((answers == kind) & (right == kind)).sum()
+            scores.append(2 * hits / ((answers == kind).sum() + (right == kind).sum()))
+    return float(np.mean(scores))

@@ -1,0 +1,271 @@
+"""Training the motion network, and measuring motion of any size with it."""
+
+import numpy as np
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.nn import functional as F
+
+from patchmatch.data.clips import Clip
+from patchmatch.data.moving_digits import MotionBatch
+from patchmatch.errors import InputError
+from patchmatch.matchers.base import Matcher
+from patchmatch.nets import Judged, Motion, MotionNet
+from patchmatch.ops import block_boxes, block_counts, camera_motion
+from patchmatch.results import FrameChanges, Kind
+
+LUMA = torch.tensor([0.299, 0.587, 0.114])
+SEEN = 0.6  # share of a block that must be visible for its motion to be learned
+RIGHT = 0.5  # pixels: an answer this near is right
+FARTHEST = 8.0  # pixels: an error counts no more
+STILL_BELOW, LARGER_FROM = 0.5, 1.5  # pixels
+
+
+class MotionMatcher(Matcher):
+    """Motion of any size between two frames, block by block, between pixels.
+
+    A pyramid is searched from coarse to fine; a small network judges what it finds. It is trained
+    on layers of digits that move over each other.
+
+    Args:
+        hidden: Channels of the hidden layers.
+        lr: Highest learning rate of AdamW; it warms up and decays over the whole training.
+        weight_decay: Weight decay of AdamW.
+        block: Side of a block in pixels, a multiple of 8 from 16 on, when frames are predicted.
+        radius: Reach of the search in steps of eight pixels, when frames are predicted.
+        camera: Whether the motion of the camera is estimated and left out of account, so that
+            what moves against the scene counts as changed.
+        min_matched: Blocks less likely than this to be seen in the later frame are unmatched.
+    """
+
+    shipped_weights = "motion_matcher.ckpt"
+
+    def __init__(
+        self,
+        hidden: int = 16,
+        lr: float = 4e-3,
+        weight_decay: float = 1e-4,
+        block: int = 32,
+        radius: int = 6,
+        camera: bool = False,
+        min_matched: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["block", "radius", "camera", "min_matched"])
+        if block % 8 or block < 16:
+            raise ValueError(f"block must be a multiple of 8 and at least 16 pixels, got {block}")
+        if radius < 1:
+            raise ValueError(f"radius must be at least 1, got {radius}")
+        if not 0 <= min_matched <= 1:
+            raise ValueError(f"min_matched must lie between 0 and 1, got {min_matched}")
+        self.net = MotionNet(hidden)
+        self.lr, self.weight_decay = lr, weight_decay
+        self.block, self.radius, self.camera = block, radius, camera
+        self.min_matched = min_matched
+
+    def forward(self, frames: Tensor) -> Motion:
+        """Return the motion of frame pairs, (B, 1, 2, H, W)."""
+        return self.net(frames, self.block, self.radius)
+
+    def training_step(self, batch: MotionBatch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch: of every decision on the way and of the answer."""
+        motion = self.net(batch["frames"])
+        loss = motion_loss(motion, batch["displacement"], batch["visible"])
+        error = _errors(motion, batch)
+        self.log("train/loss", loss, batch_size=len(batch["frames"]))
+        self.log("train/epe", error.mean(), batch_size=len(error), prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: MotionBatch, batch_idx: int) -> None:
+        """Measure a batch of held-out scenes."""
+        self._measure("val", batch)
+
+    def test_step(self, batch: MotionBatch, batch_idx: int) -> None:
+        """Measure a batch of test scenes."""
+        self._measure("test", batch)
+
+    def _measure(self, stage: str, batch: MotionBatch) -> None:
+        motion = self.net(batch["frames"])
+        loss = motion_loss(motion, batch["displacement"], batch["visible"])
+        error = _errors(motion, batch)
+        self.log(f"{stage}/loss", loss, batch_size=len(batch["frames"]))
+        if len(error):
+            self.log(f"{stage}/epe", error.mean(), batch_size=len(error), prog_bar=True)
+            self.log(f"{stage}/within_half", (error < RIGHT).float().mean(), batch_size=len(error))
+
+    def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
+        """Return the changes of every pair of a clip, in order."""
+        if not batch["pairs"]:
+            return []
+        frames, names = batch["frames"], batch["names"]
+        # see ShiftMatcher.predict_step: glibc learns to keep what a frame frees
+        torch.empty(31 * 2**20, dtype=torch.uint8)
+        height, width = frames.shape[-2:]
+        if min(height, width) < self.block:
+            raise InputError(
+                f"{batch['source']}: its frames of {width}x{height} pixels are smaller than a "
+                f"block of {self.block}; give larger frames or a smaller --model.block"
+            )
+        boxes = block_boxes(height, width, self.block, self.block)
+        described: dict[int, list[Tensor]] = {}
+        last_use = {time: i for i, pair in enumerate(batch["pairs"]) for time in pair}
+        changes = []
+        for i, pair in enumerate(batch["pairs"]):
+            # a frame is described once, though it belongs to several pairs
+            for time in pair:
+                if time not in described:
+                    described[time] = self.net.describe(frames[time][None])
+            first, second = pair
+            motion = self.net.compare(described[first], described[second], self.block, self.radius)
+            described = {t: d for t, d in described.items() if last_use[t] > i}
+            measured = self._changes(motion, boxes)
+            times = {"time0": batch["times"][first], "time1": batch["times"][second]}
+            changes.append(
+                FrameChanges(
+                    batch["source"], names[first], names[second], boxes, *measured, **times
+                )
+            )
+        return changes
+
+    def _changes(
+        self, motion: Motion, boxes: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+        """Return displacement, kind, score, matched, confidence and camera, on the CPU."""
+        displacement = motion.displacement.flatten(0, 2).float().cpu()
+        confidence, seen = motion.doubts.flatten(0, 2).float().sigmoid().cpu().unbind(dim=-1)
+        matched = seen >= self.min_matched
+        camera, own = None, displacement
+        if self.camera:
+            centres = (boxes[:, :2] + boxes[:, 2:] - 1) / 2
+            camera = camera_motion(centres, displacement, confidence * seen)
+            own = displacement - camera
+        length = own.norm(dim=1)
+        # what is gone has changed as much as anything can
+        expected = seen * length.clamp_max(2) + (1 - seen) * 2
+        kind = decide(length)
+        kind[~matched] = Kind.LARGER
+        return displacement, kind, (expected / 2).clamp(0, 1), matched, confidence, camera
+
+    @torch.inference_mode()
+    def measure_motion(
+        self, frame0: Tensor | np.ndarray, frame1: Tensor | np.ndarray, block: int = 32
+    ) -> Tensor:
+        """Return how far every whole block of ``frame0`` has moved in ``frame1``.
+
+        Args:
+            frame0: The earlier frame: (H, W) or (H, W, 3) RGB, uint8 or float in [0, 1]; a tensor
+                may also be (C, H, W) or (1, C, H, W).
+            frame1: The later frame, of the same size.
+            block: Side of a block in pixels, a multiple of 8 and at least 16.
+
+        Returns:
+            (rows, columns, 2) float on the CPU, dx and dy in pixels, rows from the top.
+
+        Raises:
+            ValueError: If the frames are no images or differ in size, or no block fits.
+        """
+        gray = [as_gray(frame, f"frame{i}") for i, frame in enumerate((frame0, frame1))]
+        if gray[0].shape != gray[1].shape:
+            sizes = " and ".join(f"{g.shape[1]}x{g.shape[0]}" for g in gray)
+            raise ValueError(f"frame0 and frame1 must have the same size, got {sizes}")
+        height, width = gray[0].shape
+        block_counts(height, width, block, block)
+        torch.empty(31 * 2**20, dtype=torch.uint8)
+        training = self.training
+        self.eval()
+        described = self.net.describe(torch.stack(gray)[:, None].to(self.device))
+        earlier, later = ([level[i : i + 1] for level in described] for i in (0, 1))
+        motion = self.net.compare(earlier, later, block, self.radius)
+        self.train(training)
+        return motion.displacement[0].float().cpu()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return AdamW with a learning rate that warms up and decays, step by step."""
+        optimizer = torch.optim.AdamW(self.parameters(), self.lr, weight_decay=self.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.lr, int(self.trainer.estimated_stepping_batches), pct_start=0.1
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def motion_loss(motion: Motion, truth: Tensor, visible: Tensor) -> Tensor:
+    """Return the loss of the answer, of every decision that led to it and of its doubts.
+
+    A judge pays the expected error of what it believes, each refinement its own error, in units
+    that weigh the levels alike; the answer counts most.
+
+    Args:
+        motion: What the network found.
+        truth: (B, R, C, 2), the true displacement of each block in pixels.
+        visible: (B, R, C), the share of each block that can be seen in frame 1.
+    """
+    seen = visible > SEEN
+    loss = torch.zeros((), device=truth.device)
+    for step in motion.trace:
+        size = 2.0**step.level  # pixels of the frame in a pixel of the level
+        if isinstance(step, Judged):
+            error = (step.candidates.detach() * size - truth.unsqueeze(-2)).norm(dim=-1)
+            price = error.clamp_max(4 * size) / size**0.5
+            target = (-4 * error / size).softmax(dim=-1)
+            for number, logits in enumerate(step.rounds, start=1):
+                expected = (logits.softmax(dim=-1) * price).sum(dim=-1)
+                surprise = -(target * logits.log_softmax(dim=-1)).sum(dim=-1)
+                weight = 1.0 if number == len(step.rounds) else 0.3
+                loss = loss + weight * _mean(expected + 0.1 * surprise, seen)
+        else:
+            apart = step.displacement[..., 0, :] * size - truth
+            error = (apart.square().sum(dim=-1) + 1e-6).sqrt()
+            loss = loss + _mean(error.clamp_max(3 * size) / size**0.5, seen)
+    apart = motion.displacement - truth
+    error = (apart.square().sum(dim=-1) + 1e-6).sqrt()
+    loss = loss + 3 * _mean(error.clamp_max(FARTHEST), seen)
+    right, matched = motion.doubts.unbind(dim=-1)
+    loss = loss + F.binary_cross_entropy_with_logits(right, (error.detach() < RIGHT).float())
+    return loss + F.binary_cross_entropy_with_logits(matched, (visible > 0.5).float())
+
+
+def decide(length: Tensor) -> Tensor:
+    """Return the kind of displacements of some length in pixels: rounded to whole pixels."""
+    kind = torch.full(length.shape, int(Kind.ONE_PIXEL))
+    kind[length < STILL_BELOW] = Kind.STILL
+    kind[length >= LARGER_FROM] = Kind.LARGER
+    return kind
+
+
+def as_gray(frame: Tensor | np.ndarray, name: str) -> Tensor:
+    """Return a frame as (H, W) float32 in [0, 1], or refuse it."""
+    tensor = torch.as_tensor(frame)
+    shape = tuple(tensor.shape)
+    if isinstance(frame, Tensor) and tensor.ndim == 4 and len(tensor) == 1:
+        tensor = tensor[0]
+    if isinstance(frame, Tensor) and tensor.ndim == 3 and tensor.shape[0] in (1, 3):
+        tensor = tensor.movedim(0, -1)
+    if tensor.ndim == 3 and tensor.shape[-1] == 1:
+        tensor = tensor[..., 0]
+    if tensor.ndim not in (2, 3) or (tensor.ndim == 3 and tensor.shape[-1] != 3):
+        raise ValueError(f"{name} must be (H, W) gray or (H, W, 3) RGB, got {shape}")
+    scale = 255 if tensor.dtype == torch.uint8 else 1
+    tensor = tensor.float() / scale
+    if tensor.ndim == 3:
+        tensor = tensor @ LUMA.to(tensor.device)
+    if not torch.isfinite(tensor).all():
+        raise ValueError(f"{name} holds values that are no numbers (NaN or infinite)")
+    if tensor.numel() and (tensor.amax() > 2 or tensor.amin() < -1):
+        raise ValueError(
+            f"{name} must be in [0, 1] or uint8, got {tensor.amin():.3g} to {tensor.amax():.3g}; "
+            "divide grey levels by 255"
+        )
+    return tensor
+
+
+def _mean(values: Tensor, chosen: Tensor) -> Tensor:
+    return (values * chosen).sum() / chosen.sum().clamp_min(1)
+
+
+def _errors(motion: Motion, batch: MotionBatch) -> Tensor:
+    """Return the endpoint errors of the blocks that can be seen in both frames."""
+    error = (motion.displacement.detach() - batch["displacement"]).norm(dim=-1)
+    return error[batch["visible"] > SEEN]

@@ -1,0 +1,183 @@
+"""Which of several displacements is right: evidence of the block and agreement around it."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from patchmatch.ops import neighbours
+
+SHARPNESS, BONUS = 25.0, 3.0  # of a difference, and of the neighbours' full agreement
+SCALE = 0.35  # local standard deviations: a residual at which a cell counts a quarter
+REACHES = (0.3, 1.0, 4.0)  # pixels of a level: how near two displacements are that agree
+NEAR = 3  # among what the messages say: unweighted belief, at the second reach
+
+
+class Judge(nn.Module):
+    """Probabilities of candidates, by learned evidence and a few rounds of messages.
+
+    What is learned is added to the formula of ``PlainJudge``, and is nothing at first.
+
+    The evidence is a function of each cell's residual, of how far it is above the best
+    candidate's and of the cell's texture, averaged over the cells: a cell votes, whatever its
+    contrast. In each round a candidate learns how much probability the neighbours give to
+    displacements near it, once as they are and once weighted by how far each is trusted.
+
+    Args:
+        hidden: Channels of the hidden layers.
+        evidence: Channels of the evidence.
+        rounds: Rounds of messages.
+    """
+
+    def __init__(self, hidden: int = 16, evidence: int = 8, rounds: int = 3) -> None:
+        super().__init__()
+        self.rounds = rounds
+        #: logarithms of the sharpness and the bonus of ``PlainJudge``
+        self.formula = nn.Parameter(torch.tensor([SHARPNESS, BONUS]).log())
+        known = evidence + 4
+        self.cell = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(inplace=True))
+        self.evidence = nn.Linear(hidden, evidence)
+        self.alone = nn.Sequential(nn.Linear(known, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        self.trust = nn.Sequential(nn.Linear(known, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        self.together = nn.Sequential(
+            nn.Linear(known + 2 * len(REACHES), 2 * hidden),
+            nn.ReLU(),
+            nn.Linear(2 * hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, 1),
+        )
+        for last in (self.alone[-1], self.together[-1]):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def forward(
+        self,
+        candidates: Float[Tensor, "B R C K 2"],
+        residual: Float[Tensor, "B R C K cells"],
+        texture: Float[Tensor, "B R C cells"],
+        level: int,
+    ) -> list[Float[Tensor, "B R C K"]]:
+        """Return the logits after each round, those before the first one in front.
+
+        Args:
+            candidates: Displacements in pixels of the level.
+            residual: Mean clipped difference in each cell under each displacement.
+            texture: Root mean square gradient in each cell.
+            level: Level of the pyramid; a pixel of it is 2^level pixels of the frame.
+        """
+        above = residual - residual.amin(dim=-2, keepdim=True)
+        roughness = (texture + 0.02).log().unsqueeze(-2).expand_as(residual)
+        scale = torch.full_like(residual, level / 2)
+        seen = torch.stack([residual, 4 * above, roughness, scale], dim=-1)
+        evidence = self.evidence(self.cell(seen).mean(dim=-2))  # (B, R, C, K, evidence)
+        middle = candidates[..., 0, :].flatten(1, 2).median(dim=1).values[:, None, None, None]
+        lengths = [(c.norm(dim=-1) * 2**level).log1p() for c in (candidates, candidates - middle)]
+        rest = [residual.mean(dim=-1), roughness.mean(dim=-1), *lengths]
+        known = torch.cat([evidence, torch.stack(rest, dim=-1)], dim=-1)
+        trust = self.trust(known.amax(dim=-2)).sigmoid()  # (B, R, C, 1)
+        near = agreement(candidates)  # (B, R, C, 3 K, 4 K)
+        trusts = neighbours(trust)  # (B, R, C, 4, 1)
+        trusts = trusts / (trusts.sum(dim=-2, keepdim=True) + 0.1)
+        sharpness, bonus = self.formula.exp().unbind()
+        plain = -sharpness * residual.mean(dim=-1)
+        logits = plain + self.alone(known).squeeze(-1)
+        rounds = [logits]
+        for _ in range(self.rounds):
+            believed = neighbours(logits.softmax(dim=-1))  # (B, R, C, 4, K)
+            both = torch.stack([believed * trusts, believed / 4], dim=-1).flatten(3, 4)
+            support = (near @ both).unflatten(3, (len(REACHES), -1))  # (B, R, C, 3, K, 2)
+            support = support.transpose(3, 4).flatten(4)  # (B, R, C, K, 6)
+            learned = self.together(torch.cat([known, support], dim=-1)).squeeze(-1)
+            logits = plain + bonus * support[..., NEAR] + learned
+            rounds.append(logits)
+        return rounds
+
+
+class PlainJudge(nn.Module):
+    """The same by hand: a clipped mean difference and a fixed bonus for agreement.
+
+    Args:
+        sharpness: What a difference counts.
+        bonus: What full agreement of the neighbours counts.
+        rounds: Rounds of messages.
+    """
+
+    def __init__(self, sharpness: float = SHARPNESS, bonus: float = BONUS, rounds: int = 3) -> None:
+        super().__init__()
+        self.sharpness, self.bonus, self.rounds = sharpness, bonus, rounds
+
+    def forward(
+        self,
+        candidates: Float[Tensor, "B R C K 2"],
+        residual: Float[Tensor, "B R C K cells"],
+        texture: Float[Tensor, "B R C cells"],
+        level: int,
+    ) -> list[Float[Tensor, "B R C K"]]:
+        """Return the logits after each round; the arguments are those of ``Judge``."""
+        alone = -self.sharpness * residual.mean(dim=-1)
+        near = agreement(candidates).unflatten(3, (len(REACHES), -1))[..., 1, :, :]
+        rounds = [alone]
+        for _ in range(self.rounds):
+            believed = neighbours(rounds[-1].softmax(dim=-1)).flatten(3)  # (B, R, C, 4 K)
+            support = (near @ believed.unsqueeze(-1)).squeeze(-1) / 4
+            rounds.append(alone + self.bonus * support)
+        return rounds
+
+
+def agreement(candidates: Float[Tensor, "B R C K 2"]) -> Float[Tensor, "B R C _ _"]:
+    """Return how near each candidate is to each of the four neighbours', (3 K, 4 K) a block.
+
+    One for equal displacements, a half for those one of ``REACHES`` apart.
+    """
+    around = neighbours(candidates.flatten(3)).unflatten(-1, candidates.shape[-2:])
+    around = around.flatten(3, 4)  # (B, R, C, 4 K, 2)
+    x, y = (candidates.unsqueeze(-2) - around.unsqueeze(-3)).unbind(dim=-1)
+    squared = x * x + y * y  # (B, R, C, K, 4 K)
+    return torch.cat([(1 + squared / reach**2).reciprocal() for reach in REACHES], dim=-2)
+
+
+class CellTrust(nn.Module):
+    """How far each cell of a window is trusted when its displacement is refined, learned.
+
+    A robust estimator whose weights are not a formula but a small network (Lv et al., "Taking a
+    deeper look at the inverse compositional algorithm", CVPR 2019). It multiplies the weights of
+    ``PlainTrust``, at first by one.
+
+    Args:
+        hidden: Channels of the hidden layer.
+    """
+
+    def __init__(self, hidden: int = 16) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        nn.init.zeros_(self.layers[-1].weight)
+        nn.init.zeros_(self.layers[-1].bias)
+
+    def forward(
+        self, squared: Float[Tensor, "N K cells"], texture: Float[Tensor, "N cells"], level: int
+    ) -> Float[Tensor, "N K cells"]:
+        """Return weights above 0 from mean squared residuals and root mean square gradients."""
+        residual = (squared + 1e-3).log()
+        average = (squared.mean(dim=-1, keepdim=True) + 1e-3).log().expand_as(squared)
+        roughness = (texture + 0.02).log().unsqueeze(1).expand_as(squared)
+        scale = torch.full_like(squared, level / 2)
+        seen = torch.stack([residual, roughness, average, scale], dim=-1)
+        factor = self.layers(seen).squeeze(-1).clamp(-6, 6).exp()
+        return factor * (1 + squared / SCALE**2) ** -2 + 1e-3
+
+
+class PlainTrust(nn.Module):
+    """The same by hand: the weights of Geman and McClure's estimator.
+
+    Args:
+        scale: Residual, in local standard deviations, at which a cell counts a quarter.
+    """
+
+    def __init__(self, scale: float = SCALE) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(
+        self, squared: Float[Tensor, "N K cells"], texture: Float[Tensor, "N cells"], level: int
+    ) -> Float[Tensor, "N K cells"]:
+        """Return weights above 0; the arguments are those of ``CellTrust``."""
+        return (1 + squared / self.scale**2) ** -2

@@ -1,0 +1,76 @@
+"""Windows around blocks, read at any displacement.
+
+A window of S x S pixels is stored flat, with one more column: S rows of S + 1 pixels. Reading it
+between pixels is then two blends of long rows, several times faster than on squares. The last
+column of each row means nothing, and ``cell_weights`` leaves it out.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+PAD = 24  # pixels repeated around an image: windows may reach beyond the border
+CELLS = 4  # a window is divided into CELLS x CELLS cells
+
+
+class Windows:
+    """Windows of one size around blocks of images, ready to be read.
+
+    Args:
+        images: (B, H, W).
+        corner: (N, 2) long, x and y of the top left pixel of each window.
+        image: (N,) long, the image of each window.
+        side: Side S of a window in pixels.
+    """
+
+    def __init__(self, images: Tensor, corner: Tensor, image: Tensor, side: int) -> None:
+        padded = F.pad(images[:, None], (PAD,) * 4, mode="replicate")[:, 0]
+        self.views = padded.unfold(1, side + 1, 1).unfold(2, side + 1, 1)  # no copy
+        self.corner, self.image, self.side = corner + PAD, image, side
+
+    def cut(self) -> Float[Tensor, "N L"]:
+        """Return the windows where they are, flat, L = S (S + 1)."""
+        x, y = self.corner.unbind(dim=-1)
+        return self.views[self.image, y, x][:, : self.side].flatten(1)
+
+    def read(self, displacement: Float[Tensor, "N K 2"]) -> Float[Tensor, "N K L"]:
+        """Return the windows at K displacements each, blended from four pixels, flat.
+
+        A window that would leave the padded image is moved to its border.
+        """
+        rows, columns = self.views.shape[1:3]
+        last = torch.tensor([columns - 1, rows - 1], device=displacement.device) - 1e-3
+        place = torch.minimum((self.corner[:, None] + displacement).clamp_min(0), last)
+        whole = place.detach().floor()
+        x, y = whole.long().unbind(dim=-1)  # (N, K)
+        part = place - whole
+        flat = self.views[self.image[:, None], y, x].flatten(-2)  # (N, K, (S + 1)^2)
+        flat = torch.lerp(flat[..., :-1], flat[..., 1:], part[..., :1])
+        row = self.side + 1
+        # the blend downwards leaves one number less than L; the first stands in for the last,
+        # which means nothing
+        flat = torch.cat([flat, flat[..., :1]], dim=-1)
+        return torch.lerp(flat[..., :-row], flat[..., row:], part[..., 1:])
+
+
+def cell_weights(side: int, device: torch.device) -> Float[Tensor, "L 16"]:
+    """Return the matrix that takes a flat window to the means of its 4x4 cells, row by row."""
+    weights = torch.zeros(CELLS, CELLS, side, side + 1)
+    step = side // CELLS
+    for row in range(CELLS):
+        for column in range(CELLS):
+            rows = slice(row * step, (row + 1) * step)
+            weights[row, column, rows, column * step : (column + 1) * step] = 1 / step**2
+    return weights.flatten(0, 1).flatten(1).T.contiguous().to(device)
+
+
+def window_corners(
+    batch: int, rows: int, columns: int, block: int, side: int, device: torch.device
+) -> tuple[Int[Tensor, "N 2"], Int[Tensor, " N"]]:
+    """Return corner and image of the windows that are centred on the blocks of a grid."""
+    image, y, x = torch.meshgrid(
+        *(torch.arange(count, device=device) for count in (batch, rows, columns)), indexing="ij"
+    )
+    corner = torch.stack([x, y], dim=-1) * block + (block - side) // 2
+    return corner.reshape(-1, 2), image.reshape(-1)

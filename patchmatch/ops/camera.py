@@ -1,0 +1,40 @@
+"""The motion that a whole scene shares."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def camera_motion(
+    points: Float[Tensor, "N 2"],
+    displacement: Float[Tensor, "N 2"],
+    weights: Float[Tensor, " N"],
+    steps: int = 30,
+) -> Float[Tensor, "N 2"]:
+    """Fit an affine motion to displacements that most of the scene agrees on.
+
+    Least absolute deviations by iteratively reweighted least squares: what moves on its own pulls
+    no harder for moving far. With fewer than six points a shift alone is fitted.
+
+    Args:
+        points: Where each displacement was measured, in pixels.
+        displacement: dx and dy in pixels.
+        weights: How much each counts, at least 0.
+        steps: Number of iterations.
+
+    Returns:
+        The motion of the camera at each point, in pixels.
+    """
+    centred = (points - points.mean(dim=0)) / points.std(dim=0, correction=0).clamp_min(1)
+    design = torch.cat([torch.ones_like(centred[:, :1]), centred], dim=1).double()  # (N, 3)
+    if len(points) < 6:
+        design = design[:, :1]
+    target, share = displacement.double(), weights.double()
+    fitted = torch.zeros_like(target)
+    damping = 1e-6 * torch.eye(design.shape[1], dtype=torch.double, device=design.device)
+    for _ in range(steps):
+        weighted = design * share[:, None]
+        solution = torch.linalg.solve(weighted.T @ design + damping, weighted.T @ target)
+        fitted = design @ solution
+        share = weights / ((target - fitted).norm(dim=1) + 0.05)
+    return fitted.to(displacement.dtype)

@@ -1,0 +1,32 @@
+"""One step of Lucas and Kanade's registration, from sums over cells."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def registration_step(
+    tensor: Float[Tensor, "*N C 3"],
+    mismatch: Float[Tensor, "*N C 2"],
+    weights: Float[Tensor, "*N C"],
+    damping: float = 1e-3,
+    longest: float = 1.0,
+) -> Float[Tensor, "*N 2"]:
+    """Return by how much a displacement should change, by weighted least squares.
+
+    It is the inverse compositional form (Baker and Matthews, "Lucas-Kanade 20 years on", IJCV
+    2004): the gradients are those of frame 0 and stay the same from step to step.
+
+    Args:
+        tensor: Means over each cell of the products of gradients: xx, xy, yy.
+        mismatch: Means over each cell of gradient times (frame 1 there - frame 0), in x and y.
+        weights: How far each cell is trusted, at least 0.
+        damping: Added to xx and yy: without texture there is no step.
+        longest: Pixels; a step is no longer in x or in y.
+    """
+    xx, xy, yy = (weights.unsqueeze(-1) * tensor).sum(dim=-2).unbind(dim=-1)
+    x, y = (weights.unsqueeze(-1) * mismatch).sum(dim=-2).unbind(dim=-1)
+    xx, yy = xx + damping, yy + damping
+    determinant = xx * yy - xy * xy
+    step = torch.stack([yy * x - xy * y, xx * y - xy * x], dim=-1) / determinant.unsqueeze(-1)
+    return -step.clamp(-longest, longest)

@@ -1,0 +1,65 @@
+"""Exhaustive search for blocks on a small image: the coarsest level of a pyramid."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def cost_volume(
+    features0: Float[Tensor, "B 1 H W"],
+    features1: Float[Tensor, "B 1 H W"],
+    block: int,
+    radius: int,
+    clip: float = 1.0,
+) -> Float[Tensor, "B D rows columns"]:
+    """Mean absolute difference of every block under every whole displacement.
+
+    Args:
+        features0: The image whose blocks are sought.
+        features1: The image in which they are sought.
+        block: Side of a block in pixels.
+        radius: Largest displacement in x and in y; D = (2 radius + 1)^2, row by row.
+        clip: Differences count no more than this, so that what is covered does not decide.
+    """
+    height, width = features0.shape[-2:]
+    padded = F.pad(features1, (radius,) * 4, mode="replicate")
+    span = range(2 * radius + 1)
+    moved = torch.cat(
+        [padded[..., dy : dy + height, dx : dx + width] for dy in span for dx in span], dim=1
+    )
+    return F.avg_pool2d((moved - features0).abs().clamp_max(clip), block)
+
+
+def best_candidates(
+    volume: Float[Tensor, "B D rows columns"], count: int
+) -> Float[Tensor, "N count 2"]:
+    """Return the deepest local minima of each block's costs.
+
+    The costs of a block and of the 3x3 blocks around it count half each: alone a small block is
+    ambiguous, and together its neighbours may outvote it. A parabola through the minimum and its
+    neighbours tells where it lies between pixels.
+
+    Returns:
+        Displacements dx, dy in pixels of the volume's image, the best first.
+    """
+    batch, displacements, rows, columns = volume.shape
+    blocks, span = batch * rows * columns, round(displacements**0.5)
+    padded = F.pad(volume, (1, 1, 1, 1), mode="replicate")
+    cost = ((volume + F.avg_pool2d(padded, 3, 1)) / 2).movedim(1, -1)  # (B, rows, columns, D)
+    square = cost.reshape(blocks, 1, span, span)
+    lowest = -F.max_pool2d(-square, 3, 1, 1)
+    ranked = torch.where(square <= lowest, square, square + 10).flatten(1)
+    best = ranked.topk(count, dim=1, largest=False).indices  # (N, K)
+    y, x = best // span, best % span
+    rim = F.pad(square, (1, 1, 1, 1), mode="replicate").flatten(1)
+    centre = (y + 1) * (span + 2) + x + 1
+    middle = rim.gather(1, centre)
+
+    def vertex(step: int) -> Tensor:
+        before, after = rim.gather(1, centre - step), rim.gather(1, centre + step)
+        bend = (before + after - 2 * middle).clamp_min(1e-3)
+        return ((before - after) / (2 * bend)).clamp(-0.5, 0.5)
+
+    radius = span // 2
+    return torch.stack([x - radius + vertex(1), y - radius + vertex(span + 2)], dim=-1)
