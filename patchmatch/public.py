@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from patchmatch.checkpoints import check_class, check_weights, read_checkpoint, shipped_checkpoint
-from patchmatch.data import Clips
-from patchmatch.io import find_sequences, read_image, to_gray_float
+from patchmatch.data.clip_sets import Clips, LiveClips
+from patchmatch.data.frames import open_clips
+from patchmatch.io import read_image, to_gray_float
 from patchmatch.matchers import Matcher, MotionMatcher, ShiftMatcher
 from patchmatch.results import FrameChanges
-
 
 Image = str | Path | np.ndarray | torch.Tensor
 
@@ -131,15 +131,21 @@ def predict_frames(
     *,
     matcher: ShiftMatcher | MotionMatcher | None = None,
     batch_size: int = 8,
+    gaps: Sequence[int] = (1,),
+    max_frames: int | None = None,
     **options: Any,
 ) -> Iterator[FrameChanges]:
-    """Iterate over the changes of every consecutive frame pair, in order, in flat memory.
+    """Iterate over the changes of every frame pair, in order, in flat memory.
 
     Args:
-        source: Folder of ordered frames, folder of such folders, or video file.
+        source: Folder of ordered frames, folder of such folders, video file, camera ("camera:0")
+            or address of a stream.
         matcher: What to match with; ``load_shift_matcher(**options)`` if None, and
             ``load_motion_matcher()`` for motion of any size.
-        batch_size: Frame pairs that are read at once.
+        batch_size: Frames that are read at once.
+        gaps: Distances from the earlier to the later frame of a pair; (1, 2, 4) makes slow motion
+            visible.
+        max_frames: Frames of each sequence to read; None for all.
         options: Of ``load_shift_matcher``: path, block, stride, prior_still, device.
 
     Returns:
@@ -154,15 +160,16 @@ def predict_frames(
         matcher = load_shift_matcher(**options)
     elif options:
         raise ValueError(f"give a matcher or its options, not both: {', '.join(options)}")
-    found = find_sequences(source)
-    for note in found.notes:
+    clips, notes = open_clips(str(source), batch_size, gaps, max_frames)
+    for note in notes:
         warnings.warn(note, stacklevel=2)
-    return _predict(matcher, Clips(found.sequences, batch_size))
+    return _predict(matcher, clips)
 
 
-def _predict(matcher: ShiftMatcher | MotionMatcher, clips: Clips) -> Iterator[FrameChanges]:
-    for index in range(len(clips)):
-        clip = clips[index]
+def _predict(
+    matcher: ShiftMatcher | MotionMatcher, clips: Clips | LiveClips
+) -> Iterator[FrameChanges]:
+    for index, clip in enumerate(clips):
         for note in clip["notes"]:
             warnings.warn(note, stacklevel=2)
         with torch.inference_mode():

@@ -3,17 +3,20 @@
 import ast
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from patchmatch.callbacks.rows import change_rows
 from patchmatch.data.clips import Clip
 from patchmatch.data.pairs import LARGER
 from patchmatch.draw import draw_boxes
 from patchmatch.io import read_image, read_image_size, to_gray_float, write_image
 from patchmatch.matchers import ShiftMatcher
+from patchmatch.matchers.motion import decide as decide_kind
 from patchmatch.nets import ShiftNet
 from patchmatch.ops import SHIFTS, block_counts
 from patchmatch.results import FrameChanges, Kind
@@ -149,3 +152,16 @@ def test_every_convention_is_in_the_table_and_has_its_test():
     }
     assert set(CONVENTION.findall(pinned)) == written
     assert not written & set(CONVENTION.findall(planned))
+
+
+def test_convention_kinds_of_motion_round_its_length():
+    lengths = torch.tensor([0.0, 0.49, 0.5, 1.49, 1.5, 30.0])
+    expected = [Kind.STILL] * 2 + [Kind.ONE_PIXEL] * 2 + [Kind.LARGER] * 2
+    assert decide_kind(lengths).tolist() == expected
+
+
+def test_convention_unmatched_blocks_have_no_displacement_in_tables():
+    found = changes([Kind.LARGER, Kind.LARGER], [1.0, 1.0])
+    found = replace(found, matched=torch.tensor([True, False]))
+    rows = change_rows(found, torch.tensor([16, 16]))
+    assert [row["dx"] for row in rows] == [0, None]

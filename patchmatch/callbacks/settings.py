@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Iterator, Mapping, Sized
 from typing import Any
 
@@ -13,6 +14,7 @@ from patchmatch.version import __version__
 
 # They say where, how fast or whether a run goes on; what it writes is the same.
 WEIGHTS = "matcher.weights"
+_SECRETS = re.compile(r"(?<=:)//[^/@\s\"]+@")  # user and password of an address
 _NO_MATTER = frozenset({"output_path", "overwrite", "resume", "num_workers"})
 
 
@@ -37,7 +39,7 @@ def run_settings(trainer: pl.Trainer, matcher: object, writer: object) -> dict[s
     clips = getattr(data, "clips", None)
     if isinstance(clips, Sized):
         settings["data"]["clips"] = len(clips)
-    return json.loads(json.dumps(settings, default=str))
+    return json.loads(_SECRETS.sub("//…@", json.dumps(settings, default=str, ensure_ascii=False)))
 
 
 def fingerprint(matcher: torch.nn.Module) -> str:

@@ -36,18 +36,15 @@ class Judge(nn.Module):
         known = evidence + 4
         self.cell = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(inplace=True))
         self.evidence = nn.Linear(hidden, evidence)
-        self.alone = nn.Sequential(nn.Linear(known, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        self.alone = nn.Sequential(nn.Linear(known, hidden), nn.ReLU(), silent(hidden))
         self.trust = nn.Sequential(nn.Linear(known, hidden), nn.ReLU(), nn.Linear(hidden, 1))
         self.together = nn.Sequential(
             nn.Linear(known + 2 * len(REACHES), 2 * hidden),
             nn.ReLU(),
             nn.Linear(2 * hidden, hidden),
             nn.ReLU(),
-            nn.Linear(hidden, 1),
+            silent(hidden),
         )
-        for last in (self.alone[-1], self.together[-1]):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
 
     def forward(
         self,
@@ -123,6 +120,14 @@ class PlainJudge(nn.Module):
         return rounds
 
 
+def silent(channels: int) -> nn.Linear:
+    """Return a last layer that says nothing before it has learned."""
+    layer = nn.Linear(channels, 1)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 def agreement(candidates: Float[Tensor, "B R C K 2"]) -> Float[Tensor, "B R C _ _"]:
     """Return how near each candidate is to each of the four neighbours', (3 K, 4 K) a block.
 
@@ -148,9 +153,7 @@ class CellTrust(nn.Module):
 
     def __init__(self, hidden: int = 16) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(), nn.Linear(hidden, 1))
-        nn.init.zeros_(self.layers[-1].weight)
-        nn.init.zeros_(self.layers[-1].bias)
+        self.layers = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(), silent(hidden))
 
     def forward(
         self, squared: Float[Tensor, "N K cells"], texture: Float[Tensor, "N cells"], level: int

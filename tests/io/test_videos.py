@@ -71,10 +71,6 @@ def read_all(path: Path) -> list[np.ndarray]:
     return [video.read(index) for index in range(len(video))]
 
 
-def read_frames(video: VideoSequence, indices: list[int]) -> list[np.ndarray]:
-    return [video.read(index) for index in indices]
-
-
 @pytest.mark.parametrize("suffix", CODECS)
 def test_all_frames_come_in_order_as_rgb(videos, suffix):
     frames = read_all(videos[suffix])
