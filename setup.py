@@ -72,7 +72,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["patchmatch", "patchmatch.*"]),
-    package_data={"patchmatch": ["weights/*"]},
+    package_data={"patchmatch": ["weights/*", "callbacks/report/assets/*"]},
     # 3.11: the oldest that NumPy, SciPy and kornia still release for; 3.14: not tried yet
     python_requires=">=3.11,<3.14",
     install_requires=REQUIRES,

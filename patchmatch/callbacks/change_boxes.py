@@ -19,8 +19,10 @@ from patchmatch.callbacks.exports import (
 from patchmatch.callbacks.masks import Masks
 from patchmatch.callbacks.parts import Part, Parts, Row
 from patchmatch.callbacks.pictures import Painter
+from patchmatch.callbacks.report import thumbnail, write_report
 from patchmatch.callbacks.rows import CHANGES, CSV_FORMATS, PAIRS, change_rows, number, pair_row
 from patchmatch.callbacks.selection import Selection
+from patchmatch.callbacks.summary import summarize
 from patchmatch.data.clips import Clip
 from patchmatch.draw import parse_color
 from patchmatch.io import write_flo, write_image
@@ -70,11 +72,13 @@ class ChangeBoxes(PredictionWriter):
             blocks as arrays). [] writes none of them.
         video: Make annotated.mp4 of the pictures at the end, annotated/SEQUENCE.mp4 if there are
             several sequences.
+        report: Make report.html at the end: the frames with their boxes, charts, tables and
+            settings in one page that opens in a browser without a network.
     """
 
     tables: ClassVar = {"changes": CHANGES, "pairs": PAIRS}
     csv_formats = CSV_FORMATS
-    top_files = re.compile(r"changes\.jsonl|annotated\.mp4")
+    top_files = re.compile(r"changes\.jsonl|annotated\.mp4|report\.html")
     subfolders: ClassVar = {
         "topk_diffs": re.compile(r"top\d+_.+\.png", re.DOTALL),
         "flow": re.compile(r".+\.flo", re.DOTALL),
@@ -106,6 +110,7 @@ class ChangeBoxes(PredictionWriter):
         max_flow: float | None = None,
         formats: Sequence[str] = ("jsonl",),
         video: bool = False,
+        report: bool = False,
     ) -> None:
         super().__init__(output_path, overwrite, resume)
         self.top_k, self.min_score, self.min_confidence = top_k, min_score, min_confidence
@@ -114,7 +119,7 @@ class ChangeBoxes(PredictionWriter):
         self.export_box_overlay = export_box_overlay
         self.color_one_pixel, self.color_larger = color_one_pixel, color_larger
         self.line_width, self.arrow_scale, self.max_flow = line_width, arrow_scale, max_flow
-        self.formats, self.video = list(formats), video
+        self.formats, self.video, self.report = list(formats), video, report
         self.style = _resolve_style(style, export_box_overlay)
         if unknown := sorted(set(self.formats) - set(FORMATS)):
             raise ValueError(f"formats must be of {', '.join(FORMATS)}, got {', '.join(unknown)}")
@@ -154,6 +159,7 @@ class ChangeBoxes(PredictionWriter):
     def write_batch(self, prediction: list[FrameChanges], batch: Clip) -> Part:
         """Write what is made for each pair of a clip, and return the rows of the tables."""
         rows: dict[str, list[Row]] = {"changes": [], "pairs": [], _MADE: []}
+        files: dict[str, bytes] = {}
         nearest: dict[int, int] = {}  # of each later frame, the nearest one that it is paired with
         for index0, index1 in batch["pairs"]:
             nearest[index1] = max(index0, nearest.get(index1, 0))
@@ -174,8 +180,13 @@ class ChangeBoxes(PredictionWriter):
                 path = Path(self.pictures, place.parent, f"top{self.top_k}_{name}.png")
                 write_image(self.folder / path, picture)
                 made["picture"] = path.as_posix()
+            if self.report:
+                made |= {"height": picture1.shape[0], "width": picture1.shape[1]}
+                made["thumbnail"] = f"{index1}.jpg"
+                if made["thumbnail"] not in files:  # pairs may share their later frame
+                    files[made["thumbnail"]] = thumbnail(picture1)
             rows[_MADE].append(made)
-        return Part(rows)
+        return Part(rows, files)
 
     def write_tables(self, parts: Parts) -> None:
         """Write the tables, and the rows of the first one as JSON."""
@@ -184,11 +195,13 @@ class ChangeBoxes(PredictionWriter):
             write_jsonl(self.folder / "changes.jsonl", parts.rows("changes"))
 
     def finish(self, parts: Parts) -> Mapping[str, Path]:
-        """Make a video of each sequence."""
+        """Make a video of each sequence, and the report."""
         places: dict[str, Path] = {}
         if self.video:
             for source, made in groupby(parts.rows(_MADE), key=lambda row: row["source"]):
                 places["video"] = self._write_video(source, list(made))
+        if self.report:
+            places["report"] = self._write_report(parts)
         return places
 
     def _write_fields(self, place: Path, changes: FrameChanges, shape: tuple[int, ...]) -> None:
@@ -209,6 +222,29 @@ class ChangeBoxes(PredictionWriter):
         if note:
             self._tell(note)
         return path.parent if several else path
+
+    def _write_report(self, parts: Parts) -> Path:
+        """Make the report, and return where it lies."""
+        path = self.folder / "report.html"
+        small = [
+            parts.file(index, made["thumbnail"])
+            for index, record in parts.records()
+            for made in record["rows"][_MADE]
+        ]
+        pairs = (
+            {**pair, **{name: made[name] for name in ("height", "width", "picture")}}
+            for _, record in parts.records()
+            for pair, made in zip(record["rows"]["pairs"], record["rows"][_MADE], strict=True)
+        )
+        summary = {**summarize(parts, "changes"), "settings": self._settings}
+        write_report(
+            path,
+            parts.rows("changes"),
+            pairs,
+            lambda index: small[index].read_bytes() if small[index].is_file() else None,
+            summary,
+        )
+        return path
 
 
 def _resolve_style(style: str, export_box_overlay: bool) -> str:

@@ -1,0 +1,118 @@
+import cv2
+import numpy as np
+import pytest
+
+from patchmatch.data.digits import load_digits
+from patchmatch.data.layers import _Motion, _visible, disturb, make_scene
+
+SIDE = 96
+data = pytest.importorskip("skimage.data", reason="photographs are the textures")
+
+
+@pytest.fixture(scope="module")
+def outlines():
+    return load_digits("embedded", "data")[:50]
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    colour = [cv2.cvtColor(p(), cv2.COLOR_RGB2GRAY) for p in (data.astronaut, data.coffee)]
+    return [p.astype(np.float32) / 255 for p in (data.camera(), *colour)]
+
+
+def scene_of(photographs, outlines, seed, upright=True):
+    return make_scene(photographs, outlines, SIDE, np.random.default_rng(seed), upright)
+
+
+def warp_back(scene):
+    y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
+    return cv2.remap(
+        scene.frame1, x + scene.flow[..., 0], y + scene.flow[..., 1], cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_frame1_warped_back_by_the_flow_is_frame0_where_it_is_visible(
+    photographs, outlines, upright
+):
+    for seed in range(12):
+        scene = scene_of(photographs, outlines, seed, upright)
+        error = np.abs(warp_back(scene) - scene.frame0)[scene.visible]
+        assert np.median(error) < 0.012
+        # edges of layers are blended, and belong to neither
+        assert np.quantile(error, 0.9) < 0.06
+
+
+def test_the_flow_is_better_than_the_same_flow_moved_by_a_fifth_of_a_pixel(photographs, outlines):
+    for seed in range(12):
+        scene = scene_of(photographs, outlines, seed)
+        if scene.visible.mean() < 0.3:
+            continue
+        exact = np.abs(warp_back(scene) - scene.frame0)[scene.visible].mean()
+        for off in ((0.2, 0), (-0.2, 0), (0, 0.2), (0, -0.2)):
+            moved = scene._replace(flow=scene.flow + np.array(off, np.float32))
+            assert np.abs(warp_back(moved) - scene.frame0)[scene.visible].mean() > exact
+
+
+def test_frames_are_in_the_unit_range_and_of_the_stated_types(photographs, outlines):
+    scene = scene_of(photographs, outlines, 3)
+    for frame in (scene.frame0, scene.frame1):
+        assert frame.shape == (SIDE, SIDE)
+        assert frame.dtype == np.float32
+        assert 0 <= frame.min() < frame.max() <= 1
+    assert scene.flow.shape == (SIDE, SIDE, 2)
+    assert scene.flow.dtype == np.float32
+    assert scene.visible.dtype == bool
+
+
+def test_the_same_seed_makes_the_same_scene_and_another_another(photographs, outlines):
+    one, same, other = (scene_of(photographs, outlines, seed) for seed in (7, 7, 8))
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not np.array_equal(one.frame0, other.frame0)
+
+
+def test_some_scenes_have_a_ground_that_stands_still_and_motions_of_all_sizes(
+    photographs, outlines
+):
+    scenes = [scene_of(photographs, outlines, seed) for seed in range(60)]
+    length = [np.median(np.linalg.norm(s.flow, axis=-1)) for s in scenes]
+    assert 0.05 < np.mean(np.array(length) == 0) < 0.5
+    assert np.mean(np.array(length) < 2) > 0.25
+    assert np.mean(np.array(length) > 4) > 0.15
+    assert 0.5 < np.mean([s.visible.mean() for s in scenes]) < 0.99
+
+
+def test_a_pixel_is_visible_where_it_lands_on_its_own_layer_in_the_frame():
+    # a layer over columns 1 and 2 moves to the right by 2; the ground stands still
+    owner0, owner1 = np.zeros((3, 5), int), np.zeros((3, 5), int)
+    owner0[:2, 1:3], owner1[:2, 3:5] = 1, 1
+    flow = np.zeros((3, 5, 2))
+    flow[:2, 1:3, 0] = 2
+    flow[2, 4] = 0, 0.6  # leaves the frame downwards
+    flow[2, 0] = -0.4, 0  # does not leave it
+    expected = [[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0]]
+    assert _visible(flow, owner0, owner1).astype(int).tolist() == expected
+
+
+def test_a_motion_and_its_inverse_undo_each_other():
+    matrix = np.array([[1.02, -0.1], [0.05, 0.97]])
+    motion = _Motion(matrix, np.array([3.0, -7]), np.array([10.0, 4]))
+    flow, back = motion.flow(9), motion.inverse()
+    assert flow[4, 2].tolist() == pytest.approx(
+        (matrix @ [2 - 10, 4 - 4] + [10, 4] + [3, -7] - [2, 4]).tolist()
+    )
+    y, x = np.mgrid[:9, :9]
+    later = np.stack([x, y], axis=-1) + flow
+    assert np.allclose(later @ back[:, :2].T + back[:, 2], np.stack([x, y], axis=-1))
+
+
+def test_disturbed_frames_stay_recognisable_and_repeat_with_the_seed(photographs, outlines):
+    scene = scene_of(photographs, outlines, 3)
+    for seed in range(12):
+        one = disturb(scene.frame0, scene.frame1, np.random.default_rng(seed))
+        same = disturb(scene.frame0, scene.frame1, np.random.default_rng(seed))
+        for frame, again, clean in zip(one, same, scene[:2], strict=True):
+            assert frame.dtype == np.uint8
+            assert np.array_equal(frame, again)
+            assert np.corrcoef(frame.ravel(), clean.ravel())[0, 1] > 0.8

@@ -1,0 +1,100 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from patchmatch.evaluation.motion import kinds_of, score_motion, true_block_motion
+
+
+def field(rows=4, columns=5, motion=(0.0, 0.0)):
+    return np.tile(np.array(motion, float), (rows, columns, 1))
+
+
+def test_exact_answers_score_best():
+    truth = [field(2, 3, (0.1, 0)), field(4, 5, (1, 0)), field(1, 2, (9, -7))]
+    scores = score_motion([t.copy() for t in truth], truth)
+    assert dataclasses.astuple(scores) == (28, 0, 0, 1, 1, 1)
+
+
+def test_one_planted_outlier_is_one_in_twenty():
+    measured = field()
+    measured[1, 3] = 3, 4
+    scores = score_motion([measured], [field()])
+    assert scores.blocks == 20
+    assert scores.mean == pytest.approx(5 / 20)
+    assert scores.median == 0
+    assert scores.within_half == scores.within_one == pytest.approx(19 / 20)
+
+
+def test_the_two_limits_are_told_apart():
+    measured = field(1, 4)
+    measured[0, :, 1] = 0, 0.4, 0.5, 1
+    scores = score_motion([measured], [field(1, 4)])
+    assert scores.within_half == 2 / 4
+    assert scores.within_one == 3 / 4
+    assert scores.median == pytest.approx(0.45)
+
+
+def test_kinds_are_told_by_the_length_in_pixels():
+    motion = np.array([[[0, 0.49], [0.3, -0.4], [1, 1]], [[-1.4, 0], [0.9, 1.2], [-20, 3]]])
+    assert kinds_of(motion).tolist() == [[0, 1, 1], [1, 2, 2]]
+
+
+def test_macro_f1_by_hand():
+    truth = np.array([[[0.0, 0], [0, 0], [0, 0], [1, 0], [1, 0], [9, 9]]])
+    measured = np.array([[[0.0, 0], [0, 0], [1, 0], [1, 0], [7, 0], [9, 9]]])
+    # still: 2 * 2 / (2 + 3), one pixel: 2 * 1 / (2 + 2), larger: 2 * 1 / (2 + 1)
+    scores = score_motion([measured], [truth])
+    assert scores.macro_f1 == pytest.approx((4 / 5 + 1 / 2 + 2 / 3) / 3)
+
+
+def test_a_kind_that_does_not_occur_is_left_out_of_macro_f1():
+    measured, truth = field(1, 3), field(1, 3)
+    measured[0, 2] = 5, 0
+    assert score_motion([measured], [truth]).macro_f1 == pytest.approx(2 * 2 / (2 + 3))
+
+
+def test_blocks_of_unknown_motion_are_ignored():
+    measured, truth = field(2, 3, (4, 0)), field(2, 3, (4, 0))
+    truth[0, 1] = np.nan
+    truth[1, 2, 1] = np.nan
+    measured[0, 1] = 700, 0
+    measured[1, 2] = np.nan
+    scores = score_motion([measured, field(1, 2)], [truth, field(1, 2)])
+    assert scores.blocks == 6
+    assert scores.mean == 0
+
+
+def test_what_differs_in_shape_is_refused():
+    with pytest.raises(ValueError, match=r"must agree, got \(2, 3, 2\), \(3, 2, 2\)"):
+        score_motion([field(2, 3)], [field(3, 2)])
+    with pytest.raises(ValueError, match="shorter"):
+        score_motion([field(), field()], [field()])
+
+
+def test_nothing_known_is_refused():
+    with pytest.raises(ValueError, match="no block has known motion"):
+        score_motion([field()], [np.full((4, 5, 2), np.nan)])
+
+
+def test_the_motion_of_a_block_is_the_median_of_its_flow():
+    flow = np.zeros((9, 14, 2))  # 2 rows and 3 columns of blocks of 4, and a rest
+    flow[:4, 4:8] = np.arange(16).reshape(4, 4, 1) * [1, -2]
+    flow[8:], flow[:, 12:] = 99, 99
+    found = true_block_motion(flow, np.ones((9, 14), bool), 4)
+    assert found.shape == (2, 3, 2)
+    assert found[0, 1].tolist() == [7.5, -15]
+    found[0, 1] = 0
+    assert not found.any()
+
+
+def test_a_block_that_is_known_by_less_than_half_is_unknown():
+    flow, valid = np.full((4, 12, 2), 3.0), np.ones((4, 12), bool)
+    valid[:2, :4] = False  # a half is left
+    flow[:2, :4] = 50
+    valid[:2, 4:8] = valid[2, 4] = False
+    flow[:, 8:] = np.inf
+    found = true_block_motion(flow, valid, 4)
+    assert found[0, 0].tolist() == [3, 3]
+    assert np.isnan(found[0, 1]).all()
+    assert np.isnan(found[0, 2]).all()
