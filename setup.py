@@ -50,6 +50,10 @@ REQUIRES = [
 
 TEST = [
     "beartype>=0.19",  # carries out the shapes in the signatures
+    "onnx",  # the exported network
+    "onnxruntime",
+    "onnxscript",
+    "playwright",  # the report, in a browser
     "pytest>=8",
     "scikit-image>=0.25",  # bundled photographs: do digits teach enough to match pictures?
     "scikit-learn>=1.5",  # two more of them

@@ -4,9 +4,14 @@ The public face, the same code that the command line runs. Nothing heavy is impo
 used.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from patchmatch.version import __version__
+
+# Before torch is loaded: its threads wait for each other by spinning, and where other programs use
+# the processor too, a frame then takes seconds in place of milliseconds.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if TYPE_CHECKING:
     from patchmatch.public import (

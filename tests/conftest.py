@@ -1,6 +1,8 @@
 import os
 import sys
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as patchmatch does, but torch comes first
+
 import pytest
 import torch
 

@@ -119,3 +119,82 @@ def test_unknown_names_are_attribute_errors():
     with pytest.raises(AttributeError, match="no attribute 'load_everything'"):
         _ = patchmatch.load_everything
     assert "predict_frames" in dir(patchmatch)
+
+
+def panned(dx, dy, size=(72, 104)):
+    """Two frames of uint8 between which everything moves by whole pixels."""
+    rng = np.random.default_rng(0)
+    canvas = sum(
+        cv2.GaussianBlur(rng.standard_normal((180, 220)).astype(np.float32), (0, 0), scale) * scale
+        for scale in (1.5, 4, 9)
+    )
+    canvas = cv2.normalize(canvas, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    height, width = size
+    return [
+        canvas[50 - y : 50 - y + height, 50 - x : 50 - x + width] for x, y in ((0, 0), (dx, dy))
+    ]
+
+
+def test_motion_is_measured_between_arrays_and_between_files_alike(tmp_path):
+    frames = panned(9, -4)
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path, frame in zip(paths, frames, strict=True):
+        cv2.imwrite(str(path), frame)
+    found = patchmatch.measure_motion(*frames, device="cpu")
+    assert found.shape == (2, 3, 2)
+    assert (found.flatten(0, 1).median(dim=0).values - torch.tensor([9.0, -4])).norm() < 0.1
+    assert torch.allclose(patchmatch.measure_motion(*paths, device="cpu"), found, atol=1e-3)
+    mixed = patchmatch.measure_motion(str(paths[0]), torch.from_numpy(frames[1]), device="cpu")
+    assert torch.allclose(mixed, found, atol=1e-3)
+
+
+def test_a_given_matcher_measures_the_motion():
+    frames = panned(2, 3)
+    matcher = patchmatch.load_motion_matcher(device="cpu")
+    found = patchmatch.measure_motion(*frames, 16, matcher=matcher)
+    assert found.shape == (4, 6, 2)
+    assert torch.equal(found, matcher.measure_motion(*frames, 16))
+
+
+def test_a_shift_matcher_that_was_loaded_measures_motion_too():
+    from patchmatch.matchers import ShiftMatcher
+
+    frames = panned(-7, 5)
+    found = patchmatch.load_shift_matcher(device="cpu").measure_motion(*frames)
+    assert torch.equal(found, patchmatch.measure_motion(*frames, device="cpu"))
+    with pytest.raises(ValueError, match=r"get it from patchmatch\.load_shift_matcher\(\)"):
+        ShiftMatcher().measure_motion(*frames)
+
+
+def test_frames_of_two_sizes_are_refused():
+    one, other = panned(0, 0)
+    with pytest.raises(ValueError, match="must have the same size, got 104x72 and 90x72"):
+        patchmatch.measure_motion(one, other[:, :90], device="cpu")
+
+
+def test_the_settings_of_a_motion_matcher_reach_it():
+    matcher = patchmatch.load_motion_matcher(
+        block=64, radius=3, camera=True, min_matched=0.2, device="cpu"
+    )
+    assert (matcher.block, matcher.radius, matcher.camera) == (64, 3, True)
+    assert matcher.min_matched == 0.2
+    assert not matcher.training
+
+
+def test_a_matcher_of_the_other_kind_is_refused():
+    from patchmatch.checkpoints import shipped_checkpoint
+
+    with pytest.raises(InputError, match="holds a ShiftMatcher, not a MotionMatcher"):
+        patchmatch.load_motion_matcher(shipped_checkpoint("shift_matcher.ckpt"))
+    with pytest.raises(InputError, match="holds a MotionMatcher, not a ShiftMatcher"):
+        patchmatch.load_shift_matcher(shipped_checkpoint("motion_matcher.ckpt"))
+
+
+def test_frames_are_predicted_by_a_motion_matcher_too(tmp_path):
+    write_walk(tmp_path, count=3, step=5)
+    matcher = patchmatch.load_motion_matcher(block=16, device="cpu")
+    changes = list(patchmatch.predict_frames(tmp_path, matcher=matcher))
+    assert [c.frame1 for c in changes] == ["frame_1", "frame_2"]
+    top = changes[0].top(4)
+    assert len(top) > 0
+    assert (top.kind == Kind.LARGER).all()

@@ -237,7 +237,8 @@ def decide(length: Tensor) -> Tensor:
 
 def as_gray(frame: Tensor | np.ndarray, name: str) -> Tensor:
     """Return a frame as (H, W) float32 in [0, 1], or refuse it."""
-    tensor = torch.as_tensor(frame)
+    # torch does not take views that run backwards, such as BGR read as RGB
+    tensor = torch.as_tensor(frame if isinstance(frame, Tensor) else np.ascontiguousarray(frame))
     shape = tuple(tensor.shape)
     if isinstance(frame, Tensor) and tensor.ndim == 4 and len(tensor) == 1:
         tensor = tensor[0]

@@ -9,6 +9,7 @@ from patchmatch.ops import neighbours
 SHARPNESS, BONUS = 25.0, 3.0  # of a difference, and of the neighbours' full agreement
 SCALE = 0.35  # local standard deviations: a residual at which a cell counts a quarter
 REACHES = (0.3, 1.0, 4.0)  # pixels of a level: how near two displacements are that agree
+TIE = 0.05  # a price on the logarithm of a displacement: where nothing is seen, nothing moves
 NEAR = 3  # among what the messages say: unweighted belief, at the second reach
 
 
@@ -75,7 +76,7 @@ class Judge(nn.Module):
         trusts = neighbours(trust)  # (B, R, C, 4, 1)
         trusts = trusts / (trusts.sum(dim=-2, keepdim=True) + 0.1)
         sharpness, bonus = self.formula.exp().unbind()
-        plain = -sharpness * residual.mean(dim=-1)
+        plain = -sharpness * residual.mean(dim=-1) - TIE * lengths[0]
         logits = plain + self.alone(known).squeeze(-1)
         rounds = [logits]
         for _ in range(self.rounds):
@@ -110,7 +111,8 @@ class PlainJudge(nn.Module):
         level: int,
     ) -> list[Float[Tensor, "B R C K"]]:
         """Return the logits after each round; the arguments are those of ``Judge``."""
-        alone = -self.sharpness * residual.mean(dim=-1)
+        length = (candidates.norm(dim=-1) * 2**level).log1p()
+        alone = -self.sharpness * residual.mean(dim=-1) - TIE * length
         near = agreement(candidates).unflatten(3, (len(REACHES), -1))[..., 1, :, :]
         rounds = [alone]
         for _ in range(self.rounds):

@@ -1,5 +1,6 @@
 """Motion of any size, block by block: coarse to fine over a pyramid, judged by a small network."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -29,6 +30,7 @@ KEPT = (1, 2, 4)  # candidates that go on, by level
 STEPS = (3, 2, 2)  # of refinement, by level
 CLIP = 1.0  # local standard deviations: a difference counts no more
 SMALLEST_WINDOW = 16  # pixels of a level
+AT_ONCE = 400_000  # pixels of windows that are compared at a time
 
 
 class Judged(NamedTuple):
@@ -196,21 +198,33 @@ class Matching:
     def _cells(self, windows: Tensor) -> Tensor:
         return windows @ self.weights
 
-    def _difference(self, candidates: Tensor) -> Tensor:
-        """Return frame 1 minus frame 0 under every candidate, (N, K, L)."""
-        return self.windows1.read(candidates.flatten(0, 2)) - self.window[:, None]
+    def _differences(self, candidates: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Yield frame 1 minus frame 0 under every candidate, (n, K, L), some blocks at a time.
+
+        What fits into the cache is faster, and the memory of large frames stays small.
+        """
+        flat = candidates.flatten(0, 2)
+        step = max(1, AT_ONCE // (flat.shape[1] * self.window.shape[1]))
+        for first in range(0, len(flat), step):
+            part = slice(first, first + step)
+            yield part, self.windows1.read(flat[part], part) - self.window[part, None]
 
     def residual(self, candidates: Tensor) -> Tensor:
         """Return the mean clipped difference in each cell, (B, R, C, K, 16)."""
-        return self._cells(self._difference(candidates).abs().clamp_max(CLIP)).unflatten(
-            0, self.shape
-        )
+        parts = [
+            self._cells(difference.abs().clamp_max(CLIP))
+            for _, difference in self._differences(candidates)
+        ]
+        return torch.cat(parts).unflatten(0, self.shape)
 
     def mismatch(self, candidates: Tensor) -> tuple[Tensor, Tensor]:
         """Return gradient times difference, (N, K, 16, 2), and its square, (N, K, 16)."""
-        difference = self._difference(candidates)
-        products = [self._cells(g[:, None] * difference) for g in self.gradient]
-        return torch.stack(products, dim=-1), self._cells(difference * difference)
+        products, squares = [], []
+        for part, difference in self._differences(candidates):
+            along = [self._cells(g[part, None] * difference) for g in self.gradient]
+            products.append(torch.stack(along, dim=-1))
+            squares.append(self._cells(difference * difference))
+        return torch.cat(products), torch.cat(squares)
 
     def evidence(self, best: Tensor, answer: Tensor, offered: Tensor, logits: Tensor) -> Tensor:
         """Return what tells a right answer from a wrong one, (B, R, C, 8); no gradient passes."""

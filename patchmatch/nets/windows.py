@@ -34,24 +34,30 @@ class Windows:
         x, y = self.corner.unbind(dim=-1)
         return self.views[self.image, y, x][:, : self.side].flatten(1)
 
-    def read(self, displacement: Float[Tensor, "N K 2"]) -> Float[Tensor, "N K L"]:
-        """Return the windows at K displacements each, blended from four pixels, flat.
+    def read(
+        self, displacement: Float[Tensor, "n K 2"], part: slice = slice(None)
+    ) -> Float[Tensor, "n K L"]:
+        """Return windows at K displacements each, blended from four pixels, flat.
 
         A window that would leave the padded image is moved to its border.
+
+        Args:
+            displacement: dx and dy in pixels, for each window of the part.
+            part: Which windows to read.
         """
         rows, columns = self.views.shape[1:3]
         last = torch.tensor([columns - 1, rows - 1], device=displacement.device) - 1e-3
-        place = torch.minimum((self.corner[:, None] + displacement).clamp_min(0), last)
+        place = torch.minimum((self.corner[part, None] + displacement).clamp_min(0), last)
         whole = place.detach().floor()
         x, y = whole.long().unbind(dim=-1)  # (N, K)
-        part = place - whole
-        flat = self.views[self.image[:, None], y, x].flatten(-2)  # (N, K, (S + 1)^2)
-        flat = torch.lerp(flat[..., :-1], flat[..., 1:], part[..., :1])
+        between = place - whole
+        flat = self.views[self.image[part, None], y, x].flatten(-2)  # (N, K, (S + 1)^2)
+        flat = torch.lerp(flat[..., :-1], flat[..., 1:], between[..., :1])
         row = self.side + 1
         # the blend downwards leaves one number less than L; the first stands in for the last,
         # which means nothing
         flat = torch.cat([flat, flat[..., :1]], dim=-1)
-        return torch.lerp(flat[..., :-row], flat[..., row:], part[..., 1:])
+        return torch.lerp(flat[..., :-row], flat[..., row:], between[..., 1:])
 
 
 def cell_weights(side: int, device: torch.device) -> Float[Tensor, "L 16"]:

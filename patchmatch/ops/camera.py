@@ -25,6 +25,8 @@ def camera_motion(
     Returns:
         The motion of the camera at each point, in pixels.
     """
+    if not len(points):
+        return torch.zeros_like(displacement)
     centred = (points - points.mean(dim=0)) / points.std(dim=0, correction=0).clamp_min(1)
     design = torch.cat([torch.ones_like(centred[:, :1]), centred], dim=1).double()  # (N, 3)
     if len(points) < 6:

@@ -6,9 +6,9 @@ from torch import Tensor
 
 
 def registration_step(
-    tensor: Float[Tensor, "*N C 3"],
-    mismatch: Float[Tensor, "*N C 2"],
-    weights: Float[Tensor, "*N C"],
+    tensor: Float[Tensor, "*#N C 3"],
+    mismatch: Float[Tensor, "*#N C 2"],
+    weights: Float[Tensor, "*#N C"],
     damping: float = 1e-3,
     longest: float = 1.0,
 ) -> Float[Tensor, "*N 2"]:

@@ -49,7 +49,10 @@ def best_candidates(
     cost = ((volume + F.avg_pool2d(padded, 3, 1)) / 2).movedim(1, -1)  # (B, rows, columns, D)
     square = cost.reshape(blocks, 1, span, span)
     lowest = -F.max_pool2d(-square, 3, 1, 1)
-    ranked = torch.where(square <= lowest, square, square + 10).flatten(1)
+    # among equals, the shortest: a plain block has no reason to move
+    axis = torch.arange(span, device=volume.device) - span // 2
+    length = (axis[:, None] ** 2 + axis**2).sqrt()
+    ranked = (torch.where(square <= lowest, square, square + 10) + 1e-4 * length).flatten(1)
     best = ranked.topk(count, dim=1, largest=False).indices  # (N, K)
     y, x = best // span, best % span
     rim = F.pad(square, (1, 1, 1, 1), mode="replicate").flatten(1)

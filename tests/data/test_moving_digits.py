@@ -8,8 +8,23 @@ from patchmatch.data.layers import make_scene
 from patchmatch.errors import InputError
 
 
+def made_outlines(count=40):
+    """Digits written by OpenCV: reading MNIST takes seconds."""
+    drawn = np.zeros((count, 28, 28), np.uint8)
+    for i, picture in enumerate(drawn):
+        cv2.putText(picture, str(i % 10), (4, 24), cv2.FONT_HERSHEY_SIMPLEX, 1, 255, 3)
+    return drawn
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_digits():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("patchmatch.data.moving_digits.load_digits", lambda *_: made_outlines(100))
+        yield
+
+
 @pytest.fixture(scope="module")
-def module():
+def module(_quick_digits):
     made = MovingDigits(train_scenes=5, eval_scenes=3, canvases=5, side=96, batch_size=2, seed=4)
     made.setup("fit")
     made.setup("test")
