@@ -244,6 +244,8 @@ def decide(probability: Tensor) -> tuple[Tensor, Tensor]:
 
 def _as_patches(patches: Tensor | np.ndarray, which: int) -> Tensor:
     """Return patches as float in [0, 1], or refuse them."""
+    if not isinstance(patches, Tensor):
+        patches = np.ascontiguousarray(patches)  # torch takes no views that run backwards
     patches = torch.as_tensor(patches)
     if patches.ndim != 4 or patches.shape[1] != 1 or patches.shape[2] != patches.shape[3]:
         raise ValueError(
