@@ -113,7 +113,7 @@ class MatchingCLI(LightningCLI):
             score = "" if saver.best_model_score is None else f" ({saver.best_model_score:.4f})"
             say(
                 f"best checkpoint: {best}{score}\n"
-                f"next: patchmatch predict -c configs/config_patch_match_predict.yaml "
+                f"next: patchmatch predict -c configs/{type(self.model).predict_config} "
                 f"--ckpt_path {best} --data.predict_dir FOLDER_OR_VIDEO"
             )
 

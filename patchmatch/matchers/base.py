@@ -16,6 +16,8 @@ class Matcher(LightningModule):
 
     #: Weights that the package ships for the class, a file in ``patchmatch/weights``.
     shipped_weights: ClassVar[str | None] = None
+    #: Configuration that predicts with it, a file in ``configs``.
+    predict_config: ClassVar[str] = "config_patch_match_predict.yaml"
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Name the class, so that the CLI opens a checkpoint that was trained from Python."""

@@ -39,6 +39,7 @@ class MotionMatcher(Matcher):
     """
 
     shipped_weights = "motion_matcher.ckpt"
+    predict_config = "config_motion_predict.yaml"
 
     def __init__(
         self,

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -311,3 +312,8 @@ def test_checkpoints_hold_what_was_trained_and_open_with_weights_only(tmp_path):
     same = MotionMatcher.load_from_checkpoint(path, map_location="cpu")
     frames = walk((0, 0), (2, 1))
     assert torch.equal(same.measure_motion(*frames), again.measure_motion(*frames))
+
+
+def test_the_configuration_that_is_named_after_training_is_there_and_is_its_own():
+    named = Path(__file__).parents[2] / "configs" / MotionMatcher.predict_config
+    assert "class_path: MotionMatcher" in named.read_text(encoding="utf-8")
