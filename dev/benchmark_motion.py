@@ -29,6 +29,7 @@ from patchmatch.data.digits import load_digits, split_indices
 from patchmatch.data.layers import make_scene
 from patchmatch.evaluation.motion import score_motion, true_block_motion
 from patchmatch.io import IMAGE_SUFFIXES, read_flo, read_image, to_gray_float
+from patchmatch.matchers.base import keep_freed_memory
 from patchmatch.nets import MotionNet
 
 BLOCK = 32
@@ -127,7 +128,7 @@ def phase_correlation(frame0: np.ndarray, frame1: np.ndarray) -> np.ndarray:
 
 def network(net: MotionNet) -> Method:
     """Return a network as a method."""
-    torch.empty(31 * 2**20, dtype=torch.uint8)  # see ShiftMatcher.predict_step
+    keep_freed_memory()
 
     @torch.inference_mode()
     def measure(frame0: np.ndarray, frame1: np.ndarray) -> np.ndarray:

@@ -2,14 +2,17 @@
 
 import numpy as np
 import torch
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
 
 from patchmatch.data.clips import Clip
 from patchmatch.data.moving_digits import MotionBatch
-from patchmatch.errors import InputError
-from patchmatch.matchers.base import Matcher
+from patchmatch.matchers.base import (
+    Matcher,
+    described_pairs,
+    keep_freed_memory,
+    require_block_fits,
+)
 from patchmatch.nets import Judged, Motion, MotionNet
 from patchmatch.ops import block_boxes, block_counts, camera_motion
 from patchmatch.results import FrameChanges, Kind
@@ -99,26 +102,14 @@ class MotionMatcher(Matcher):
         if not batch["pairs"]:
             return []
         frames, names = batch["frames"], batch["names"]
-        # see ShiftMatcher.predict_step: glibc learns to keep what a frame frees
-        torch.empty(31 * 2**20, dtype=torch.uint8)
+        keep_freed_memory()
+        require_block_fits(batch, self.block)
         height, width = frames.shape[-2:]
-        if min(height, width) < self.block:
-            raise InputError(
-                f"{batch['source']}: its frames of {width}x{height} pixels are smaller than a "
-                f"block of {self.block}; give larger frames or a smaller --model.block"
-            )
         boxes = block_boxes(height, width, self.block, self.block)
-        described: dict[int, list[Tensor]] = {}
-        last_use = {time: i for i, pair in enumerate(batch["pairs"]) for time in pair}
+        known = described_pairs(batch["pairs"], lambda time: self.net.describe(frames[time][None]))
         changes = []
-        for i, pair in enumerate(batch["pairs"]):
-            # a frame is described once, though it belongs to several pairs
-            for time in pair:
-                if time not in described:
-                    described[time] = self.net.describe(frames[time][None])
-            first, second = pair
-            motion = self.net.compare(described[first], described[second], self.block, self.radius)
-            described = {t: d for t, d in described.items() if last_use[t] > i}
+        for (first, second), (earlier, later) in zip(batch["pairs"], known, strict=True):
+            motion = self.net.compare(earlier, later, self.block, self.radius)
             measured = self._changes(motion, boxes)
             times = {"time0": batch["times"][first], "time1": batch["times"][second]}
             changes.append(
@@ -171,7 +162,7 @@ class MotionMatcher(Matcher):
             raise ValueError(f"frame0 and frame1 must have the same size, got {sizes}")
         height, width = gray[0].shape
         block_counts(height, width, block, block)
-        torch.empty(31 * 2**20, dtype=torch.uint8)
+        keep_freed_memory()
         training = self.training
         self.eval()
         described = self.net.describe(torch.stack(gray)[:, None].to(self.device))
@@ -179,17 +170,6 @@ class MotionMatcher(Matcher):
         motion = self.net.compare(earlier, later, block, self.radius)
         self.train(training)
         return motion.displacement[0].float().cpu()
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return AdamW with a learning rate that warms up and decays, step by step."""
-        optimizer = torch.optim.AdamW(self.parameters(), self.lr, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.lr, int(self.trainer.estimated_stepping_batches), pct_start=0.1
-        )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
 
 
 def motion_loss(motion: Motion, truth: Tensor, visible: Tensor) -> Tensor:

@@ -7,15 +7,18 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
 from patchmatch.data.clips import Clip
 from patchmatch.data.pairs import PairBatch
-from patchmatch.errors import InputError
-from patchmatch.matchers.base import Matcher
+from patchmatch.matchers.base import (
+    Matcher,
+    described_pairs,
+    keep_freed_memory,
+    require_block_fits,
+)
 from patchmatch.metrics import Share, exact_shift_sums
 from patchmatch.nets import CLASSES, Described, ShiftNet
 from patchmatch.ops import SHIFTS, block_boxes
@@ -117,26 +120,15 @@ class ShiftMatcher(Matcher):
         frames, names = batch["frames"], batch["names"]
         if not batch["pairs"]:
             return []
-        # Freeing 31 MB, never touched, teaches glibc to keep what a frame frees for the next one;
-        # otherwise page faults take up to half of the time on a CPU. 32 MB is the most it learns.
-        torch.empty(31 * 2**20, dtype=torch.uint8)
+        keep_freed_memory()
+        require_block_fits(batch, self.block)
         height, width = frames.shape[-2:]
-        if min(height, width) < self.block:
-            raise InputError(
-                f"{batch['source']}: its frames of {width}x{height} pixels are smaller than a "
-                f"block of {self.block}; give larger frames or a smaller --model.block"
-            )
         boxes = block_boxes(height, width, self.block, self.stride)
         odds = self.prior_still / (1 - self.prior_still) * (CLASSES - 1)
-        described: dict[int, Described] = {}
+        known = described_pairs(batch["pairs"], lambda time: self._describe(frames[time]))
         changes = []
-        for first, second in batch["pairs"]:
-            # a frame is described once, though it belongs to two pairs
-            described = {
-                time: described[time] if time in described else self._describe(frames[time])
-                for time in (first, second)
-            }
-            logits = self.net.compare(described[first], described[second], self.block, self.stride)
+        for (first, second), (earlier, later) in zip(batch["pairs"], known, strict=True):
+            logits = self.net.compare(earlier, later, self.block, self.stride)
             logits = logits[0, :, 0].flatten(1).T.float().cpu()  # (N, 10)
             logits[:, STILL] += math.log(odds)
             probability = logits.softmax(dim=1)
@@ -215,17 +207,6 @@ class ShiftMatcher(Matcher):
                 "patchmatch.load_shift_matcher(), or use MotionMatcher.measure_motion"
             )
         return self.measurer(frame0, frame1, block)
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return AdamW with a learning rate that warms up and decays, step by step."""
-        optimizer = torch.optim.AdamW(self.parameters(), self.lr, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.lr, int(self.trainer.estimated_stepping_batches), pct_start=0.1
-        )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
 
 
 def decide(probability: Tensor) -> tuple[Tensor, Tensor]:

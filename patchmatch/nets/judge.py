@@ -68,7 +68,7 @@ class Judge(nn.Module):
         seen = torch.stack([residual, 4 * above, roughness, scale], dim=-1)
         evidence = self.evidence(self.cell(seen).mean(dim=-2))  # (B, R, C, K, evidence)
         middle = candidates[..., 0, :].flatten(1, 2).median(dim=1).values[:, None, None, None]
-        lengths = [(c.norm(dim=-1) * 2**level).log1p() for c in (candidates, candidates - middle)]
+        lengths = [log_length(c, level) for c in (candidates, candidates - middle)]
         rest = [residual.mean(dim=-1), roughness.mean(dim=-1), *lengths]
         known = torch.cat([evidence, torch.stack(rest, dim=-1)], dim=-1)
         trust = self.trust(known.amax(dim=-2)).sigmoid()  # (B, R, C, 1)
@@ -76,7 +76,7 @@ class Judge(nn.Module):
         trusts = neighbours(trust)  # (B, R, C, 4, 1)
         trusts = trusts / (trusts.sum(dim=-2, keepdim=True) + 0.1)
         sharpness, bonus = self.formula.exp().unbind()
-        plain = -sharpness * residual.mean(dim=-1) - TIE * lengths[0]
+        plain = difference_price(residual, lengths[0], sharpness)
         logits = plain + self.alone(known).squeeze(-1)
         rounds = [logits]
         for _ in range(self.rounds):
@@ -111,8 +111,7 @@ class PlainJudge(nn.Module):
         level: int,
     ) -> list[Float[Tensor, "B R C K"]]:
         """Return the logits after each round; the arguments are those of ``Judge``."""
-        length = (candidates.norm(dim=-1) * 2**level).log1p()
-        alone = -self.sharpness * residual.mean(dim=-1) - TIE * length
+        alone = difference_price(residual, log_length(candidates, level), self.sharpness)
         near = agreement(candidates).unflatten(3, (len(REACHES), -1))[..., 1, :, :]
         rounds = [alone]
         for _ in range(self.rounds):
@@ -120,6 +119,22 @@ class PlainJudge(nn.Module):
             support = (near @ believed.unsqueeze(-1)).squeeze(-1) / 4
             rounds.append(alone + self.bonus * support)
         return rounds
+
+
+def log_length(displacement: Float[Tensor, "*N 2"], level: int) -> Float[Tensor, "*N"]:
+    """Return log(1 + length), the length in pixels of the frame."""
+    return (displacement.norm(dim=-1) * 2**level).log1p()
+
+
+def difference_price(residual: Tensor, length: Tensor, sharpness: Tensor | float) -> Tensor:
+    """Return what speaks against each candidate by itself: its mean difference, and going far.
+
+    Args:
+        residual: (..., K, cells), as a judge gets it.
+        length: (..., K), ``log_length`` of the candidates.
+        sharpness: What a difference counts.
+    """
+    return -sharpness * residual.mean(dim=-1) - TIE * length
 
 
 def silent(channels: int) -> nn.Linear:
@@ -167,7 +182,7 @@ class CellTrust(nn.Module):
         scale = torch.full_like(squared, level / 2)
         seen = torch.stack([residual, roughness, average, scale], dim=-1)
         factor = self.layers(seen).squeeze(-1).clamp(-6, 6).exp()
-        return factor * (1 + squared / SCALE**2) ** -2 + 1e-3
+        return factor * geman_mcclure(squared, SCALE) + 1e-3
 
 
 class PlainTrust(nn.Module):
@@ -185,4 +200,9 @@ class PlainTrust(nn.Module):
         self, squared: Float[Tensor, "N K cells"], texture: Float[Tensor, "N cells"], level: int
     ) -> Float[Tensor, "N K cells"]:
         """Return weights above 0; the arguments are those of ``CellTrust``."""
-        return (1 + squared / self.scale**2) ** -2
+        return geman_mcclure(squared, self.scale)
+
+
+def geman_mcclure(squared: Tensor, scale: float) -> Tensor:
+    """Return the weights of Geman and McClure's estimator for squared residuals."""
+    return (1 + squared / scale**2) ** -2
