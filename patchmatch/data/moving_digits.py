@@ -6,13 +6,10 @@ from typing import TypedDict
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from patchmatch.data.base import MatchingData
-from patchmatch.data.canvases import digit_canvases
-from patchmatch.data.digits import load_digits, load_pictures, split_indices
 from patchmatch.data.layers import disturb, make_scene
-from patchmatch.data.shifted_digits import SPLIT_ORDER, EpochSampler
+from patchmatch.data.made import STAGES, MadeData, require_positive
 from patchmatch.errors import InputError
 
 BLOCK = 32  # pixels
@@ -72,7 +69,7 @@ class MovingScenes(Dataset[MotionBatch]):
         }
 
 
-class MovingDigits(MatchingData):
+class MovingDigits(MadeData):
     """Frame pairs of layers that move over each other, textured with heaps of digits.
 
     Args:
@@ -101,70 +98,29 @@ class MovingDigits(MatchingData):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        for name in ("train_scenes", "eval_scenes", "canvases", "batch_size"):
-            if locals()[name] < 1:
-                raise ValueError(f"{name} must be at least 1, got {locals()[name]}")
+        require_positive(
+            train_scenes=train_scenes,
+            eval_scenes=eval_scenes,
+            canvases=canvases,
+            batch_size=batch_size,
+        )
         if side < 2 * BLOCK or side % BLOCK:
             raise ValueError(f"side must be a multiple of {BLOCK}, at least 64, got {side}")
-        if num_workers < 0:
-            raise ValueError(f"num_workers must be at least 0, got {num_workers}")
-        self.source, self.data_dir, self.canvases = source, data_dir, canvases
-        self.sizes = {"train": train_scenes, "val": eval_scenes, "test": eval_scenes}
-        self.side, self.seed = side, seed
-        self.batch_size, self.num_workers = batch_size, num_workers
-        self.sets: dict[str, MovingScenes] = {}
-
-    def prepare_data(self) -> None:
-        """Download MNIST once, if it is asked for and missing."""
-        if self.source == "mnist":
-            load_digits(self.source, self.data_dir)
+        sizes = (train_scenes, eval_scenes)
+        super().__init__(source, data_dir, sizes, canvases, batch_size, num_workers, seed)
+        self.side = side
 
     def setup(self, stage: str) -> None:
         """Compose the textures of the splits that a stage needs."""
-        needed = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage)
-        if needed is None:
+        if stage not in STAGES:
             raise InputError("MovingDigits make scenes to learn from; to predict, use Frames")
-        for split in needed:
-            if split not in self.sets:
-                self.sets[split] = self._make(split)
+        super().setup(stage)
 
     def _make(self, split: str) -> MovingScenes:
-        seed = 1_000_003 * self.seed + SPLIT_ORDER.index(split)
-        made = self.source in ("embedded", "mnist")
-        digits = load_digits(self.source if made else "embedded", self.data_dir)
-        digits = digits[split_indices(len(digits), split)]
-        if made:
-            count = self.canvases if split == "train" else max(1, self.canvases // 5)
-            pictures = [canvas.clip(0, 1) for canvas in digit_canvases(digits, count, seed)]
+        digits, seed = self._digits(split), self._seed(split)
+        if self.made_of_digits:
+            pictures = [canvas.clip(0, 1) for canvas in self._compose(digits, split)]
         else:
-            pictures = load_pictures(self.source)
-            if len(pictures) < 5:
-                raise InputError(
-                    f"{self.source}: holds {len(pictures)} images, at least 5 are needed to keep "
-                    "training, validation and test apart"
-                )
-            pictures = [pictures[i] for i in split_indices(len(pictures), split)]
-        return MovingScenes(pictures, digits, self.sizes[split], seed, self.side, not made)
-
-    def train_dataloader(self) -> DataLoader[MotionBatch]:
-        """Return fresh scenes in every epoch."""
-        return self._loader("train", EpochSampler(self.sizes["train"]))
-
-    def val_dataloader(self) -> DataLoader[MotionBatch]:
-        """Return the validation scenes, always the same."""
-        return self._loader("val")
-
-    def test_dataloader(self) -> DataLoader[MotionBatch]:
-        """Return the test scenes, always the same."""
-        return self._loader("test")
-
-    def _loader(self, split: str, sampler: EpochSampler | None = None) -> DataLoader[MotionBatch]:
-        return DataLoader(
-            self.sets[split],
-            batch_size=self.batch_size,
-            sampler=sampler,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
+            pictures = self._pictures(split)
+        upright = not self.made_of_digits
+        return MovingScenes(pictures, digits, self.sizes[split], seed, self.side, upright)

@@ -19,7 +19,7 @@ def made_outlines(count=40):
 @pytest.fixture(scope="module", autouse=True)
 def _quick_digits():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("patchmatch.data.moving_digits.load_digits", lambda *_: made_outlines(100))
+        patch.setattr("patchmatch.data.made.load_digits", lambda *_: made_outlines(100))
         yield
 
 
