@@ -76,8 +76,7 @@ def made_pairs(count: int) -> list[Pair]:
         scene = make_scene(pictures, outlines, 640, rng, upright=True)
         frames = [f + rng.normal(0, 1 / 255, f.shape) for f in (scene.frame0, scene.frame1)]
         frames = [np.clip(np.rint(f * 255), 0, 255).astype(np.uint8) for f in frames]
-        valid = np.ones(scene.flow.shape[:2], bool)
-        pairs.append(Pair(*frames, true_block_motion(scene.flow, valid, BLOCK)))
+        pairs.append(Pair(*frames, true_block_motion(scene.flow, scene.visible, BLOCK)))
     return pairs
 
 

@@ -13,6 +13,9 @@ import numpy as np
 MOST_LAYERS = 6
 SHORTEST, LONGEST = 0.05, 32.0  # pixels: lengths of motions, all scales being equally frequent
 STILL_SHARE = 0.25  # of the grounds do not move: a camera on a tripod
+PLAIN_SHARE = 0.2  # of the layers have hardly any texture: sky, walls, lacquer
+FAINTEST = 3 / 255  # standard deviation of the texture of plain layers, at most
+BRIEF_SHARE = 0.15  # of the layers are seen in one of the frames only
 FINE = 4  # outlines are drawn so much finer than MNIST has them
 
 
@@ -67,18 +70,25 @@ def make_scene(
         rng: Where the chance comes from.
         upright: Keep textures upright and at their own scale or smaller, as photographs are.
     """
-    ground = _ground_motion(side, rng)
+    plain_ground = rng.random() < PLAIN_SHARE
+    # how a plain ground moves nobody could tell
+    ground = _still(side) if plain_ground else _ground_motion(side, rng)
     frames = [np.zeros((side, side), np.float32) for _ in range(2)]
     owners = [np.zeros((side, side), int) for _ in range(2)]
     flow = ground.flow(side)
     for layer in range(int(rng.integers(MOST_LAYERS + 1)) + 1):
         motion = _layer_motion(ground, side, rng) if layer else ground
         canvas = canvases[int(rng.integers(len(canvases)))]
+        if rng.random() < PLAIN_SHARE if layer else plain_ground:
+            canvas = _plain(canvas, rng)
         texture, place = _texture(canvas, side, rng, upright)
-        outline, outline_place = None, None
+        outline, outline_place, missing = None, None, None
         if layer:
             outline, outline_place = _outline(outlines, motion.centre, side, rng)
+            missing = int(rng.integers(2)) if rng.random() < BRIEF_SHARE else None
         for time, back in enumerate((np.eye(2, 3), motion.inverse())):
+            if time == missing:
+                continue
             picture = _warp(texture, _chain(place, back), side, cv2.INTER_CUBIC)
             if outline is None or outline_place is None:
                 frames[time] = picture
@@ -130,11 +140,14 @@ def _affine(rng: np.random.Generator) -> np.ndarray:
     return np.array([[1 + grow, -turn], [turn, 1 + grow]]) + rng.normal(0, 0.004, (2, 2))
 
 
+def _still(side: int) -> _Motion:
+    return _Motion(np.eye(2), np.zeros(2), np.full(2, side / 2))
+
+
 def _ground_motion(side: int, rng: np.random.Generator) -> _Motion:
-    centre = np.full(2, side / 2)
     if rng.random() < STILL_SHARE:
-        return _Motion(np.eye(2), np.zeros(2), centre)
-    return _Motion(_affine(rng), _shift(rng), centre)
+        return _still(side)
+    return _Motion(_affine(rng), _shift(rng), np.full(2, side / 2))
 
 
 def _layer_motion(ground: _Motion, side: int, rng: np.random.Generator) -> _Motion:
@@ -144,6 +157,15 @@ def _layer_motion(ground: _Motion, side: int, rng: np.random.Generator) -> _Moti
         shift = shift * rng.uniform() + ground.shift
         matrix = (matrix + ground.matrix) / 2
     return _Motion(matrix, shift, rng.uniform(0, side, 2))
+
+
+def _plain(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a canvas of hardly any texture, of one brightness or fading to another."""
+    height, width = canvas.shape
+    faint = rng.uniform(0, FAINTEST) * (canvas - canvas.mean()) / (canvas.std() + 1e-3)
+    left, right = rng.uniform(0.05, 0.95, 2)
+    level = np.linspace(left, right if rng.random() < 0.5 else left, width)
+    return (np.broadcast_to(level, (height, width)) + faint).astype(np.float32)
 
 
 def _texture(

@@ -13,6 +13,7 @@ from patchmatch.data.made import STAGES, MadeData, require_positive
 from patchmatch.errors import InputError
 
 BLOCK = 32  # pixels
+CUT_SHARE = 0.06  # of the pairs are a cut: the later frame shows another scene
 
 
 class MotionBatch(TypedDict):
@@ -56,6 +57,9 @@ class MovingScenes(Dataset[MotionBatch]):
             raise IndexError(index)
         rng = np.random.default_rng((self.seed, epoch, index))
         scene = make_scene(self.canvases, self.outlines, self.side, rng, self.upright)
+        if rng.random() < CUT_SHARE:
+            other = make_scene(self.canvases, self.outlines, self.side, rng, self.upright)
+            scene = scene._replace(frame1=other.frame1, visible=np.zeros_like(scene.visible))
         frames = np.stack(disturb(scene.frame0, scene.frame1, rng)).astype(np.float32) / 255
         if rng.random() < 0.3:
             frames = 1 - frames

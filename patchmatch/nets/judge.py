@@ -10,6 +10,7 @@ SHARPNESS, BONUS = 25.0, 3.0  # of a difference, and of the neighbours' full agr
 SCALE = 0.35  # local standard deviations: a residual at which a cell counts a quarter
 REACHES = (0.3, 1.0, 4.0)  # pixels of a level: how near two displacements are that agree
 TIE = 0.05  # a price on the logarithm of a displacement: where nothing is seen, nothing moves
+LURE = 0.3  # what noise adds to that price: the best of many guesses fits its noise a little
 NEAR = 3  # among what the messages say: unweighted belief, at the second reach
 
 
@@ -32,10 +33,10 @@ class Judge(nn.Module):
     def __init__(self, hidden: int = 16, evidence: int = 8, rounds: int = 3) -> None:
         super().__init__()
         self.rounds = rounds
-        #: logarithms of the sharpness and the bonus of ``PlainJudge``
-        self.formula = nn.Parameter(torch.tensor([SHARPNESS, BONUS]).log())
-        known = evidence + 4
-        self.cell = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(inplace=True))
+        #: logarithms of the sharpness, the bonus and the lure of ``PlainJudge``
+        self.formula = nn.Parameter(torch.tensor([SHARPNESS, BONUS, LURE]).log())
+        known = evidence + 5
+        self.cell = nn.Sequential(nn.Linear(5, hidden), nn.ReLU(inplace=True))
         self.evidence = nn.Linear(hidden, evidence)
         self.alone = nn.Sequential(nn.Linear(known, hidden), nn.ReLU(), silent(hidden))
         self.trust = nn.Sequential(nn.Linear(known, hidden), nn.ReLU(), nn.Linear(hidden, 1))
@@ -52,31 +53,35 @@ class Judge(nn.Module):
         candidates: Float[Tensor, "B R C K 2"],
         residual: Float[Tensor, "B R C K cells"],
         texture: Float[Tensor, "B R C cells"],
+        noise: Float[Tensor, "B R C cells"],
         level: int,
     ) -> list[Float[Tensor, "B R C K"]]:
         """Return the logits after each round, those before the first one in front.
 
         Args:
             candidates: Displacements in pixels of the level.
-            residual: Mean clipped difference in each cell under each displacement.
+            residual: Mean clipped difference in each cell under each displacement, less what
+                noise alone would leave.
             texture: Root mean square gradient in each cell.
+            noise: Standard deviation of the noise in each cell.
             level: Level of the pyramid; a pixel of it is 2^level pixels of the frame.
         """
         above = residual - residual.amin(dim=-2, keepdim=True)
         roughness = (texture + 0.02).log().unsqueeze(-2).expand_as(residual)
         scale = torch.full_like(residual, level / 2)
-        seen = torch.stack([residual, 4 * above, roughness, scale], dim=-1)
+        loudness = noise.unsqueeze(-2).expand_as(residual)
+        seen = torch.stack([residual, 4 * above, roughness, loudness, scale], dim=-1)
         evidence = self.evidence(self.cell(seen).mean(dim=-2))  # (B, R, C, K, evidence)
         middle = candidates[..., 0, :].flatten(1, 2).median(dim=1).values[:, None, None, None]
         lengths = [log_length(c, level) for c in (candidates, candidates - middle)]
-        rest = [residual.mean(dim=-1), roughness.mean(dim=-1), *lengths]
+        rest = [x.mean(dim=-1) for x in (residual, roughness, loudness)] + lengths
         known = torch.cat([evidence, torch.stack(rest, dim=-1)], dim=-1)
         trust = self.trust(known.amax(dim=-2)).sigmoid()  # (B, R, C, 1)
         near = agreement(candidates)  # (B, R, C, 3 K, 4 K)
         trusts = neighbours(trust)  # (B, R, C, 4, 1)
         trusts = trusts / (trusts.sum(dim=-2, keepdim=True) + 0.1)
-        sharpness, bonus = self.formula.exp().unbind()
-        plain = difference_price(residual, lengths[0], sharpness)
+        sharpness, bonus, lure = self.formula.exp().unbind()
+        plain = difference_price(residual, lengths[0], noise, sharpness, lure)
         logits = plain + self.alone(known).squeeze(-1)
         rounds = [logits]
         for _ in range(self.rounds):
@@ -96,22 +101,31 @@ class PlainJudge(nn.Module):
     Args:
         sharpness: What a difference counts.
         bonus: What full agreement of the neighbours counts.
+        lure: What noise adds to the price of going far.
         rounds: Rounds of messages.
     """
 
-    def __init__(self, sharpness: float = SHARPNESS, bonus: float = BONUS, rounds: int = 3) -> None:
+    def __init__(
+        self,
+        sharpness: float = SHARPNESS,
+        bonus: float = BONUS,
+        lure: float = LURE,
+        rounds: int = 3,
+    ) -> None:
         super().__init__()
-        self.sharpness, self.bonus, self.rounds = sharpness, bonus, rounds
+        self.sharpness, self.bonus, self.lure, self.rounds = sharpness, bonus, lure, rounds
 
     def forward(
         self,
         candidates: Float[Tensor, "B R C K 2"],
         residual: Float[Tensor, "B R C K cells"],
         texture: Float[Tensor, "B R C cells"],
+        noise: Float[Tensor, "B R C cells"],
         level: int,
     ) -> list[Float[Tensor, "B R C K"]]:
         """Return the logits after each round; the arguments are those of ``Judge``."""
-        alone = difference_price(residual, log_length(candidates, level), self.sharpness)
+        length = log_length(candidates, level)
+        alone = difference_price(residual, length, noise, self.sharpness, self.lure)
         near = agreement(candidates).unflatten(3, (len(REACHES), -1))[..., 1, :, :]
         rounds = [alone]
         for _ in range(self.rounds):
@@ -126,15 +140,24 @@ def log_length(displacement: Float[Tensor, "*N 2"], level: int) -> Float[Tensor,
     return (displacement.norm(dim=-1) * 2**level).log1p()
 
 
-def difference_price(residual: Tensor, length: Tensor, sharpness: Tensor | float) -> Tensor:
+def difference_price(
+    residual: Tensor,
+    length: Tensor,
+    noise: Tensor,
+    sharpness: Tensor | float,
+    lure: Tensor | float,
+) -> Tensor:
     """Return what speaks against each candidate by itself: its mean difference, and going far.
 
     Args:
         residual: (..., K, cells), as a judge gets it.
         length: (..., K), ``log_length`` of the candidates.
+        noise: (..., cells), as a judge gets it.
         sharpness: What a difference counts.
+        lure: What noise adds to the price of going far.
     """
-    return -sharpness * residual.mean(dim=-1) - TIE * length
+    price = TIE + lure * noise.mean(dim=-1, keepdim=True)
+    return -sharpness * residual.mean(dim=-1) - price * length
 
 
 def silent(channels: int) -> nn.Linear:

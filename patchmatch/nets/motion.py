@@ -8,17 +8,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from patchmatch.nets.candidates import distinct, distinct_best, offer
 from patchmatch.nets.judge import CellTrust, Judge, PlainJudge, PlainTrust
 from patchmatch.nets.windows import Windows, cell_weights, window_corners
 from patchmatch.ops import (
-    EIGHT,
-    FOUR,
     best_candidates,
     block_counts,
+    contrast_and_gain,
     cost_volume,
     geometric_median,
     neighbours,
-    normalize_contrast,
+    noise_level,
+    noise_residual,
     pyramid,
     registration_step,
 )
@@ -26,6 +27,7 @@ from patchmatch.ops import (
 LEVELS = 4
 COARSEST = LEVELS - 1
 FIRST = 6  # candidates of the exhaustive search
+OFFERED = (7, 10, 10)  # candidates that are judged, by level; all of them in training
 KEPT = (1, 2, 4)  # candidates that go on, by level
 STEPS = (3, 2, 2)  # of refinement, by level
 CLIP = 1.0  # local standard deviations: a difference counts no more
@@ -81,11 +83,19 @@ class MotionNet(nn.Module):
         super().__init__()
         self.judge = Judge(hidden) if learned else PlainJudge()
         self.trust = CellTrust(hidden) if learned else PlainTrust()
-        self.doubt = nn.Sequential(nn.Linear(8, hidden), nn.ReLU(), nn.Linear(hidden, 2))
+        self.doubt = nn.Sequential(nn.Linear(10, hidden), nn.ReLU(), nn.Linear(hidden, 2))
 
-    def describe(self, frames: Float[Tensor, "B 1 H W"]) -> list[Float[Tensor, "B _ _"]]:
-        """Return what ``compare`` needs to know of each frame, computed once a frame."""
-        return [normalize_contrast(image)[:, 0] for image in pyramid(frames, LEVELS)]
+    def describe(self, frames: Float[Tensor, "B 1 H W"]) -> list[Float[Tensor, "B 2 _ _"]]:
+        """Return what ``compare`` needs to know of each frame, computed once a frame.
+
+        For every level the image of even contrast, and the standard deviation of the noise in it.
+        """
+        noise = noise_level(frames)[:, None, None, None]
+        described = []
+        for level, image in enumerate(pyramid(frames, LEVELS)):
+            even, gain = contrast_and_gain(image)
+            described.append(torch.cat([even, gain * (noise / 2**level)], dim=1))
+        return described
 
     def compare(
         self,
@@ -108,10 +118,10 @@ class MotionNet(nn.Module):
         """
         if block % 2**COARSEST or block < 2 * 2**COARSEST:
             raise ValueError(f"block must be a multiple of 8 and at least 16 pixels, got {block}")
-        batch, height, width = described0[0].shape
+        batch, _, height, width = described0[0].shape
         rows, columns = block_counts(height, width, block, block)
         volume = cost_volume(
-            described0[COARSEST][:, None], described1[COARSEST][:, None], block >> COARSEST, radius
+            described0[COARSEST][:, :1], described1[COARSEST][:, :1], block >> COARSEST, radius
         )
         candidates = best_candidates(volume[..., :rows, :columns], FIRST)
         shape = (batch, rows, columns)
@@ -138,14 +148,19 @@ class MotionNet(nn.Module):
     ) -> tuple[Judged, Float[Tensor, "B R C _ 2"]]:
         """Judge the candidates of the level above on this one; refine those that are kept."""
         offered = offer(2 * candidates, level)
-        rounds = self.judge(offered, matching.residual(offered), matching.roughness, level)
+        if not self.training:  # most repeat others: to learn from, not to spend time on
+            offered = distinct(offered, OFFERED[level])
+        residual = matching.residual(offered)
+        rounds = self.judge(offered, residual, matching.roughness, matching.noise, level)
         judged = Judged(level, offered, rounds)
         trace.append(judged)
         kept = distinct_best(offered, rounds[-1], KEPT[level])
         for _ in range(STEPS[level]):
             mismatch, squared = matching.mismatch(kept)
             weights = self.trust(squared, matching.roughness.flatten(0, 2), level)
-            step = registration_step(matching.tensor[:, None], mismatch, weights)
+            step = registration_step(
+                matching.tensor[:, None], mismatch, weights, matching.loudness[:, None]
+            )
             kept = kept + step.view_as(kept)
             trace.append(Refined(level, kept))
         return judged, kept
@@ -158,20 +173,6 @@ class MotionNet(nn.Module):
         return self.compare(earlier, later, block, radius)
 
 
-def offer(candidates: Float[Tensor, "B R C K 2"], level: int) -> Float[Tensor, "B R C _ 2"]:
-    """Return the candidates of each block with its neighbours' best.
-
-    Above the frame itself also the median of all blocks and no motion at all.
-    """
-    best = candidates[..., 0, :]
-    parts = [candidates, neighbours(best, EIGHT if level else FOUR)]
-    if level:
-        everywhere = best.flatten(1, 2).median(dim=1).values[:, None, None, None]
-        everywhere = everywhere.expand(-1, *best.shape[1:3], -1, -1)
-        parts += [everywhere, torch.zeros_like(everywhere)]
-    return torch.cat(parts, dim=-2)
-
-
 class Matching:
     """One level of two frames, window by window: what does not change from step to step."""
 
@@ -180,6 +181,7 @@ class Matching:
     ) -> None:
         side = max(block, SMALLEST_WINDOW)
         corner, image = window_corners(*shape, block, side, image0.device)
+        (image0, noise0), (image1, noise1) = image0.unbind(dim=1), image1.unbind(dim=1)
         dx, dy = (F.pad(image0[:, None], p, mode="replicate") for p in ((1, 1, 0, 0), (0, 0, 1, 1)))
         dx, dy = (
             (dx[..., 2:] - dx[..., :-2])[:, 0] / 2,
@@ -194,6 +196,10 @@ class Matching:
         self.tensor = torch.stack([self._cells(p) for p in (x * x, x * y, y * y)], dim=-1)
         self.roughness = (self.tensor[..., 0] + self.tensor[..., 2]).sqrt()
         self.roughness = self.roughness.unflatten(0, self.shape)  # (B, R, C, 16)
+        # of both frames, as one of them; and squared what it adds to the gradients
+        loudness = (noise0.square() + noise1.square()) / 2
+        self.loudness = self._cells(Windows(loudness, corner, image, side).cut())
+        self.noise = self.loudness.sqrt().unflatten(0, self.shape)
 
     def _cells(self, windows: Tensor) -> Tensor:
         return windows @ self.weights
@@ -210,12 +216,13 @@ class Matching:
             yield part, self.windows1.read(flat[part], part) - self.window[part, None]
 
     def residual(self, candidates: Tensor) -> Tensor:
-        """Return the mean clipped difference in each cell, (B, R, C, K, 16)."""
+        """Return the mean clipped difference in each cell, less the noise's, (B, R, C, K, 16)."""
         parts = [
             self._cells(difference.abs().clamp_max(CLIP))
             for _, difference in self._differences(candidates)
         ]
-        return torch.cat(parts).unflatten(0, self.shape)
+        expected = noise_residual(self.noise.unsqueeze(-2), candidates, CLIP)
+        return torch.cat(parts).unflatten(0, self.shape) - expected
 
     def mismatch(self, candidates: Tensor) -> tuple[Tensor, Tensor]:
         """Return gradient times difference, (N, K, 16, 2), and its square, (N, K, 16)."""
@@ -227,33 +234,22 @@ class Matching:
         return torch.cat(products), torch.cat(squares)
 
     def evidence(self, best: Tensor, answer: Tensor, offered: Tensor, logits: Tensor) -> Tensor:
-        """Return what tells a right answer from a wrong one, (B, R, C, 8); no gradient passes."""
+        """Return what tells a right answer from a wrong one, (B, R, C, 10); no gradient passes."""
         best, answer, offered, logits = (x.detach() for x in (best, answer, offered, logits))
-        residual = self.residual(best)[..., 0, :]
+        still = torch.zeros_like(best)
+        residual, at_rest = self.residual(torch.cat([best, still], dim=-2)).unbind(dim=-2)
         texture = (self.roughness + 0.02).log()
         probability = logits.softmax(dim=-1)
         spread = (offered - answer.unsqueeze(-2)).norm(dim=-1)
         columns = [
             residual.mean(dim=-1), residual.amax(dim=-1), residual.amin(dim=-1),
+            (at_rest - residual).mean(dim=-1), self.noise.mean(dim=-1),
             texture.mean(dim=-1), texture.amax(dim=-1),
             (probability * spread).sum(dim=-1).log1p(),
             (probability * (spread < 1)).sum(dim=-1),
             (neighbours(answer) - answer.unsqueeze(-2)).norm(dim=-1).mean(dim=-1).log1p(),
         ]  # fmt: skip
         return torch.stack(columns, dim=-1)
-
-
-def distinct_best(
-    candidates: Float[Tensor, "B R C K 2"], logits: Float[Tensor, "B R C K"], count: int
-) -> Float[Tensor, "B R C count 2"]:
-    """Return the likeliest candidates, the best first, no two within half a pixel."""
-    order = logits.detach().argsort(dim=-1, descending=True)
-    ranked = candidates.detach().gather(-2, order.unsqueeze(-1).expand_as(candidates))
-    apart = (ranked.unsqueeze(-2) - ranked.unsqueeze(-3)).abs().amax(dim=-1)  # (B, R, C, K, K)
-    again = torch.ones_like(apart[0, 0, 0]).tril(-1).bool()  # a better one stands before it
-    repeated = ((apart < 0.5) & again).any(dim=-1)
-    first = repeated.to(torch.int8).argsort(dim=-1, stable=True)[..., :count]
-    return ranked.gather(-2, first.unsqueeze(-1).expand(*first.shape, 2))
 
 
 def settle(

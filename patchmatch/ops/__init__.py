@@ -4,7 +4,8 @@ from patchmatch.ops.blocks import block_boxes, block_counts, sliding_row_sums
 from patchmatch.ops.camera import camera_motion
 from patchmatch.ops.lucas_kanade import registration_step
 from patchmatch.ops.neighbours import EIGHT, FOUR, geometric_median, neighbours
-from patchmatch.ops.pyramid import normalize_contrast, pyramid
+from patchmatch.ops.noise import noise_level, noise_residual
+from patchmatch.ops.pyramid import contrast_and_gain, normalize_contrast, pyramid
 from patchmatch.ops.search import best_candidates, cost_volume
 from patchmatch.ops.shifts import SHIFTS, shift_similarity, shifted_products, window_moments
 
@@ -16,9 +17,12 @@ __all__ = [
     "block_boxes",
     "block_counts",
     "camera_motion",
+    "contrast_and_gain",
     "cost_volume",
     "geometric_median",
     "neighbours",
+    "noise_level",
+    "noise_residual",
     "normalize_contrast",
     "pyramid",
     "registration_step",

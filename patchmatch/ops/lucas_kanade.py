@@ -4,11 +4,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+NOTHING, PLENTY = 1.2, 1.5  # gradients in units of the noise's: none to follow, and enough
+
 
 def registration_step(
     tensor: Float[Tensor, "*#N C 3"],
     mismatch: Float[Tensor, "*#N C 2"],
     weights: Float[Tensor, "*#N C"],
+    noise: Float[Tensor, "*#N C"] | None = None,
     damping: float = 1e-3,
     longest: float = 1.0,
 ) -> Float[Tensor, "*N 2"]:
@@ -21,6 +24,8 @@ def registration_step(
         tensor: Means over each cell of the products of gradients: xx, xy, yy.
         mismatch: Means over each cell of gradient times (frame 1 there - frame 0), in x and y.
         weights: How far each cell is trusted, at least 0.
+        noise: What noise alone adds to xx + yy in each cell. Where the gradients are little more,
+            there is nothing to follow, and no step.
         damping: Added to xx and yy: without texture there is no step.
         longest: Pixels; a step is no longer in x or in y.
     """
@@ -29,4 +34,7 @@ def registration_step(
     xx, yy = xx + damping, yy + damping
     determinant = xx * yy - xy * xy
     step = torch.stack([yy * x - xy * y, xx * y - xy * x], dim=-1) / determinant.unsqueeze(-1)
+    if noise is not None:
+        loudness = (xx + yy) / ((weights * noise).sum(dim=-1) + 1e-9)
+        step = step * ((loudness - NOTHING) / (PLENTY - NOTHING)).clamp(0, 1).unsqueeze(-1)
     return -step.clamp(-longest, longest)

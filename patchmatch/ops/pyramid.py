@@ -30,6 +30,16 @@ def normalize_contrast(
 ) -> Float[Tensor, "B 1 H W"]:
     """Subtract the local mean and divide by the local standard deviation.
 
+    The arguments are those of ``contrast_and_gain``.
+    """
+    return contrast_and_gain(image, floor)[0]
+
+
+def contrast_and_gain(
+    image: Float[Tensor, "B 1 H W"], floor: float = 0.01
+) -> tuple[Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
+    """Return an image of even contrast, and by how much each pixel was amplified.
+
     Both are taken over 12x12 pixels around cells of 4x4 and interpolated between them, which
     costs a tenth of a box filter at every pixel.
 
@@ -52,4 +62,4 @@ def normalize_contrast(
         mode="bilinear",
         align_corners=False,
     )[..., :height, :width]
-    return torch.addcmul(fine[:, :1], image, fine[:, 1:])
+    return torch.addcmul(fine[:, :1], image, fine[:, 1:]), fine[:, 1:]

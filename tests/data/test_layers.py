@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from patchmatch.data import layers
 from patchmatch.data.layers import _Motion, _visible, disturb, make_scene
 
 SIDE = 96
@@ -51,7 +52,10 @@ def test_frame1_warped_back_by_the_flow_is_frame0_where_it_is_visible(
         assert np.quantile(error, 0.9) < 0.06
 
 
-def test_the_flow_is_better_than_the_same_flow_moved_by_a_fifth_of_a_pixel(photographs, outlines):
+def test_the_flow_is_better_than_the_same_flow_moved_by_a_fifth_of_a_pixel(
+    photographs, outlines, monkeypatch
+):
+    monkeypatch.setattr(layers, "PLAIN_SHARE", 0.0)  # plain surfaces look alike wherever they are
     for seed in range(12):
         scene = scene_of(photographs, outlines, seed)
         if scene.visible.mean() < 0.3:
@@ -84,10 +88,35 @@ def test_some_scenes_have_a_ground_that_stands_still_and_motions_of_all_sizes(
 ):
     scenes = [scene_of(photographs, outlines, seed) for seed in range(60)]
     length = [np.median(np.linalg.norm(s.flow, axis=-1)) for s in scenes]
-    assert 0.05 < np.mean(np.array(length) == 0) < 0.5
+    assert 0.02 < np.mean(np.array(length) == 0) < 0.5
     assert np.mean(np.array(length) < 2) > 0.25
     assert np.mean(np.array(length) > 4) > 0.15
     assert 0.5 < np.mean([s.visible.mean() for s in scenes]) < 0.99
+
+
+def test_plain_grounds_stand_still_and_have_hardly_any_texture(photographs, outlines, monkeypatch):
+    monkeypatch.setattr(layers, "MOST_LAYERS", 0)
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(layers, "PLAIN_SHARE", share)
+        scenes = [scene_of(photographs, outlines, seed) for seed in range(20)]
+        still = np.mean([not scene.flow.any() for scene in scenes])
+        # an evenly fading brightness has no second differences
+        bends = [np.abs(np.diff(scene.frame0, 2, axis=1)).mean() for scene in scenes]
+        assert (still == 1 and max(bends) < 0.015) if share else (still < 0.7 and max(bends) > 0.05)
+
+
+def test_a_layer_that_is_seen_in_one_frame_only_is_visible_in_none(
+    photographs, outlines, monkeypatch
+):
+    monkeypatch.setattr(layers, "BRIEF_SHARE", 0.0)
+    lasting = [scene_of(photographs, outlines, seed).visible.mean() for seed in range(20)]
+    monkeypatch.setattr(layers, "BRIEF_SHARE", 1.0)
+    scenes = [scene_of(photographs, outlines, seed) for seed in range(20)]
+    assert np.mean([s.visible.mean() for s in scenes]) < np.mean(lasting) - 0.1
+    for scene in scenes[:6]:
+        if scene.visible.mean() > 0.2:
+            error = np.abs(warp_back(scene) - scene.frame0)[scene.visible]
+            assert np.median(error) < 0.012
 
 
 def test_a_pixel_is_visible_where_it_lands_on_its_own_layer_in_the_frame():

@@ -97,6 +97,15 @@ def test_scenes_end(module):
         module.sets["val"][0, -1]
 
 
+def test_after_a_cut_nothing_is_visible(monkeypatch):
+    module = MovingDigits(train_scenes=1, eval_scenes=8, side=64, canvases=10)
+    module.setup("test")
+    for share in (0.0, 1.0):
+        monkeypatch.setattr("patchmatch.data.moving_digits.CUT_SHARE", share)
+        seen = [scene["visible"].mean() for scene in map(module.sets["test"].__getitem__, range(8))]
+        assert (max(seen) == 0) == bool(share)
+
+
 def test_a_folder_of_pictures_gives_the_textures(tmp_path):
     rng = np.random.default_rng(0)
     for i in range(10):

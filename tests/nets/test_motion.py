@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from patchmatch import load_motion_matcher
 from patchmatch.nets import Judged, MotionNet
-from patchmatch.nets.motion import distinct_best, offer, settle
+from patchmatch.nets.motion import settle
 
 MARGIN = 40
 
@@ -121,6 +121,26 @@ def test_plain_frames_stand_still(name, request):
     assert torch.isfinite(motion.doubts).all()
 
 
+@pytest.mark.parametrize("name", ["twin", "shipped"])
+@pytest.mark.parametrize("sigma", [0.5, 1, 2, 8])
+@pytest.mark.parametrize("kind", ["flat", "ramp", "half sky"])
+def test_noise_on_plain_surfaces_is_no_motion(name, sigma, kind, request):
+    net = request.getfixturevalue(name)
+    plain = np.full((320, 448), 120.0)
+    if kind == "ramp":
+        plain = plain + np.linspace(-90, 90, 448)
+    if kind == "half sky":
+        plain[160:] = 40 + 160 * textured(160, 448)
+    rng = np.random.default_rng(7)
+    seen = np.clip(np.rint(plain + rng.normal(0, sigma, (2, *plain.shape))), 0, 255)
+    with torch.no_grad():
+        motion = net(torch.from_numpy(seen.astype(np.float32) / 255)[None, None])
+    length = motion.displacement.norm(dim=-1)
+    assert (length > 0.5).float().mean() < 0.01
+    if name == "shipped":
+        assert (motion.doubts.sigmoid() > 0.5).float().mean() > 0.95
+
+
 def test_what_was_not_moved_stands_still(shipped):
     frame = moved_pair(0.0, 0.0)
     with torch.no_grad():
@@ -135,6 +155,18 @@ def test_the_displacement_of_what_is_gone_is_doubted(shipped):
         motion = shipped(torch.stack([one[:, :, 0], other[:, :, 0]], dim=2))
     right = motion.doubts[..., 0].sigmoid()
     assert (right < 0.5).float().mean() > 0.8
+
+
+@pytest.mark.parametrize(("one", "other"), [("camera", "moon"), ("grass", "gravel")])
+def test_after_a_cut_to_another_scene_nothing_is_matched(shipped, one, other):
+    data = pytest.importorskip("skimage.data", reason="photographs are the scenes")
+    pictures = [getattr(data, name)()[:512, :512] for name in (one, other)]
+    frames = torch.from_numpy(np.stack(pictures).astype(np.float32) / 255)
+    with torch.no_grad():
+        gone = shipped(frames[None, None]).doubts[..., 1].sigmoid()
+        stays = shipped(frames[:1].expand(2, -1, -1)[None, None]).doubts[..., 1].sigmoid()
+    assert (gone > 0.5).float().mean() < 0.4
+    assert (stays > 0.5).float().mean() > 0.99
 
 
 def test_a_second_object_keeps_its_own_motion(shipped):
@@ -184,33 +216,13 @@ def test_a_frame_smaller_than_a_block_is_refused(twin):
         twin(torch.zeros(2, 1, 2, 72, 63), 64)
 
 
-def test_what_is_offered_is_the_own_the_neighbours_the_common_and_nothing():
-    candidates = torch.rand(2, 3, 4, 2, 2)
-    best = candidates[..., 0, :]
-    found = offer(candidates, 1)
-    assert found.shape == (2, 3, 4, 2 + 8 + 2, 2)
-    assert torch.equal(found[:, 1, 2, :2], candidates[:, 1, 2])
-    around = [best[:, r, c] for r in range(3) for c in (1, 2, 3) if (r, c) != (1, 2)]
-    assert torch.equal(found[:, 1, 2, 2:10], torch.stack(around, dim=1))
-    assert torch.equal(found[:, 1, 2, 10], best.flatten(1, 2).median(dim=1).values)
-    assert torch.equal(found[:, 1, 2, 11], torch.zeros(2, 2))
-    assert offer(candidates, 0).shape == (2, 3, 4, 2 + 4, 2)
-
-
-def test_what_is_kept_is_likely_and_not_twice_the_same():
-    candidates = torch.tensor([[0.0, 0], [5, 1], [0.3, -0.4], [5, 1.6], [9, 9]])
-    logits = torch.tensor([[1.0, 3, 2, 2.5, 0], [0, 0.5, 1, 2, 3]]).view(2, 1, 1, 5)
-    found = distinct_best(candidates.expand(2, 1, 1, 5, 2), logits, 3)[:, 0, 0]
-    # the first: 5, 1 then 5, 1.6 and 0.3, -0.4; the second: 9, 9 then 5, 1.6 and 0.3, -0.4 ...
-    assert_close(found[0], torch.tensor([[5, 1], [5, 1.6], [0.3, -0.4]]))
-    assert_close(found[1], torch.tensor([[9, 9], [5, 1.6], [0.3, -0.4]]))
-
-
-def test_too_few_distinct_candidates_are_filled_up_with_repeated_ones():
-    candidates = torch.tensor([[1.0, 1], [1.1, 1], [1, 0.9], [7, 0]]).expand(2, 1, 1, 4, 2)
-    logits = torch.tensor([4.0, 3, 2, 1]).expand(2, 1, 1, 4)
-    found = distinct_best(candidates, logits, 4)[1, 0, 0]
-    assert_close(found, torch.tensor([[1.0, 1], [7, 0], [1.1, 1], [1, 0.9]]))
+def test_leaving_out_what_is_repeated_hardly_changes_the_answer(shipped):
+    frames = moved_pair(6.25, -3.5)
+    with torch.no_grad():
+        few = shipped(frames).displacement
+        every = shipped.train()(frames).displacement
+    shipped.eval()
+    assert_close(few, every, rtol=0, atol=0.1)
 
 
 def test_an_answer_believed_by_most_is_the_answer():

@@ -79,3 +79,12 @@ def test_it_is_differentiable():
 def test_no_windows_take_no_steps():
     found = registration_step(torch.zeros(0, 4, 3), torch.zeros(0, 4, 2), torch.zeros(0, 4))
     assert found.shape == (0, 2)
+
+
+def test_gradients_no_stronger_than_the_noise_are_not_followed():
+    tensor = torch.tensor([[0.5, 0.0, 0.5]]).expand(3, 1, 3)
+    mismatch = torch.tensor([[0.2, -0.1]]).expand(3, 1, 2)
+    noise = torch.tensor([1.0, 0.5, 0.01]).unsqueeze(1)  # as loud, half as loud, next to nothing
+    step = registration_step(tensor, mismatch, torch.ones(3, 1), noise, damping=0.0)
+    assert_close(step[0], torch.zeros(2))
+    assert_close(step[1:], registration_step(tensor, mismatch, torch.ones(3, 1), damping=0.0)[1:])

@@ -4,7 +4,7 @@ import torch
 from torch.autograd import gradcheck
 from torch.testing import assert_close
 
-from patchmatch.ops import normalize_contrast, pyramid
+from patchmatch.ops import contrast_and_gain, normalize_contrast, pyramid
 
 
 def test_a_pixel_of_the_next_level_is_the_mean_of_four():
@@ -106,3 +106,13 @@ def test_contrast_is_differentiable():
 def test_no_images_give_none():
     assert [x.shape for x in pyramid(torch.zeros(0, 1, 8, 12), 2)] == [(0, 1, 8, 12), (0, 1, 4, 6)]
     assert normalize_contrast(torch.zeros(0, 1, 8, 12)).shape == (0, 1, 8, 12)
+
+
+def test_the_gain_is_what_an_image_was_amplified_by():
+    image = torch.rand(2, 1, 21, 34)
+    even, gain = contrast_and_gain(image, floor=0.05)
+    assert torch.equal(even, normalize_contrast(image, floor=0.05))
+    more, same = contrast_and_gain(image + 0.25, floor=0.05)
+    assert_close(same, gain)
+    assert_close(more, even, rtol=0, atol=1e-4)
+    assert_close(contrast_and_gain(torch.full((1, 1, 8, 8), 0.5), 0.05)[1].mean().item(), 20.0)

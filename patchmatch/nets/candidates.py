@@ -1,0 +1,40 @@
+"""Which displacements a block considers, and which of them differ."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from patchmatch.ops import EIGHT, FOUR, neighbours
+
+
+def offer(candidates: Float[Tensor, "B R C K 2"], level: int) -> Float[Tensor, "B R C _ 2"]:
+    """Return the candidates of each block: its own, no motion at all, its neighbours' best.
+
+    Above the frame itself the median of all blocks comes before the neighbours.
+    """
+    best = candidates[..., 0, :]
+    parts = [candidates, torch.zeros_like(candidates[..., :1, :])]
+    if level:
+        everywhere = best.flatten(1, 2).median(dim=1).values[:, None, None, None]
+        parts.append(everywhere.expand(-1, *best.shape[1:3], -1, -1))
+    parts.append(neighbours(best, EIGHT if level else FOUR))
+    return torch.cat(parts, dim=-2)
+
+
+def distinct_best(
+    candidates: Float[Tensor, "B R C K 2"], logits: Float[Tensor, "B R C K"], count: int
+) -> Float[Tensor, "B R C count 2"]:
+    """Return the likeliest candidates, the best first, no two within half a pixel."""
+    order = logits.detach().argsort(dim=-1, descending=True)
+    return distinct(
+        candidates.detach().gather(-2, order.unsqueeze(-1).expand_as(candidates)), count
+    )
+
+
+def distinct(ranked: Float[Tensor, "B R C K 2"], count: int) -> Float[Tensor, "B R C count 2"]:
+    """Return the first candidates that are half a pixel apart, in order, repeated ones last."""
+    apart = (ranked.unsqueeze(-2) - ranked.unsqueeze(-3)).abs().amax(dim=-1)  # (B, R, C, K, K)
+    again = torch.ones_like(apart[0, 0, 0]).tril(-1).bool()  # a better one stands before it
+    repeated = ((apart < 0.5) & again).any(dim=-1)
+    first = repeated.to(torch.int8).argsort(dim=-1, stable=True)[..., :count]
+    return ranked.gather(-2, first.unsqueeze(-1).expand(*first.shape, 2))

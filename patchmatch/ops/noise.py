@@ -1,0 +1,66 @@
+"""How noisy an image is, and what noise alone leaves between two images."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+TILE = 10  # pixels: side of the tiles that are looked at
+SPACING = 16  # pixels from tile to tile, at most
+QUIET = 0.1  # share of the tiles that is taken for plain
+BIAS = 0.82  # where the quietest tenth of equally noisy tiles begins, in units of their mean
+DARK, BRIGHT = 3 / 255, 252 / 255  # beyond, a sensor is cut off and shows no noise
+
+
+def noise_level(image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
+    """Return the standard deviation of the white noise in each image.
+
+    Second differences in x and in y leave little of a picture and much of the noise (Immerkaer,
+    "Fast noise variance estimation", CVIU 1996). Of many small tiles the quietest tenth counts,
+    because texture passes as well; tiles that are cut off at black or white do not.
+
+    Args:
+        image: Gray, in [0, 1], at least 3x3 pixels.
+    """
+    height, width = image.shape[-2:]
+    side = min(TILE, height, width)
+    step = max(1, min(SPACING, (min(height, width) - side) // 3))
+    tiles = image[:, 0].unfold(1, side, step).unfold(2, side, step).flatten(1, 2)
+    cut_off = (tiles.amin(dim=(-1, -2)) < DARK) | (tiles.amax(dim=(-1, -2)) > BRIGHT)  # (B, N)
+    bent = tiles[..., :-2] - 2 * tiles[..., 1:-1] + tiles[..., 2:]
+    bent = bent[..., :-2, :] - 2 * bent[..., 1:-1, :] + bent[..., 2:, :]
+    # the coefficients' squares add up to 36; the mean of |x| is sqrt(2 / pi) standard deviations
+    level = bent.abs().mean(dim=(-1, -2)) * math.sqrt(math.pi / 2) / 6
+    if not len(level):  # quantiles want an element
+        return level.sum(dim=1)
+    found = level.masked_fill(cut_off, torch.nan).nanquantile(QUIET, dim=1) / BIAS
+    return found.nan_to_num(nan=0.0)
+
+
+def noise_residual(
+    noise: Float[Tensor, "*#N cells"], displacement: Float[Tensor, "*N 2"], clip: float = 1.0
+) -> Float[Tensor, "*N cells"]:
+    """Return the mean absolute difference that noise alone leaves between two images.
+
+    Reading between pixels blends four of them and their noise, so that half a pixel looks like a
+    better match than none where there is nothing but noise.
+
+    Args:
+        noise: Standard deviation of the noise in either image.
+        displacement: dx and dy in pixels at which the second image is read, bilinearly.
+        clip: Differences count no more than this.
+    """
+    between = displacement - displacement.floor()
+    left = (1 - 2 * between * (1 - between)).prod(dim=-1, keepdim=True)  # of the variance
+    # exact at whole pixels and between four, and nearly a line in between
+    least, most = math.sqrt(1.25), math.sqrt(2.0)
+    share = ((1 + left).sqrt() - least) / (most - least)
+    return torch.lerp(_clipped(least * noise, clip), _clipped(most * noise, clip), share)
+
+
+def _clipped(spread: Tensor, clip: float) -> Tensor:
+    """Return the mean of min(abs(x), clip) of normal x of some standard deviation."""
+    spread = spread / clip + 1e-4
+    inside = spread * math.sqrt(2 / math.pi) * (1 - (-0.5 / spread.square()).exp())
+    return clip * (inside + torch.erfc(math.sqrt(0.5) / spread))
