@@ -173,6 +173,6 @@ def _predict(
         for note in clip["notes"]:
             warnings.warn(note, stacklevel=2)
         with torch.inference_mode():
-            clip["frames"] = clip["frames"].to(matcher.device)
+            clip["frames"] = [frame.to(matcher.device) for frame in clip["frames"]]
             changes = matcher.predict_step(clip, index)
         yield from changes

@@ -54,13 +54,14 @@ class Matcher(LightningModule):
 
 
 def require_block_fits(batch: Clip, block: int) -> None:
-    """Raise InputError unless the frames of a clip are as large as a block."""
-    height, width = batch["frames"].shape[-2:]
-    if min(height, width) < block:
-        raise InputError(
-            f"{batch['source']}: its frames of {width}x{height} pixels are smaller than a "
-            f"block of {block}; give larger frames or a smaller --model.block"
-        )
+    """Raise InputError unless the frames of every pair of a clip are as large as a block."""
+    for first, _ in batch["pairs"]:
+        height, width = batch["frames"][first].shape[-2:]
+        if min(height, width) < block:
+            raise InputError(
+                f"{batch['source']}: its frames of {width}x{height} pixels are smaller than a "
+                f"block of {block}; give larger frames or a smaller --model.block"
+            )
 
 
 def keep_freed_memory() -> None:

@@ -104,11 +104,11 @@ class MotionMatcher(Matcher):
         frames, names = batch["frames"], batch["names"]
         keep_freed_memory()
         require_block_fits(batch, self.block)
-        height, width = frames.shape[-2:]
-        boxes = block_boxes(height, width, self.block, self.block)
         known = described_pairs(batch["pairs"], lambda time: self.net.describe(frames[time][None]))
         changes = []
         for (first, second), (earlier, later) in zip(batch["pairs"], known, strict=True):
+            height, width = frames[first].shape[-2:]
+            boxes = block_boxes(height, width, self.block, self.block)
             motion = self.net.compare(earlier, later, self.block, self.radius)
             measured = self._changes(motion, boxes)
             times = {"time0": batch["times"][first], "time1": batch["times"][second]}

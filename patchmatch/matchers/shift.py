@@ -122,12 +122,12 @@ class ShiftMatcher(Matcher):
             return []
         keep_freed_memory()
         require_block_fits(batch, self.block)
-        height, width = frames.shape[-2:]
-        boxes = block_boxes(height, width, self.block, self.stride)
         odds = self.prior_still / (1 - self.prior_still) * (CLASSES - 1)
         known = described_pairs(batch["pairs"], lambda time: self._describe(frames[time]))
         changes = []
         for (first, second), (earlier, later) in zip(batch["pairs"], known, strict=True):
+            height, width = frames[first].shape[-2:]
+            boxes = block_boxes(height, width, self.block, self.stride)
             logits = self.net.compare(earlier, later, self.block, self.stride)
             logits = logits[0, :, 0].flatten(1).T.float().cpu()  # (N, 10)
             logits[:, STILL] += math.log(odds)
