@@ -16,10 +16,9 @@ from patchmatch.data.pairs import LARGER
 from patchmatch.draw import draw_boxes
 from patchmatch.io import read_image, read_image_size, to_gray_float, write_image
 from patchmatch.matchers import ShiftMatcher
-from patchmatch.matchers.motion import decide as decide_kind
 from patchmatch.nets import ShiftNet
 from patchmatch.ops import SHIFTS, block_counts
-from patchmatch.results import FrameChanges, Kind
+from patchmatch.results import FrameChanges, Kind, kind_of
 
 ROOT = Path(__file__).parents[1]
 CONVENTION = re.compile(r"\btest_convention_\w+")
@@ -157,7 +156,12 @@ def test_every_convention_is_in_the_table_and_has_its_test():
 def test_convention_kinds_of_motion_round_its_length():
     lengths = torch.tensor([0.0, 0.49, 0.5, 1.49, 1.5, 30.0])
     expected = [Kind.STILL] * 2 + [Kind.ONE_PIXEL] * 2 + [Kind.LARGER] * 2
-    assert decide_kind(lengths).tolist() == expected
+    for direction in ([1.0, 0.0], [0.0, -1.0], [-0.6, 0.8]):
+        assert kind_of(lengths[:, None] * torch.tensor(direction)).tolist() == expected
+    assert kind_of(torch.tensor([[1.2, 1.2], [-1.0, 1.0]])).tolist() == [
+        Kind.LARGER,  # though each part rounds to a pixel
+        Kind.ONE_PIXEL,
+    ]
 
 
 def test_convention_unmatched_blocks_have_no_displacement_in_tables():

@@ -15,13 +15,12 @@ from patchmatch.matchers.base import (
 )
 from patchmatch.nets import Judged, Motion, MotionNet
 from patchmatch.ops import block_boxes, block_counts, camera_motion
-from patchmatch.results import FrameChanges, Kind
+from patchmatch.results import FrameChanges, Kind, kind_of
 
 LUMA = torch.tensor([0.299, 0.587, 0.114])
 SEEN = 0.6  # share of a block that must be visible for its motion to be learned
 RIGHT = 0.5  # pixels: an answer this near is right
 FARTHEST = 8.0  # pixels: an error counts no more
-STILL_BELOW, LARGER_FROM = 0.5, 1.5  # pixels
 
 
 class MotionMatcher(Matcher):
@@ -134,7 +133,7 @@ class MotionMatcher(Matcher):
         length = own.norm(dim=1)
         # what is gone has changed as much as anything can
         expected = seen * length.clamp_max(2) + (1 - seen) * 2
-        kind = decide(length)
+        kind = kind_of(own)
         kind[~matched] = Kind.LARGER
         return displacement, kind, (expected / 2).clamp(0, 1), matched, confidence, camera
 
@@ -206,14 +205,6 @@ def motion_loss(motion: Motion, truth: Tensor, visible: Tensor) -> Tensor:
     right, matched = motion.doubts.unbind(dim=-1)
     loss = loss + F.binary_cross_entropy_with_logits(right, (error.detach() < RIGHT).float())
     return loss + F.binary_cross_entropy_with_logits(matched, (visible > 0.5).float())
-
-
-def decide(length: Tensor) -> Tensor:
-    """Return the kind of displacements of some length in pixels: rounded to whole pixels."""
-    kind = torch.full(length.shape, int(Kind.ONE_PIXEL))
-    kind[length < STILL_BELOW] = Kind.STILL
-    kind[length >= LARGER_FROM] = Kind.LARGER
-    return kind
 
 
 def as_gray(frame: Tensor | np.ndarray, name: str) -> Tensor:

@@ -13,7 +13,7 @@ from patchmatch import load_motion_matcher
 from patchmatch.data import MovingScenes
 from patchmatch.errors import InputError
 from patchmatch.matchers import MotionMatcher
-from patchmatch.matchers.motion import as_gray, decide, motion_loss
+from patchmatch.matchers.motion import as_gray, motion_loss
 from patchmatch.nets import Motion, MotionNet
 from patchmatch.results import Kind
 
@@ -168,12 +168,6 @@ def test_without_the_motion_of_the_camera_only_the_square_has_moved(shipped):
     assert own.camera is not None
     assert_close(own.camera, torch.tensor([-6.0, 3]).expand(63, 2), rtol=0, atol=0.3)
     assert_close(own.displacement, both.displacement)  # it is still that of the picture
-
-
-def test_kinds_follow_the_length_rounded_to_whole_pixels():
-    length = torch.tensor([0, 0.49, 0.5, 1.0, 1.49, 1.5, 40])
-    expected = [Kind.STILL] * 2 + [Kind.ONE_PIXEL] * 3 + [Kind.LARGER] * 2
-    assert decide(length).tolist() == expected
 
 
 def made_motion(displacement, right, seen):
