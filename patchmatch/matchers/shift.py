@@ -21,10 +21,10 @@ from patchmatch.matchers.base import (
 )
 from patchmatch.metrics import Share, exact_shift_sums
 from patchmatch.nets import CLASSES, Described, ShiftNet
-from patchmatch.ops import SHIFTS, block_boxes
+from patchmatch.nets.shift import FLOOR
+from patchmatch.ops import SHIFTS, STILL, block_boxes
 from patchmatch.results import FrameChanges, Kind, PatchMatches
 
-STILL = SHIFTS.index((0, 0))
 LARGER = CLASSES - 1
 #: What each class counts in the score of a change: its length in pixels, 2 for ``larger``.
 LENGTHS = torch.tensor([math.hypot(dx, dy) for dx, dy in SHIFTS] + [2.0])
@@ -182,6 +182,10 @@ class ShiftMatcher(Matcher):
             probabilities.append(self(pair.to(self.device)).softmax(dim=1).cpu())
         self.train(training)
         probability = torch.cat(probabilities)
+        # two patches without texture may be displaced by anything
+        pair = torch.cat(both, dim=1)  # (N, 2, S, S)
+        variance = (pair - pair.mean(dim=(2, 3), keepdim=True)).square().mean(dim=(2, 3))
+        probability[(variance < FLOOR).all(dim=1).cpu()] = 1 / CLASSES
         displacement, kind = decide(probability)
         return PatchMatches(displacement, kind, probability.amax(dim=1))
 
@@ -212,11 +216,16 @@ class ShiftMatcher(Matcher):
 def decide(probability: Tensor) -> tuple[Tensor, Tensor]:
     """Return the likeliest of the nine shifts as (N, 2) dx, dy, and the kind (N,).
 
+    What is as likely as no motion is no motion.
+
     Args:
         probability: (N, 10), the nine ``SHIFTS`` and ``larger``.
     """
-    displacement = torch.tensor(SHIFTS, dtype=torch.float32)[probability[:, :LARGER].argmax(dim=1)]
-    answer = probability.argmax(dim=1)
+    still = probability[:, STILL]
+    nearest, answer = probability[:, :LARGER].argmax(dim=1), probability.argmax(dim=1)
+    nearest[still >= probability[:, :LARGER].amax(dim=1)] = STILL
+    answer[still >= probability.amax(dim=1)] = STILL
+    displacement = torch.tensor(SHIFTS, dtype=torch.float32)[nearest]
     kind = torch.full_like(answer, Kind.ONE_PIXEL)
     kind[answer == STILL] = Kind.STILL
     kind[answer == LARGER] = Kind.LARGER

@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader
 from patchmatch import load_shift_matcher
 from patchmatch.data import ShiftedDigits, ShiftedPairs
 from patchmatch.matchers import ShiftMatcher
-from patchmatch.matchers.shift import STILL, decide
-from patchmatch.ops import SHIFTS
+from patchmatch.matchers.shift import decide
+from patchmatch.ops import SHIFTS, STILL
 from patchmatch.results import Kind
 
 
@@ -219,3 +219,18 @@ def test_checkpoints_hold_what_was_trained_and_open_with_weights_only(tmp_path):
     assert "block" not in hyper_parameters  # a setting of prediction: the command line decides
     assert load_shift_matcher(path).net.head[0].out_features == 8
     assert ShiftMatcher.load_from_checkpoint(path, map_location="cpu").net.head[0].out_features == 8
+
+
+@pytest.mark.parametrize("level", [0, 0.5, 1])
+def test_patches_without_texture_stand_still_and_nobody_is_sure(shipped, level):
+    flat = torch.full((3, 1, 26, 26), float(level))
+    found = shipped.match_patches(flat, flat)
+    assert found.displacement.tolist() == [[0, 0]] * 3
+    assert found.kind.tolist() == [Kind.STILL] * 3
+    assert (found.score <= 0.11).all()
+
+
+def test_what_is_as_likely_as_no_motion_is_no_motion():
+    displacement, kind = decide(torch.full((2, 10), 0.1))
+    assert displacement.tolist() == [[0, 0]] * 2
+    assert kind.tolist() == [Kind.STILL] * 2
