@@ -44,8 +44,10 @@ class Matcher(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW with a learning rate that warms up and decays, step by step."""
         optimizer = torch.optim.AdamW(self.parameters(), self.lr, weight_decay=self.weight_decay)
+        steps = max(2, int(self.trainer.estimated_stepping_batches))  # one step would only end it
+        # a tenth warms up; of ten steps that is the first alone, by whose length torch divides
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.lr, int(self.trainer.estimated_stepping_batches), pct_start=0.1
+            optimizer, self.lr, steps, pct_start=0.09 if steps == 10 else 0.1
         )
         return {
             "optimizer": optimizer,
