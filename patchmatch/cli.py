@@ -21,7 +21,13 @@ from pytorch_lightning.cli import (
 )
 
 from patchmatch.callbacks import PredictionWriter
-from patchmatch.checkpoints import check_class, check_weights, read_checkpoint, shipped_checkpoint
+from patchmatch.checkpoints import (
+    check_class,
+    check_weights,
+    read_checkpoint,
+    shipped_checkpoint,
+    trained_settings,
+)
 from patchmatch.data import MatchingData
 from patchmatch.errors import InputError
 from patchmatch.matchers import Matcher
@@ -58,14 +64,23 @@ class MatchingCLI(LightningCLI):
 
     def _find_checkpoint(self, config: Namespace) -> None:
         module, _, name = config.model.class_path.rpartition(".")
-        shipped = getattr(import_module(module), name).shipped_weights
+        kind = getattr(import_module(module), name)
+        shipped = kind.shipped_weights
         if config.ckpt_path is None and self.config.subcommand != "fit" and shipped:
             config.ckpt_path = str(shipped_checkpoint(shipped))
             rank_zero_info(f"no --ckpt_path given: using the weights that ship with {name}")
-        if config.ckpt_path is None or config.ckpt_path in ("best", "last", "hpc", "registry"):
+        if config.ckpt_path in ("best", "last", "hpc", "registry"):
+            if self.config.subcommand == "fit" and config.ckpt_path != "best":
+                return
+            raise InputError(
+                f"--ckpt_path {config.ckpt_path}: nothing was trained in this run; give the path "
+                "of a .ckpt, which fit names when it ends"
+            )
+        if config.ckpt_path is None:
             return
         self.checkpoint = read_checkpoint(config.ckpt_path)
         check_class(config.ckpt_path, self.checkpoint, name)
+        trained_settings(config.ckpt_path, self.checkpoint, kind)
 
     def before_instantiate_classes(self) -> None:
         """Let the loggers of a run share its folder, and tell what the checkpoint overrules."""

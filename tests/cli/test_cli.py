@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from patchmatch import load_shift_matcher
 from patchmatch.checkpoints import shipped_checkpoint
 from patchmatch.cli import main
+from patchmatch.errors import InputError
 from patchmatch.matchers import Matcher
 
 ROOT = Path(__file__).parents[2]
@@ -225,6 +227,43 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, capsys):
     message = refusal(capsys, "predict", "-c", PREDICT, f"--ckpt_path={path}")
     assert "other.ckpt: is of another architecture: 1 tensors do not fit" in message
     assert "net.bank.weight" in message
+
+
+ODD_CHECKPOINTS = {
+    "extra": ({"colour": 3}, {}, "its setting colour is no setting of ShiftMatcher"),
+    "none": ({"width": None}, {}, "its setting width is None"),
+    "text": ({"width": "wide"}, {}, "its settings make no ShiftMatcher"),
+    "nan": ({}, {"net.bank.weight": torch.full((3, 1, 1, 7, 7), torch.nan)}, "bank.weight holds"),
+    "number": ({}, {"net.bank.weight": 3.5}, "net.bank.weight is no tensor"),
+}
+
+
+@pytest.mark.parametrize("case", [*ODD_CHECKPOINTS, "settings", "list"])
+def test_an_odd_checkpoint_is_one_line_here_and_in_python(tmp_path, capsys, case):
+    checkpoint = torch.load(shipped_checkpoint("shift_matcher.ckpt"), weights_only=True)
+    settings, weights, message = ODD_CHECKPOINTS.get(case, ({}, {}, "holds no matcher"))
+    checkpoint["hyper_parameters"].update(settings)
+    checkpoint["state_dict"] = {**checkpoint["state_dict"], **weights}
+    if case == "list":
+        checkpoint["state_dict"] = [1, 2]
+    elif case == "settings":
+        checkpoint["hyper_parameters"] = None
+    path = tmp_path / "odd.ckpt"
+    torch.save(checkpoint, path)
+    with pytest.raises(InputError, match=message):
+        load_shift_matcher(path)
+    found = refusal(capsys, "predict", "-c", PREDICT, f"--ckpt_path={path}")
+    assert found.startswith(f"patchmatch: error: {path}: ")
+    assert message in found
+
+
+@pytest.mark.parametrize(
+    ("verb", "name"), [("predict", "best"), ("predict", "last"), ("fit", "best")]
+)
+def test_best_is_refused_where_nothing_was_trained(capsys, verb, name):
+    config = PREDICT if verb == "predict" else TRAIN
+    message = refusal(capsys, verb, "-c", config, f"--ckpt_path={name}")
+    assert f"--ckpt_path {name}: nothing was trained in this run" in message
 
 
 def test_an_output_folder_that_holds_a_run_is_kept_unless_asked(tmp_path, capsys):
