@@ -1,9 +1,12 @@
 """Training the motion network, and measuring motion of any size with it."""
 
+from typing import Any
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torchmetrics import MeanMetric
 
 from patchmatch.data.clips import Clip
 from patchmatch.data.moving_digits import MotionBatch
@@ -20,6 +23,7 @@ from patchmatch.results import FrameChanges, Kind, kind_of
 LUMA = torch.tensor([0.299, 0.587, 0.114])
 SEEN = 0.6  # share of a block that must be visible for its motion to be learned
 RIGHT = 0.5  # pixels: an answer this near is right
+MEASURED = ("loss", "epe", "within_half")
 FARTHEST = 8.0  # pixels: an error counts no more
 
 
@@ -62,6 +66,9 @@ class MotionMatcher(Matcher):
         if not 0 <= min_matched <= 1:
             raise ValueError(f"min_matched must lie between 0 and 1, got {min_matched}")
         self.net = MotionNet(hidden)
+        self.measured = nn.ModuleDict(
+            {f"{stage}_{name}": MeanMetric() for stage in ("val", "test") for name in MEASURED}
+        )
         self.lr, self.weight_decay = lr, weight_decay
         self.block, self.radius, self.camera = block, radius, camera
         self.min_matched = min_matched
@@ -91,10 +98,13 @@ class MotionMatcher(Matcher):
         motion = self.net(batch["frames"])
         loss = motion_loss(motion, batch["displacement"], batch["visible"])
         error = _errors(motion, batch)
-        self.log(f"{stage}/loss", loss, batch_size=len(batch["frames"]))
-        if len(error):
-            self.log(f"{stage}/epe", error.mean(), batch_size=len(error), prog_bar=True)
-            self.log(f"{stage}/within_half", (error < RIGHT).float().mean(), batch_size=len(error))
+        # metrics add up over blocks and processes, and divide once
+        measured: Any = self.measured
+        measured[f"{stage}_loss"].update(loss, len(batch["frames"]))
+        measured[f"{stage}_epe"].update(error)
+        measured[f"{stage}_within_half"].update((error < RIGHT).float())
+        for name in MEASURED:
+            self.log(f"{stage}/{name}", measured[f"{stage}_{name}"], prog_bar=name == "epe")
 
     def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
         """Return the changes of every pair of a clip, in order."""

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from patchmatch.data.clips import Clip
@@ -78,6 +79,7 @@ class ShiftMatcher(Matcher):
         self.lr, self.weight_decay = lr, weight_decay
         self.block, self.stride, self.prior_still = block, stride, prior_still
         self.val_exact, self.test_exact = Share(exact_shift_sums), Share(exact_shift_sums)
+        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self.val_accuracy, self.test_accuracy = (
             MulticlassAccuracy(CLASSES, average="micro") for _ in range(2)
         )
@@ -111,7 +113,9 @@ class ShiftMatcher(Matcher):
         logits, count = self(batch["frames"]), len(batch["frames"])
         exact(logits, batch["shift"])
         accuracy(logits, batch["shift"])
-        self.log(f"{stage}/loss", F.cross_entropy(logits, batch["shift"]), batch_size=count)
+        loss = self.val_loss if stage == "val" else self.test_loss
+        loss.update(F.cross_entropy(logits, batch["shift"]), count)
+        self.log(f"{stage}/loss", loss)
         self.log(f"{stage}/exact", exact, batch_size=count, prog_bar=True)
         self.log(f"{stage}/accuracy", accuracy, batch_size=count)
 
