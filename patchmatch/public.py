@@ -161,6 +161,10 @@ def predict_frames(
         InputError: If the source holds no ordered frames. A frame that cannot be read is left out
             with a warning.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if not gaps or min(gaps) < 1:
+        raise ValueError(f"gaps must be numbers from 1 on, got {list(gaps)}")
     if matcher is None:
         matcher = load_shift_matcher(**options)
     elif options:

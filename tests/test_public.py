@@ -69,6 +69,23 @@ def test_a_frame_smaller_than_a_block_is_refused(tmp_path):
         next(patchmatch.predict_frames(tmp_path, block=128))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"batch_size": -3}, "batch_size must be at least 1, got -3"),
+        ({"gaps": ()}, r"gaps must be numbers from 1 on, got \[\]"),
+        ({"gaps": (0, 1)}, r"gaps must be numbers from 1 on, got \[0, 1\]"),
+        ({"block": 26.5}, "block must be at least 8 pixels and whole, got 26.5"),
+        ({"stride": 13.0}, "stride must be at least 1 pixel and whole, got 13.0"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused(tmp_path, options, message):
+    write_walk(tmp_path, count=2)
+    with pytest.raises(ValueError, match=message):
+        patchmatch.predict_frames(tmp_path, **options)
+
+
 def test_a_matcher_and_its_options_exclude_each_other(tmp_path):
     write_walk(tmp_path, count=2)
     matcher = patchmatch.load_shift_matcher()

@@ -23,6 +23,7 @@ from patchmatch.results import FrameChanges, Kind, kind_of
 LUMA = torch.tensor([0.299, 0.587, 0.114])
 SEEN = 0.6  # share of a block that must be visible for its motion to be learned
 RIGHT = 0.5  # pixels: an answer this near is right
+LARGEST_RADIUS = 64  # 512 pixels: 2 GB for the search in frames of 1920x1080
 MEASURED = ("loss", "epe", "within_half")
 FARTHEST = 8.0  # pixels: an error counts no more
 
@@ -59,10 +60,11 @@ class MotionMatcher(Matcher):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["block", "radius", "camera", "min_matched"])
-        if block % 8 or block < 16:
-            raise ValueError(f"block must be a multiple of 8 and at least 16 pixels, got {block}")
-        if radius < 1:
-            raise ValueError(f"radius must be at least 1, got {radius}")
+        _require_block(block)
+        if not 1 <= radius <= LARGEST_RADIUS:
+            raise ValueError(
+                f"radius must be at least 1 and at most {LARGEST_RADIUS}, got {radius}"
+            )
         if not 0 <= min_matched <= 1:
             raise ValueError(f"min_matched must lie between 0 and 1, got {min_matched}")
         self.net = MotionNet(hidden)
@@ -154,8 +156,8 @@ class MotionMatcher(Matcher):
         """Return how far every whole block of ``frame0`` has moved in ``frame1``.
 
         Args:
-            frame0: The earlier frame: (H, W) or (H, W, 3) RGB, uint8 or float in [0, 1]; a tensor
-                may also be (C, H, W) or (1, C, H, W).
+            frame0: The earlier frame: (H, W) or (H, W, 3) RGB, uint8, uint16 or float in [0, 1];
+                a tensor may also be (C, H, W) or (1, C, H, W).
             frame1: The later frame, of the same size.
             block: Side of a block in pixels, a multiple of 8 and at least 16.
 
@@ -165,6 +167,7 @@ class MotionMatcher(Matcher):
         Raises:
             ValueError: If the frames are no images or differ in size, or no block fits.
         """
+        _require_block(block)
         gray = [as_gray(frame, f"frame{i}") for i, frame in enumerate((frame0, frame1))]
         if gray[0].shape != gray[1].shape:
             sizes = " and ".join(f"{g.shape[1]}x{g.shape[0]}" for g in gray)
@@ -217,6 +220,11 @@ def motion_loss(motion: Motion, truth: Tensor, visible: Tensor) -> Tensor:
     return loss + F.binary_cross_entropy_with_logits(matched, (visible > 0.5).float())
 
 
+def _require_block(block: int) -> None:
+    if not isinstance(block, int) or block % 8 or block < 16:
+        raise ValueError(f"block must be a multiple of 8 and at least 16 pixels, got {block}")
+
+
 def as_gray(frame: Tensor | np.ndarray, name: str) -> Tensor:
     """Return a frame as (H, W) float32 in [0, 1], or refuse it."""
     # torch does not take views that run backwards, such as BGR read as RGB
@@ -230,7 +238,7 @@ def as_gray(frame: Tensor | np.ndarray, name: str) -> Tensor:
         tensor = tensor[..., 0]
     if tensor.ndim not in (2, 3) or (tensor.ndim == 3 and tensor.shape[-1] != 3):
         raise ValueError(f"{name} must be (H, W) gray or (H, W, 3) RGB, got {shape}")
-    scale = 255 if tensor.dtype == torch.uint8 else 1
+    scale = {torch.uint8: 255, torch.uint16: 65535}.get(tensor.dtype, 1)
     tensor = tensor.float() / scale
     if tensor.ndim == 3:
         tensor = tensor @ LUMA.to(tensor.device)
@@ -238,8 +246,8 @@ def as_gray(frame: Tensor | np.ndarray, name: str) -> Tensor:
         raise ValueError(f"{name} holds values that are no numbers (NaN or infinite)")
     if tensor.numel() and (tensor.amax() > 2 or tensor.amin() < -1):
         raise ValueError(
-            f"{name} must be in [0, 1] or uint8, got {tensor.amin():.3g} to {tensor.amax():.3g}; "
-            "divide grey levels by 255"
+            f"{name} must be in [0, 1], uint8 or uint16, got {tensor.amin():.3g} to "
+            f"{tensor.amax():.3g}; divide grey levels by 255"
         )
     return tensor
 

@@ -67,10 +67,11 @@ class ShiftMatcher(Matcher):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["block", "stride", "prior_still"])
-        if block < SMALLEST_BLOCK:
-            raise ValueError(f"block must be at least {SMALLEST_BLOCK} pixels, got {block}")
-        if stride < 1:
-            raise ValueError(f"stride must be at least 1 pixel, got {stride}")
+        if not isinstance(block, int) or block < SMALLEST_BLOCK:
+            wanted = f"at least {SMALLEST_BLOCK} pixels"
+            raise ValueError(f"block must be {wanted}{_whole(block)}, got {block}")
+        if not isinstance(stride, int) or stride < 1:
+            raise ValueError(f"stride must be at least 1 pixel{_whole(stride)}, got {stride}")
         if not 0 < prior_still < 1:
             raise ValueError(f"prior_still must lie between 0 and 1, got {prior_still}")
         #: What ``measure_motion`` calls; ``patchmatch.load_shift_matcher`` provides it.
@@ -236,6 +237,10 @@ def decide(probability: Tensor) -> tuple[Tensor, Tensor]:
     return displacement, kind
 
 
+def _whole(value: float) -> str:
+    return "" if isinstance(value, int) else " and whole"
+
+
 def _as_patches(patches: Tensor | np.ndarray, which: int) -> Tensor:
     """Return patches as float in [0, 1], or refuse them."""
     if not isinstance(patches, Tensor):
@@ -249,8 +254,8 @@ def _as_patches(patches: Tensor | np.ndarray, which: int) -> Tensor:
         raise ValueError(
             f"patches{which} must be at least {SMALLEST_BLOCK} pixels wide, got {patches.shape[3]}"
         )
-    if patches.dtype == torch.uint8:
-        return patches.float() / 255
+    if patches.dtype in (torch.uint8, torch.uint16):
+        return patches.float() / (255 if patches.dtype == torch.uint8 else 65535)
     patches = patches.float()
     if not torch.isfinite(patches).all():
         raise ValueError(f"patches{which} holds values that are no numbers (NaN or infinite)")

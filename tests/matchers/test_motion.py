@@ -214,6 +214,7 @@ def test_every_form_of_a_frame_gives_the_same_answer(shipped):
         "numpy bytes": [f.numpy() for f in levels],
         "floats": [f / 255 for f in levels],
         "doubles": [f.double().numpy() / 255 for f in levels],
+        "numpy words": [f.numpy().astype(np.uint16) * 257 for f in levels],
         "RGB": [np.repeat(f.numpy()[..., None], 3, axis=2) for f in levels],
         "CHW": [f.expand(3, -1, -1) for f in levels],
         "one channel": [f[None] / 255 for f in levels],
@@ -258,7 +259,7 @@ PLAIN = torch.zeros(40, 72)
         (PLAIN, torch.full((40, 72), math.nan), "frame1 holds values that are no numbers"),
         (torch.full((40, 72), math.inf), PLAIN, "frame0 holds values that are no numbers"),
         (255 + PLAIN, PLAIN, "frame0 must be in .* got 255 to 255; divide grey levels by 255"),
-        (PLAIN, PLAIN - 3, "frame1 must be in .* or uint8, got -3 to -3"),
+        (PLAIN, PLAIN - 3, "frame1 must be in .* or uint16, got -3 to -3"),
         (np.zeros((40, 72, 4)), PLAIN, r"frame0 must be .* got \(40, 72, 4\)"),
         (torch.zeros(2, 1, 40, 72), PLAIN, r"frame0 must be .* got \(2, 1, 40, 72\)"),
         (torch.zeros(5), PLAIN, r"frame0 must be .* got \(5,\)"),
@@ -271,7 +272,7 @@ def test_frames_that_cannot_be_meant_are_refused(shipped, frame0, frame1, messag
         shipped.measure_motion(frame0, frame1)
 
 
-@pytest.mark.parametrize("block", [8, 17, 36])
+@pytest.mark.parametrize("block", [8, 17, 36, 32.0])
 def test_an_odd_block_is_refused(shipped, block):
     with pytest.raises(ValueError, match=f"multiple of 8 and at least 16 pixels, got {block}"):
         shipped.measure_motion(PLAIN, PLAIN, block)
@@ -282,7 +283,9 @@ def test_an_odd_block_is_refused(shipped, block):
     [
         ({"block": 8}, "block must be a multiple of 8 and at least 16 pixels, got 8"),
         ({"block": 20}, "block must be a multiple of 8 and at least 16 pixels, got 20"),
-        ({"radius": 0}, "radius must be at least 1, got 0"),
+        ({"block": 32.0}, "block must be a multiple of 8 and at least 16 pixels, got 32.0"),
+        ({"radius": 0}, "radius must be at least 1 and at most 64, got 0"),
+        ({"radius": 65}, "radius must be at least 1 and at most 64, got 65"),
         ({"min_matched": 1.5}, "min_matched must lie between 0 and 1, got 1.5"),
     ],
 )

@@ -234,3 +234,12 @@ def test_what_is_as_likely_as_no_motion_is_no_motion():
     displacement, kind = decide(torch.full((2, 10), 0.1))
     assert displacement.tolist() == [[0, 0]] * 2
     assert kind.tolist() == [Kind.STILL] * 2
+
+
+def test_patches_of_16_bits_are_those_of_8(shipped):
+    levels = (255 * textured(40, 40)).round().numpy().astype(np.uint8)
+    patches0, patches1 = levels[None, None, 5:31, 5:31], levels[None, None, 5:31, 4:30]
+    expected = shipped.match_patches(patches0, patches1)
+    found = shipped.match_patches(*(p.astype(np.uint16) * 257 for p in (patches0, patches1)))
+    assert found.displacement.tolist() == expected.displacement.tolist() == [[1, 0]]
+    assert_close(found.score, expected.score)
