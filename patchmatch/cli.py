@@ -117,6 +117,12 @@ class MatchingCLI(LightningCLI):
             if not isinstance(error.__cause__, ValueError) or "JSONARGPARSE_DEBUG" in os.environ:
                 raise
             raise InputError(str(error.__cause__)) from error
+        precision = str(self.trainer.precision)
+        if type(self.model).needs_float32 and precision.endswith("-true") and precision[:2] != "32":
+            raise InputError(
+                f"--trainer.precision {precision}: a {type(self.model).__name__} computes places "
+                "in float32; give 32-true, or a mixed precision"
+            )
         if self.checkpoint is not None:
             check_weights(self._get(self.config, "ckpt_path"), self.checkpoint, self.model)
 

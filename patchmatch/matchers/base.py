@@ -33,6 +33,8 @@ class Matcher(LightningModule):
     shipped_weights: ClassVar[str | None] = None
     #: Configuration that predicts with it, a file in ``configs``.
     predict_config: ClassVar[str] = "config_patch_match_predict.yaml"
+    #: Whether half precision of all weights would spoil its places between pixels.
+    needs_float32: ClassVar[bool] = False
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Name the class, so that the CLI opens a checkpoint that was trained from Python."""

@@ -10,6 +10,7 @@ from torchmetrics import MeanMetric
 
 from patchmatch.data.clips import Clip
 from patchmatch.data.moving_digits import MotionBatch
+from patchmatch.errors import InputError
 from patchmatch.matchers.base import (
     Matcher,
     described_pairs,
@@ -46,6 +47,7 @@ class MotionMatcher(Matcher):
     """
 
     shipped_weights = "motion_matcher.ckpt"
+    needs_float32 = True
     predict_config = "config_motion_predict.yaml"
 
     def __init__(
@@ -113,6 +115,7 @@ class MotionMatcher(Matcher):
         if not batch["pairs"]:
             return []
         frames, names = batch["frames"], batch["names"]
+        self._require_float32()
         keep_freed_memory()
         require_block_fits(batch, self.block)
         known = described_pairs(batch["pairs"], lambda time: self.net.describe(frames[time][None]))
@@ -129,6 +132,14 @@ class MotionMatcher(Matcher):
                 )
             )
         return changes
+
+    def _require_float32(self) -> None:
+        """Raise InputError in other precisions; half of it knows no places between pixels."""
+        if self.dtype != torch.float32:
+            raise InputError(
+                f"a motion matcher computes places in float32, got weights of {self.dtype}; give "
+                "--trainer.precision 32-true or bf16-mixed, or call matcher.float()"
+            )
 
     def _changes(
         self, motion: Motion, boxes: Tensor
@@ -168,6 +179,7 @@ class MotionMatcher(Matcher):
             ValueError: If the frames are no images or differ in size, or no block fits.
         """
         _require_block(block)
+        self._require_float32()
         gray = [as_gray(frame, f"frame{i}") for i, frame in enumerate((frame0, frame1))]
         if gray[0].shape != gray[1].shape:
             sizes = " and ".join(f"{g.shape[1]}x{g.shape[0]}" for g in gray)

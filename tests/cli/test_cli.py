@@ -309,6 +309,21 @@ def test_a_refused_setting_is_one_short_message(tmp_path, capsys, option, messag
     assert error.count("\n") <= 15
 
 
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
+def test_a_precision_that_spoils_places_is_refused(tmp_path, capsys, precision):
+    folder = write_frames(tmp_path / "f")
+    line = [
+        "predict",
+        "-c",
+        str(CONFIGS / "config_motion_predict.yaml"),
+        "--trainer.accelerator=cpu",
+    ]
+    line += [f"--data.predict_dir={folder}", f"--trainer.precision={precision}"]
+    message = refusal(capsys, *line, *QUIET)
+    assert f"--trainer.precision {precision}: a MotionMatcher computes places in float32" in message
+    assert not Path("data").exists()
+
+
 def test_a_top_k_beyond_the_blocks_draws_what_changed(tmp_path):
     predict(write_frames(tmp_path / "f"), "--writer.top_k=100000")
     assert Path("data/output/topk_diffs/top100000_frame_1.png").is_file()

@@ -314,3 +314,22 @@ def test_checkpoints_hold_what_was_trained_and_open_with_weights_only(tmp_path):
 def test_the_configuration_that_is_named_after_training_is_there_and_is_its_own():
     named = Path(__file__).parents[2] / "configs" / MotionMatcher.predict_config
     assert "class_path: MotionMatcher" in named.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_places_are_never_computed_in_half_precision(dtype):
+    matcher, frames = load_motion_matcher(device="cpu").to(dtype), walk((0, 0), (2, 1))
+    message = rf"computes places in float32, got weights of {dtype}; give --trainer.precision 32"
+    with pytest.raises(InputError, match=message):
+        matcher.measure_motion(*frames)
+    with pytest.raises(InputError, match=message):
+        matcher.predict_step(clip_of(*frames), 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_mixed_precision_measures_the_same_motion(shipped, dtype):
+    frames = walk((0, 0), (20, -12))
+    expected = shipped.measure_motion(*frames)
+    with torch.autocast("cpu", dtype):
+        found = shipped.measure_motion(*frames)
+    assert_close(found, expected, rtol=0, atol=0.01)
