@@ -2,12 +2,15 @@
 
 import logging
 import os
+import re
 import sys
 import warnings
 from copy import deepcopy
+from difflib import get_close_matches
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from jsonargparse import Namespace
 from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_only, rank_zero_warn
@@ -36,6 +39,13 @@ from patchmatch.matchers import Matcher
 USAGE = "patchmatch {} [-c CONFIG] [--model CLASS] [--data CLASS] [--KEY VALUE ...]"
 
 
+# jsonargparse wraps this in a dozen lines about unions and their subtypes
+UNKNOWN_OPTION = re.compile(
+    r'Parser key "(data|model|writer)".*class_path \'([\w.]+)\':\s+Option \'(\w+)\' is not',
+    re.DOTALL,
+)
+
+
 class SaveFitConfig(SaveConfigCallback):
     """Save the configuration of training runs only, so that predict never overwrites it."""
 
@@ -43,6 +53,24 @@ class SaveFitConfig(SaveConfigCallback):
         """Save ``config.yaml`` when a training run starts."""
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
+
+
+class MatchingParser(LightningArgumentParser):
+    """A parser that answers a misspelt option in one line, with those that are near."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise InputError for an option that a class does not have."""
+        told = UNKNOWN_OPTION.search(message)
+        if told is None or "JSONARGPARSE_DEBUG" in os.environ:
+            super().error(message, ex)
+        room, path, option = told.groups()
+        module, _, name = path.rpartition(".")
+        valid = list(signature(getattr(import_module(module), name)).parameters)
+        near = get_close_matches(option, valid, n=3, cutoff=0.5) or valid
+        raise InputError(
+            f"--{room}.{option}: {name} has no such option; near it: "
+            + ", ".join(f"--{room}.{key}" for key in near)
+        )
 
 
 class MatchingCLI(LightningCLI):
@@ -175,6 +203,7 @@ def main(args: ArgsType = None) -> None:
                 parser_kwargs={
                     name: {"usage": USAGE.format(name)} for name in LightningCLI.subcommands()
                 },
+                parser_class=MatchingParser,
                 args=args,
             )
         except InputError as error:

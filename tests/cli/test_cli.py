@@ -324,6 +324,25 @@ def test_a_precision_that_spoils_places_is_refused(tmp_path, capsys, precision):
     assert not Path("data").exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "near"),
+    [
+        ("data.predict_dri", "--data.predict_dir"),
+        ("model.blok", "--model.block"),
+        ("writer.topk", "--writer.top_k"),
+        ("model.zzz", "--model.prior_still"),
+    ],
+)
+def test_a_misspelt_option_is_named_in_one_line_with_those_near(capsys, option, near):
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "-c", PREDICT, f"--{option}=3"])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith(f"patchmatch: error: --{option}: ")
+    assert near in error
+
+
 def test_a_top_k_beyond_the_blocks_draws_what_changed(tmp_path):
     predict(write_frames(tmp_path / "f"), "--writer.top_k=100000")
     assert Path("data/output/topk_diffs/top100000_frame_1.png").is_file()
