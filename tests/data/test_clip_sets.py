@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from patchmatch.data.clip_sets import make_clip
 from patchmatch.data.frames import Clips, LiveClips, open_clips
 from patchmatch.errors import InputError
 from patchmatch.io import LiveSequence, find_sequences, write_video
@@ -202,6 +203,19 @@ def test_live_frames_make_the_pairs_that_the_same_frames_in_a_folder_make(tmp_pa
     for clip in live:
         assert [p[0, 0, 0] / 10 for p in clip["pictures"]] == pytest.approx(clip["times"])
         assert [f"{p[0, 0, 0]:06d}" for p in clip["pictures"]] == clip["names"]
+
+
+def test_live_times_go_when_their_frames_go(monkeypatch):
+    kept = []
+
+    def watched(**given):
+        kept.append((len(given["pictures"]), len(given["time_of"].__self__)))
+        return make_clip(**given)
+
+    monkeypatch.setattr("patchmatch.data.clip_sets.make_clip", watched)
+    list(LiveClips(Source([(30, 40)] * 40), 4))
+    assert max(max(counts) for counts in kept) <= 5
+    assert all(pictures == times for pictures, times in kept)
 
 
 def test_a_live_source_that_breaks_off_gives_what_came_and_says_so():

@@ -243,3 +243,15 @@ def test_patches_of_16_bits_are_those_of_8(shipped):
     found = shipped.match_patches(*(p.astype(np.uint16) * 257 for p in (patches0, patches1)))
     assert found.displacement.tolist() == expected.displacement.tolist() == [[1, 0]]
     assert_close(found.score, expected.score)
+
+
+def test_larger_blocks_are_unmatched_and_confidence_is_the_probability_of_the_answer(shipped):
+    scene = textured(80, 110)
+    (changes,) = shipped.predict_step(clip_of(scene, textured(80, 110, seed=1)), 0)
+    assert (changes.matched == (changes.kind != Kind.LARGER)).all()
+    assert not changes.matched.all()
+    (same,) = shipped.predict_step(clip_of(scene, scene), 0)
+    assert same.matched.all()
+    assert (same.confidence > 0.9).all()  # of the answer; a score of no change is near 0
+    assert (same.score < 0.1).all()
+    assert (changes.confidence >= 0.1).all()
