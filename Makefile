@@ -32,6 +32,7 @@ types: $(READY) ## basedpyright over the package
 bench: $(READY) ## the numbers of docs/benchmarks.md
 	$(BIN)/python dev/benchmark_transfer.py $(ARGS)
 	$(BIN)/python dev/benchmark_predict.py $(ARGS)
+	$(BIN)/python dev/benchmark_motion.py $(ARGS)
 
 install: $(READY) ## the environment alone
 

@@ -1,5 +1,6 @@
 """Reading checkpoints so that a wrong file is told in one line."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,42 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path}: holds no matcher (no state_dict and hyper_parameters); give a .ckpt that "
             "fit wrote"
         )
+    weights, settings = checkpoint["state_dict"], checkpoint["hyper_parameters"]
+    if not isinstance(settings, dict) or not isinstance(weights, dict):
+        raise InputError(f"{path}: holds no matcher, but lists; give a .ckpt that fit wrote")
+    for key, value in weights.items():
+        if not isinstance(value, torch.Tensor):
+            raise InputError(f"{path}: {key} is no tensor; give a .ckpt that fit wrote")
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise InputError(
+                f"{path}: {key} holds values that are no numbers (NaN or infinite); its training "
+                "went astray: give an earlier checkpoint, or train with a smaller --model.lr"
+            )
     return checkpoint
+
+
+def trained_settings(
+    path: str | Path, checkpoint: dict[str, Any], kind: type[nn.Module]
+) -> dict[str, Any]:
+    """Return the settings that a checkpoint was trained with, or refuse those ``kind`` lacks."""
+    settings = {
+        str(k): v for k, v in checkpoint["hyper_parameters"].items() if not str(k).startswith("_")
+    }
+    known = inspect.signature(kind).parameters
+    for key, value in settings.items():
+        if key not in known or (value is None and known[key].default is not None):
+            reason = f"is {value}" if key in known else f"is no setting of {kind.__name__}"
+            raise InputError(
+                f"{path}: its setting {key} {reason}; give a checkpoint of this version"
+            )
+    try:
+        kind(**settings)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path}: its settings make no {kind.__name__} ({reason}); give another checkpoint"
+        ) from error
+    return settings
 
 
 def check_class(path: str | Path, checkpoint: dict[str, Any], wanted: str) -> None:

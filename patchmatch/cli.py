@@ -2,12 +2,15 @@
 
 import logging
 import os
+import re
 import sys
 import warnings
 from copy import deepcopy
+from difflib import get_close_matches
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from jsonargparse import Namespace
 from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_only, rank_zero_warn
@@ -21,13 +24,26 @@ from pytorch_lightning.cli import (
 )
 
 from patchmatch.callbacks import PredictionWriter
-from patchmatch.checkpoints import check_class, check_weights, read_checkpoint, shipped_checkpoint
+from patchmatch.checkpoints import (
+    check_class,
+    check_weights,
+    read_checkpoint,
+    shipped_checkpoint,
+    trained_settings,
+)
 from patchmatch.data import MatchingData
 from patchmatch.errors import InputError
 from patchmatch.matchers import Matcher
 
 # Without it every mistake is preceded by a hundred lines of Trainer options.
 USAGE = "patchmatch {} [-c CONFIG] [--model CLASS] [--data CLASS] [--KEY VALUE ...]"
+
+
+# jsonargparse wraps this in a dozen lines about unions and their subtypes
+UNKNOWN_OPTION = re.compile(
+    r'Parser key "(data|model|writer)".*class_path \'([\w.]+)\':\s+Option \'(\w+)\' is not',
+    re.DOTALL,
+)
 
 
 class SaveFitConfig(SaveConfigCallback):
@@ -37,6 +53,24 @@ class SaveFitConfig(SaveConfigCallback):
         """Save ``config.yaml`` when a training run starts."""
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
+
+
+class MatchingParser(LightningArgumentParser):
+    """A parser that answers a misspelt option in one line, with those that are near."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise InputError for an option that a class does not have."""
+        told = UNKNOWN_OPTION.search(message)
+        if told is None or "JSONARGPARSE_DEBUG" in os.environ:
+            super().error(message, ex)
+        room, path, option = told.groups()
+        module, _, name = path.rpartition(".")
+        valid = list(signature(getattr(import_module(module), name)).parameters)
+        near = get_close_matches(option, valid, n=3, cutoff=0.5) or valid
+        raise InputError(
+            f"--{room}.{option}: {name} has no such option; near it: "
+            + ", ".join(f"--{room}.{key}" for key in near)
+        )
 
 
 class MatchingCLI(LightningCLI):
@@ -58,14 +92,23 @@ class MatchingCLI(LightningCLI):
 
     def _find_checkpoint(self, config: Namespace) -> None:
         module, _, name = config.model.class_path.rpartition(".")
-        shipped = getattr(import_module(module), name).shipped_weights
+        kind = getattr(import_module(module), name)
+        shipped = kind.shipped_weights
         if config.ckpt_path is None and self.config.subcommand != "fit" and shipped:
             config.ckpt_path = str(shipped_checkpoint(shipped))
             rank_zero_info(f"no --ckpt_path given: using the weights that ship with {name}")
-        if config.ckpt_path is None or config.ckpt_path in ("best", "last", "hpc", "registry"):
+        if config.ckpt_path in ("best", "last", "hpc", "registry"):
+            if self.config.subcommand == "fit" and config.ckpt_path != "best":
+                return
+            raise InputError(
+                f"--ckpt_path {config.ckpt_path}: nothing was trained in this run; give the path "
+                "of a .ckpt, which fit names when it ends"
+            )
+        if config.ckpt_path is None:
             return
         self.checkpoint = read_checkpoint(config.ckpt_path)
         check_class(config.ckpt_path, self.checkpoint, name)
+        trained_settings(config.ckpt_path, self.checkpoint, kind)
 
     def before_instantiate_classes(self) -> None:
         """Let the loggers of a run share its folder, and tell what the checkpoint overrules."""
@@ -102,6 +145,12 @@ class MatchingCLI(LightningCLI):
             if not isinstance(error.__cause__, ValueError) or "JSONARGPARSE_DEBUG" in os.environ:
                 raise
             raise InputError(str(error.__cause__)) from error
+        precision = str(self.trainer.precision)
+        if type(self.model).needs_float32 and precision.endswith("-true") and precision[:2] != "32":
+            raise InputError(
+                f"--trainer.precision {precision}: a {type(self.model).__name__} computes places "
+                "in float32; give 32-true, or a mixed precision"
+            )
         if self.checkpoint is not None:
             check_weights(self._get(self.config, "ckpt_path"), self.checkpoint, self.model)
 
@@ -154,6 +203,7 @@ def main(args: ArgsType = None) -> None:
                 parser_kwargs={
                     name: {"usage": USAGE.format(name)} for name in LightningCLI.subcommands()
                 },
+                parser_class=MatchingParser,
                 args=args,
             )
         except InputError as error:

@@ -9,7 +9,13 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from patchmatch.checkpoints import check_class, check_weights, read_checkpoint, shipped_checkpoint
+from patchmatch.checkpoints import (
+    check_class,
+    check_weights,
+    read_checkpoint,
+    shipped_checkpoint,
+    trained_settings,
+)
 from patchmatch.data.clip_sets import Clips, LiveClips
 from patchmatch.data.frames import open_clips
 from patchmatch.io import read_image, to_gray_float
@@ -119,8 +125,7 @@ def _load(
         path = shipped_checkpoint(str(kind.shipped_weights))
     checkpoint = read_checkpoint(path)
     check_class(path, checkpoint, kind.__name__)
-    trained = {k: v for k, v in checkpoint["hyper_parameters"].items() if not k.startswith("_")}
-    matcher = kind(**(trained | settings))
+    matcher = kind(**(trained_settings(path, checkpoint, kind) | settings))
     check_weights(path, checkpoint, matcher)
     matcher.load_state_dict(checkpoint["state_dict"])
     return matcher.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -156,6 +161,10 @@ def predict_frames(
         InputError: If the source holds no ordered frames. A frame that cannot be read is left out
             with a warning.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if not gaps or min(gaps) < 1:
+        raise ValueError(f"gaps must be numbers from 1 on, got {list(gaps)}")
     if matcher is None:
         matcher = load_shift_matcher(**options)
     elif options:
@@ -173,6 +182,6 @@ def _predict(
         for note in clip["notes"]:
             warnings.warn(note, stacklevel=2)
         with torch.inference_mode():
-            clip["frames"] = clip["frames"].to(matcher.device)
+            clip["frames"] = [frame.to(matcher.device) for frame in clip["frames"]]
             changes = matcher.predict_step(clip, index)
         yield from changes

@@ -6,6 +6,8 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+STILL_BELOW, LARGER_FROM = 0.5, 1.5  # pixels
+
 
 class Kind(IntEnum):
     """How far a block has moved between two frames."""
@@ -18,6 +20,19 @@ class Kind(IntEnum):
     def label(self) -> str:
         """The name in tables: ``still``, ``one_pixel`` or ``larger``."""
         return self.name.lower()
+
+
+def kind_of(displacement: Tensor) -> Tensor:
+    """Return the kind of each displacement: its length, rounded to whole pixels.
+
+    Args:
+        displacement: (..., 2), dx and dy in pixels, less the camera's where that does not count.
+
+    Returns:
+        (...) long, a ``Kind`` each.
+    """
+    length = displacement.float().norm(dim=-1)
+    return (length >= STILL_BELOW).long() + (length >= LARGER_FROM).long()
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ from patchmatch.callbacks.rows import change_rows
 from patchmatch.data.clips import Clip
 from patchmatch.data.pairs import LARGER
 from patchmatch.draw import draw_boxes
+from patchmatch.evaluation.motion import true_block_motion
 from patchmatch.io import read_image, read_image_size, to_gray_float, write_image
 from patchmatch.matchers import ShiftMatcher
-from patchmatch.matchers.motion import decide as decide_kind
+from patchmatch.matchers.shift import decide
 from patchmatch.nets import ShiftNet
 from patchmatch.ops import SHIFTS, block_counts
-from patchmatch.results import FrameChanges, Kind
+from patchmatch.results import FrameChanges, Kind, kind_of
 
 ROOT = Path(__file__).parents[1]
 CONVENTION = re.compile(r"\btest_convention_\w+")
@@ -157,7 +158,32 @@ def test_every_convention_is_in_the_table_and_has_its_test():
 def test_convention_kinds_of_motion_round_its_length():
     lengths = torch.tensor([0.0, 0.49, 0.5, 1.49, 1.5, 30.0])
     expected = [Kind.STILL] * 2 + [Kind.ONE_PIXEL] * 2 + [Kind.LARGER] * 2
-    assert decide_kind(lengths).tolist() == expected
+    for direction in ([1.0, 0.0], [0.0, -1.0], [-0.6, 0.8]):
+        assert kind_of(lengths[:, None] * torch.tensor(direction)).tolist() == expected
+    assert kind_of(torch.tensor([[1.2, 1.2], [-1.0, 1.0]])).tolist() == [
+        Kind.LARGER,  # though each part rounds to a pixel
+        Kind.ONE_PIXEL,
+    ]
+
+
+def test_convention_probability_sums_to_one(monkeypatch):
+    given = []
+
+    def watched(probability):
+        given.append(probability)
+        return decide(probability)
+
+    monkeypatch.setattr("patchmatch.matchers.shift.decide", watched)
+    patches = noise(3, 1, 26, 26)
+    ShiftMatcher(width=4).match_patches(patches, noise(3, 1, 26, 26, seed=1))
+    assert given[0].sum(dim=1).tolist() == pytest.approx([1] * 3)
+
+
+def test_convention_valid_is_true_where_it_may_be_used():
+    flow, valid = np.ones((4, 4, 2)), np.ones((4, 4), bool)
+    flow[0], valid[0] = 1000, False
+    assert true_block_motion(flow, valid, 4).tolist() == [[[1, 1]]]
+    assert np.isnan(true_block_motion(flow, np.zeros((4, 4), bool), 4)).all()
 
 
 def test_convention_unmatched_blocks_have_no_displacement_in_tables():

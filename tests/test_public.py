@@ -47,6 +47,17 @@ def test_a_broken_frame_is_warned_of_and_left_out(tmp_path):
     assert pairs == [("frame_0", "frame_1"), ("frame_3", "frame_4")]
 
 
+@pytest.mark.parametrize("load", [patchmatch.load_shift_matcher, patchmatch.load_motion_matcher])
+def test_pairs_before_and_after_a_change_of_size_are_predicted(tmp_path, load):
+    write_walk(tmp_path, count=5)
+    for i in (3, 4):
+        cv2.imwrite(str(tmp_path / f"frame_{i}.png"), np.zeros((64, 96), np.uint8))
+    with pytest.warns(UserWarning, match="from frame frame_3 on the size is 96x64"):
+        found = list(patchmatch.predict_frames(tmp_path, matcher=load(device="cpu")))
+    assert [c.frame1 for c in found] == ["frame_1", "frame_2", "frame_4"]
+    assert (found[2].boxes[:, 3] <= 64).all()
+
+
 def test_a_wrong_source_is_refused_when_it_is_given_not_when_it_is_read(tmp_path):
     with pytest.raises(InputError):
         patchmatch.predict_frames(tmp_path / "nothing")
@@ -56,6 +67,23 @@ def test_a_frame_smaller_than_a_block_is_refused(tmp_path):
     write_walk(tmp_path, count=2, size=(66, 70))
     with pytest.raises(InputError, match=r"frames of 70x66 pixels are smaller than a block of 128"):
         next(patchmatch.predict_frames(tmp_path, block=128))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"batch_size": -3}, "batch_size must be at least 1, got -3"),
+        ({"gaps": ()}, r"gaps must be numbers from 1 on, got \[\]"),
+        ({"gaps": (0, 1)}, r"gaps must be numbers from 1 on, got \[0, 1\]"),
+        ({"block": 26.5}, "block must be at least 8 pixels and whole, got 26.5"),
+        ({"stride": 13.0}, "stride must be at least 1 pixel and whole, got 13.0"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused(tmp_path, options, message):
+    write_walk(tmp_path, count=2)
+    with pytest.raises(ValueError, match=message):
+        patchmatch.predict_frames(tmp_path, **options)
 
 
 def test_a_matcher_and_its_options_exclude_each_other(tmp_path):

@@ -78,3 +78,20 @@ def test_every_file_that_the_readme_links_exists():
     links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_benchmark_is_run_by_make_bench():
+    rules = (ROOT / "Makefile").read_text(encoding="utf-8")
+    bench = re.search(r"^bench:.*\n((?:\t.*\n)+)", rules, flags=re.MULTILINE)
+    assert bench is not None
+    for path in (ROOT / "dev").glob("benchmark_*.py"):
+        assert f"dev/{path.name}" in bench[1]
+
+
+PLACEHOLDER = re.compile(r"\b(TODO|TBD|FIXME|XXX|coming soon|lorem ipsum|to be written)\b", re.I)
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
+def test_no_page_holds_a_placeholder(path):
+    found = PLACEHOLDER.findall(path.read_text(encoding="utf-8"))
+    assert found == [], f"{path.name} is not finished"

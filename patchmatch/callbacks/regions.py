@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchmatch.results import FrameChanges, Kind
+from patchmatch.results import FrameChanges, Kind, kind_of
 
 AT_ONCE = 512  # blocks that are compared with all others, to bound the memory
 
@@ -25,9 +25,9 @@ def merge_blocks(changes: FrameChanges) -> tuple[FrameChanges, Tensor]:
     Returns:
         The regions, the most changed first; a block alone is a region as it is. Of others, the
         box is the union, displacement and camera are the median weighted by the score, the score
-        is the highest, the confidence the mean weighted by the score; the kind is ``LARGER`` if
-        the displacement, less the camera's, rounds to more than a pixel or is not known. And the
-        pixels that the blocks of each cover, (N,) long.
+        is the highest, the confidence the mean weighted by the score; the kind is that of
+        the displacement, less the camera's, though never still, and ``LARGER`` where it is not
+        known. And the pixels that the blocks of each cover, (N,) long.
     """
     labels = connected(changes.boxes, _motion(changes))
     counts = torch.bincount(labels, minlength=len(labels))
@@ -126,12 +126,12 @@ def _merge(blocks: FrameChanges) -> FrameChanges:
     displacement = _median(motion if found else blocks.displacement, weights)
     camera = None if blocks.camera is None else _median(blocks.camera, weights)
     own = displacement if camera is None else displacement - camera.nan_to_num()
-    is_larger = not found or own.abs().max() >= 1.5
+    kind = kind_of(own).clamp_min(Kind.ONE_PIXEL) if found else torch.tensor(Kind.LARGER)
     return replace(
         blocks,
         boxes=torch.cat([corner0, corner1])[None],
         displacement=displacement[None],
-        kind=torch.tensor([Kind.LARGER if is_larger else Kind.ONE_PIXEL]),
+        kind=kind[None],
         score=blocks.score.max()[None],
         matched=torch.tensor([found]),
         confidence=((blocks.confidence * weights).sum() / weights.sum())[None],

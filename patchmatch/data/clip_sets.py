@@ -1,7 +1,6 @@
 """From sequences of frames to clips: every pair of frames exactly once."""
 
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,8 +18,9 @@ class Clips(Dataset[Clip]):
 
     A pair is a frame and the one ``gap`` frames before it. It belongs to the clip that owns its
     later frame; each clip owns ``frames`` frames, the last one of a sequence perhaps fewer, and
-    reads the earlier partners besides. A frame that cannot be read, or differs in size from most
-    of its clip, is left out with its pairs, and the clip that owns it says so in its notes.
+    reads the earlier partners besides. A frame that cannot be read is left out with its
+    pairs; where the size of the frames changes, no pair reaches over the change. The clip that
+    owns the frame says so in its notes.
 
     Args:
         sequences: What to read.
@@ -79,8 +79,10 @@ class Clips(Dataset[Clip]):
             if isinstance(picture, InputError)
             and (number if number >= self.gaps[0] else number + self.gaps[0]) in owned
         ]
-        if index == 0 or self._owned[index - 1][0] != which:
+        is_first = index == 0 or self._owned[index - 1][0] != which
+        if is_first:
             notes = [*sequence.notes, *notes]
+        notes += self._size_notes(sequence, range(1 if is_first else owned.start, owned.stop))
         self._keep(owned.stop - self.gaps[-1])
         return make_clip(
             index=index,
@@ -95,6 +97,19 @@ class Clips(Dataset[Clip]):
             time_of=sequence.time,
             notes=notes,
         )
+
+    def _size_notes(self, sequence: FrameSequence, numbers: range) -> list[str]:
+        """Tell of the frames that differ in size from the one before, whatever the clips are."""
+        notes = []
+        for number in numbers:
+            before = (self._read.get(number - back) for back in range(1, self.gaps[-1] + 1))
+            one = next((p for p in before if isinstance(p, np.ndarray)), None)
+            picture = self._read[number]
+            if one is None or not isinstance(picture, np.ndarray):
+                continue
+            if picture.shape[:2] != one.shape[:2]:
+                notes.append(_change_note(sequence, number, picture.shape))
+        return notes
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the pictures out: every process reads its own."""
@@ -179,7 +194,9 @@ class LiveClips(IterableDataset[Clip]):
             yield clip()
 
 
-def _change_note(sequence: LiveSequence, number: int, shape: tuple[int, ...]) -> str:
+def _change_note(
+    sequence: FrameSequence | LiveSequence, number: int, shape: tuple[int, ...]
+) -> str:
     height, width = shape[:2]
     return (
         f"{sequence.name}: from frame {sequence.frame_name(number)} on the size is "
@@ -199,7 +216,7 @@ def make_clip(
     time_of: Callable[[int], float | None],
     notes: Iterable[str],
 ) -> Clip:
-    """Put frames together to a clip, without those of another size than most.
+    """Put frames together to a clip; only frames of one size make a pair.
 
     Args:
         index: Place of the clip in the run.
@@ -215,23 +232,13 @@ def make_clip(
     Returns:
         The clip; without frames where ``pictures`` is empty.
     """
-    notes = list(notes)
-    sizes = Counter(picture.shape[:2] for picture in pictures.values())
-    usual = max(sizes, key=sizes.__getitem__, default=(0, 0))
-    numbers = sorted(n for n, picture in pictures.items() if picture.shape[:2] == usual)
-    for number in sorted(pictures.keys() - set(numbers)):
-        height, width = pictures[number].shape[:2]
-        notes.append(
-            f"frame left out: {source} {name_of(number)} is {width}x{height}, "
-            f"its neighbours are {usual[1]}x{usual[0]}; make them alike"
-        )
+    numbers = sorted(pictures)
     places = {number: place for place, number in enumerate(numbers)}
-    gray = [to_gray_float(pictures[number]) for number in numbers]
     return {
         "index": index,
         "source": source,
         "several": several,
-        "frames": torch.from_numpy(np.stack(gray or [np.zeros((0, 0), np.float32)]))[:, None],
+        "frames": [torch.from_numpy(to_gray_float(pictures[number]))[None] for number in numbers],
         "pictures": [pictures[number] for number in numbers],
         "names": [name_of(number) for number in numbers],
         "times": [time_of(number) for number in numbers],
@@ -239,7 +246,9 @@ def make_clip(
             (places[later - gap], places[later])
             for later in owned
             for gap in gaps
-            if later in places and later - gap in places
+            if later in places
+            and later - gap in places
+            and pictures[later].shape[:2] == pictures[later - gap].shape[:2]
         ],
-        "notes": notes,
+        "notes": list(notes),
     }

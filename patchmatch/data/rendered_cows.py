@@ -26,6 +26,8 @@ class RenderedCows(Frames):
         light: Part by which the light rises and falls; 0.03 is three percent.
         batch_size: Frame pairs in a clip, which is read, matched and written at once.
         num_workers: Processes that decode frames; 0 decodes in the main process.
+        gaps: Distances in frames from the earlier to the later frame of a pair.
+        max_frames: Stop after so many frames; null reads all.
     """
 
     def __init__(
@@ -39,8 +41,10 @@ class RenderedCows(Frames):
         light: float = 0.03,
         batch_size: int = 8,
         num_workers: int = 0,
+        gaps: tuple[int, ...] = (1,),
+        max_frames: int | None = None,
     ) -> None:
-        super().__init__(predict_dir, batch_size, num_workers)
+        super().__init__(predict_dir, batch_size, num_workers, gaps, max_frames)
         check_options(frames, height, width, seed, noise, light)
         self.rendering = {
             "frames": frames,

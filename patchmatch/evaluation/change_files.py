@@ -81,7 +81,7 @@ def read_truth(path: Path) -> tuple[Labels, NDArray[np.int64]]:
     return labels, velocity.astype(np.int64)
 
 
-def read_boxes(path: Path, shape: tuple[int, ...]) -> dict[int, list[Box]]:
+def read_boxes(path: Path, shape: tuple[int, ...]) -> dict[tuple[int, int], list[Box]]:
     """Read the boxes of one sequence.
 
     Args:
@@ -89,7 +89,7 @@ def read_boxes(path: Path, shape: tuple[int, ...]) -> dict[int, list[Box]]:
         shape: (T, H, W) of the sequence.
 
     Returns:
-        The boxes of each frame pair, by the number of its earlier frame.
+        The boxes of each frame pair, by the numbers of its earlier and later frame.
 
     Raises:
         InputError: If the table cannot be read, or tells of other frames.
@@ -101,7 +101,7 @@ def read_boxes(path: Path, shape: tuple[int, ...]) -> dict[int, list[Box]]:
             f"{path}: holds several sequences ({', '.join(sources[:3])}); predict the folder of "
             "one sequence and score that"
         )
-    boxes: dict[int, list[Box]] = {}
+    boxes: dict[tuple[int, int], list[Box]] = {}
     for number, row in enumerate(rows, start=1):
         try:
             boxes.setdefault(_pair(row, shape[0]), []).append(_box(row, *shape[1:]))
@@ -112,16 +112,16 @@ def read_boxes(path: Path, shape: tuple[int, ...]) -> dict[int, list[Box]]:
     return boxes
 
 
-def _pair(row: dict[str, str], frames: int) -> int:
-    """Return the number of the earlier frame."""
+def _pair(row: dict[str, str], frames: int) -> tuple[int, int]:
+    """Return the numbers of the earlier and the later frame."""
     names = row["frame0"], row["frame1"]
     matched = [re.fullmatch(r"frame_([0-9]{1,9})", name) for name in names]
     numbers = [int(match[1]) for match in matched if match]
-    if len(numbers) < 2 or not 0 <= numbers[0] == numbers[1] - 1 < frames - 1:
+    if len(numbers) < 2 or not 0 <= numbers[0] < numbers[1] < frames:
         raise ValueError(
-            f"{names[0]}, {names[1]} is no pair of neighbours among frame_0 to frame_{frames - 1}"
+            f"{names[0]}, {names[1]} is no pair of two among frame_0 to frame_{frames - 1}"
         )
-    return numbers[0]
+    return numbers[0], numbers[1]
 
 
 def _box(row: dict[str, str], height: int, width: int) -> Box:

@@ -84,7 +84,8 @@ def score_changes(
 ) -> ChangeScores:
     """Compare the boxes of one sequence with its truth.
 
-    Every pair of neighbouring frames of the truth counts, those without a box too. Of an object,
+    Every pair of frames of the truth counts that lies as far apart as one of the table, those
+    without a box too; of an empty table, the pairs of neighbours. Of an object,
     at least 26 x 26 pixels (a block's area) must be visible in both frames; smaller ones are left
     out of recall. A box lies on an object when at least half of the box's pixels, or at least half
     of the object's, are the object's pixels in the box, in the earlier frame.
@@ -104,10 +105,13 @@ def score_changes(
     boxes = read_boxes(Path(changes_csv), labels.shape)
     counts = {kind: collections.Counter[str]() for kind in (ONE_PIXEL, LARGER)}
     exact = 0
-    for t in range(len(labels) - 1):
-        found = boxes.get(t, [])
+    gaps = sorted({later - earlier for earlier, later in boxes}) or [1]
+    pairs = [(t - gap, t) for gap in gaps for t in range(gap, len(labels))]
+    for earlier, later in pairs:
+        found = boxes.get((earlier, later), [])
         corners = [box.corners for box in found]
-        kinds, moved = _judge(labels[t], labels[t + 1], velocity, corners, still_share)
+        seen, displacement = (labels[earlier], labels[later]), (later - earlier) * velocity
+        kinds, moved = _judge(*seen, displacement, corners, still_share)
         for box, kind, truth in zip(found, kinds.tolist(), moved.tolist(), strict=True):
             count = counts[box.kind]
             count["boxes"] += 1
@@ -115,11 +119,11 @@ def score_changes(
             count["still"] += kind == STILL
             count["ambiguous"] += kind == AMBIGUOUS
             exact += kind != AMBIGUOUS and box.displacement == tuple(truth)
-        for kind, is_found in _objects(labels[t], labels[t + 1], velocity, found):
+        for kind, is_found in _objects(*seen, displacement, found):
             counts[kind]["objects"] += 1
             counts[kind]["found"] += is_found
     green, red = (KindScores(**counts[kind]) for kind in (ONE_PIXEL, LARGER))
-    return ChangeScores(green, red, exact, pairs=len(labels) - 1)
+    return ChangeScores(green, red, exact, pairs=len(pairs))
 
 
 def block_truth(

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-STILL_BELOW, LARGER_FROM = 0.5, 1.5  # pixels: where still ends and where larger begins
-KINDS = ("still", "one pixel", "larger")
+from patchmatch.results import Kind, kind_of
+
 KNOWN = 0.5  # share of a block's pixels whose flow must be known
 
 
@@ -51,12 +52,6 @@ def true_block_motion(flow: np.ndarray, valid: np.ndarray, block: int) -> np.nda
     return np.where(enough[..., None], np.nanmedian(tiles, axis=2), np.nan)
 
 
-def kinds_of(displacement: np.ndarray) -> np.ndarray:
-    """Return 0 for still, 1 for one pixel and 2 for larger, by the length of (..., 2)."""
-    length = np.linalg.norm(displacement, axis=-1)
-    return (length >= STILL_BELOW).astype(int) + (length >= LARGER_FROM)
-
-
 def score_motion(measured: list[np.ndarray], truth: list[np.ndarray]) -> MotionScores:
     """Score the motion of several frame pairs together.
 
@@ -83,13 +78,17 @@ def score_motion(measured: list[np.ndarray], truth: list[np.ndarray]) -> MotionS
         median=float(np.median(error)),
         within_half=float((error < 0.5).mean()),
         within_one=float((error < 1).mean()),
-        macro_f1=_macro_f1(kinds_of(answers), kinds_of(right)),
+        macro_f1=_macro_f1(_kinds(answers), _kinds(right)),
     )
+
+
+def _kinds(displacement: np.ndarray) -> np.ndarray:
+    return kind_of(torch.from_numpy(displacement)).numpy()
 
 
 def _macro_f1(answers: np.ndarray, right: np.ndarray) -> float:
     scores = []
-    for kind in range(len(KINDS)):
+    for kind in Kind:
         if (right == kind).any():
             hits = ((answers == kind) & (right == kind)).sum()
             scores.append(2 * hits / ((answers == kind).sum() + (right == kind).sum()))

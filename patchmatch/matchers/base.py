@@ -33,6 +33,8 @@ class Matcher(LightningModule):
     shipped_weights: ClassVar[str | None] = None
     #: Configuration that predicts with it, a file in ``configs``.
     predict_config: ClassVar[str] = "config_patch_match_predict.yaml"
+    #: Whether half precision of all weights would spoil its places between pixels.
+    needs_float32: ClassVar[bool] = False
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Name the class, so that the CLI opens a checkpoint that was trained from Python."""
@@ -44,8 +46,10 @@ class Matcher(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW with a learning rate that warms up and decays, step by step."""
         optimizer = torch.optim.AdamW(self.parameters(), self.lr, weight_decay=self.weight_decay)
+        steps = max(2, int(self.trainer.estimated_stepping_batches))  # one step would only end it
+        # a tenth warms up; of ten steps that is the first alone, by whose length torch divides
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.lr, int(self.trainer.estimated_stepping_batches), pct_start=0.1
+            optimizer, self.lr, steps, pct_start=0.09 if steps == 10 else 0.1
         )
         return {
             "optimizer": optimizer,
@@ -54,13 +58,14 @@ class Matcher(LightningModule):
 
 
 def require_block_fits(batch: Clip, block: int) -> None:
-    """Raise InputError unless the frames of a clip are as large as a block."""
-    height, width = batch["frames"].shape[-2:]
-    if min(height, width) < block:
-        raise InputError(
-            f"{batch['source']}: its frames of {width}x{height} pixels are smaller than a "
-            f"block of {block}; give larger frames or a smaller --model.block"
-        )
+    """Raise InputError unless the frames of every pair of a clip are as large as a block."""
+    for first, _ in batch["pairs"]:
+        height, width = batch["frames"][first].shape[-2:]
+        if min(height, width) < block:
+            raise InputError(
+                f"{batch['source']}: its frames of {width}x{height} pixels are smaller than a "
+                f"block of {block}; give larger frames or a smaller --model.block"
+            )
 
 
 def keep_freed_memory() -> None:

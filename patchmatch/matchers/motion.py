@@ -1,12 +1,16 @@
 """Training the motion network, and measuring motion of any size with it."""
 
+from typing import Any
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torchmetrics import MeanMetric
 
 from patchmatch.data.clips import Clip
 from patchmatch.data.moving_digits import MotionBatch
+from patchmatch.errors import InputError
 from patchmatch.matchers.base import (
     Matcher,
     described_pairs,
@@ -15,13 +19,14 @@ from patchmatch.matchers.base import (
 )
 from patchmatch.nets import Judged, Motion, MotionNet
 from patchmatch.ops import block_boxes, block_counts, camera_motion
-from patchmatch.results import FrameChanges, Kind
+from patchmatch.results import FrameChanges, Kind, kind_of
 
 LUMA = torch.tensor([0.299, 0.587, 0.114])
 SEEN = 0.6  # share of a block that must be visible for its motion to be learned
 RIGHT = 0.5  # pixels: an answer this near is right
+LARGEST_RADIUS = 64  # 512 pixels: 2 GB for the search in frames of 1920x1080
+MEASURED = ("loss", "epe", "within_half")
 FARTHEST = 8.0  # pixels: an error counts no more
-STILL_BELOW, LARGER_FROM = 0.5, 1.5  # pixels
 
 
 class MotionMatcher(Matcher):
@@ -42,6 +47,7 @@ class MotionMatcher(Matcher):
     """
 
     shipped_weights = "motion_matcher.ckpt"
+    needs_float32 = True
     predict_config = "config_motion_predict.yaml"
 
     def __init__(
@@ -56,13 +62,17 @@ class MotionMatcher(Matcher):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["block", "radius", "camera", "min_matched"])
-        if block % 8 or block < 16:
-            raise ValueError(f"block must be a multiple of 8 and at least 16 pixels, got {block}")
-        if radius < 1:
-            raise ValueError(f"radius must be at least 1, got {radius}")
+        _require_block(block)
+        if not 1 <= radius <= LARGEST_RADIUS:
+            raise ValueError(
+                f"radius must be at least 1 and at most {LARGEST_RADIUS}, got {radius}"
+            )
         if not 0 <= min_matched <= 1:
             raise ValueError(f"min_matched must lie between 0 and 1, got {min_matched}")
         self.net = MotionNet(hidden)
+        self.measured = nn.ModuleDict(
+            {f"{stage}_{name}": MeanMetric() for stage in ("val", "test") for name in MEASURED}
+        )
         self.lr, self.weight_decay = lr, weight_decay
         self.block, self.radius, self.camera = block, radius, camera
         self.min_matched = min_matched
@@ -92,23 +102,27 @@ class MotionMatcher(Matcher):
         motion = self.net(batch["frames"])
         loss = motion_loss(motion, batch["displacement"], batch["visible"])
         error = _errors(motion, batch)
-        self.log(f"{stage}/loss", loss, batch_size=len(batch["frames"]))
-        if len(error):
-            self.log(f"{stage}/epe", error.mean(), batch_size=len(error), prog_bar=True)
-            self.log(f"{stage}/within_half", (error < RIGHT).float().mean(), batch_size=len(error))
+        # metrics add up over blocks and processes, and divide once
+        measured: Any = self.measured
+        measured[f"{stage}_loss"].update(loss, len(batch["frames"]))
+        measured[f"{stage}_epe"].update(error)
+        measured[f"{stage}_within_half"].update((error < RIGHT).float())
+        for name in MEASURED:
+            self.log(f"{stage}/{name}", measured[f"{stage}_{name}"], prog_bar=name == "epe")
 
     def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
         """Return the changes of every pair of a clip, in order."""
         if not batch["pairs"]:
             return []
         frames, names = batch["frames"], batch["names"]
+        self._require_float32()
         keep_freed_memory()
         require_block_fits(batch, self.block)
-        height, width = frames.shape[-2:]
-        boxes = block_boxes(height, width, self.block, self.block)
         known = described_pairs(batch["pairs"], lambda time: self.net.describe(frames[time][None]))
         changes = []
         for (first, second), (earlier, later) in zip(batch["pairs"], known, strict=True):
+            height, width = frames[first].shape[-2:]
+            boxes = block_boxes(height, width, self.block, self.block)
             motion = self.net.compare(earlier, later, self.block, self.radius)
             measured = self._changes(motion, boxes)
             times = {"time0": batch["times"][first], "time1": batch["times"][second]}
@@ -118,6 +132,14 @@ class MotionMatcher(Matcher):
                 )
             )
         return changes
+
+    def _require_float32(self) -> None:
+        """Raise InputError in other precisions; half of it knows no places between pixels."""
+        if self.dtype != torch.float32:
+            raise InputError(
+                f"a motion matcher computes places in float32, got weights of {self.dtype}; give "
+                "--trainer.precision 32-true or bf16-mixed, or call matcher.float()"
+            )
 
     def _changes(
         self, motion: Motion, boxes: Tensor
@@ -134,7 +156,7 @@ class MotionMatcher(Matcher):
         length = own.norm(dim=1)
         # what is gone has changed as much as anything can
         expected = seen * length.clamp_max(2) + (1 - seen) * 2
-        kind = decide(length)
+        kind = kind_of(own)
         kind[~matched] = Kind.LARGER
         return displacement, kind, (expected / 2).clamp(0, 1), matched, confidence, camera
 
@@ -145,8 +167,8 @@ class MotionMatcher(Matcher):
         """Return how far every whole block of ``frame0`` has moved in ``frame1``.
 
         Args:
-            frame0: The earlier frame: (H, W) or (H, W, 3) RGB, uint8 or float in [0, 1]; a tensor
-                may also be (C, H, W) or (1, C, H, W).
+            frame0: The earlier frame: (H, W) or (H, W, 3) RGB, uint8, uint16 or float in [0, 1];
+                a tensor may also be (C, H, W) or (1, C, H, W).
             frame1: The later frame, of the same size.
             block: Side of a block in pixels, a multiple of 8 and at least 16.
 
@@ -156,6 +178,8 @@ class MotionMatcher(Matcher):
         Raises:
             ValueError: If the frames are no images or differ in size, or no block fits.
         """
+        _require_block(block)
+        self._require_float32()
         gray = [as_gray(frame, f"frame{i}") for i, frame in enumerate((frame0, frame1))]
         if gray[0].shape != gray[1].shape:
             sizes = " and ".join(f"{g.shape[1]}x{g.shape[0]}" for g in gray)
@@ -208,12 +232,9 @@ def motion_loss(motion: Motion, truth: Tensor, visible: Tensor) -> Tensor:
     return loss + F.binary_cross_entropy_with_logits(matched, (visible > 0.5).float())
 
 
-def decide(length: Tensor) -> Tensor:
-    """Return the kind of displacements of some length in pixels: rounded to whole pixels."""
-    kind = torch.full(length.shape, int(Kind.ONE_PIXEL))
-    kind[length < STILL_BELOW] = Kind.STILL
-    kind[length >= LARGER_FROM] = Kind.LARGER
-    return kind
+def _require_block(block: int) -> None:
+    if not isinstance(block, int) or block % 8 or block < 16:
+        raise ValueError(f"block must be a multiple of 8 and at least 16 pixels, got {block}")
 
 
 def as_gray(frame: Tensor | np.ndarray, name: str) -> Tensor:
@@ -229,7 +250,7 @@ def as_gray(frame: Tensor | np.ndarray, name: str) -> Tensor:
         tensor = tensor[..., 0]
     if tensor.ndim not in (2, 3) or (tensor.ndim == 3 and tensor.shape[-1] != 3):
         raise ValueError(f"{name} must be (H, W) gray or (H, W, 3) RGB, got {shape}")
-    scale = 255 if tensor.dtype == torch.uint8 else 1
+    scale = {torch.uint8: 255, torch.uint16: 65535}.get(tensor.dtype, 1)
     tensor = tensor.float() / scale
     if tensor.ndim == 3:
         tensor = tensor @ LUMA.to(tensor.device)
@@ -237,8 +258,8 @@ def as_gray(frame: Tensor | np.ndarray, name: str) -> Tensor:
         raise ValueError(f"{name} holds values that are no numbers (NaN or infinite)")
     if tensor.numel() and (tensor.amax() > 2 or tensor.amin() < -1):
         raise ValueError(
-            f"{name} must be in [0, 1] or uint8, got {tensor.amin():.3g} to {tensor.amax():.3g}; "
-            "divide grey levels by 255"
+            f"{name} must be in [0, 1], uint8 or uint16, got {tensor.amin():.3g} to "
+            f"{tensor.amax():.3g}; divide grey levels by 255"
         )
     return tensor
 

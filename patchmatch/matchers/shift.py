@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from patchmatch.data.clips import Clip
@@ -21,10 +22,10 @@ from patchmatch.matchers.base import (
 )
 from patchmatch.metrics import Share, exact_shift_sums
 from patchmatch.nets import CLASSES, Described, ShiftNet
-from patchmatch.ops import SHIFTS, block_boxes
+from patchmatch.nets.shift import FLOOR
+from patchmatch.ops import SHIFTS, STILL, block_boxes
 from patchmatch.results import FrameChanges, Kind, PatchMatches
 
-STILL = SHIFTS.index((0, 0))
 LARGER = CLASSES - 1
 #: What each class counts in the score of a change: its length in pixels, 2 for ``larger``.
 LENGTHS = torch.tensor([math.hypot(dx, dy) for dx, dy in SHIFTS] + [2.0])
@@ -66,10 +67,11 @@ class ShiftMatcher(Matcher):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["block", "stride", "prior_still"])
-        if block < SMALLEST_BLOCK:
-            raise ValueError(f"block must be at least {SMALLEST_BLOCK} pixels, got {block}")
-        if stride < 1:
-            raise ValueError(f"stride must be at least 1 pixel, got {stride}")
+        if not isinstance(block, int) or block < SMALLEST_BLOCK:
+            wanted = f"at least {SMALLEST_BLOCK} pixels"
+            raise ValueError(f"block must be {wanted}{_whole(block)}, got {block}")
+        if not isinstance(stride, int) or stride < 1:
+            raise ValueError(f"stride must be at least 1 pixel{_whole(stride)}, got {stride}")
         if not 0 < prior_still < 1:
             raise ValueError(f"prior_still must lie between 0 and 1, got {prior_still}")
         #: What ``measure_motion`` calls; ``patchmatch.load_shift_matcher`` provides it.
@@ -78,6 +80,7 @@ class ShiftMatcher(Matcher):
         self.lr, self.weight_decay = lr, weight_decay
         self.block, self.stride, self.prior_still = block, stride, prior_still
         self.val_exact, self.test_exact = Share(exact_shift_sums), Share(exact_shift_sums)
+        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self.val_accuracy, self.test_accuracy = (
             MulticlassAccuracy(CLASSES, average="micro") for _ in range(2)
         )
@@ -111,7 +114,9 @@ class ShiftMatcher(Matcher):
         logits, count = self(batch["frames"]), len(batch["frames"])
         exact(logits, batch["shift"])
         accuracy(logits, batch["shift"])
-        self.log(f"{stage}/loss", F.cross_entropy(logits, batch["shift"]), batch_size=count)
+        loss = self.val_loss if stage == "val" else self.test_loss
+        loss.update(F.cross_entropy(logits, batch["shift"]), count)
+        self.log(f"{stage}/loss", loss)
         self.log(f"{stage}/exact", exact, batch_size=count, prog_bar=True)
         self.log(f"{stage}/accuracy", accuracy, batch_size=count)
 
@@ -122,12 +127,12 @@ class ShiftMatcher(Matcher):
             return []
         keep_freed_memory()
         require_block_fits(batch, self.block)
-        height, width = frames.shape[-2:]
-        boxes = block_boxes(height, width, self.block, self.stride)
         odds = self.prior_still / (1 - self.prior_still) * (CLASSES - 1)
         known = described_pairs(batch["pairs"], lambda time: self._describe(frames[time]))
         changes = []
         for (first, second), (earlier, later) in zip(batch["pairs"], known, strict=True):
+            height, width = frames[first].shape[-2:]
+            boxes = block_boxes(height, width, self.block, self.stride)
             logits = self.net.compare(earlier, later, self.block, self.stride)
             logits = logits[0, :, 0].flatten(1).T.float().cpu()  # (N, 10)
             logits[:, STILL] += math.log(odds)
@@ -182,6 +187,10 @@ class ShiftMatcher(Matcher):
             probabilities.append(self(pair.to(self.device)).softmax(dim=1).cpu())
         self.train(training)
         probability = torch.cat(probabilities)
+        # two patches without texture may be displaced by anything
+        pair = torch.cat(both, dim=1)  # (N, 2, S, S)
+        variance = (pair - pair.mean(dim=(2, 3), keepdim=True)).square().mean(dim=(2, 3))
+        probability[(variance < FLOOR).all(dim=1).cpu()] = 1 / CLASSES
         displacement, kind = decide(probability)
         return PatchMatches(displacement, kind, probability.amax(dim=1))
 
@@ -212,15 +221,24 @@ class ShiftMatcher(Matcher):
 def decide(probability: Tensor) -> tuple[Tensor, Tensor]:
     """Return the likeliest of the nine shifts as (N, 2) dx, dy, and the kind (N,).
 
+    What is as likely as no motion is no motion.
+
     Args:
         probability: (N, 10), the nine ``SHIFTS`` and ``larger``.
     """
-    displacement = torch.tensor(SHIFTS, dtype=torch.float32)[probability[:, :LARGER].argmax(dim=1)]
-    answer = probability.argmax(dim=1)
+    still = probability[:, STILL]
+    nearest, answer = probability[:, :LARGER].argmax(dim=1), probability.argmax(dim=1)
+    nearest[still >= probability[:, :LARGER].amax(dim=1)] = STILL
+    answer[still >= probability.amax(dim=1)] = STILL
+    displacement = torch.tensor(SHIFTS, dtype=torch.float32)[nearest]
     kind = torch.full_like(answer, Kind.ONE_PIXEL)
     kind[answer == STILL] = Kind.STILL
     kind[answer == LARGER] = Kind.LARGER
     return displacement, kind
+
+
+def _whole(value: float) -> str:
+    return "" if isinstance(value, int) else " and whole"
 
 
 def _as_patches(patches: Tensor | np.ndarray, which: int) -> Tensor:
@@ -236,8 +254,8 @@ def _as_patches(patches: Tensor | np.ndarray, which: int) -> Tensor:
         raise ValueError(
             f"patches{which} must be at least {SMALLEST_BLOCK} pixels wide, got {patches.shape[3]}"
         )
-    if patches.dtype == torch.uint8:
-        return patches.float() / 255
+    if patches.dtype in (torch.uint8, torch.uint16):
+        return patches.float() / (255 if patches.dtype == torch.uint8 else 65535)
     patches = patches.float()
     if not torch.isfinite(patches).all():
         raise ValueError(f"patches{which} holds values that are no numbers (NaN or infinite)")

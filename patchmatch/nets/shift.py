@@ -7,10 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from patchmatch.ops import SHIFTS, shift_similarity, window_moments
+from patchmatch.ops import SHIFTS, STILL, shift_similarity, window_moments
 
 FLOOR = 1e-6  # variance of a quarter of a grey level in 255: less than rounding leaves
-STILL = SHIFTS.index((0, 0))
 CLASSES = len(SHIFTS) + 1  # nine shifts, and larger
 
 

@@ -7,12 +7,13 @@ from patchmatch.ops.neighbours import EIGHT, FOUR, geometric_median, neighbours
 from patchmatch.ops.noise import noise_level, noise_residual
 from patchmatch.ops.pyramid import contrast_and_gain, normalize_contrast, pyramid
 from patchmatch.ops.search import best_candidates, cost_volume
-from patchmatch.ops.shifts import SHIFTS, shift_similarity, shifted_products, window_moments
+from patchmatch.ops.shifts import SHIFTS, STILL, shift_similarity, shifted_products, window_moments
 
 __all__ = [
     "EIGHT",
     "FOUR",
     "SHIFTS",
+    "STILL",
     "best_candidates",
     "block_boxes",
     "block_counts",

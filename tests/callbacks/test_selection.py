@@ -94,6 +94,13 @@ def test_blocks_without_a_match_join_only_one_another():
     assert area.tolist() == [64, 128]
 
 
+def test_the_kind_of_a_region_is_that_of_its_length():
+    diagonal = changes(ROW, [[1.2, 1.2]] * 3, kind=[Kind.LARGER] * 3)
+    assert merge_blocks(diagonal)[0].kind.tolist() == [Kind.LARGER]
+    slow = changes(ROW, [[0.2, 0.2]] * 3, kind=[Kind.ONE_PIXEL] * 3)
+    assert merge_blocks(slow)[0].kind.tolist() == [Kind.ONE_PIXEL]  # it changed, somewhere
+
+
 def test_the_camera_is_no_motion_of_its_own():
     camera = torch.tensor([[2.0, 0.0]] * 3)
     regions, _ = merge_blocks(changes(ROW, [[3.0, 0.0]] * 3, camera=camera))

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from patchmatch import load_shift_matcher
 from patchmatch.checkpoints import shipped_checkpoint
 from patchmatch.cli import main
+from patchmatch.errors import InputError
 from patchmatch.matchers import Matcher
 
 ROOT = Path(__file__).parents[2]
@@ -227,6 +229,43 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, capsys):
     assert "net.bank.weight" in message
 
 
+ODD_CHECKPOINTS = {
+    "extra": ({"colour": 3}, {}, "its setting colour is no setting of ShiftMatcher"),
+    "none": ({"width": None}, {}, "its setting width is None"),
+    "text": ({"width": "wide"}, {}, "its settings make no ShiftMatcher"),
+    "nan": ({}, {"net.bank.weight": torch.full((3, 1, 1, 7, 7), torch.nan)}, "bank.weight holds"),
+    "number": ({}, {"net.bank.weight": 3.5}, "net.bank.weight is no tensor"),
+}
+
+
+@pytest.mark.parametrize("case", [*ODD_CHECKPOINTS, "settings", "list"])
+def test_an_odd_checkpoint_is_one_line_here_and_in_python(tmp_path, capsys, case):
+    checkpoint = torch.load(shipped_checkpoint("shift_matcher.ckpt"), weights_only=True)
+    settings, weights, message = ODD_CHECKPOINTS.get(case, ({}, {}, "holds no matcher"))
+    checkpoint["hyper_parameters"].update(settings)
+    checkpoint["state_dict"] = {**checkpoint["state_dict"], **weights}
+    if case == "list":
+        checkpoint["state_dict"] = [1, 2]
+    elif case == "settings":
+        checkpoint["hyper_parameters"] = None
+    path = tmp_path / "odd.ckpt"
+    torch.save(checkpoint, path)
+    with pytest.raises(InputError, match=message):
+        load_shift_matcher(path)
+    found = refusal(capsys, "predict", "-c", PREDICT, f"--ckpt_path={path}")
+    assert found.startswith(f"patchmatch: error: {path}: ")
+    assert message in found
+
+
+@pytest.mark.parametrize(
+    ("verb", "name"), [("predict", "best"), ("predict", "last"), ("fit", "best")]
+)
+def test_best_is_refused_where_nothing_was_trained(capsys, verb, name):
+    config = PREDICT if verb == "predict" else TRAIN
+    message = refusal(capsys, verb, "-c", config, f"--ckpt_path={name}")
+    assert f"--ckpt_path {name}: nothing was trained in this run" in message
+
+
 def test_an_output_folder_that_holds_a_run_is_kept_unless_asked(tmp_path, capsys):
     folder = write_frames(tmp_path / "f")
     predict(folder)
@@ -268,6 +307,40 @@ def test_a_refused_setting_is_one_short_message(tmp_path, capsys, option, messag
     assert message in error
     assert "Traceback" not in error
     assert error.count("\n") <= 15
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
+def test_a_precision_that_spoils_places_is_refused(tmp_path, capsys, precision):
+    folder = write_frames(tmp_path / "f")
+    line = [
+        "predict",
+        "-c",
+        str(CONFIGS / "config_motion_predict.yaml"),
+        "--trainer.accelerator=cpu",
+    ]
+    line += [f"--data.predict_dir={folder}", f"--trainer.precision={precision}"]
+    message = refusal(capsys, *line, *QUIET)
+    assert f"--trainer.precision {precision}: a MotionMatcher computes places in float32" in message
+    assert not Path("data").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "near"),
+    [
+        ("data.predict_dri", "--data.predict_dir"),
+        ("model.blok", "--model.block"),
+        ("writer.topk", "--writer.top_k"),
+        ("model.zzz", "--model.prior_still"),
+    ],
+)
+def test_a_misspelt_option_is_named_in_one_line_with_those_near(capsys, option, near):
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "-c", PREDICT, f"--{option}=3"])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith(f"patchmatch: error: --{option}: ")
+    assert near in error
 
 
 def test_a_top_k_beyond_the_blocks_draws_what_changed(tmp_path):

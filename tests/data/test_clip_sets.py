@@ -1,10 +1,12 @@
 import pickle
+import re
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from patchmatch.data.clip_sets import make_clip
 from patchmatch.data.frames import Clips, LiveClips, open_clips
 from patchmatch.errors import InputError
 from patchmatch.io import LiveSequence, find_sequences, write_video
@@ -36,8 +38,8 @@ def test_every_consecutive_pair_is_there_once_and_in_natural_order(tmp_path, cou
 def test_frames_are_gray_floats_and_pictures_are_untouched(tmp_path):
     write_frames(tmp_path, 3)
     (clip,) = clips(tmp_path)
-    assert clip["frames"].shape == (3, 1, 30, 40)
-    assert clip["frames"].dtype == torch.float32
+    assert [frame.shape for frame in clip["frames"]] == [(1, 30, 40)] * 3
+    assert clip["frames"][2].dtype == torch.float32
     assert clip["frames"][2].max() == pytest.approx(2 / 255)
     assert clip["pictures"][2].shape == (30, 40, 3)
     assert clip["pictures"][2].dtype == np.uint8
@@ -56,18 +58,30 @@ def test_a_broken_frame_costs_its_own_pairs_only_and_is_told_once(tmp_path, brok
     assert f"frame_{broken}.png" in notes[0]
 
 
-@pytest.mark.parametrize("odd", [0, 4, 6])
-def test_a_frame_of_another_size_never_meets_the_others(tmp_path, odd):
+@pytest.mark.parametrize("frames", [1, 3, 8])
+@pytest.mark.parametrize("gaps", [(1,), (2, 3)])
+@pytest.mark.parametrize("odd", [[0], [4], [4, 5, 6], [5, 6, 7, 8]])
+def test_a_change_of_size_costs_the_pairs_across_it_whatever_the_clips(tmp_path, odd, gaps, frames):
     write_frames(tmp_path, 9)
-    write_frames(tmp_path, 1, size=(20, 20), first=odd)
-    found = clips(tmp_path)
+    for i in odd:
+        write_frames(tmp_path, 1, size=(20, 25), first=i)
+    found = list(Clips(find_sequences(tmp_path).sequences, frames, gaps))
+    expected = [
+        (f"frame_{i - gap}", f"frame_{i}")
+        for i in range(9)
+        for gap in gaps
+        if i >= gap and (i in odd) == (i - gap in odd)
+    ]
+    assert pair_names(found) == expected
+    assert [clip["index"] for clip in found] == list(range(len(found)))
     for clip in found:
-        assert len({p.shape for p in clip["pictures"]}) == 1
-    expected = {(f"frame_{i}", f"frame_{i + 1}") for i in range(8) if odd not in (i, i + 1)}
-    assert set(pair_names(found)) == expected
+        for frame, picture in zip(clip["frames"], clip["pictures"], strict=True):
+            assert frame.shape[1:] == picture.shape[:2]
     notes = [note for clip in found for note in clip["notes"]]
-    assert notes
-    assert all("20x20" in note and "40x30" in note for note in notes)
+    changes = [(i, "25x20" if i in odd else "40x30") for i in range(1, 9)]
+    assert [re.findall(r"frame (frame_.) on the size is (\w+);", note) for note in notes] == [
+        [(f"frame_{i}", size)] for i, size in changes if (i in odd) != (i - 1 in odd)
+    ]
 
 
 def test_a_clip_without_a_readable_frame_is_empty_and_says_why(tmp_path):
@@ -189,6 +203,19 @@ def test_live_frames_make_the_pairs_that_the_same_frames_in_a_folder_make(tmp_pa
     for clip in live:
         assert [p[0, 0, 0] / 10 for p in clip["pictures"]] == pytest.approx(clip["times"])
         assert [f"{p[0, 0, 0]:06d}" for p in clip["pictures"]] == clip["names"]
+
+
+def test_live_times_go_when_their_frames_go(monkeypatch):
+    kept = []
+
+    def watched(**given):
+        kept.append((len(given["pictures"]), len(given["time_of"].__self__)))
+        return make_clip(**given)
+
+    monkeypatch.setattr("patchmatch.data.clip_sets.make_clip", watched)
+    list(LiveClips(Source([(30, 40)] * 40), 4))
+    assert max(max(counts) for counts in kept) <= 5
+    assert all(pictures == times for pictures, times in kept)
 
 
 def test_a_live_source_that_breaks_off_gives_what_came_and_says_so():

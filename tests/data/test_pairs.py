@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 from patchmatch.data import ShiftedDigits, ShiftedPairs
 from patchmatch.data.canvases import SIDE, digit_canvases
 from patchmatch.data.digits import load_digits
+from patchmatch.data.made import SPLIT_ORDER
 from patchmatch.data.pairs import LARGER
 from patchmatch.errors import InputError
 from patchmatch.ops import SHIFTS
@@ -127,3 +128,10 @@ def test_pictures_that_are_too_small_or_too_few_are_refused(tmp_path):
 def test_counts_below_one_are_refused(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         ShiftedDigits(**{name: 0})
+
+
+def test_every_split_has_a_seed_of_its_own():
+    seeds = {
+        (s, split): ShiftedDigits(seed=s)._seed(split) for s in (0, 1) for split in SPLIT_ORDER
+    }
+    assert len(set(seeds.values())) == 6

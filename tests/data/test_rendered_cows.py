@@ -36,6 +36,13 @@ def test_an_empty_place_is_filled_and_read(tmp_path, said):
     assert said == [f"rendered 3 frames of 300x200 with 2 cows and their truth to {folder}"]
 
 
+def test_pairs_at_several_gaps_of_the_first_frames(tmp_path, said):
+    options = SMALL | {"frames": 4, "gaps": (2, 1), "max_frames": 3}
+    clips = predicted(RenderedCows(str(tmp_path / "cows"), **options))
+    pairs = [(c["names"][a], c["names"][b]) for c in clips for a, b in c["pairs"]]
+    assert pairs == [("frame_0", "frame_1"), ("frame_1", "frame_2"), ("frame_0", "frame_2")]
+
+
 def test_frames_that_are_there_are_used_and_nothing_is_said(tmp_path, said):
     pictures = [np.full((20, 30), i, np.uint8) for i in range(2)]
     for i, picture in enumerate(pictures):

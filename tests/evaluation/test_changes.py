@@ -254,15 +254,32 @@ def test_no_torch_is_needed_to_evaluate():
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
+def test_pairs_of_any_gap_are_scored_with_what_moved_meanwhile(tmp_path):
+    labels = np.zeros((4, 60, 220), np.uint8)
+    for t in range(4):
+        labels[t, 10:40, 20 + t : 60 + t] = 1
+    write_truth(tmp_path, labels, [(0, 0), (1, 0)])
+    near = row(1, (24, 10, 50, 36), "one_pixel", (1, 0))
+    far = row(1, (24, 10, 50, 36), "larger", (2, 0)).replace("frame_2", "frame_3")
+    scores = score_changes(write_table(tmp_path, near, far), tmp_path)
+    assert scores.pairs == 3 + 2
+    assert (scores.one_pixel.right, scores.one_pixel.objects, scores.one_pixel.found) == (1, 3, 1)
+    assert (scores.larger.right, scores.larger.objects, scores.larger.found) == (1, 2, 1)
+    assert scores.exact == 2
+    scores = score_changes(write_table(tmp_path, far), tmp_path)
+    assert (scores.pairs, scores.one_pixel.objects) == (2, 0)
+
+
 GOOD = row(0, (4, 10, 30, 36), "one_pixel", (0, 1))
 
 
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (GOOD.replace("frame_0", "img_0"), "img_0, frame_1 is no pair of neighbours among frame_0"),
+        (GOOD.replace("frame_0", "img_0"), "img_0, frame_1 is no pair of .* among frame_0"),
         (row(2, (4, 10, 30, 36), "larger"), "frame_2, frame_3 is no pair .* to frame_2; predict"),
-        (GOOD.replace("frame_1", "frame_2"), "frame_0, frame_2 is no pair"),
+        (GOOD.replace("frame_1", "frame_0"), "frame_0, frame_0 is no pair"),
+        (GOOD.replace("frame_1", "frame_3"), "frame_0, frame_3 is no pair"),
         (GOOD.replace("one_pixel", "green"), "kind must be one_pixel or larger, got green"),
         (GOOD.replace(",30,", ",x,"), "x1 must be a number, got x"),
         (GOOD.replace(",30,", ",30.5,"), "whole pixels with area inside 220x60, got 4, 10, 30.5"),

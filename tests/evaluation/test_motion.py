@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from patchmatch.evaluation.motion import kinds_of, score_motion, true_block_motion
+from patchmatch.evaluation.motion import score_motion, true_block_motion
 
 
 def field(rows=4, columns=5, motion=(0.0, 0.0)):
@@ -33,11 +33,6 @@ def test_the_two_limits_are_told_apart():
     assert scores.within_half == 2 / 4
     assert scores.within_one == 3 / 4
     assert scores.median == pytest.approx(0.45)
-
-
-def test_kinds_are_told_by_the_length_in_pixels():
-    motion = np.array([[[0, 0.49], [0.3, -0.4], [1, 1]], [[-1.4, 0], [0.9, 1.2], [-20, 3]]])
-    assert kinds_of(motion).tolist() == [[0, 1, 1], [1, 2, 2]]
 
 
 def test_macro_f1_by_hand():

@@ -39,3 +39,11 @@ def test_arrays_that_are_no_images_are_refused(convert):
         convert(np.zeros((0, 3), np.uint8))
     with pytest.raises(ValueError, match="must be uint8, uint16 or float32, got int64"):
         convert(np.zeros((2, 3), np.int64))
+
+
+def test_levels_are_rounded_to_the_nearest_of_8_bits():
+    levels = np.array([[127.4, 127.6, 254.6]])
+    floats = (levels / 255).astype(np.float32)
+    words = np.round(levels * 257).astype(np.uint16)
+    for image in (floats, words):
+        assert to_rgb_uint8(image)[..., 0].tolist() == [[127, 128, 255]]

@@ -13,7 +13,7 @@ from patchmatch import load_motion_matcher
 from patchmatch.data import MovingScenes
 from patchmatch.errors import InputError
 from patchmatch.matchers import MotionMatcher
-from patchmatch.matchers.motion import as_gray, decide, motion_loss
+from patchmatch.matchers.motion import as_gray, motion_loss
 from patchmatch.nets import Motion, MotionNet
 from patchmatch.results import Kind
 
@@ -170,12 +170,6 @@ def test_without_the_motion_of_the_camera_only_the_square_has_moved(shipped):
     assert_close(own.displacement, both.displacement)  # it is still that of the picture
 
 
-def test_kinds_follow_the_length_rounded_to_whole_pixels():
-    length = torch.tensor([0, 0.49, 0.5, 1.0, 1.49, 1.5, 40])
-    expected = [Kind.STILL] * 2 + [Kind.ONE_PIXEL] * 3 + [Kind.LARGER] * 2
-    assert decide(length).tolist() == expected
-
-
 def made_motion(displacement, right, seen):
     logits = torch.tensor([right, seen]).logit().T  # (N, 2)
     return Motion(torch.tensor(displacement)[None, None], logits[None, None], [])
@@ -220,6 +214,7 @@ def test_every_form_of_a_frame_gives_the_same_answer(shipped):
         "numpy bytes": [f.numpy() for f in levels],
         "floats": [f / 255 for f in levels],
         "doubles": [f.double().numpy() / 255 for f in levels],
+        "numpy words": [f.numpy().astype(np.uint16) * 257 for f in levels],
         "RGB": [np.repeat(f.numpy()[..., None], 3, axis=2) for f in levels],
         "CHW": [f.expand(3, -1, -1) for f in levels],
         "one channel": [f[None] / 255 for f in levels],
@@ -264,7 +259,7 @@ PLAIN = torch.zeros(40, 72)
         (PLAIN, torch.full((40, 72), math.nan), "frame1 holds values that are no numbers"),
         (torch.full((40, 72), math.inf), PLAIN, "frame0 holds values that are no numbers"),
         (255 + PLAIN, PLAIN, "frame0 must be in .* got 255 to 255; divide grey levels by 255"),
-        (PLAIN, PLAIN - 3, "frame1 must be in .* or uint8, got -3 to -3"),
+        (PLAIN, PLAIN - 3, "frame1 must be in .* or uint16, got -3 to -3"),
         (np.zeros((40, 72, 4)), PLAIN, r"frame0 must be .* got \(40, 72, 4\)"),
         (torch.zeros(2, 1, 40, 72), PLAIN, r"frame0 must be .* got \(2, 1, 40, 72\)"),
         (torch.zeros(5), PLAIN, r"frame0 must be .* got \(5,\)"),
@@ -277,7 +272,7 @@ def test_frames_that_cannot_be_meant_are_refused(shipped, frame0, frame1, messag
         shipped.measure_motion(frame0, frame1)
 
 
-@pytest.mark.parametrize("block", [8, 17, 36])
+@pytest.mark.parametrize("block", [8, 17, 36, 32.0])
 def test_an_odd_block_is_refused(shipped, block):
     with pytest.raises(ValueError, match=f"multiple of 8 and at least 16 pixels, got {block}"):
         shipped.measure_motion(PLAIN, PLAIN, block)
@@ -288,7 +283,9 @@ def test_an_odd_block_is_refused(shipped, block):
     [
         ({"block": 8}, "block must be a multiple of 8 and at least 16 pixels, got 8"),
         ({"block": 20}, "block must be a multiple of 8 and at least 16 pixels, got 20"),
-        ({"radius": 0}, "radius must be at least 1, got 0"),
+        ({"block": 32.0}, "block must be a multiple of 8 and at least 16 pixels, got 32.0"),
+        ({"radius": 0}, "radius must be at least 1 and at most 64, got 0"),
+        ({"radius": 65}, "radius must be at least 1 and at most 64, got 65"),
         ({"min_matched": 1.5}, "min_matched must lie between 0 and 1, got 1.5"),
     ],
 )
@@ -317,3 +314,22 @@ def test_checkpoints_hold_what_was_trained_and_open_with_weights_only(tmp_path):
 def test_the_configuration_that_is_named_after_training_is_there_and_is_its_own():
     named = Path(__file__).parents[2] / "configs" / MotionMatcher.predict_config
     assert "class_path: MotionMatcher" in named.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_places_are_never_computed_in_half_precision(dtype):
+    matcher, frames = load_motion_matcher(device="cpu").to(dtype), walk((0, 0), (2, 1))
+    message = rf"computes places in float32, got weights of {dtype}; give --trainer.precision 32"
+    with pytest.raises(InputError, match=message):
+        matcher.measure_motion(*frames)
+    with pytest.raises(InputError, match=message):
+        matcher.predict_step(clip_of(*frames), 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_mixed_precision_measures_the_same_motion(shipped, dtype):
+    frames = walk((0, 0), (20, -12))
+    expected = shipped.measure_motion(*frames)
+    with torch.autocast("cpu", dtype):
+        found = shipped.measure_motion(*frames)
+    assert_close(found, expected, rtol=0, atol=0.01)

@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader
 from patchmatch import load_shift_matcher
 from patchmatch.data import ShiftedDigits, ShiftedPairs
 from patchmatch.matchers import ShiftMatcher
-from patchmatch.matchers.shift import STILL, decide
-from patchmatch.ops import SHIFTS
+from patchmatch.matchers.shift import decide
+from patchmatch.ops import SHIFTS, STILL
 from patchmatch.results import Kind
 
 
@@ -219,3 +219,39 @@ def test_checkpoints_hold_what_was_trained_and_open_with_weights_only(tmp_path):
     assert "block" not in hyper_parameters  # a setting of prediction: the command line decides
     assert load_shift_matcher(path).net.head[0].out_features == 8
     assert ShiftMatcher.load_from_checkpoint(path, map_location="cpu").net.head[0].out_features == 8
+
+
+@pytest.mark.parametrize("level", [0, 0.5, 1])
+def test_patches_without_texture_stand_still_and_nobody_is_sure(shipped, level):
+    flat = torch.full((3, 1, 26, 26), float(level))
+    found = shipped.match_patches(flat, flat)
+    assert found.displacement.tolist() == [[0, 0]] * 3
+    assert found.kind.tolist() == [Kind.STILL] * 3
+    assert (found.score <= 0.11).all()
+
+
+def test_what_is_as_likely_as_no_motion_is_no_motion():
+    displacement, kind = decide(torch.full((2, 10), 0.1))
+    assert displacement.tolist() == [[0, 0]] * 2
+    assert kind.tolist() == [Kind.STILL] * 2
+
+
+def test_patches_of_16_bits_are_those_of_8(shipped):
+    levels = (255 * textured(40, 40)).round().numpy().astype(np.uint8)
+    patches0, patches1 = levels[None, None, 5:31, 5:31], levels[None, None, 5:31, 4:30]
+    expected = shipped.match_patches(patches0, patches1)
+    found = shipped.match_patches(*(p.astype(np.uint16) * 257 for p in (patches0, patches1)))
+    assert found.displacement.tolist() == expected.displacement.tolist() == [[1, 0]]
+    assert_close(found.score, expected.score)
+
+
+def test_larger_blocks_are_unmatched_and_confidence_is_the_probability_of_the_answer(shipped):
+    scene = textured(80, 110)
+    (changes,) = shipped.predict_step(clip_of(scene, textured(80, 110, seed=1)), 0)
+    assert (changes.matched == (changes.kind != Kind.LARGER)).all()
+    assert not changes.matched.all()
+    (same,) = shipped.predict_step(clip_of(scene, scene), 0)
+    assert same.matched.all()
+    assert (same.confidence > 0.9).all()  # of the answer; a score of no change is near 0
+    assert (same.score < 0.1).all()
+    assert (changes.confidence >= 0.1).all()
