@@ -56,7 +56,8 @@ def noise_residual(
     # exact at whole pixels and between four, and nearly a line in between
     least, most = math.sqrt(1.25), math.sqrt(2.0)
     share = ((1 + left).sqrt() - least) / (most - least)
-    return torch.lerp(_clipped(least * noise, clip), _clipped(most * noise, clip), share)
+    low, high = _clipped(least * noise, clip), _clipped(most * noise, clip)
+    return low + share * (high - low)
 
 
 def _clipped(spread: Tensor, clip: float) -> Tensor:
