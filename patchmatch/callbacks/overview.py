@@ -3,11 +3,10 @@
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from torch import Tensor
 
-from patchmatch.draw import montage
+from patchmatch.draw import fit, montage
 from patchmatch.results import DenseMatches
 
 
@@ -43,7 +42,7 @@ class Overview:
         if matches.consistent is not None:
             agree = matches.consistent.numpy()
             tiles[f"leads back: {100 * agree.mean():.0f}%"] = 255 * agree.astype(np.uint8)
-        shown = [_fit(tile, self.size) for tile in tiles.values()]
+        shown = [fit(tile, self.size) for tile in tiles.values()]
         return montage(shown, columns=math.ceil(len(tiles) / 2), gap=8, captions=list(tiles))
 
 
@@ -51,13 +50,3 @@ def as_picture(image: Tensor) -> np.ndarray:
     """Return (H, W, 3) or (H, W) uint8 of (C, H, W) in [0, 1], C = 3 or 1."""
     picture = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     return picture[..., 0] if picture.shape[2] == 1 else np.ascontiguousarray(picture)
-
-
-def _fit(picture: np.ndarray, size: int) -> np.ndarray:
-    """Reduce a picture until its longest side has so many pixels."""
-    height, width = picture.shape[:2]
-    scale = size / max(height, width)
-    if scale >= 1:
-        return picture
-    sides = max(1, round(width * scale)), max(1, round(height * scale))
-    return cv2.resize(picture, sides, interpolation=cv2.INTER_AREA)

@@ -45,7 +45,8 @@ class Reconstructions(PredictionWriter):
         resume: Go on where a run with the same settings was stopped or killed. Where there is
             none it starts afresh; where the run has come to its end there is nothing to do.
         keep_iterations: After which iterations to write the voted picture as well, as
-            rebuilt_vote_{iteration}.png; [1, 5, 10, 20] for dev/compare_reconstructions.py.
+            rebuilt_vote_{iteration}.png beside image0.png; [1, 5, 10, 20] is what
+            dev/compare_reconstructions.py shows.
         max_flow: Displacement in pixels that flow.png draws as a full color; null chooses for
             each pair.
         max_cost: Cost that cost.png draws as the lightest color; null chooses for each pair, so
@@ -56,12 +57,13 @@ class Reconstructions(PredictionWriter):
     tables: ClassVar = {"pairs": PAIRS}
     subfolders: ClassVar = {
         "pairs": re.compile(
-            r"(rebuilt_centre|rebuilt_vote|rebuilt_vote_\d+|flow|cost|iterations|consistent|"
-            r"overview)\.png|field\.(npz|flo)|iterations\.csv"
+            r"(rebuilt_centre|rebuilt_vote|rebuilt_vote_\d+|image0|flow|cost|iterations|"
+            r"consistent|overview)\.png|field\.(npz|flo)|iterations\.csv"
         )
     }
     pictures = "pairs"
     things = "reconstructions"
+    batches = "pairs"
 
     def __init__(
         self,
@@ -118,6 +120,8 @@ class Reconstructions(PredictionWriter):
         picture0, picture1 = (as_picture(batch[name][0]) for name in ("image0", "image1"))
         write_image(folder / "rebuilt_centre.png", as_picture(matches.rebuilt_centre))
         write_image(folder / "rebuilt_vote.png", as_picture(matches.rebuilt_vote))
+        if self.keep_iterations:
+            write_image(folder / "image0.png", picture0)
         for iteration, kept in matches.kept.items():
             write_image(folder / f"rebuilt_vote_{iteration}.png", as_picture(kept))
         _write_field(folder / "field.npz", matches, batch["scale"])

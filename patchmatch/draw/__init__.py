@@ -6,7 +6,7 @@ from patchmatch.draw.colors import COLORS, Color, parse_color
 from patchmatch.draw.cost import cost_colors, draw_cost, robust_max_cost
 from patchmatch.draw.curves import draw_curves
 from patchmatch.draw.flow import color_wheel, draw_flow, flow_colors, robust_max_flow
-from patchmatch.draw.montage import difference_picture, montage
+from patchmatch.draw.montage import difference_picture, fit, montage
 
 __all__ = [
     "COLORS",
@@ -19,6 +19,7 @@ __all__ = [
     "draw_cost",
     "draw_curves",
     "draw_flow",
+    "fit",
     "flow_colors",
     "montage",
     "parse_color",
