@@ -4,6 +4,8 @@ from patchmatch.ops.blocks import block_boxes, block_counts, sliding_row_sums
 from patchmatch.ops.camera import camera_motion
 from patchmatch.ops.lucas_kanade import registration_step
 from patchmatch.ops.neighbours import EIGHT, FOUR, geometric_median, neighbours
+from patchmatch.ops.nnf import Field, exact_field, nearest_neighbours, patch_match
+from patchmatch.ops.nnf_vote import consistent, copy_centres, vote
 from patchmatch.ops.pyramid import normalize_contrast, pyramid
 from patchmatch.ops.search import best_candidates, cost_volume
 from patchmatch.ops.shifts import SHIFTS, shift_similarity, shifted_products, window_moments
@@ -12,18 +14,25 @@ __all__ = [
     "EIGHT",
     "FOUR",
     "SHIFTS",
+    "Field",
     "best_candidates",
     "block_boxes",
     "block_counts",
     "camera_motion",
+    "consistent",
+    "copy_centres",
     "cost_volume",
+    "exact_field",
     "geometric_median",
+    "nearest_neighbours",
     "neighbours",
     "normalize_contrast",
+    "patch_match",
     "pyramid",
     "registration_step",
     "shift_similarity",
     "shifted_products",
     "sliding_row_sums",
+    "vote",
     "window_moments",
 ]
