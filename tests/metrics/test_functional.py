@@ -67,6 +67,13 @@ def test_ssim_of_what_is_smaller_than_a_window_is_not_known():
     assert ssim(noise(2, 3, 10, 40), noise(2, 3, 10, 40)).isnan().tolist() == [True, True]
 
 
+def test_convention_ssd_is_per_pixel_and_summed_over_channels():
+    flow = torch.zeros(1, 2, 6, 8, dtype=torch.long)
+    for size in (1, 4, 5):
+        found = patch_ssd(torch.zeros(1, 3, 6, 8), torch.full((1, 3, 6, 8), 0.5), flow, size)
+        assert found.item() == pytest.approx(3 * 0.25)
+
+
 @pytest.mark.parametrize(("size", "rows"), [(3, 2), (4, 256), (1, 256)])
 def test_patch_ssd_is_that_of_loops(size, rows, monkeypatch):
     monkeypatch.setattr("patchmatch.metrics.functional._ROWS", rows)
