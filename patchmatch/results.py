@@ -141,7 +141,8 @@ class DenseMatches:
             say.
         steps: What each iteration reached, in order.
         seconds: Spent on matching, both ways where that was asked for.
-        valid: (H, W) bool, which pixels were sought; None for all.
+        valid: (H, W) bool, which pixels were sought; None for all. The others are black in the
+            rebuilt pictures.
         consistent: (H, W) bool, where the best match leads back to where it came from; None where
             that was not asked for.
         flow10: The flow from image 1 to image 0, (2, H1, W1); None without ``consistent``.

@@ -72,39 +72,32 @@ class DenseMatcher(Matcher, abc.ABC):
         """Return what was found for a pair; nothing where the pair was left out."""
         if not batch["pairs"]:
             return []
-        keep_freed_memory()
-        require_patch_fits(batch, self.patch_size)
-        channels = batch["image0"].shape[1]
-        require_memory(batch, self.bytes_per_pixel(channels), self.device)
         image0, image1 = batch["image0"], batch["image1"]
         valid0, valid1 = batch["valid0"], batch["valid1"]
+        keep_freed_memory()
+        require_patch_fits(batch, self.patch_size)
+        require_memory(batch, self.bytes_per_pixel(image0.shape[1]), self.device)
         steps: list[Step] = []
         kept: dict[int, Tensor] = {}
         field, rebuilt = None, image0
         for field, seconds in self._timed(image0, image1, valid0, valid1):
-            flow = field.flow[:, 0]
-            rebuilt = vote(image1, flow, self.patch_size, valid0)
-            step = Step(
-                iteration=len(steps) + 1,
-                ssd=patch_ssd(image0, image1, flow, self.patch_size, valid0).item(),
-                psnr=psnr(rebuilt, image0, valid0).item(),
-                ssim=ssim(rebuilt, image0, valid0).item(),
-                seconds=seconds,
-            )
-            steps.append(step)
-            if step.iteration in self.keep_iterations:
-                kept[step.iteration] = rebuilt[0].cpu()
+            rebuilt = vote(image1, field.flow[:, 0], self.patch_size, valid0)
+            steps.append(self._step(len(steps) + 1, batch, field.flow[:, 0], rebuilt, seconds))
+            if len(steps) in self.keep_iterations:
+                kept[len(steps)] = _where_sought(rebuilt, valid0)
             if self.listener is not None:
-                self.listener(batch["name"], step)
+                self.listener(batch["name"], steps[-1])
         assert field is not None
-        seconds, agree, flow10 = steps[-1].seconds, None, None
+        flow10, seconds = None, steps[-1].seconds
         if self.both_ways:
             for back, passed in self._timed(image1, image0, valid1, valid0):
                 flow10, seconds = back.flow[:, 0], steps[-1].seconds + passed
-            assert flow10 is not None
+        agree = None
+        if flow10 is not None:
             agree = consistent(field.flow[:, 0], flow10, self.tolerance)
             agree = agree if valid0 is None else agree & valid0
-        best = 0 if field.flow.shape[1] == 1 else slice(None)
+        cost = field.cost[0] if valid0 is None else field.cost[0].masked_fill(~valid0, torch.inf)
+        best = 0 if len(cost) == 1 else slice(None)
         return [
             DenseMatches(
                 name=batch["name"],
@@ -112,9 +105,9 @@ class DenseMatcher(Matcher, abc.ABC):
                 image1=batch["names"][1],
                 patch_size=self.patch_size,
                 flow=field.flow[0, best].cpu(),
-                cost=field.cost[0, best].cpu(),
-                rebuilt_centre=copy_centres(image1, field.flow[:, 0])[0].cpu(),
-                rebuilt_vote=rebuilt[0].cpu(),
+                cost=cost[best].cpu(),
+                rebuilt_centre=_where_sought(copy_centres(image1, field.flow[:, 0]), valid0),
+                rebuilt_vote=_where_sought(rebuilt, valid0),
                 steps=tuple(steps),
                 seconds=seconds,
                 valid=None if valid0 is None else valid0[0].cpu(),
@@ -123,6 +116,19 @@ class DenseMatcher(Matcher, abc.ABC):
                 kept=kept,
             )
         ]
+
+    def _step(
+        self, iteration: int, batch: ImagePair, flow: Tensor, rebuilt: Tensor, seconds: float
+    ) -> Step:
+        """Measure a flow, (1, 2, H, W), and the picture rebuilt by it."""
+        image0, image1, valid0 = batch["image0"], batch["image1"], batch["valid0"]
+        return Step(
+            iteration=iteration,
+            ssd=patch_ssd(image0, image1, flow, self.patch_size, valid0).item(),
+            psnr=psnr(rebuilt, image0, valid0).item(),
+            ssim=ssim(rebuilt, image0, valid0).item(),
+            seconds=seconds,
+        )
 
     def _timed(
         self, image0: Tensor, image1: Tensor, valid0: Tensor | None, valid1: Tensor | None
@@ -139,6 +145,11 @@ class DenseMatcher(Matcher, abc.ABC):
                 torch.cuda.synchronize(image0.device)
             seconds += time.perf_counter() - start
             yield field, seconds
+
+
+def _where_sought(image: Tensor, valid: Tensor | None) -> Tensor:
+    """Return an image (1, C, H, W) as (C, H, W) on the CPU, black where nothing was sought."""
+    return (image if valid is None else image * valid[:, None])[0].cpu()
 
 
 def require_patch_fits(batch: ImagePair, patch_size: int) -> None:

@@ -162,6 +162,8 @@ def test_convention_valid_is_true_where_it_may_be_used():
     dx, dy = found.flow[:, y, x]
     assert valid1[0, y + dy, x + dx].all()
     assert not found.consistent[~valid0[0]].any()
+    assert not found.rebuilt_vote[:, ~valid0[0]].any()
+    assert not found.rebuilt_centre[:, ~valid0[0]].any()
     difference = (found.rebuilt_vote - image0[0])[:, valid0[0]]
     assert found.steps[-1].psnr == pytest.approx(
         -10 * math.log10(difference.square().mean().item()), abs=1e-3
