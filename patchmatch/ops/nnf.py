@@ -6,20 +6,25 @@ the flow and the cost of the nearest pixel whose patch does.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from patchmatch.ops.nnf_cells import cell_candidates
 from patchmatch.ops.nnf_exact import exact_matches
 from patchmatch.ops.nnf_patches import Field, Problem, make_problems, to_field, to_places
 from patchmatch.ops.nnf_refine import (
     Matches,
     improve,
     no_matches,
+    propagate,
     random_start,
     search_by_patch_match,
 )
+
+SMALL = 2**24  # pairs of patches that are as quickly compared exactly
 
 
 def patch_match(
@@ -99,6 +104,31 @@ def exact_field(
         return _field(problems, [exact_matches(problem, count) for problem in problems])
 
 
+class Preset(NamedTuple):
+    """How hard ``nearest_neighbours`` searches.
+
+    Attributes:
+        dimensions: Principal components that cells are compared by.
+        probes: Cells of image 1 that each cell of image 0 is compared with.
+        kept: Candidates of each patch whose true cost is looked at.
+        propagations: Rounds of propagation after that.
+        iterations: Of PatchMatch in their place, where the search is kept within a reach.
+    """
+
+    dimensions: int
+    probes: int
+    kept: int
+    propagations: int
+    iterations: int
+
+
+PRESETS = {
+    "fast": Preset(dimensions=16, probes=8, kept=2, propagations=1, iterations=4),
+    "balanced": Preset(dimensions=24, probes=32, kept=4, propagations=2, iterations=8),
+    "accurate": Preset(dimensions=32, probes=64, kept=8, propagations=3, iterations=16),
+}
+
+
 def nearest_neighbours(
     image0: Float[Tensor, "B C H W"],
     image1: Float[Tensor, "B C H1 W1"],
@@ -113,12 +143,55 @@ def nearest_neighbours(
     seed: int = 0,
     iterations: int | None = None,
 ) -> Iterator[Field]:
-    """Yield the field of a preset, refined step by step."""
-    steps = {"fast": 3, "balanced": 8, "accurate": 16}[preset] if iterations is None else iterations
-    yield from patch_match(
-        image0, image1, patch_size, iterations=steps, count=count, norm=norm, reach=reach,
-        valid0=valid0, valid1=valid1, seed=seed,
-    )  # fmt: skip
+    """Yield the field that cells of like patches give, then after each round of propagation.
+
+    Patches of both images are reduced to principal components and compared cell by cell
+    (``nnf_cells``), the best candidates by their true cost; then flow spreads to the next pixels as
+    in PatchMatch. Small images are compared exactly. Within a ``reach`` cells would hold mostly
+    what lies beyond it: there it is PatchMatch.
+
+    Args:
+        image0: Images, or feature maps of any number of channels.
+        image1: The same of another size; the flow points into it.
+        patch_size: Side of a patch in pixels.
+        preset: "fast", "balanced" or "accurate".
+        count: Matches of each pixel, the best first.
+        norm: As of ``patch_match``; "l1" finds its candidates by squared differences.
+        reach: As of ``patch_match``.
+        valid0: As of ``patch_match``.
+        valid1: As of ``patch_match``.
+        seed: Of the random search within a ``reach``; nothing else is random.
+        iterations: Rounds after the first field in place of the preset's.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+    problems = make_problems(image0, image1, patch_size, count, norm, reach, valid0, valid1)
+    searches = [_hybrid(problem, PRESETS[preset], iterations, count, seed) for problem in problems]
+    for matches in zip(*searches, strict=True):
+        yield _field(problems, matches)
+
+
+@torch.no_grad()
+def _hybrid(
+    problem: Problem, preset: Preset, iterations: int | None, count: int, seed: int
+) -> Iterator[Matches]:
+    if len(problem.rows0) * len(problem.rows1) <= SMALL:
+        matches = exact_matches(problem, count)
+        for _ in range(1 + (preset.propagations if iterations is None else iterations)):
+            yield matches
+    elif problem.reach is not None:
+        rounds = preset.iterations if iterations is None else iterations
+        yield from _search(problem, rounds, count, seed, None)
+    else:
+        matches = no_matches(problem, count)
+        kept = preset.kept + 2 * (count - 1)
+        candidates = cell_candidates(problem, preset.dimensions, preset.probes, kept)
+        for column in candidates.T.contiguous():
+            improve(problem, matches, column)
+        yield matches
+        for _ in range(preset.propagations if iterations is None else iterations):
+            propagate(problem, matches, 1)
+            yield matches
 
 
 def _field(problems: list[Problem], matches: list[Matches] | tuple[Matches, ...]) -> Field:

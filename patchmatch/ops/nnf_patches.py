@@ -176,9 +176,10 @@ def match_costs(
     """
     rows0, rows1 = problem.rows0, problem.rows1
     costs = rows0.new_empty(len(places))
-    gathered, own = (rows0.new_empty(min(CHUNK, len(places)), rows0.shape[1]) for _ in range(2))
-    for start in range(0, len(places), CHUNK):
-        part = slice(start, min(start + CHUNK, len(places)))
+    chunk = min(CHUNK if rows0.device.type == "cpu" else 64 * CHUNK, len(places))
+    gathered, own = (rows0.new_empty(chunk, rows0.shape[1]) for _ in range(2))
+    for start in range(0, len(places), max(chunk, 1)):
+        part = slice(start, min(start + chunk, len(places)))
         size = part.stop - start
         difference = torch.index_select(rows1, 0, places[part], out=gathered[:size])
         if which is None:

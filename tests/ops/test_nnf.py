@@ -5,7 +5,7 @@ from torch.testing import assert_close
 
 from patchmatch.ops import Field, exact_field, nearest_neighbours, patch_match
 
-PRESETS = ()
+PRESETS = ("fast", "balanced", "accurate")
 
 
 def picture(*shape: int, seed: int = 0) -> Tensor:
@@ -73,7 +73,7 @@ def searches():
         )
     yield (
         "patch_match",
-        lambda *args, **options: last(patch_match(*args, iterations=200, **options)),
+        lambda *args, **options: last(patch_match(*args, iterations=100, **options)),
     )
 
 
@@ -82,12 +82,12 @@ SEARCHES = dict(searches())
 
 @pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize(
-    ("size", "count", "norm"), [(3, 1, "l2"), (3, 3, "l1"), (4, 3, "l2"), (1, 2, "l2")]
+    ("size", "count", "norm"), [(3, 1, "l2"), (3, 3, "l1"), (4, 3, "l2"), (2, 2, "l2")]
 )
 def test_every_pixel_has_the_matches_of_brute_force(search, size, count, norm):
-    image0, image1 = picture(1, 3, 9, 11, seed=1), picture(1, 3, 10, 8, seed=2)
+    image0, image1 = picture(1, 3, 7, 10, seed=1), picture(1, 3, 9, 7, seed=2)
     field = SEARCHES[search](image0, image1, size, count=count, norm=norm)
-    assert field.flow.shape == (1, count, 2, 9, 11)
+    assert field.flow.shape == (1, count, 2, 7, 10)
     assert field.flow.dtype == torch.int64
     for (y, x), costs in all_costs(image0[0], image1[0], size, norm).items():
         best = sorted(costs.values())[:count]
