@@ -68,15 +68,24 @@ class DenseMatcher(Matcher, abc.ABC):
         """Return how much memory matching takes for each pixel of either image, about."""
         return 4 * channels * self.patch_size**2 + 200  # its patch as float32, and what is found
 
+    def require_matchable(self, batch: ImagePair) -> None:
+        """Raise InputError if a pair is too small or too large to be matched."""
+        require_patch_fits(batch, self.patch_size)
+        require_memory(batch, self.bytes_per_pixel(batch["image0"].shape[1]), self.device)
+
     def predict_step(self, batch: ImagePair, batch_idx: int) -> list[DenseMatches]:
-        """Return what was found for a pair; nothing where the pair was left out."""
+        """Return what was found for a pair; nothing where the pair is left out."""
         if not batch["pairs"]:
+            return []
+        try:
+            self.require_matchable(batch)
+        except InputError as error:  # the other pairs are still done
+            batch["pairs"].clear()
+            batch["notes"].append(f"pair left out: {error}")
             return []
         image0, image1 = batch["image0"], batch["image1"]
         valid0, valid1 = batch["valid0"], batch["valid1"]
         keep_freed_memory()
-        require_patch_fits(batch, self.patch_size)
-        require_memory(batch, self.bytes_per_pixel(image0.shape[1]), self.device)
         steps: list[Step] = []
         kept: dict[int, Tensor] = {}
         field, rebuilt = None, image0
@@ -158,9 +167,8 @@ def require_patch_fits(batch: ImagePair, patch_size: int) -> None:
         height, width = image.shape[-2:]
         if min(height, width) < patch_size:
             raise InputError(
-                f"{batch['source']}: {name} of pair {batch['name']} is {width}x{height} pixels, "
-                f"smaller than a patch of {patch_size}; remove the pair, or give a smaller "
-                "--model.patch_size"
+                f"{batch['name']}: {name} is {width}x{height} pixels, smaller than a patch of "
+                f"{patch_size}; give a larger picture, or a smaller --model.patch_size"
             )
 
 
@@ -174,8 +182,8 @@ def require_memory(batch: ImagePair, bytes_per_pixel: int, device: torch.device)
     longest = max(max(shape) for shape in shapes)
     fits = int(longest * (0.8 * total / need) ** 0.5) // 10 * 10
     raise InputError(
-        f"{batch['source']}: pair {batch['name']} takes about {need / 1e9:.0f} GB of memory and "
-        f"{device} has {total / 1e9:.0f}; give --data.max_size {fits}"
+        f"{batch['name']}: takes about {need / 1e9:.3g} GB of memory to match, and {device} has "
+        f"{total / 1e9:.3g}; give --data.max_size {fits}"
     )
 
 

@@ -1,12 +1,15 @@
 """PatchMatch: the nearest neighbour of every patch, by search alone."""
 
+import math
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NoReturn
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from patchmatch.data.image_pairs import ImagePair
 from patchmatch.errors import InputError
 from patchmatch.matchers.dense import DenseMatcher
 from patchmatch.ops import Field, nearest_neighbours, normalize_contrast, patch_match
@@ -77,6 +80,17 @@ class PatchMatch(DenseMatcher):
         if stage != "predict":
             self._refuse()
 
+    def require_matchable(self, batch: ImagePair) -> None:
+        """Raise InputError as well if there are fewer patches than matches asked for."""
+        super().require_matchable(batch)
+        for name, image in zip(batch["names"], (batch["image0"], batch["image1"]), strict=True):
+            places = math.prod(side - self.patch_size + 1 for side in image.shape[-2:])
+            if places < self.candidates:
+                raise InputError(
+                    f"{batch['name']}: {name} holds {places} patches, but {self.candidates} "
+                    "matches are asked for; give fewer --model.candidates, or a larger picture"
+                )
+
     def fields(
         self,
         image0: Tensor,
@@ -85,13 +99,6 @@ class PatchMatch(DenseMatcher):
         valid1: Tensor | None = None,
     ) -> Iterator[Field]:
         """Yield the field of image 0 in image 1 after each iteration."""
-        height, width = (side - self.patch_size + 1 for side in image1.shape[-2:])
-        if height * width < self.candidates:
-            raise InputError(
-                f"an image of {image1.shape[-1]}x{image1.shape[-2]} pixels holds {height * width} "
-                f"patches, but {self.candidates} matches of each are asked for; give fewer "
-                "--model.candidates, or remove the pair"
-            )
         described = (self._describe(image0), self._describe(image1))
         options: dict[str, Any] = {
             "count": self.candidates,
@@ -105,7 +112,8 @@ class PatchMatch(DenseMatcher):
             options["iterations"] = self.iterations or 5
             return patch_match(*described, self.patch_size, **options)
         options |= {"preset": self.preset, "iterations": self.iterations}
-        return nearest_neighbours(*described, self.patch_size, **options)
+        # A preset's first field may be one more than the rounds that follow it.
+        return islice(nearest_neighbours(*described, self.patch_size, **options), self.iterations)
 
     def _describe(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B _ H W"]:
         """Return the feature map whose patches are compared."""

@@ -185,7 +185,14 @@ def test_a_missing_partner_in_the_table_is_refused(folder, capsys):
 
 def test_pictures_smaller_than_a_patch_are_refused(folder, capsys):
     line = refused(capsys, folder, "--model.patch_size=27")
-    assert "a.png of pair a is 29x24 pixels, smaller than a patch of 27" in line
+    assert "a: a.png is 29x24 pixels, smaller than a patch of 27" in line
+
+
+def test_a_picture_smaller_than_a_patch_leaves_the_other_pairs_alone(folder, capsys):
+    write(folder / "image_2" / "a.png", picture(height=4))
+    predict(folder)
+    assert "pair left out: a: a.png is 32x4 pixels, smaller than" in capsys.readouterr().err
+    assert [row["name"] for row in rows()] == ["b"]
 
 
 def test_a_mask_of_another_size_is_refused(folder, capsys):

@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 import torch
@@ -91,9 +92,12 @@ def test_a_preset_finds_what_is_there(preset):
     assert share > 0.95
 
 
-def test_iterations_are_counted_in_every_preset():
+@pytest.mark.parametrize("options", [{}, {"reach": 5}, {"preset": "plain"}])
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_iterations_are_counted_in_every_preset(options, iterations):
     image0, image1 = noise(1, 1, 20, 24), noise(1, 1, 20, 24, seed=1)
-    assert len(match(PatchMatch(5, preset="balanced", iterations=2), image0, image1).steps) == 2
+    found = match(PatchMatch(5, iterations=iterations, **options), image0, image1)
+    assert [step.iteration for step in found.steps] == list(range(1, iterations + 1))
 
 
 def test_the_same_seed_gives_the_same_field():
@@ -196,23 +200,33 @@ def test_a_pair_that_was_left_out_has_no_answer():
 
 
 @pytest.mark.parametrize(("small", "name"), [(0, "a.png"), (1, "b.png")])
-def test_pictures_smaller_than_a_patch_are_refused(small, name):
+def test_pictures_smaller_than_a_patch_are_left_out(small, name):
     images = [noise(1, 3, 20, 24), noise(1, 3, 20, 24)]
     images[small] = noise(1, 3, 20, 4)
-    with pytest.raises(InputError, match=f"{name} of pair a is 4x20 pixels, smaller than a patch"):
-        match(plain(), *images)
+    batch = pair(*images)
+    assert plain().predict_step(batch, 0) == []
+    assert batch["pairs"] == []
+    assert f"pair left out: a: {name} is 4x20 pixels, smaller than a pa" in batch["notes"][0]
     images[small] = noise(1, 3, 5, 5)
     match(plain(), *images)
 
 
-def test_a_pair_that_does_not_fit_the_memory_is_told_what_would(monkeypatch):
+def test_a_pair_that_does_not_fit_the_memory_is_left_out_and_told_what_would(monkeypatch):
     monkeypatch.setattr(dense_module, "device_memory", lambda _: 10**6)
     matcher = plain(patch_size=3, iterations=1)
     image = noise(1, 1, 60, 1 + 10**6 // (2 * 60 * matcher.bytes_per_pixel(1)))
-    with pytest.raises(InputError, match=r"pair a takes about .* GB .*; give --data.max_size \d+"):
-        match(matcher, image, image)
+    batch = pair(image, image)
+    assert matcher.predict_step(batch, 0) == []
+    told = r"pair left out: a: takes about .* GB of .* and cpu has 0\.001; give --data.max_size \d+"
+    assert re.match(told, batch["notes"][0])
     monkeypatch.setattr(dense_module, "device_memory", lambda _: None)
     match(matcher, image, image)
+
+
+def test_more_candidates_than_patches_leave_the_pair_out():
+    batch = pair(noise(1, 1, 6, 6), noise(1, 1, 6, 7))
+    assert plain(candidates=5).predict_step(batch, 0) == []
+    assert "a.png holds 4 patches, but 5 matches are asked for" in batch["notes"][0]
 
 
 def test_what_is_said_to_fit_does_fit(monkeypatch):
