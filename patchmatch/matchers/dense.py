@@ -62,11 +62,14 @@ class DenseMatcher(Matcher, abc.ABC):
             image1: Where it is sought.
             valid0: The pixels that are sought; None for all.
             valid1: The pixels that patches may be centred on; None for all.
+
+        Raises:
+            InputError: If the pair cannot be matched; it is left out, and the others are done.
         """
 
     def bytes_per_pixel(self, channels: int) -> int:
         """Return how much memory matching takes for each pixel of either image, about."""
-        return 4 * channels * self.patch_size**2 + 200  # its patch as float32, and what is found
+        return 4 * channels * self.patch_size**2 + 400  # its patch as float32, and what is found
 
     def require_matchable(self, batch: ImagePair) -> None:
         """Raise InputError if a pair is too small or too large to be matched."""
@@ -78,11 +81,15 @@ class DenseMatcher(Matcher, abc.ABC):
         if not batch["pairs"]:
             return []
         try:
-            self.require_matchable(batch)
+            return [self._match(batch)]
         except InputError as error:  # the other pairs are still done
             batch["pairs"].clear()
             batch["notes"].append(f"pair left out: {error}")
             return []
+
+    def _match(self, batch: ImagePair) -> DenseMatches:
+        """Return what was found for a pair."""
+        self.require_matchable(batch)
         image0, image1 = batch["image0"], batch["image1"]
         valid0, valid1 = batch["valid0"], batch["valid1"]
         keep_freed_memory()
@@ -107,24 +114,22 @@ class DenseMatcher(Matcher, abc.ABC):
             agree = agree if valid0 is None else agree & valid0
         cost = field.cost[0] if valid0 is None else field.cost[0].masked_fill(~valid0, torch.inf)
         best = 0 if len(cost) == 1 else slice(None)
-        return [
-            DenseMatches(
-                name=batch["name"],
-                image0=batch["names"][0],
-                image1=batch["names"][1],
-                patch_size=self.patch_size,
-                flow=field.flow[0, best].cpu(),
-                cost=cost[best].cpu(),
-                rebuilt_centre=_where_sought(copy_centres(image1, field.flow[:, 0]), valid0),
-                rebuilt_vote=_where_sought(rebuilt, valid0),
-                steps=tuple(steps),
-                seconds=seconds,
-                valid=None if valid0 is None else valid0[0].cpu(),
-                consistent=None if agree is None else agree[0].cpu(),
-                flow10=None if flow10 is None else flow10[0].cpu(),
-                kept=kept,
-            )
-        ]
+        return DenseMatches(
+            name=batch["name"],
+            image0=batch["names"][0],
+            image1=batch["names"][1],
+            patch_size=self.patch_size,
+            flow=field.flow[0, best].cpu(),
+            cost=cost[best].cpu(),
+            rebuilt_centre=_where_sought(copy_centres(image1, field.flow[:, 0]), valid0),
+            rebuilt_vote=_where_sought(rebuilt, valid0),
+            steps=tuple(steps),
+            seconds=seconds,
+            valid=None if valid0 is None else valid0[0].cpu(),
+            consistent=None if agree is None else agree[0].cpu(),
+            flow10=None if flow10 is None else flow10[0].cpu(),
+            kept=kept,
+        )
 
     def _step(
         self, iteration: int, batch: ImagePair, flow: Tensor, rebuilt: Tensor, seconds: float

@@ -93,7 +93,7 @@ def patch_ssd(
     Args:
         image0: Whose whole patches are compared. That of pixel (x, y) begins at (x, y) less half
             of ``patch_size``, rounded down.
-        image1: Where the flow leads to; whole patches of it as well.
+        image1: Where the flow leads to; the nearest whole patch of it counts.
         flow: dx and dy in pixels.
         patch_size: Side of a patch in pixels.
         valid: Which patches count, by their pixel; None for all.
@@ -103,7 +103,7 @@ def patch_ssd(
     """
     half = patch_size // 2
     height, width = (side - patch_size + 1 for side in image0.shape[-2:])
-    width1 = image1.shape[-1]
+    height1, width1 = image1.shape[-2:]
     x = torch.arange(width, device=flow.device)
     values = image1.flatten(2)  # (B, C, H1 * W1)
     bands = []
@@ -111,7 +111,9 @@ def patch_ssd(
         rows = min(_ROWS, height - top)
         dx, dy = flow[:, :, top + half : top + half + rows, half : half + width].unbind(dim=1)
         y = torch.arange(top, top + rows, device=flow.device)[:, None]
-        corner = ((y + dy) * width1 + x + dx).flatten(1)[:, None]  # (B, 1, rows * width)
+        y1 = (y + dy).clamp(0, height1 - patch_size)
+        x1 = (x + dx).clamp(0, width1 - patch_size)
+        corner = (y1 * width1 + x1).flatten(1)[:, None]  # (B, 1, rows * width)
         corner = corner.expand(-1, values.shape[1], -1)
         squared = values.new_zeros(len(values), rows, width)
         for i in range(patch_size):
