@@ -34,6 +34,7 @@ MEASURES = ("ssd", "psnr", "ssim", "seconds")
 COLUMNS = ("run", "name", "iteration", *MEASURES)
 SIZES = ("width0", "height0", "width1", "height1", "patch_size")  # the same, or no comparison
 MEAN = "mean"
+BLANK = np.full((1, 1), 255, np.uint8)
 TABLE, PICTURE = "comparison.csv", "comparison.png"
 
 
@@ -83,6 +84,22 @@ class Run:
         """Return a picture of a pair; None where the run has not written it."""
         path = self.folder / "pairs" / pair / name
         return read_image(path) if path.is_file() else None
+
+    def pictures(
+        self, pair: str, steps: Sequence[Step], iterations: Sequence[int]
+    ) -> list[tuple[str, np.ndarray | None]]:
+        """Return caption and rebuilt picture for each of some iterations.
+
+        Behind its last iteration a run shows what it ended with, once.
+        """
+        shown: dict[int, tuple[str, np.ndarray | None]] = {}
+        last = steps[-1].iteration
+        for which in (min(iteration, last) for iteration in iterations):
+            name = "rebuilt_vote.png" if which == last else f"rebuilt_vote_{which}.png"
+            picture = self.picture(pair, name)
+            caption = f"{which}: {steps[which - 1].psnr:.2f} dB" if picture is not None else ""
+            shown[which] = (caption, picture)
+        return [*shown.values(), *[("", None)] * (len(iterations) - len(shown))]
 
 
 def common_pairs(runs: Sequence[Run]) -> list[str]:
@@ -146,25 +163,18 @@ def draw(
         iterations: Each is a column of pictures.
         size: Longest side of a picture in pixels.
     """
-    tiles: list[np.ndarray] = []
-    captions: list[str] = []
-    for pair in pairs:
-        for run in runs:
-            original = run.picture(pair, "image0.png")
-            found = [run.picture(pair, f"rebuilt_vote_{i}.png") for i in iterations]
-            blank = np.full((1, 1), 255, np.uint8)
-            tiles += [blank if p is None else fit(p, size) for p in (original, *found)]
-            captions.append(f"{pair}, {run.label}")
-            reached = {step.iteration: step for step in steps[run.label, pair]}
-            for iteration, picture in zip(iterations, found, strict=True):
-                text = (
-                    f"{iteration}: {reached[iteration].psnr:.2f} dB" if picture is not None else ""
-                )
-                captions.append(text)
     means = {run.label: steps[run.label, MEAN] for run in runs}
-    curves = [draw_curves(means), draw_curves(means, against="seconds")]
-    pictures = montage(tiles, columns=len(iterations) + 1, gap=6, captions=captions)
-    parts = [*curves, pictures]
+    parts = [draw_curves(means), draw_curves(means, against="seconds")]
+    for pair in pairs:  # one by one, because they differ in size
+        tiles: list[np.ndarray] = []
+        captions: list[str] = []
+        for run in runs:
+            found = run.pictures(pair, steps[run.label, pair], iterations)
+            original = run.picture(pair, "image0.png")
+            for caption, picture in ((f"{pair}, {run.label}", original), *found):
+                tiles.append(BLANK if picture is None else fit(picture, size))
+                captions.append(caption)
+        parts.append(montage(tiles, columns=len(iterations) + 1, gap=6, captions=captions))
     width = max(part.shape[1] for part in parts)
     sides = [((0, 0), (0, width - part.shape[1]), (0, 0)) for part in parts]
     return np.concatenate(

@@ -43,6 +43,8 @@ def draw_curves(curves: Mapping[str, Sequence[Step]], against: str = "iteration"
             x = [getattr(step, against) for step in steps]
             y = np.array([getattr(step, measure) for step in steps], float)
             axes.plot(x, np.where(np.isfinite(y), y, np.nan), marker=".", label=name)
+        if measure == "ssd" and _is_wide([step.ssd for steps in curves.values() for step in steps]):
+            axes.set_yscale("log")
         axes.set_title(title, fontsize=10)
         axes.set_xlabel(against)
         axes.grid(alpha=0.3)
@@ -52,3 +54,8 @@ def draw_curves(curves: Mapping[str, Sequence[Step]], against: str = "iteration"
         figure.axes[0].legend(fontsize=8)
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def _is_wide(values: Sequence[float]) -> bool:
+    """Tell whether values differ so much that a straight axis would flatten most of them."""
+    return min(values) > 0 and max(values) / min(values) > 10

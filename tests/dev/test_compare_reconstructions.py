@@ -22,6 +22,10 @@ def load_script():
 script = load_script()
 
 
+def plain(i):
+    return np.full((20, 30, 3), (200, 0, 10 * i), np.uint8)
+
+
 def write_run(folder, psnr, keep=(1, 3), **sizes):
     """Write what a run of two pairs leaves; ``psnr`` is that of each iteration of the first."""
     rows = [{"name": name} | SIZES | sizes for name in ("a", "b")]
@@ -34,9 +38,9 @@ def write_run(folder, psnr, keep=(1, 3), **sizes):
         path = folder / "pairs" / name
         write_csv(path / "iterations.csv", ("iteration", *script.MEASURES), steps)
         for i in keep:
-            write_image(
-                path / f"rebuilt_vote_{i}.png", np.full((20, 30, 3), (200, 0, 10 * i), "u1")
-            )
+            write_image(path / f"rebuilt_vote_{i}.png", plain(i))
+        if keep:
+            write_image(path / "rebuilt_vote.png", plain(len(psnr)))
     return folder
 
 
@@ -66,11 +70,18 @@ def test_the_table_has_every_iteration_and_the_mean_over_pairs(tmp_path, capsys)
 
 
 def test_the_picture_shows_what_each_run_has_kept(tmp_path):
-    runs = write_run(tmp_path / "one", [20, 24, 26]), write_run(tmp_path / "two", [21], keep=(1,))
-    assert compare(tmp_path, *runs, "--iterations", 1, 3) == 0
+    longer, shorter = write_run(tmp_path / "one", [20] * 9), write_run(tmp_path / "two", [21] * 4)
+    assert compare(tmp_path, longer, shorter, "--iterations", 1, 3, 9) == 0
     picture = read_image(tmp_path / "out" / "comparison.png")
-    count = {i: int((picture == (200, 0, 10 * i)).all(axis=2).sum()) for i in (1, 3)}
-    assert count == {1: 4 * 20 * 30, 3: 2 * 20 * 30}
+    count = {i: (picture == (200, 0, 10 * i)).all(axis=2).sum() / (20 * 30) for i in (1, 3, 4, 9)}
+    assert count == {1: 4, 3: 4, 4: 2, 9: 2}  # of two pairs; 4 is where the shorter one ended
+
+
+def test_what_a_run_ended_with_is_shown_once(tmp_path):
+    run = write_run(tmp_path / "one", [20, 21])
+    assert compare(tmp_path, run, "--iterations", 2, 5, 9) == 0
+    picture = read_image(tmp_path / "out" / "comparison.png")
+    assert (picture == (200, 0, 20)).all(axis=2).sum() == 2 * 20 * 30
 
 
 def test_runs_without_pictures_are_told_how_to_get_some(tmp_path, capsys):
