@@ -105,6 +105,24 @@ class FrameChanges:
 
 
 @dataclass(frozen=True)
+class NearestNeighbourField:
+    """Where every patch of image 0 is found in image 1.
+
+    A patch is named by its centre; pixels whose patch would not lie wholly inside image 0 have what
+    the nearest pixel has whose patch does.
+
+    Attributes:
+        flow: (2, H, W) long, dx and dy in pixels from image 0 to image 1; of K matches a pixel
+            (K, 2, H, W), the best first.
+        cost: (H, W) float or (K, H, W): the sum over the patch and its channels of squared, or of
+            absolute, differences. Infinite where nothing could be matched.
+    """
+
+    flow: Tensor
+    cost: Tensor
+
+
+@dataclass(frozen=True)
 class Step:
     """How well image 0 can be rebuilt after an iteration.
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from patchmatch.ops.nnf_cells import cell_candidates
+from patchmatch.ops.nnf_cells import CELL, cell_candidates
 from patchmatch.ops.nnf_exact import exact_matches
 from patchmatch.ops.nnf_patches import Field, Problem, make_problems, to_field, to_places
 from patchmatch.ops.nnf_refine import (
@@ -29,7 +29,7 @@ SMALL = 2**24  # pairs of patches that are as quickly compared exactly
 
 def patch_match(
     image0: Float[Tensor, "B C H W"],
-    image1: Float[Tensor, "B C H1 W1"],
+    image1: Float[Tensor, "B C1 H1 W1"],
     patch_size: int = 7,
     *,
     iterations: int = 5,
@@ -66,7 +66,7 @@ def patch_match(
         for index, problem in enumerate(problems)
     ]
     for matches in zip(*searches, strict=True):
-        yield _field(problems, matches)
+        yield _field(problems, matches, valid0)
 
 
 @torch.no_grad()
@@ -85,7 +85,7 @@ def _search(
 
 def exact_field(
     image0: Float[Tensor, "B C H W"],
-    image1: Float[Tensor, "B C H1 W1"],
+    image1: Float[Tensor, "B C1 H1 W1"],
     patch_size: int = 7,
     *,
     count: int = 1,
@@ -101,7 +101,7 @@ def exact_field(
     """
     problems = make_problems(image0, image1, patch_size, count, norm, reach, valid0, valid1)
     with torch.no_grad():
-        return _field(problems, [exact_matches(problem, count) for problem in problems])
+        return _field(problems, [exact_matches(p, count) for p in problems], valid0)
 
 
 class Preset(NamedTuple):
@@ -131,7 +131,7 @@ PRESETS = {
 
 def nearest_neighbours(
     image0: Float[Tensor, "B C H W"],
-    image1: Float[Tensor, "B C H1 W1"],
+    image1: Float[Tensor, "B C1 H1 W1"],
     patch_size: int = 7,
     *,
     preset: str = "balanced",
@@ -168,14 +168,20 @@ def nearest_neighbours(
     problems = make_problems(image0, image1, patch_size, count, norm, reach, valid0, valid1)
     searches = [_hybrid(problem, PRESETS[preset], iterations, count, seed) for problem in problems]
     for matches in zip(*searches, strict=True):
-        yield _field(problems, matches)
+        yield _field(problems, matches, valid0)
 
 
 @torch.no_grad()
 def _hybrid(
     problem: Problem, preset: Preset, iterations: int | None, count: int, seed: int
 ) -> Iterator[Matches]:
-    if len(problem.rows0) * len(problem.rows1) <= SMALL:
+    total0, total1 = (
+        len(rows) if mask is None else int(mask.sum())
+        for rows, mask in ((problem.rows0, problem.wanted), (problem.rows1, problem.usable))
+    )
+    kept = preset.kept + 2 * (count - 1)
+    # where no more cells are left than are looked at, everything would be compared anyway
+    if total0 * total1 <= SMALL or total1 <= CELL * max(kept, preset.probes):
         matches = exact_matches(problem, count)
         for _ in range(1 + (preset.propagations if iterations is None else iterations)):
             yield matches
@@ -184,7 +190,6 @@ def _hybrid(
         yield from _search(problem, rounds, count, seed, None)
     else:
         matches = no_matches(problem, count)
-        kept = preset.kept + 2 * (count - 1)
         candidates = cell_candidates(problem, preset.dimensions, preset.probes, kept)
         for column in candidates.T.contiguous():
             improve(problem, matches, column)
@@ -194,7 +199,12 @@ def _hybrid(
             yield matches
 
 
-def _field(problems: list[Problem], matches: list[Matches] | tuple[Matches, ...]) -> Field:
+def _field(
+    problems: list[Problem],
+    matches: list[Matches] | tuple[Matches, ...],
+    valid0: Bool[Tensor, "B H W"] | None,
+) -> Field:
     fields = [to_field(problem, *found) for problem, found in zip(problems, matches, strict=True)]
-    flow, cost = zip(*fields, strict=True)
-    return Field(torch.stack(flow), torch.stack(cost))
+    flow, cost = (torch.stack(parts) for parts in zip(*fields, strict=True))
+    # a patch may have been wanted for the border's sake alone
+    return Field(flow, cost if valid0 is None else cost.masked_fill(~valid0[:, None], torch.inf))

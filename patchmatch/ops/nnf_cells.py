@@ -15,6 +15,7 @@ from patchmatch.ops.nnf_patches import Problem
 
 SAMPLE = 8192  # patches of each image that the principal components are found from
 SPLIT_DIMENSIONS = 12  # that cells are split along, at most
+CELL = 64  # patches of a cell, at most
 WIDE = 512  # values of a patch, beyond which its principal components are approximated
 VALUES = 2**19  # costs held at once: they stay in the cache
 
@@ -92,7 +93,7 @@ def balanced_cells(points: Float[Tensor, "N d"], size: int) -> Int[Tensor, "cell
 
 
 def cell_candidates(
-    problem: Problem, dimensions: int, probes: int, kept: int, cell: int = 64
+    problem: Problem, dimensions: int, probes: int, kept: int
 ) -> Int[Tensor, "N k"]:
     """Return for each patch of image 0 the likeliest places in image 1.
 
@@ -101,14 +102,13 @@ def cell_candidates(
         dimensions: Principal components to compare, at most.
         probes: Cells of image 1 that each cell of image 0 is compared with, at most.
         kept: Candidates to return, each the best of another cell, so there may be fewer.
-        cell: Patches of a cell, at most.
     """
     reduced = reduce(problem, dimensions)
     points0, points1, squares1, places0, places1 = reduced
     if len(points0) == 0 or len(points1) == 0:
         return places1.new_zeros(len(problem.rows0), 0)
-    cells0 = balanced_cells(points0[:, :SPLIT_DIMENSIONS], cell)  # (c, n)
-    cells1 = balanced_cells(points1[:, :SPLIT_DIMENSIONS], cell)  # (e, m)
+    cells0 = balanced_cells(points0[:, :SPLIT_DIMENSIONS], CELL)  # (c, n)
+    cells1 = balanced_cells(points1[:, :SPLIT_DIMENSIONS], CELL)  # (e, m)
     probes = min(probes, len(cells1))
     kept = min(kept, probes)
     # |a - b|^2 less |a|^2 as one product: (-2a, 1) . (b, |b|^2)

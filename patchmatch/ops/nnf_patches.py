@@ -98,7 +98,7 @@ def check_arguments(
 
 def make_problems(
     image0: Float[Tensor, "B C H W"],
-    image1: Float[Tensor, "B C H1 W1"],
+    image1: Float[Tensor, "B C1 H1 W1"],
     patch_size: int,
     count: int,
     norm: str,
@@ -197,29 +197,32 @@ def to_field(
     problem: Problem, places: Int[Tensor, "N K"], costs: Float[Tensor, "N K"]
 ) -> tuple[Int[Tensor, "K 2 H W"], Float[Tensor, "K H W"]]:
     """Return flow and cost on the whole grid of image 0; the border has its nearest patch's."""
-    places = _name_the_missing(places, len(problem.rows1))
+    places = _name_the_missing(problem, places)
     own = torch.arange(len(places), device=places.device)[:, None]
     columns0, columns1 = problem.grid0[1], problem.grid1[1]
     dx = places % columns1 - own % columns0
     dy = places // columns1 - own // columns0
     flow = torch.stack([dx, dy]).unflatten(1, problem.grid0).permute(3, 0, 1, 2)  # (K, 2, h, w)
-    if problem.wanted is not None:
-        costs = costs.masked_fill(~problem.wanted[:, None], torch.inf)
     cost = costs.unflatten(0, problem.grid0).movedim(-1, 0)  # (K, h, w)
     y = nearest_whole(problem.size0[0], problem.patch_size, places.device)[:, None]
     x = nearest_whole(problem.size0[1], problem.patch_size, places.device)
     return flow[:, :, y, x], cost[:, y, x]
 
 
-def _name_the_missing(places: Int[Tensor, "N K"], total: int) -> Int[Tensor, "N K"]:
-    """Give matches that were not found (below 0) places that their rows do not hold yet."""
+def _name_the_missing(problem: Problem, places: Int[Tensor, "N K"]) -> Int[Tensor, "N K"]:
+    """Give matches that were not found (below 0) places that stand still or nearly so."""
     if not (places < 0).any():
         return places
     places = places.clone()
+    own = torch.arange(len(places), device=places.device)
+    y = (own // problem.grid0[1]).clamp_max(problem.grid1[0] - 1)
+    x = (own % problem.grid0[1]).clamp_max(problem.grid1[1] - 1)
+    still = y * problem.grid1[1] + x  # (N,)
     for column in range(places.shape[1]):
-        for candidate in range(min(places.shape[1], total)):
-            free = (places[:, column] < 0) & ~(places == candidate).any(dim=1)
-            places[free, column] = candidate
+        for further in range(places.shape[1]):  # one of them is not in the row yet
+            candidate = (still + further) % len(problem.rows1)
+            free = (places[:, column] < 0) & ~(places == candidate[:, None]).any(dim=1)
+            places[free, column] = candidate[free]
     return places
 
 
