@@ -183,6 +183,14 @@ class DenseMatches:
     kept: Mapping[int, Tensor] = field(default_factory=dict)
 
     @property
+    def consistent_share(self) -> float | None:
+        """The share of the pixels sought whose match leads back; None where not asked for."""
+        if self.consistent is None:
+            return None
+        sought = self.consistent if self.valid is None else self.consistent[self.valid]
+        return sought.float().mean().item()
+
+    @property
     def best_flow(self) -> Tensor:
         """The flow to the best match, (2, H, W)."""
         return self.flow if self.flow.ndim == 3 else self.flow[0]

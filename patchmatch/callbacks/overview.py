@@ -39,9 +39,9 @@ class Overview:
             "flow": self.flow,
             "cost": self.cost,
         }
-        if matches.consistent is not None:
-            agree = matches.consistent.numpy()
-            tiles[f"leads back: {100 * agree.mean():.0f}%"] = 255 * agree.astype(np.uint8)
+        if matches.consistent is not None and matches.consistent_share is not None:
+            caption = f"leads back: {100 * matches.consistent_share:.0f}%"
+            tiles[caption] = 255 * matches.consistent.numpy().astype(np.uint8)
         shown = [fit(tile, self.size) for tile in tiles.values()]
         return montage(shown, columns=math.ceil(len(tiles) / 2), gap=8, captions=list(tiles))
 

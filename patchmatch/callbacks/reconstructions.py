@@ -161,10 +161,6 @@ def _write_field(path: Path, matches: DenseMatches, scale: float) -> None:
 def _pair_row(matches: DenseMatches, batch: ImagePair) -> Row:
     """Return the row of a pair; what is not known is None."""
     last = _step_row(matches.steps[-1])
-    share = None
-    if matches.consistent is not None:
-        sought = matches.consistent if matches.valid is None else matches.consistent[matches.valid]
-        share = number(sought.float().mean().item())
     sizes = {
         f"{name}{i}": batch[f"image{i}"].shape[axis]
         for i in (0, 1)
@@ -180,7 +176,7 @@ def _pair_row(matches: DenseMatches, batch: ImagePair) -> Row:
         "iterations": len(matches.steps),
         **{name: last[name] for name in ("ssd", "psnr", "ssim")},
         "seconds": number(matches.seconds, 3),
-        "consistent": share,
+        "consistent": number(matches.consistent_share),
     }
 
 

@@ -69,7 +69,7 @@ class DenseMatcher(Matcher, abc.ABC):
 
     def bytes_per_pixel(self, channels: int) -> int:
         """Return how much memory matching takes for each pixel of either image, about."""
-        return 4 * channels * self.patch_size**2 + 400  # its patch as float32, and what is found
+        return 4 * channels * self.patch_size**2 + 450  # its patch as float32, and what is found
 
     def require_matchable(self, batch: ImagePair) -> None:
         """Raise InputError if a pair is too small or too large to be matched."""
@@ -84,7 +84,7 @@ class DenseMatcher(Matcher, abc.ABC):
             return [self._match(batch)]
         except InputError as error:  # the other pairs are still done
             batch["pairs"].clear()
-            batch["notes"].append(f"pair left out: {error}")
+            batch["notes"].insert(0, f"pair left out: {error}")
             return []
 
     def _match(self, batch: ImagePair) -> DenseMatches:

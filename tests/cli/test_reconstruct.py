@@ -202,7 +202,10 @@ def test_a_mask_of_another_size_is_refused(folder, capsys):
 
 def test_a_photograph_beyond_the_memory_is_told_what_would_fit(folder, capsys, monkeypatch):
     monkeypatch.setattr(dense_module, "device_memory", lambda _: 10**5)
-    assert "give --data.max_size" in refused(capsys, folder)
+    monkeypatch.setattr("patchmatch.data.image_pairs.LARGE", 100)  # a note that is no reason
+    line = refused(capsys, folder)
+    assert "no pair could be predicted; the first reason: pair left out: a: takes about" in line
+    assert "give --data.max_size" in line
 
 
 def test_a_former_run_is_kept_unless_asked(folder, capsys):
