@@ -225,7 +225,7 @@ def test_a_reach_counts_from_the_last_row_where_image_1_ends():
         assert field.cost.isfinite().all()
 
 
-def test_the_border_has_what_the_nearest_whole_patch_has(pair):
+def test_convention_patches_are_named_by_their_centre(pair):
     field = last(nearest_neighbours(*pair, 6, preset="fast"))
     assert torch.equal(field.flow[..., 0, 0], field.flow[..., 3, 3])
     assert torch.equal(field.flow[..., -1, 20], field.flow[..., -3, 20])
@@ -307,3 +307,14 @@ def test_convention_valid_is_true_where_it_may_be_used():
     valid[0, 4, 5] = True
     field = exact_field(image, image, 3, valid0=valid)
     assert field.cost.isfinite().nonzero().tolist() == [[0, 0, 4, 5]]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU at hand")
+def test_a_gpu_finds_what_the_cpu_finds(pair):
+    for search in (nearest_neighbours, patch_match):
+        here = last(search(*pair, iterations=2))
+        there = last(search(*(image.cuda() for image in pair), iterations=2))
+        assert there.flow.is_cuda
+        # rounding may decide between matches that are nearly alike
+        assert (there.flow.cpu() == here.flow).all(dim=2).float().mean() > 0.99
+        assert_close(there.cost.mean().cpu(), here.cost.mean(), rtol=1e-3, atol=0)
