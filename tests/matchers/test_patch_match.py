@@ -153,7 +153,7 @@ def test_reach_bounds_the_search():
     assert found.flow.abs().max() <= 2
 
 
-def test_convention_valid_is_true_where_it_may_be_used():
+def test_masks_say_what_is_sought_and_where():
     image0, image1 = noise(1, 3, 20, 24), noise(1, 3, 20, 24, seed=1)
     valid0 = torch.zeros(1, 20, 24, dtype=torch.bool)
     valid1 = torch.zeros(1, 20, 24, dtype=torch.bool)
