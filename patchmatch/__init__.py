@@ -18,7 +18,9 @@ if TYPE_CHECKING:
         load_motion_matcher,
         load_shift_matcher,
         measure_motion,
+        nearest_neighbour_field,
         predict_frames,
+        vote,
     )
 
 __all__ = [
@@ -26,7 +28,9 @@ __all__ = [
     "load_motion_matcher",
     "load_shift_matcher",
     "measure_motion",
+    "nearest_neighbour_field",
     "predict_frames",
+    "vote",
 ]
 
 

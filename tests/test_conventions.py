@@ -14,7 +14,6 @@ from patchmatch.callbacks.rows import change_rows
 from patchmatch.data.clips import Clip
 from patchmatch.data.pairs import LARGER
 from patchmatch.draw import draw_boxes
-from patchmatch.evaluation.motion import true_block_motion
 from patchmatch.io import read_image, read_image_size, to_gray_float, write_image
 from patchmatch.matchers import ShiftMatcher
 from patchmatch.matchers.shift import decide
@@ -177,13 +176,6 @@ def test_convention_probability_sums_to_one(monkeypatch):
     patches = noise(3, 1, 26, 26)
     ShiftMatcher(width=4).match_patches(patches, noise(3, 1, 26, 26, seed=1))
     assert given[0].sum(dim=1).tolist() == pytest.approx([1] * 3)
-
-
-def test_convention_valid_is_true_where_it_may_be_used():
-    flow, valid = np.ones((4, 4, 2)), np.ones((4, 4), bool)
-    flow[0], valid[0] = 1000, False
-    assert true_block_motion(flow, valid, 4).tolist() == [[[1, 1]]]
-    assert np.isnan(true_block_motion(flow, np.zeros((4, 4), bool), 4)).all()
 
 
 def test_convention_unmatched_blocks_have_no_displacement_in_tables():

@@ -35,6 +35,8 @@ class Matcher(LightningModule):
     predict_config: ClassVar[str] = "config_patch_match_predict.yaml"
     #: Whether half precision of all weights would spoil its places between pixels.
     needs_float32: ClassVar[bool] = False
+    #: Option that tells that configuration what to predict.
+    predict_source: ClassVar[str] = "--data.predict_dir FOLDER_OR_VIDEO"
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Name the class, so that the CLI opens a checkpoint that was trained from Python."""

@@ -18,10 +18,9 @@ from patchmatch.matchers.base import (
     require_block_fits,
 )
 from patchmatch.nets import Judged, Motion, MotionNet
-from patchmatch.ops import block_boxes, block_counts, camera_motion
+from patchmatch.ops import block_boxes, block_counts, camera_motion, luma
 from patchmatch.results import FrameChanges, Kind, kind_of
 
-LUMA = torch.tensor([0.299, 0.587, 0.114])
 SEEN = 0.6  # share of a block that must be visible for its motion to be learned
 RIGHT = 0.5  # pixels: an answer this near is right
 LARGEST_RADIUS = 64  # 512 pixels: 2 GB for the search in frames of 1920x1080
@@ -253,7 +252,7 @@ def as_gray(frame: Tensor | np.ndarray, name: str) -> Tensor:
     scale = {torch.uint8: 255, torch.uint16: 65535}.get(tensor.dtype, 1)
     tensor = tensor.float() / scale
     if tensor.ndim == 3:
-        tensor = tensor @ LUMA.to(tensor.device)
+        tensor = luma(tensor.movedim(-1, 0))[0]
     if not torch.isfinite(tensor).all():
         raise ValueError(f"{name} holds values that are no numbers (NaN or infinite)")
     if tensor.numel() and (tensor.amax() > 2 or tensor.amin() < -1):
