@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from patchmatch.ops.nnf_cells import CELL, cell_candidates
+from patchmatch.ops.nnf_cells import CELL, cell_candidates, with_lower_bounds
 from patchmatch.ops.nnf_exact import exact_matches
 from patchmatch.ops.nnf_patches import Field, Problem, make_problems, to_field, to_places
 from patchmatch.ops.nnf_refine import (
@@ -74,6 +74,7 @@ def _search(
     problem: Problem, iterations: int, count: int, seed: int, start: Tensor | None
 ) -> Iterator[Matches]:
     generator = torch.Generator().manual_seed(seed)
+    problem = with_lower_bounds(problem)
     matches = no_matches(problem, count)
     if start is not None:
         for places in to_places(problem, start).T:

@@ -47,9 +47,7 @@ def reduce(problem: Problem, dimensions: int) -> Reduced:
         else:
             places.append(mask.nonzero().squeeze(1))
             rows[index] = rows[index][places[index]]
-    sample = torch.cat([r[:: max(1, len(r) // SAMPLE)] for r in rows])
-    mean = sample.mean(dim=0)
-    axes = principal_axes(sample - mean, dimensions)  # (D, d)
+    axes, mean = principal_axes(rows[0], rows[1], dimensions)
     offset = -(mean @ axes)
     points0, points1 = (torch.addmm(offset, r, axes) for r in rows)
     # |b - mean|^2 without a copy of the patches
@@ -57,18 +55,31 @@ def reduce(problem: Problem, dimensions: int) -> Reduced:
     return Reduced(points0, points1, squares1 + mean.square().sum(), *places)
 
 
-def principal_axes(sample: Float[Tensor, "n D"], dimensions: int) -> Float[Tensor, "D d"]:
-    """Return the axes along which a centred sample varies most, the widest first."""
+def principal_axes(
+    rows0: Float[Tensor, "N D"], rows1: Float[Tensor, "M D"], dimensions: int
+) -> tuple[Float[Tensor, "D d"], Float[Tensor, " D"]]:
+    """Return the axes along which a sample of patches varies most, widest first, and its mean."""
+    sample = torch.cat([rows[:: max(1, len(rows) // SAMPLE)] for rows in (rows0, rows1)])
+    mean = sample.mean(dim=0)
+    sample = sample - mean
     width = sample.shape[1]
     if width <= WIDE:
         _, axes = torch.linalg.eigh(sample.T @ sample)
-        return axes[:, -dimensions:].flip(1)
+        return axes[:, -dimensions:].flip(1), mean
     # subspace iteration: the eigenvectors of a wide covariance would take longer than the search
     generator = torch.Generator().manual_seed(0)
     axes = torch.randn(width, dimensions, generator=generator).to(sample)
     for _ in range(6):
         axes, _ = torch.linalg.qr(sample.T @ (sample @ axes))
-    return axes
+    return axes, mean
+
+
+def with_lower_bounds(problem: Problem, dimensions: int = 16) -> Problem:
+    """Return the problem with what sorts out candidates before their whole cost is looked at."""
+    if problem.norm != "l2" or problem.rows0.shape[1] <= 2 * dimensions:
+        return problem
+    axes, _ = principal_axes(problem.rows0, problem.rows1, dimensions)
+    return problem._replace(reduced=(problem.rows0 @ axes, problem.rows1 @ axes))
 
 
 def balanced_cells(points: Float[Tensor, "N d"], size: int) -> Int[Tensor, "cells s"]:

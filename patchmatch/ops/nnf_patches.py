@@ -41,6 +41,8 @@ class Problem(NamedTuple):
         reach: How far the search goes in x and in y, in pixels; None for everywhere.
         wanted: (N,) bool, places of image 0 to be matched; None for all.
         usable: (M,) bool, places of image 1 that may be matched; None for all.
+        reduced: (N, d) and (M, d), the patches along a few orthonormal axes: the squared distance
+            of two is a lower bound of their cost. None where candidates are not to be sorted out.
     """
 
     rows0: Tensor
@@ -53,6 +55,7 @@ class Problem(NamedTuple):
     reach: int | None
     wanted: Tensor | None
     usable: Tensor | None
+    reduced: tuple[Tensor, Tensor] | None = None
 
 
 def patch_rows(image: Float[Tensor, "C H W"], patch_size: int) -> Float[Tensor, "N D"]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from patchmatch.ops.nnf_patches import Problem, match_costs, window
 
 STEPS = (8, 4, 2, 1)  # of the propagation, in pixels
+ROUNDING = 1e-4  # relative: a lower bound may come out that much too high
 SHRINK = 0.5  # of the radius of the random search, alpha of the paper
 
 Matches = tuple[Tensor, Tensor]  # places (N, K) and costs (N, K), best first; a place of -1 - k and
@@ -32,6 +33,13 @@ def improve(problem: Problem, matches: Matches, candidates: Int[Tensor, " N"]) -
     if len(which) == 0:
         return
     found = candidates[which]
+    if problem.reduced is not None:
+        reduced0, reduced1 = problem.reduced
+        # index_select copies whole rows, indexing goes number by number
+        difference = reduced0.index_select(0, which).sub_(reduced1.index_select(0, found))
+        least = difference.square_().sum(dim=1)
+        near = (least <= (1 + ROUNDING) * costs[which, -1]).nonzero().squeeze(1)
+        which, found = which[near], found[near]
     cost = match_costs(problem, found, which if len(which) < len(fresh) else None)
     better = (cost < costs[which, -1]).nonzero().squeeze(1)
     which = which[better]

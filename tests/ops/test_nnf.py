@@ -171,6 +171,14 @@ def test_batches_equal_single_runs_and_a_seed_gives_one_field(search, pair):
         assert torch.equal(alone.cost[0], together.cost[index])
 
 
+def test_lower_bounds_sort_out_no_match(pair, monkeypatch):
+    bounded = last(patch_match(*pair, iterations=3, count=2))
+    monkeypatch.setattr("patchmatch.ops.nnf.with_lower_bounds", lambda problem: problem)
+    plain = last(patch_match(*pair, iterations=3, count=2))
+    assert torch.equal(bounded.flow, plain.flow)
+    assert_close(bounded.cost, plain.cost)
+
+
 def test_another_seed_gives_another_field_of_patch_match(pair):
     fields = [last(patch_match(*pair, iterations=1, seed=seed)) for seed in range(2)]
     assert not torch.equal(fields[0].flow, fields[1].flow)
