@@ -83,7 +83,7 @@ def test_what_cannot_be_matched_is_refused(image0, image1, options, message):
 
 
 def test_photographs_too_large_for_memory_are_refused_with_what_would_fit(monkeypatch, picture):
-    monkeypatch.setattr("patchmatch.public.PATCH_BYTES", 2**20)
+    monkeypatch.setattr("patchmatch.public.fields.PATCH_BYTES", 2**20)
     with pytest.raises(
         InputError, match=r"36x30 and 36x30 .* make them 32x27 and 32x27 or"
     ) as said:

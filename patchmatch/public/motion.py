@@ -1,4 +1,4 @@
-"""What other programs call: one function a capability, the same code that the CLI runs."""
+"""Changes and motion between frames."""
 
 import functools
 import warnings
@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 
 from patchmatch.checkpoints import (
@@ -18,15 +17,10 @@ from patchmatch.checkpoints import (
 )
 from patchmatch.data.clip_sets import Clips, LiveClips
 from patchmatch.data.frames import open_clips
-from patchmatch.errors import InputError
 from patchmatch.io import read_image, to_gray_float
 from patchmatch.matchers import Matcher, MotionMatcher, ShiftMatcher
-from patchmatch.ops import nearest_neighbours
-from patchmatch.ops import vote as vote_patches
-from patchmatch.results import FrameChanges, NearestNeighbourField
-
-Image = str | Path | np.ndarray | torch.Tensor
-PATCH_BYTES = 4 * 2**30  # what the patches of a nearest-neighbour field may take
+from patchmatch.public.images import Image
+from patchmatch.results import FrameChanges
 
 
 def load_shift_matcher(
@@ -189,119 +183,3 @@ def _predict(
             clip["frames"] = [frame.to(matcher.device) for frame in clip["frames"]]
             changes = matcher.predict_step(clip, index)
         yield from changes
-
-
-def nearest_neighbour_field(
-    image0: Image,
-    image1: Image,
-    patch_size: int = 7,
-    preset: str = "balanced",
-    seed: int = 0,
-    *,
-    count: int = 1,
-    norm: str = "l2",
-    reach: int | None = None,
-    valid0: torch.Tensor | np.ndarray | None = None,
-    valid1: torch.Tensor | np.ndarray | None = None,
-    device: str | torch.device | None = None,
-) -> NearestNeighbourField:
-    """Find for every patch of an image the most similar patches of another one.
-
-    Args:
-        image0: A path, an array (H, W) or (H, W, 3) of uint8, uint16 or floats in [0, 1], or a
-            tensor (C, H, W), which may be a feature map.
-        image1: The same; its size may differ.
-        patch_size: Side of a patch in pixels.
-        preset: "fast", "balanced" or "accurate".
-        seed: The same seed gives the same field.
-        count: Matches of each pixel, the best first.
-        norm: "l2": the cost sums squared differences; "l1": absolute ones.
-        reach: Largest displacement in x and in y, in pixels; None for any.
-        valid0: (H, W) bool, pixels to be matched; None for all.
-        valid1: (H, W) bool, pixels of image 1 that patches may be centred on; None for all.
-        device: Where to compute; CUDA where there is one, by default.
-
-    Raises:
-        ValueError: If the images cannot be compared, or a patch does not fit into them.
-        InputError: If an image cannot be read, or both are too large to be held as patches.
-    """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    images = [_as_image(image, f"image{i}") for i, image in enumerate((image0, image1))]
-    _check_room(images, patch_size)
-    masks = []
-    for index, (image, mask) in enumerate(zip(images, (valid0, valid1), strict=True)):
-        if mask is not None:
-            mask = torch.as_tensor(mask).to(device, torch.bool)
-            if mask.shape != image.shape[1:]:
-                raise ValueError(
-                    f"valid{index} must have the size of image{index}, {tuple(image.shape[1:])}, "
-                    f"got {tuple(mask.shape)}"
-                )
-            mask = mask[None]
-        masks.append(mask)
-    fields = nearest_neighbours(
-        images[0][None].to(device), images[1][None].to(device), patch_size, preset=preset,
-        count=count, norm=norm, reach=reach, valid0=masks[0], valid1=masks[1], seed=seed,
-    )  # fmt: skip
-    *_, field = fields
-    flow, cost = field.flow[0].cpu(), field.cost[0].cpu()  # (K, 2, H, W) and (K, H, W)
-    if count == 1:
-        flow, cost = flow[0], cost[0]
-    return NearestNeighbourField(flow, cost)
-
-
-def vote(
-    image1: Image, field: NearestNeighbourField | torch.Tensor, patch_size: int = 7
-) -> torch.Tensor:
-    """Rebuild image 0 from image 1: each pixel is the mean of what all patches over it say.
-
-    Args:
-        image1: The image that the field points into, as ``nearest_neighbour_field`` takes it.
-        field: Its answer, the best matches of it, or a flow of whole numbers (2, H, W).
-        patch_size: Side of a patch in pixels.
-
-    Returns:
-        (C, H, W) float on the CPU.
-    """
-    flow = torch.as_tensor(field.flow if isinstance(field, NearestNeighbourField) else field).cpu()
-    if flow.ndim == 4:
-        flow = flow[0]
-    if flow.ndim != 3 or flow.shape[0] != 2 or flow.is_floating_point():
-        raise ValueError(
-            f"field must be a flow (2, H, W) of whole numbers, got {tuple(flow.shape)} {flow.dtype}"
-        )
-    return vote_patches(_as_image(image1, "image1").cpu()[None], flow.long()[None], patch_size)[0]
-
-
-def _as_image(image: Image, name: str) -> torch.Tensor:
-    """Return an image as (C, H, W) float32, or refuse it."""
-    given = read_image(image) if isinstance(image, str | Path) else image
-    array = isinstance(given, np.ndarray)
-    # torch does not take views that run backwards, such as BGR read as RGB
-    tensor = torch.as_tensor(given.copy() if array else given)
-    tensor = tensor.movedim(-1, 0) if array and tensor.ndim == 3 else tensor
-    tensor = tensor[None] if tensor.ndim == 2 else tensor
-    if tensor.ndim != 3 or (array and tensor.shape[0] not in (1, 3)):
-        shape = tuple(given.shape)
-        raise ValueError(f"{name} must be (H, W), (H, W, 3) or a tensor (C, H, W), got {shape}")
-    largest = {torch.uint8: 255, torch.uint16: 65535}.get(tensor.dtype, 1)
-    if largest == 1 and not tensor.is_floating_point():
-        raise ValueError(f"{name} must be uint8, uint16 or float, got {tensor.dtype}; convert it")
-    tensor = tensor.detach().float() / largest
-    if not torch.isfinite(tensor).all():
-        raise ValueError(f"{name} holds values that are no numbers (NaN or infinite)")
-    return tensor
-
-
-def _check_room(images: list[torch.Tensor], patch_size: int) -> None:
-    """Refuse images whose patches would not fit into memory."""
-    values = sum(image.numel() for image in images) * max(patch_size, 1) ** 2
-    if 4 * values <= PATCH_BYTES:
-        return
-    scale = (PATCH_BYTES / (4 * values)) ** 0.5
-    sizes = " and ".join(f"{image.shape[2]}x{image.shape[1]}" for image in images)
-    fit = " and ".join(f"{int(i.shape[2] * scale)}x{int(i.shape[1] * scale)}" for i in images)
-    raise InputError(
-        f"images of {sizes} pixels hold {4 * values / 2**30:.1f} GiB of patches, more than "
-        f"{PATCH_BYTES / 2**30:.0f}: make them {fit} or smaller, or take a smaller patch_size"
-    )

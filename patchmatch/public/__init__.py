@@ -1,0 +1,18 @@
+"""What other programs call: one function a capability, the same code that the CLI runs."""
+
+from patchmatch.public.fields import nearest_neighbour_field, vote
+from patchmatch.public.motion import (
+    load_motion_matcher,
+    load_shift_matcher,
+    measure_motion,
+    predict_frames,
+)
+
+__all__ = [
+    "load_motion_matcher",
+    "load_shift_matcher",
+    "measure_motion",
+    "nearest_neighbour_field",
+    "predict_frames",
+    "vote",
+]
