@@ -32,6 +32,7 @@ DOORS = {
         "data.clips",
         "data.moving_digits",
         "data.pairs",
+        "data.warped_pairs",
         "metrics",
         "nets",
         "ops",

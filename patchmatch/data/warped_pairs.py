@@ -1,9 +1,7 @@
 """Pairs that make themselves: two views of one picture, bent and disturbed, with the exact flow."""
 
-import importlib.util
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypedDict
 
 import cv2
@@ -14,22 +12,12 @@ from torch.utils.data import Dataset
 
 from patchmatch.data.digits import split_indices
 from patchmatch.data.made import STAGES, MadeData, require_positive
+from patchmatch.data.photographs import bundled_photographs, folder_images, load_picture
 from patchmatch.errors import InputError
-from patchmatch.io import IMAGE_SUFFIXES, natural_key, read_image, to_rgb_uint8
+from patchmatch.io import to_rgb_uint8
 
-#: Photographs inside scikit-image and scikit-learn, in an order that puts scenes and textures into
-#: every split. The stereo pair among them is left for tests.
-BUNDLED = {
-    "skimage/data": (
-        *("astronaut.png", "coffee.png", "brick.png", "chelsea.png", "clock_motion.png"),
-        *("grass.png", "rocket.jpg", "hubble_deep_field.jpg", "camera.png", "gravel.png"),
-        *("ihc.png", "moon.png", "retina.jpg", "coins.png"),
-    ),
-    "sklearn/datasets/images": ("china.jpg", "flower.jpg"),
-}
-LARGEST = 512  # pixels: larger pictures are reduced to it
 KNOTS = 4  # the bending is drawn at 4x4 places of an image and smooth between them
-BEND = 3.0  # pixels: standard deviation of the bending at a knot
+BEND = 0.03  # of the side: standard deviation of the bending at a knot
 TURN = 0.08  # standard deviation of a rotation in radians, and of the logarithm of a scale
 SCALE = (0.6, 1.4)  # pixels of the picture in a pixel of a view
 GAIN, OFFSET = (0.6, 1.6), 0.08
@@ -59,8 +47,8 @@ class WarpedPairs(Dataset[dict[str, Tensor]]):
         seed: Seed of the pairs.
         side: Side of an image in pixels.
         max_shift: Longest displacement of the middle of an image in x and in y, in pixels.
-        disturbed: Share of pairs with gain and offset, and of those with blur. Noise is weak in
-            the others.
+        disturbed: Share of pairs with gain and offset, of those with blur, and of those with
+            strong noise; the others have weak noise. None leaves all pairs as they are.
     """
 
     def __init__(
@@ -70,7 +58,7 @@ class WarpedPairs(Dataset[dict[str, Tensor]]):
         seed: int,
         side: int = 96,
         max_shift: float = 16.0,
-        disturbed: float = 0.5,
+        disturbed: float | None = 0.5,
     ) -> None:
         self.pictures, self.size, self.seed = list(pictures), size, seed
         self.side, self.max_shift, self.disturbed = side, max_shift, disturbed
@@ -86,7 +74,8 @@ class WarpedPairs(Dataset[dict[str, Tensor]]):
         picture = self.pictures[int(rng.integers(len(self.pictures)))]
         flow = draw_flow(self.side, self.max_shift, rng)
         image0, image1 = view_pair(picture, flow, rng)
-        image0, image1 = disturb(image0, image1, self.disturbed, rng)
+        if self.disturbed is not None:
+            image0, image1 = disturb(image0, image1, self.disturbed, rng)
         valid = lands_inside(flow)
         return {
             "image0": torch.from_numpy(image0).movedim(-1, 0).contiguous(),
@@ -179,45 +168,13 @@ class WarpedPhotographs(MadeData):
         return [load_picture(paths[i]) for i in split_indices(len(paths), split)]
 
 
-def bundled_photographs() -> list[Path]:
-    """Return the paths of the photographs that installed libraries carry; none is downloaded."""
-    paths = []
-    for place, names in BUNDLED.items():
-        library, _, folder = place.partition("/")
-        spec = importlib.util.find_spec(library)
-        if spec is not None and spec.origin is not None:
-            paths += [Path(spec.origin).parent / folder / name for name in names]
-    return [path for path in paths if path.is_file()]
-
-
-def folder_images(folder: str | Path) -> list[Path]:
-    """Return the images of a folder and its subfolders in natural order."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(
-            f"{folder}: no such folder; data.source is photographs, embedded, mnist or a folder "
-            "of images"
-        )
-    paths = [p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
-    return sorted(paths, key=lambda path: natural_key(str(path.relative_to(folder))))
-
-
-def load_picture(path: Path, largest: int = LARGEST) -> np.ndarray:
-    """Return a picture as (H, W, 3) uint8 RGB, reduced if its longer side is above ``largest``."""
-    picture = to_rgb_uint8(read_image(path))
-    scale = largest / max(picture.shape[:2])
-    if scale >= 1:
-        return picture
-    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-
-
 def draw_flow(side: int, max_shift: float, rng: np.random.Generator) -> np.ndarray:
     """Draw a smooth flow, (side, side, 2) float32: a shift, a turn, a change of size, a bending."""
     y, x = np.mgrid[:side, :side].astype(np.float32)
     away = np.stack([x, y], axis=-1) - (side - 1) / 2
     turn, grow = rng.normal(0, TURN, 2)
     change = _rotation(turn) * np.exp(grow) - np.eye(2)
-    knots = rng.normal(0, BEND, (KNOTS, KNOTS, 2)).astype(np.float32)
+    knots = rng.normal(0, BEND * side, (KNOTS, KNOTS, 2)).astype(np.float32)
     bending = cv2.resize(knots, (side, side), interpolation=cv2.INTER_CUBIC)
     shift = rng.uniform(-max_shift, max_shift, 2)
     return (away @ change.T + bending + shift).astype(np.float32)

@@ -13,6 +13,11 @@ from patchmatch.ops import normalize_contrast
 from patchmatch.ops.particles import Field
 
 FEATURES = ("learned", "rgb", "contrast")
+#: Settings of a search, not of how the features were trained.
+SEARCH = (
+    *("iterations", "patch_size", "count", "samples", "steps", "reach", "features", "norm"),
+    "seed",
+)
 FARTHEST = 8.0  # pixels: an error counts no more
 SHARPNESS = 4.0  # a particle one pixel farther from the truth is e^-4 times as right
 
@@ -21,13 +26,14 @@ class DifferentiablePatchMatch(Matcher):
     """Dense correspondence by Differentiable PatchMatch, on features trained through the search.
 
     Args:
-        patch_size: Side of a patch in pixels.
-        channels: Learned features of a patch.
+        context: Side in pixels of the patch that the learned features of a pixel depend on.
+        channels: Learned features of a pixel.
         hidden: Channels of the hidden layers of the feature network.
         lr: Highest learning rate of AdamW; it warms up and decays over the whole training.
         weight_decay: Weight decay of AdamW.
         train_iterations: Iterations of the search in training.
         iterations: Iterations of the search when pairs are matched.
+        patch_size: Side in pixels of the patches that ``rgb`` and ``contrast`` compare.
         count: Best matches of every pixel.
         samples: Random particles that a pixel judges in an iteration.
         steps: Distances of the neighbours whose particles a pixel judges, in pixels.
@@ -43,13 +49,14 @@ class DifferentiablePatchMatch(Matcher):
 
     def __init__(
         self,
-        patch_size: int = 7,
+        context: int = 11,
         channels: int = 16,
-        hidden: int = 24,
+        hidden: int = 16,
         lr: float = 1e-2,
         weight_decay: float = 1e-4,
         train_iterations: int = 4,
         iterations: int = 8,
+        patch_size: int = 7,
         count: int = 1,
         samples: int = 4,
         steps: Sequence[int] = (1, 4),
@@ -59,26 +66,41 @@ class DifferentiablePatchMatch(Matcher):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(
-            ignore=["iterations", "count", "samples", "steps", "reach", "features", "norm", "seed"]
-        )
-        for name, value in (("iterations", iterations), ("count", count), ("channels", channels)):
+        self.save_hyperparameters(ignore=list(SEARCH))
+        given = {"iterations": iterations, "train_iterations": train_iterations, "count": count}
+        given |= {"channels": channels, "hidden": hidden, "patch_size": patch_size}
+        for name, value in given.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if features not in FEATURES:
             raise ValueError(f"features must be one of {', '.join(FEATURES)}, got {features!r}")
-        self.net = PatchFeatures(channels, hidden, patch_size)
+        self.net = PatchFeatures(channels, hidden, context)
+        learned = features == "learned"
         self.search = DifferentiablePatchMatchNet(
             iterations=iterations,
             particles=count,
             samples=samples,
             steps=tuple(steps),
             reach=reach,
-            patch_size=1 if features == "learned" else patch_size,
+            patch_size=1 if learned else patch_size,
             norm=norm,
         )
         self.lr, self.weight_decay, self.train_iterations = lr, weight_decay, train_iterations
         self.patch_size, self.features, self.seed = patch_size, features, seed
+        #: Side of the patch that the cost of a pixel depends on.
+        self.span = context if learned else patch_size
+
+    def between_pixels(self, image0: Tensor, image1: Tensor, field: Field) -> Tensor:
+        """Return the expected flow around the best match of every pixel, (B, 2, H, W) float.
+
+        Args:
+            image0: The images of the field.
+            image1: The images of the field.
+            field: What ``fields`` found.
+        """
+        inside = whole_patches(field.flow, self.span)
+        features0, features1 = self.describe(image0), self.describe(image1)
+        return self._pad(self.search.expected(features0, features1, inside))
 
     def describe(self, image: Tensor) -> Tensor:
         """Return the feature maps of images, (B, C, H, W) in [0, 1]."""
@@ -90,7 +112,7 @@ class DifferentiablePatchMatch(Matcher):
 
     def training_step(self, batch: WarpedBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch: of every decision of the search and of its answer."""
-        loss, error = self._try(batch, self.train_iterations, None)
+        loss, error = self.tried(batch, self.train_iterations, None)
         count = len(batch["image0"])
         self.log("train/loss", loss, batch_size=count)
         self.log("train/epe", error.mean(), batch_size=len(error), prog_bar=True)
@@ -108,17 +130,17 @@ class DifferentiablePatchMatch(Matcher):
 
     def _measure(self, stage: str, batch: WarpedBatch) -> None:
         chance = torch.Generator().manual_seed(self.seed)
-        loss, error = self._try(batch, self.search.iterations, chance)
+        loss, error = self.tried(batch, self.search.iterations, chance)
         self.log(f"{stage}/loss", loss, batch_size=len(batch["image0"]))
         self.log(f"{stage}/epe", error.mean(), batch_size=len(error), prog_bar=True)
         self.log(f"{stage}/within_one", (error < 1).float().mean(), batch_size=len(error))
 
-    def _try(
+    def tried(
         self, batch: WarpedBatch, iterations: int, chance: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch, and the errors of the whole-pixel answers that are known."""
         features0, features1 = (self.describe(batch[name]) for name in ("image0", "image1"))
-        truth, known = known_flow(batch["flow"], batch["valid"], self.patch_size)
+        truth, known = known_flow(batch["flow"], batch["valid"], self.span)
         loss, searched = torch.zeros((), device=truth.device), None
         for searched in self.search(features0, features1, generator=chance, iterations=iterations):
             loss = loss + decision_loss(self.search, features0, features1, searched, truth, known)
@@ -153,17 +175,21 @@ class DifferentiablePatchMatch(Matcher):
         """
         self._require(image0, image1)
         features0, features1 = self.describe(image0), self.describe(image1)
-        size = self.patch_size
-        inside = [None if v is None else whole_patches(v, size) for v in (valid0, valid1)]
+        inside = [None if v is None else whole_patches(v, self.span) for v in (valid0, valid1)]
         chance = torch.Generator().manual_seed(self.seed)
         for found in self.search(features0, features1, None, None, *inside, generator=chance):
-            before = size // 2
-            after = size - 1 - before
-            around = (before, after, before, after)
-            flow, cost = (_pad(x, around) for x in (found.particles, found.cost))
+            flow, cost = self._pad(found.particles), self._pad(found.cost)
             if valid0 is not None:
                 cost = cost.masked_fill(~valid0[:, None], torch.inf)
             yield Field(flow, cost)
+
+    def _pad(self, values: Tensor) -> Tensor:
+        """Repeat the border of (..., H, W), the grid of whole patches, up to that of the image."""
+        places = []
+        for side in values.shape[-2:]:
+            place = torch.arange(side + self.span - 1, device=values.device) - self.span // 2
+            places.append(place.clamp(0, side - 1))
+        return values[..., places[0][:, None], places[1]]
 
     def _require(self, image0: Tensor, image1: Tensor) -> None:
         channels0, channels1 = image0.shape[1], image1.shape[1]
@@ -179,10 +205,11 @@ class DifferentiablePatchMatch(Matcher):
             )
         for number, image in enumerate((image0, image1)):
             height, width = image.shape[-2:]
-            if min(height, width) < self.patch_size:
+            if min(height, width) < self.span:
                 raise InputError(
                     f"image {number} of {width}x{height} pixels is smaller than a patch of "
-                    f"{self.patch_size}; give larger images or a smaller --model.patch_size"
+                    f"{self.span}; give larger images, or --model.features rgb and a smaller "
+                    "--model.patch_size"
                 )
 
 
@@ -232,21 +259,11 @@ def decision_loss(
     """
     right = truth.round().long()[:, None]
     judged = torch.cat([searched.judged, right], dim=1)
-    cost = torch.cat(
-        [searched.judged_cost, search.evaluation(features0, features1, right)], dim=1
-    )
+    cost = torch.cat([searched.judged_cost, search.evaluation(features0, features1, right)], dim=1)
     log_probability = search.evaluation.log_probability(judged, cost)
-    error = (judged - truth[:, None]).norm(dim=2)
+    x, y = (judged - truth[:, None]).unbind(dim=2)
+    error = (x * x + y * y).sqrt()  # much faster than a norm over an axis of two
     target = (-SHARPNESS * error).masked_fill(log_probability < -1e8, -1e9).softmax(dim=1)
     surprise = -(target * log_probability).sum(dim=1)
     expected = (log_probability.exp() * error.clamp_max(FARTHEST)).sum(dim=1)
     return ((expected + surprise) * known).sum() / known.sum().clamp_min(1)
-
-
-def _pad(values: Tensor, around: tuple[int, int, int, int]) -> Tensor:
-    """Repeat the border of (..., H, W)."""
-    left, right, above, below = around
-    height, width = values.shape[-2:]
-    y = torch.arange(-above, height + below, device=values.device).clamp(0, height - 1)
-    x = torch.arange(-left, width + right, device=values.device).clamp(0, width - 1)
-    return values[..., y[:, None], x]

@@ -2,12 +2,10 @@
 
 from patchmatch.nets.differentiable_patch_match import (
     DifferentiablePatchMatchNet,
-    Evaluation,
-    ParticleSampler,
-    Propagation,
     Searched,
 )
 from patchmatch.nets.motion import Judged, Motion, MotionNet, Refined
+from patchmatch.nets.particles import Evaluation, ParticleSampler, Propagation
 from patchmatch.nets.patch_features import PatchFeatures
 from patchmatch.nets.shift import CLASSES, Described, ShiftNet
 

@@ -53,6 +53,7 @@ def search_range(
         axes: 2 for displacements, 1 for disparities, which are 0 or more.
         reach: No component is longer, in pixels; None for all of image 1. Where nothing of image 1
             is as near as that, the nearest of it.
+        device: Where the answer lies.
     """
     (height0, width0), (height1, width1) = size0, size1
     x = torch.arange(width0, device=device).expand(height0, width0)
@@ -225,7 +226,7 @@ def repeated(particles: Num[Tensor, "B K A H W"]) -> Tensor:
     """Tell which particles stand earlier in the list already, (B, K, H, W) bool."""
     found = torch.zeros_like(particles[:, :, 0], dtype=torch.bool)
     for i in range(1, particles.shape[1]):
-        found[:, i] = (particles[:, :i] == particles[:, i : i + 1]).all(dim=2).any(dim=1)
+        found[:, i] = _equal(particles[:, :i], particles[:, i : i + 1]).any(dim=1)
     return found
 
 
@@ -240,5 +241,13 @@ def best_particles(
         kept.append(particles.gather(1, index))
         costs.append(least)
         if rank + 1 < count:
-            cost = cost.masked_fill((particles == kept[-1]).all(dim=2), torch.inf)
+            cost = cost.masked_fill(_equal(particles, kept[-1]), torch.inf)
     return torch.cat(kept, dim=1), torch.cat(costs, dim=1)
+
+
+def _equal(particles: Tensor, others: Tensor) -> Tensor:
+    """Tell which particles are the same, axis by axis: a reduction over two is slow."""
+    same = particles[:, :, 0] == others[:, :, 0]
+    for axis in range(1, particles.shape[2]):
+        same &= particles[:, :, axis] == others[:, :, axis]
+    return same
