@@ -30,7 +30,7 @@ from patchmatch.io import IMAGE_SUFFIXES, read_flo, read_image, to_rgb_uint8
 from patchmatch.matchers import DifferentiablePatchMatch
 from patchmatch.matchers.differentiable_patch_match import known_flow
 
-SIDE, SHIFT = 160, 24.0  # pixels, of the made pairs
+SIDE, SHIFT = 128, 20.0  # pixels, of the made pairs
 WIDEST = 11  # pixels: no row is asked about pixels nearer to the border than half of it
 Pair = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # images in [0, 1], flow, valid
 DISTURBANCES: dict[str, Callable[[np.ndarray, np.random.Generator, int], np.ndarray]] = {
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, help="folder of other pictures to warp")
     parser.add_argument("--flow", type=Path, help="folder of pairs with true flow")
     parser.add_argument("--also", action="append", default=[], metavar="NAME=CHECKPOINT")
-    parser.add_argument("--pairs", type=int, default=24, help="made pairs of each set")
+    parser.add_argument("--pairs", type=int, default=16, help="made pairs of each set")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -134,11 +134,11 @@ def main() -> None:
         sets[options.photographs.name] = made_pairs(pictures, options.pairs)
     if options.flow is not None:
         sets[options.flow.name] = true_pairs(options.flow)
-    rows = {
-        f"{name} {size}x{size}": (DifferentiablePatchMatch(features=kind, patch_size=size), False)
-        for name, kind in (("RGB patches", "rgb"), ("even contrast", "contrast"))
-        for size in (7, 11)
-    }
+    rows = {}
+    for name, kind in (("RGB patches", "rgb"), ("even contrast", "contrast")):
+        for size in (7, 11):
+            matcher = DifferentiablePatchMatch(features=kind, patch_size=size)
+            rows[f"{name} {size}x{size}"] = matcher, False
     shipped = trained(shipped_checkpoint(str(DifferentiablePatchMatch.shipped_weights)))
     torch.manual_seed(0)
     rows["features, untrained"] = DifferentiablePatchMatch(**shipped.hparams), False

@@ -109,7 +109,7 @@ class WarpedPhotographs(MadeData):
         self,
         source: str = "photographs",
         data_dir: str = "data",
-        train_pairs: int = 1_000,
+        train_pairs: int = 1_200,
         eval_pairs: int = 60,
         canvases: int = 200,
         side: int = 96,

@@ -19,6 +19,8 @@ SEARCH = (
     "seed",
 )
 FARTHEST = 8.0  # pixels: an error counts no more
+BYTES = 130  # measured, for every particle that a pixel judges in an iteration
+MEMORY = 8e9  # bytes: a search that takes more is refused
 SHARPNESS = 4.0  # a particle one pixel farther from the truth is e^-4 times as right
 
 
@@ -171,7 +173,8 @@ class DifferentiablePatchMatch(Matcher):
             valid1: (B, H1, W1) bool, the pixels that patches may be centred on.
 
         Raises:
-            InputError: If an image is smaller than a patch, or the channels do not fit.
+            InputError: If an image is smaller than a patch, the channels do not fit, or the search
+                would fill the memory.
         """
         self._require(image0, image1)
         features0, features1 = self.describe(image0), self.describe(image1)
@@ -211,6 +214,15 @@ class DifferentiablePatchMatch(Matcher):
                     f"{self.span}; give larger images, or --model.features rgb and a smaller "
                     "--model.patch_size"
                 )
+        batch, _, height, width = image0.shape
+        needed = BYTES * self.search.judged_count * batch * height * width
+        if needed > MEMORY:
+            scale = (MEMORY / needed) ** 0.5
+            raise InputError(
+                f"image 0 of {width}x{height} pixels would take {needed / 1e9:.0f} GB of memory, "
+                f"{MEMORY / 1e9:.0f} are allowed; reduce it to {int(width * scale)}x"
+                f"{int(height * scale)}, or give smaller batches or fewer --model.steps"
+            )
 
 
 def whole_patches(values: Tensor, patch_size: int) -> Tensor:

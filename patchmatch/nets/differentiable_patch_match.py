@@ -84,6 +84,12 @@ class DifferentiablePatchMatchNet(nn.Module):
         self.register_buffer("stencil", stencil[:, :, None, None], persistent=False)
         self.stencil: Tensor
 
+    @property
+    def judged_count(self) -> int:
+        """Particles that a pixel judges in an iteration."""
+        neighbours = self.first.count * (1 + 4 * len(self.propagation.steps))
+        return neighbours + self.sampler.count + len(self.stencil)
+
     def forward(
         self,
         features0: Float[Tensor, "B D H0 W0"],

@@ -15,7 +15,8 @@ from jaxtyping import Float, Int, Num
 from torch import Tensor
 from torch.nn import functional as F
 
-AT_ONCE = 2**22  # numbers of features that are compared at a time
+AT_ONCE = 2**18  # numbers of features that are compared at a time: they stay in the cache
+COPIED = 2**26  # numbers: patches are copied out, three times as fast to read, if no more
 BLOCKED = torch.finfo(torch.float32).max  # cost of a place that must not be matched
 
 
@@ -200,26 +201,32 @@ def matching_cost(
     rows0, rows1 = (_rows(features, patch_size) for features in (features0, features1))
     displacement = as_displacement(particles)
     count, height, width = particles.shape[1], *particles.shape[-2:]
-    strip = max(1, AT_ONCE // (width * count * len(rows0) * rows0[0, 0, 0].numel()))
     x = torch.arange(width, device=particles.device)
-    found = []
-    for top in range(0, height, strip):
-        part = displacement[..., top : top + strip, :]  # (B, K, 2, h, W)
-        y = torch.arange(top, top + part.shape[-2], device=particles.device)[:, None]
+
+    def compare(rows: slice) -> Tensor:
+        part = displacement[..., rows, :]  # (B, K, 2, h, W)
+        y = torch.arange(height, device=particles.device)[rows, None]
         there = sample_rows(rows1, (x + part[:, :, 0]).flatten(1), (y + part[:, :, 1]).flatten(1))
-        here = rows0[:, top : top + strip].flatten(1, 2).unsqueeze(1)  # (B, 1, h W, D..)
+        here = rows0[:, rows].flatten(1, 2).unsqueeze(1)  # (B, 1, h W, D..)
         apart = there.unflatten(1, (count, -1)) - here
-        apart = (apart.square() if norm == "l2" else apart.abs()).flatten(3).sum(dim=-1)
-        found.append(apart.unflatten(-1, part.shape[-2:]))
-    return torch.cat(found, dim=2)
+        apart = apart.square() if norm == "l2" else apart.abs()
+        return apart.flatten(3).sum(dim=-1).unflatten(-1, part.shape[-2:])
+
+    if torch.is_grad_enabled() and (features0.requires_grad or features1.requires_grad):
+        return compare(slice(None))  # the gradient of each strip would be as large as the image
+    strip = max(1, AT_ONCE // (width * count * len(rows0) * rows0[0, 0, 0].numel()))
+    cost = features0.new_empty(len(particles), count, height, width)
+    for top in range(0, height, strip):
+        cost[:, :, top : top + strip] = compare(slice(top, top + strip))
+    return cost
 
 
 def _rows(features: Tensor, patch_size: int) -> Tensor:
-    """Return (B, H, W, D), or (B, H, W, D, P, P) views of patches."""
+    """Return the patches in rows, (B, H, W, D), or views of them, (B, H, W, D, P, P)."""
     rows = features.permute(0, 2, 3, 1)
-    if patch_size == 1:
-        return rows.contiguous()
-    return rows.unfold(1, patch_size, 1).unfold(2, patch_size, 1)
+    if patch_size > 1:
+        rows = rows.unfold(1, patch_size, 1).unfold(2, patch_size, 1)
+    return rows.flatten(3).contiguous() if rows.numel() <= COPIED else rows
 
 
 def repeated(particles: Num[Tensor, "B K A H W"]) -> Tensor:

@@ -127,6 +127,12 @@ def test_images_that_cannot_be_matched_are_refused(settings, shapes, message):
         list(matcher.fields(*(torch.zeros(shape) for shape in shapes)))
 
 
+def test_what_would_fill_the_memory_is_refused_with_a_size_that_fits():
+    large = torch.zeros(1, 1, 1, 1).expand(1, 3, 4320, 7680)
+    with pytest.raises(InputError, match=r"7680x4320 pixels would take 95 GB.* to 2229x1254"):
+        list(rgb().fields(large, torch.zeros(1, 3, 20, 20)))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

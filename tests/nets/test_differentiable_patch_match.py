@@ -157,7 +157,7 @@ def test_pixels_are_read_exactly_and_blended_between():
     assert torch.equal(outside[:, 0], rows[:, 0, 4])
 
 
-def test_a_disparity_moves_to_the_left():
+def test_convention_disparity_moves_left():
     features0 = noise(1, 2, 3, 6)
     features1 = features0.roll(-2, dims=3)
     cost = matching_cost(features0, features1, torch.full((1, 1, 1, 3, 6), 2))
@@ -165,12 +165,14 @@ def test_a_disparity_moves_to_the_left():
     assert (cost[..., :2] > 0).all()
 
 
-def test_probabilities_sum_to_one_and_repeated_particles_count_once():
+def test_convention_probability_sums_to_one():
     evaluation = Evaluation()
     particles = torch.tensor([3, 1, 3, 2]).view(1, 4, 1, 1, 1)
     cost = torch.tensor([0.1, 0.2, 0.1, 0.4]).view(1, 4, 1, 1)
     share = evaluation.log_probability(particles, cost).exp().flatten()
     want = (-10 * torch.tensor([0.1, 0.2, 0.4])).softmax(dim=0)
+    assert share.sum().item() == pytest.approx(1)
+    # repeated particles count once
     assert_close(share, torch.stack([want[0], want[1], torch.tensor(0.0), want[2]]))
 
 
@@ -314,6 +316,7 @@ def test_offsets_never_leave_image1_nor_the_reach():
         assert (y + dy >= 0).all()
         assert (y + dy < 25).all()
         assert searched.judged.abs().max() == 6
+    assert searched.judged.shape[1] == net.judged_count
 
 
 def test_disparities_are_searched_to_the_left_within_limits():
