@@ -28,9 +28,8 @@ class DifferentiablePatchMatch(Matcher):
     """Dense correspondence by Differentiable PatchMatch, on features trained through the search.
 
     Args:
-        context: Side in pixels of the patch that the learned features of a pixel depend on.
         channels: Learned features of a pixel.
-        hidden: Channels of the hidden layers of the feature network.
+        context: Side in pixels of the patch that they depend on.
         lr: Highest learning rate of AdamW; it warms up and decays over the whole training.
         weight_decay: Weight decay of AdamW.
         train_iterations: Iterations of the search in training.
@@ -51,10 +50,9 @@ class DifferentiablePatchMatch(Matcher):
 
     def __init__(
         self,
-        context: int = 11,
-        channels: int = 16,
-        hidden: int = 16,
-        lr: float = 1e-2,
+        channels: int = 24,
+        context: int = 13,
+        lr: float = 3e-3,
         weight_decay: float = 1e-4,
         train_iterations: int = 4,
         iterations: int = 8,
@@ -70,13 +68,13 @@ class DifferentiablePatchMatch(Matcher):
         super().__init__()
         self.save_hyperparameters(ignore=list(SEARCH))
         given = {"iterations": iterations, "train_iterations": train_iterations, "count": count}
-        given |= {"channels": channels, "hidden": hidden, "patch_size": patch_size}
+        given |= {"patch_size": patch_size}
         for name, value in given.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if features not in FEATURES:
             raise ValueError(f"features must be one of {', '.join(FEATURES)}, got {features!r}")
-        self.net = PatchFeatures(channels, hidden, context)
+        self.net = PatchFeatures(channels, context)
         learned = features == "learned"
         self.search = DifferentiablePatchMatchNet(
             iterations=iterations,
@@ -90,7 +88,7 @@ class DifferentiablePatchMatch(Matcher):
         self.lr, self.weight_decay, self.train_iterations = lr, weight_decay, train_iterations
         self.patch_size, self.features, self.seed = patch_size, features, seed
         #: Side of the patch that the cost of a pixel depends on.
-        self.span = context if learned else patch_size
+        self.span = self.net.patch_size if learned else patch_size
 
     def between_pixels(self, image0: Tensor, image1: Tensor, field: Field) -> Tensor:
         """Return the expected flow around the best match of every pixel, (B, 2, H, W) float.

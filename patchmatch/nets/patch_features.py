@@ -1,41 +1,49 @@
-"""What a patch is compared by: a few numbers that a small network makes of it."""
+"""What a patch is compared by: a few numbers that learned filters make of it."""
+
+import math
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-FLOOR = 0.05  # length of features that counts as nothing: noise in a plain patch stays small
-
-SLOPE = 0.1  # of the activation below zero
+FLOOR = 0.3  # length of features that counts as nothing: noise in a black patch stays small
+LENGTH = 10.0  # of the features of a bright patch
+#: Red, green and blue in luma and in two differences of colour, each of length one.
+COLOURS = ((3**-0.5,) * 3, (2**-0.5, 0.0, -(2**-0.5)), (6**-0.5, -2 * 6**-0.5, 6**-0.5))
 
 
 class PatchFeatures(nn.Module):
-    """Features of every whole patch of an image, of length one where there is texture.
+    """Features of every whole patch of an image, of one length where it is not black.
 
-    The first filters have zero mean and nothing is added anywhere, so that an offset of the grey
-    levels changes nothing and a gain only the length, which is then divided by.
+    Training starts from a formula: the lowest frequencies (a cosine transform) of luma and of
+    differences of colour under a window. Squared differences of these are those of the patches,
+    without the noise of the high frequencies. Nothing is added to them and their length is
+    divided by, so that a gain changes nothing.
 
     Args:
-        channels: Features of a patch.
-        hidden: Channels of the hidden layers.
-        patch_size: Side P of the patch that the features of a pixel depend on, at least 3.
+        channels: Features of a patch; half of them begin as luma, the others as colour.
+        patch_size: Side P of the patch that the features of a pixel depend on.
     """
 
-    def __init__(self, channels: int = 16, hidden: int = 24, patch_size: int = 7) -> None:
+    def __init__(self, channels: int = 24, patch_size: int = 13) -> None:
         super().__init__()
-        if patch_size < 3:
+        if patch_size < 3 or channels < 4:
             raise ValueError(
-                f"patch_size must be at least 3 for learned features, got {patch_size}"
+                "learned features need a patch_size of at least 3 and 4 channels or more, got "
+                f"{patch_size} and {channels}"
             )
-        kernels = [3] * ((patch_size - 1) // 2) + [2] * ((patch_size - 1) % 2)
-        sizes = [3, *[hidden] * (len(kernels) - 1), channels]
+        self.patch_size = patch_size
+        colour = channels // 4
+        counts = (channels - 2 * colour, colour, colour)
         filters = [
-            nn.Conv2d(sizes[i], sizes[i + 1], kernel, bias=False).weight
-            for i, kernel in enumerate(kernels)
+            torch.tensor(mix)[:, None, None] * wave
+            for mix, count in zip(COLOURS, counts, strict=True)
+            for wave in waves(patch_size, count)
         ]
-        self.filters = nn.ParameterList(filters)
+        self.filters = nn.Parameter(torch.stack(filters))  # (D, 3, P, P)
         self.log_floor = nn.Parameter(torch.tensor(FLOOR).log())
+        self.log_length = nn.Parameter(torch.tensor(LENGTH).log())
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D _ _"]:
         """Return the features on the grid of whole patches, (B, D, H - P + 1, W - P + 1).
@@ -43,12 +51,19 @@ class PatchFeatures(nn.Module):
         Args:
             image: RGB or gray, in [0, 1].
         """
-        values = image.expand(-1, 3, -1, -1)
-        for number, filters in enumerate(self.filters):
-            if number == 0:
-                filters = filters - filters.mean(dim=(2, 3), keepdim=True)
-            else:
-                values = F.leaky_relu(values, SLOPE)
-            values = F.conv2d(values, filters)
+        values = F.conv2d(image.expand(-1, 3, -1, -1), self.filters)
         length = values.square().sum(dim=1, keepdim=True) + self.log_floor.exp().square()
-        return values * length.rsqrt()
+        return values * length.rsqrt() * self.log_length.exp()
+
+
+def waves(side: int, count: int) -> Float[Tensor, "N P P"]:
+    """Return the lowest waves of a cosine transform under a Gaussian window, of length one."""
+    x = (torch.arange(side) + 0.5) / side
+    order = sorted((v * v + u * u, v, u) for v in range(side) for u in range(side))[:count]
+    window = torch.exp(-((torch.arange(side) - (side - 1) / 2) ** 2) / (2 * (side / 3.5) ** 2))
+    found = []
+    for _, v, u in order:
+        rows, columns = (torch.cos(math.pi * k * x) * window for k in (v, u))
+        wave = rows[:, None] * columns
+        found.append(wave / wave.norm())
+    return torch.stack(found)

@@ -55,7 +55,7 @@ def test_the_cost_is_that_of_the_patch_around_the_pixel(size, norm):
 @pytest.mark.parametrize("features", ["rgb", "contrast", "learned"])
 def test_identical_images_give_exactly_the_zero_field(features):
     image = noise(2, 3, 23, 30)
-    for field in DifferentiablePatchMatch(features=features).fields(image, image):
+    for field in DifferentiablePatchMatch(features=features, context=7).fields(image, image):
         assert (field.flow == 0).all()
         assert (field.cost == 0).all()
 
@@ -103,7 +103,7 @@ def test_the_same_seed_gives_the_same_field_and_a_batch_what_single_pairs_give()
 def test_blank_images_stay_where_they_are():
     blank = torch.full((1, 3, 16, 20), 0.5)
     for features in ("rgb", "contrast", "learned"):
-        field = last(DifferentiablePatchMatch(features=features), blank, blank * 0.8)
+        field = last(DifferentiablePatchMatch(features=features, context=7), blank, blank * 0.8)
         assert (field.flow == 0).all()
         assert field.cost.isfinite().all()
 
@@ -113,8 +113,8 @@ def test_blank_images_stay_where_they_are():
     [
         (
             {},
-            ((1, 3, 10, 40), (1, 3, 40, 40)),
-            "image 0 of 40x10 pixels is smaller than a patch",
+            ((1, 3, 12, 40), (1, 3, 40, 40)),
+            "image 0 of 40x12 pixels is smaller than a patch",
         ),
         ({"features": "rgb"}, ((1, 3, 9, 9), (1, 3, 9, 6)), "image 1 of 6x9 .* a patch of 7"),
         ({}, ((1, 3, 20, 20), (1, 1, 20, 20)), "image 0 has 3 channels and image 1 has 1"),
@@ -170,7 +170,7 @@ def test_it_learns_from_four_pairs():
     torch.manual_seed(0)
     pairs = WarpedPairs(pictures(), 4, 5, 40, 5)
     batch = default_collate([pairs[i] for i in range(4)])
-    matcher = DifferentiablePatchMatch(context=5, hidden=8, channels=8, lr=2e-2)
+    matcher = DifferentiablePatchMatch(8, 5, lr=2e-2)
 
     @torch.no_grad()
     def measured():
@@ -212,8 +212,8 @@ def test_features_were_worth_training_on_pictures_left_out(shipped):
     data = WarpedPhotographs(eval_pairs=4)
     data.setup("test")
     batch = default_collate([data.sets["test"][i] for i in range(4)])
-    _, known = known_flow(batch["flow"], batch["valid"], 11)
-    inside = torch.nn.functional.pad(known, (5, 5, 5, 5))
+    _, known = known_flow(batch["flow"], batch["valid"], shipped.span)
+    inside = torch.nn.functional.pad(known, (shipped.span // 2,) * 4)
     learned, raw, large = (
         (last(m, batch["image0"], batch["image1"]).flow[:, 0] - batch["flow"]).norm(dim=1)[inside]
         for m in (shipped, rgb(), rgb(patch_size=11))
