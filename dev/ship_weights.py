@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from patchmatch.checkpoints import read_checkpoint, shipped_checkpoint
 from patchmatch.io import atomic_path
-from patchmatch.matchers import MotionMatcher, ShiftMatcher
+from patchmatch.matchers import DifferentiablePatchMatch, MotionMatcher, ShiftMatcher
 
 KEPT = ("state_dict", "hyper_parameters", "pytorch-lightning_version", "epoch", "global_step")
 
@@ -27,7 +27,8 @@ def main() -> None:
     checkpoint_path = parser.parse_args().checkpoint
     checkpoint = read_checkpoint(checkpoint_path)
     name = str(checkpoint["hyper_parameters"].get("_class_path", "")).rpartition(".")[2]
-    shipped = {kind.__name__: kind.shipped_weights for kind in (ShiftMatcher, MotionMatcher)}
+    kinds = (DifferentiablePatchMatch, MotionMatcher, ShiftMatcher)
+    shipped = {kind.__name__: kind.shipped_weights for kind in kinds}
     if name not in shipped:
         parser.error(f"{checkpoint_path}: holds {name or 'no known class'}, not {list(shipped)}")
     target = shipped_checkpoint(str(shipped[name]))

@@ -33,6 +33,7 @@ DOORS = {
         "data.image_pairs",
         "data.moving_digits",
         "data.pairs",
+        "data.warped_pairs",
         "metrics",
         "nets",
         "ops",

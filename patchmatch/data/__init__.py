@@ -8,6 +8,7 @@ from patchmatch.data.moving_digits import MotionBatch, MovingDigits, MovingScene
 from patchmatch.data.pairs import PairBatch, ShiftedPairs
 from patchmatch.data.rendered_cows import RenderedCows
 from patchmatch.data.shifted_digits import ShiftedDigits
+from patchmatch.data.warped_pairs import WarpedBatch, WarpedPairs, WarpedPhotographs
 
 __all__ = [
     "Clip",
@@ -23,4 +24,7 @@ __all__ = [
     "RenderedCows",
     "ShiftedDigits",
     "ShiftedPairs",
+    "WarpedBatch",
+    "WarpedPairs",
+    "WarpedPhotographs",
 ]
