@@ -11,12 +11,14 @@ Match image patches: learn from pairs that make themselves, then match anything.
                                     train the shift matcher on digits
   patchmatch predict -c configs/config_patch_match_predict.yaml --data.predict_dir FOLDER_OR_VIDEO
                                     draw what changed between consecutive frames
+  patchmatch predict -c configs/config_reconstruct_predict.yaml --data.base_dir FOLDER
+                                    rebuild each picture of FOLDER/image_1 from FOLDER/image_2
   patchmatch test -c configs/config_patch_match_train.yaml [--ckpt_path FILE]
                                     measure a checkpoint on held-out pairs
 
   patchmatch fit --model.help ShiftMatcher      what a matcher can be told
   patchmatch fit --data.help ShiftedDigits      what a data module can be told
-  patchmatch predict --writer.help ChangeBoxes  what a writer can be told
+  patchmatch predict --writer.help ChangeBoxes  what a writer can be told (or Reconstructions)
   patchmatch fit -c FILE --print_config         the configuration that a run would use
   patchmatch fit --help                         everything, Lightning's Trainer included
 """

@@ -114,7 +114,7 @@ class MatchingCLI(LightningCLI):
             say(
                 f"best checkpoint: {best}{score}\n"
                 f"next: patchmatch predict -c configs/{type(self.model).predict_config} "
-                f"--ckpt_path {best} --data.predict_dir FOLDER_OR_VIDEO"
+                f"--ckpt_path {best} {type(self.model).predict_source}"
             )
 
 

@@ -26,10 +26,11 @@ DOORS = {
         *("callbacks", "matchers", "data", "evaluation", "metrics", "nets", "draw"),
         *("checkpoints", "ops", "io", "results", "errors", "version"),
     },
-    "callbacks": {"data.clips", "draw", "io", "results", "errors", "version"},
+    "callbacks": {"data.clips", "data.image_pairs", "draw", "io", "results", "errors", "version"},
     "data": {"draw", "ops", "io", "results", "errors"},
     "matchers": {
         "data.clips",
+        "data.image_pairs",
         "data.moving_digits",
         "data.pairs",
         "metrics",

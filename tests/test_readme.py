@@ -41,6 +41,10 @@ def checkout(tmp_path_factory):
         for i in range(count):
             picture = rng.integers(0, 256, (60, 70), dtype=np.uint8)
             cv2.imwrite(str(folder / name / f"frame_{i}.png"), picture)
+    for which in ("image_1", "image_2"):
+        (folder / "FOLDER_OF_PAIRS" / which).mkdir(parents=True)
+        picture = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / "FOLDER_OF_PAIRS" / which / "scene.png"), picture)
     weights = ROOT / "patchmatch" / "weights" / "shift_matcher.ckpt"
     (folder / "FILE").write_bytes(weights.read_bytes())
     return folder

@@ -3,5 +3,6 @@
 from patchmatch.callbacks.base import PredictionWriter
 from patchmatch.callbacks.change_boxes import ChangeBoxes
 from patchmatch.callbacks.parts import Part, Parts
+from patchmatch.callbacks.reconstructions import Reconstructions
 
-__all__ = ["ChangeBoxes", "Part", "Parts", "PredictionWriter"]
+__all__ = ["ChangeBoxes", "Part", "Parts", "PredictionWriter", "Reconstructions"]

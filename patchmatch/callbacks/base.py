@@ -55,6 +55,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         subfolders: What the names of files match, in each subfolder or one folder below it.
         pictures: Name of the subfolder of the pictures.
         things: What a row of the first table is, in the plural.
+        batches: What a batch is, in the plural.
     """
 
     tables: ClassVar[Mapping[str, Sequence[str]]]
@@ -63,6 +64,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
     subfolders: ClassVar[Mapping[str, re.Pattern[str]]]
     pictures: ClassVar[str]
     things: ClassVar[str]
+    batches: ClassVar[str] = "clips"
 
     def __init__(
         self, output_path: str = "data/output", overwrite: bool = False, resume: bool = False
@@ -144,13 +146,13 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         data: Any = getattr(trainer, "datamodule", None)
         if not hasattr(data, "skip"):
             raise ValueError(
-                "resume must have a data module that can skip clips, as Frames can, got "
+                f"resume must have a data module that can skip {self.batches}, as Frames can, got "
                 f"{type(data).__name__}"
             )
         data.skip(done)
         if len(done) == self._settings["data"].get("clips"):
             trainer.limit_predict_batches = 0  # else Lightning warns of empty data
-        self._say(trainer, f"resumed; {len(done)} clips were done before")
+        self._say(trainer, f"resumed; {len(done)} {self.batches} were done before")
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember the weights, which Lightning loads after ``setup``."""

@@ -3,6 +3,7 @@
 from patchmatch.data.base import MatchingData
 from patchmatch.data.clips import Clip
 from patchmatch.data.frames import Clips, Frames
+from patchmatch.data.image_pairs import ImagePair, ImagePairs
 from patchmatch.data.moving_digits import MotionBatch, MovingDigits, MovingScenes
 from patchmatch.data.pairs import PairBatch, ShiftedPairs
 from patchmatch.data.rendered_cows import RenderedCows
@@ -12,6 +13,8 @@ __all__ = [
     "Clip",
     "Clips",
     "Frames",
+    "ImagePair",
+    "ImagePairs",
     "MatchingData",
     "MotionBatch",
     "MovingDigits",

@@ -1,14 +1,14 @@
 """Ordered frames, streamed as clips."""
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 from pytorch_lightning.utilities import rank_zero_warn
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader
 
 from patchmatch.data.base import MatchingData
 from patchmatch.data.clip_sets import Clips, LiveClips
 from patchmatch.data.clips import Clip
+from patchmatch.data.samplers import EachOnce, as_it_is
 from patchmatch.errors import InputError
 from patchmatch.io import LiveSequence, find_sequences, is_live
 
@@ -127,41 +127,18 @@ class Frames(MatchingData):
         """Return the clips in order; of several processes, each gets clips of its own."""
         assert self.clips is not None
         if isinstance(self.clips, LiveClips):
-            return DataLoader(self.clips, batch_size=None, collate_fn=_as_it_is)
+            return DataLoader(self.clips, batch_size=None, collate_fn=as_it_is)
         left = [index for index in range(len(self.clips)) if index not in self._done]
         rank = self.trainer.global_rank if self.trainer else 0
         return DataLoader(
             self.clips,
             batch_size=None,  # a clip is a batch
-            sampler=_EachOnce(left, rank, self._processes),
+            sampler=EachOnce(left, rank, self._processes),
             num_workers=self.num_workers,
-            collate_fn=_as_it_is,
+            collate_fn=as_it_is,
         )
 
     @property
     def _processes(self) -> int:
         """Number of processes that share the run."""
         return self.trainer.world_size if self.trainer else 1
-
-
-class _EachOnce(DistributedSampler[int]):
-    """Deals indices out in turn, each to one process.
-
-    Lightning leaves a DistributedSampler as it is. Its own one does not repeat an index either,
-    but refuses to run where there are more processes than clips.
-    """
-
-    def __init__(self, indices: list[int], rank: int, processes: int) -> None:
-        super().__init__(indices, processes, rank, shuffle=False)  # type: ignore[arg-type]
-        self._mine = indices[rank::processes]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._mine)
-
-    def __len__(self) -> int:
-        return len(self._mine)
-
-
-def _as_it_is(clip: Any) -> Any:
-    """Keep pictures numpy arrays: only the gray frames travel to the device."""
-    return clip

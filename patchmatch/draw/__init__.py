@@ -1,21 +1,28 @@
-"""Results on images: boxes, arrows, flow colors, montages. Each returns a new uint8 picture."""
+"""Results as pictures: boxes, arrows, colors, curves, montages; each is a new uint8 array."""
 
 from patchmatch.draw.arrows import draw_arrows
 from patchmatch.draw.boxes import draw_boxes
 from patchmatch.draw.colors import COLORS, Color, parse_color
+from patchmatch.draw.cost import cost_colors, draw_cost, robust_max_cost
+from patchmatch.draw.curves import draw_curves
 from patchmatch.draw.flow import color_wheel, draw_flow, flow_colors, robust_max_flow
-from patchmatch.draw.montage import difference_picture, montage
+from patchmatch.draw.montage import difference_picture, fit, montage
 
 __all__ = [
     "COLORS",
     "Color",
     "color_wheel",
+    "cost_colors",
     "difference_picture",
     "draw_arrows",
     "draw_boxes",
+    "draw_cost",
+    "draw_curves",
     "draw_flow",
+    "fit",
     "flow_colors",
     "montage",
     "parse_color",
+    "robust_max_cost",
     "robust_max_flow",
 ]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from patchmatch.draw.colors import COLORS
 from patchmatch.draw.text import SMALLEST, text_size, write
-from patchmatch.io import to_gray_float, to_rgb_uint8
+from patchmatch.io import to_gray_float
 
 # Hues from red over yellow, green, cyan, blue and magenta to red, as many steps each as the eye
 # tells apart: Baker et al., A Database and Evaluation Methodology for Optical Flow, IJCV 2011.
@@ -16,6 +16,7 @@ _STEPS = (15, 6, 4, 11, 13, 6)
 _CORNERS = ((1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1), (1, 0, 0))
 _DIMMED = 0.5  # brightness of the picture where no flow is known
 _SHARE = 0.75  # of the color, where the picture shows through
+_ROWS = 128  # drawn at once: what is computed on the way takes ten times the memory of a picture
 
 
 def color_wheel() -> NDArray[np.float64]:
@@ -102,10 +103,13 @@ def draw_flow(
         )
     valid = valid & np.isfinite(np.abs(flow).max(axis=2))
     full = robust_max_flow(flow, valid) if max_flow is None else max_flow
-    colors = flow_colors(np.where(valid[..., None], flow, 0), full)
-    gray = gray[..., None] * 255
-    mixed = np.where(valid[..., None], _SHARE * colors + (1 - _SHARE) * gray, _DIMMED * gray)
-    drawn = to_rgb_uint8(np.rint(mixed).astype(np.uint8))
+    drawn = np.empty((*gray.shape, 3), np.uint8)
+    for top in range(0, len(gray), _ROWS):
+        rows = slice(top, top + _ROWS)
+        known, light = valid[rows, :, None], gray[rows, :, None] * 255
+        colors = flow_colors(np.where(known, flow[rows], 0), full)
+        mixed = np.where(known, _SHARE * colors + (1 - _SHARE) * light, _DIMMED * light)
+        drawn[rows] = np.rint(mixed)
     _draw_legend(drawn, full)
     return drawn
 

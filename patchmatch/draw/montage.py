@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from patchmatch.draw.colors import COLORS
@@ -86,6 +87,21 @@ def difference_picture(picture0: np.ndarray, picture1: np.ndarray) -> np.ndarray
     if gray0.shape != gray1.shape:
         raise ValueError(f"the pictures must be equally large, got {gray0.shape}, {gray1.shape}")
     return np.rint((gray1 - gray0) * 255 + 128).clip(0, 255).astype(np.uint8)
+
+
+def fit(picture: np.ndarray, size: int) -> np.ndarray:
+    """Return a picture reduced until its longest side has ``size`` pixels, never enlarged.
+
+    Args:
+        picture: ``(H, W)`` or ``(H, W, 3)`` uint8.
+        size: Pixels.
+    """
+    height, width = picture.shape[:2]
+    scale = size / max(height, width)
+    if scale >= 1:
+        return picture
+    sides = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(picture, sides, interpolation=cv2.INTER_AREA)
 
 
 def _as_rgb(image: np.ndarray) -> np.ndarray:

@@ -33,6 +33,8 @@ class Matcher(LightningModule):
     shipped_weights: ClassVar[str | None] = None
     #: Configuration that predicts with it, a file in ``configs``.
     predict_config: ClassVar[str] = "config_patch_match_predict.yaml"
+    #: Option that tells that configuration what to predict.
+    predict_source: ClassVar[str] = "--data.predict_dir FOLDER_OR_VIDEO"
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Name the class, so that the CLI opens a checkpoint that was trained from Python."""

@@ -4,6 +4,8 @@ from patchmatch.ops.blocks import block_boxes, block_counts, sliding_row_sums
 from patchmatch.ops.camera import camera_motion
 from patchmatch.ops.lucas_kanade import registration_step
 from patchmatch.ops.neighbours import EIGHT, FOUR, geometric_median, neighbours
+from patchmatch.ops.nnf import Field, exact_field, nearest_neighbours, patch_match
+from patchmatch.ops.nnf_vote import consistent, copy_centres, vote
 from patchmatch.ops.noise import noise_level, noise_residual
 from patchmatch.ops.pyramid import contrast_and_gain, normalize_contrast, pyramid
 from patchmatch.ops.search import best_candidates, cost_volume
@@ -13,21 +15,28 @@ __all__ = [
     "EIGHT",
     "FOUR",
     "SHIFTS",
+    "Field",
     "best_candidates",
     "block_boxes",
     "block_counts",
     "camera_motion",
+    "consistent",
     "contrast_and_gain",
+    "copy_centres",
     "cost_volume",
+    "exact_field",
     "geometric_median",
+    "nearest_neighbours",
     "neighbours",
     "noise_level",
     "noise_residual",
     "normalize_contrast",
+    "patch_match",
     "pyramid",
     "registration_step",
     "shift_similarity",
     "shifted_products",
     "sliding_row_sums",
+    "vote",
     "window_moments",
 ]

@@ -1,0 +1,189 @@
+"""What every matcher shares that finds all of one image in another."""
+
+import abc
+import os
+import time
+from collections.abc import Callable, Collection, Iterator
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from patchmatch.data.image_pairs import ImagePair
+from patchmatch.errors import InputError
+from patchmatch.matchers.base import Matcher, keep_freed_memory
+from patchmatch.metrics import patch_ssd, psnr, ssim
+from patchmatch.ops import Field, consistent, copy_centres, vote
+from patchmatch.results import DenseMatches, Step
+
+
+class DenseMatcher(Matcher, abc.ABC):
+    """Base of matchers that search image 1 for every patch of image 0, iteration by iteration.
+
+    A subclass yields its fields from ``fields``; what they are worth is measured here.
+
+    Args:
+        patch_size: Side of a patch in pixels.
+        both_ways: Whether image 1 is sought in image 0 as well, to tell which matches agree.
+        tolerance: Pixels by which a match that is followed there and back may miss its start.
+
+    Attributes:
+        keep_iterations: Iterations whose rebuilt picture is handed out, too; a writer asks so.
+        listener: Told the name of the pair and each step as soon as it is measured.
+    """
+
+    predict_config = "config_reconstruct_predict.yaml"
+    predict_source = "--data.base_dir FOLDER"
+
+    def __init__(
+        self, patch_size: int = 7, both_ways: bool = False, tolerance: float = 1.0
+    ) -> None:
+        super().__init__()
+        if patch_size < 1:
+            raise ValueError(f"patch_size must be at least 1 pixel, got {patch_size}")
+        if not 0 <= tolerance < float("inf"):
+            raise ValueError(f"tolerance must be at least 0 pixels, got {tolerance}")
+        self.patch_size, self.both_ways, self.tolerance = patch_size, both_ways, tolerance
+        self.keep_iterations: Collection[int] = ()
+        self.listener: Callable[[str, Step], None] | None = None
+
+    @abc.abstractmethod
+    def fields(
+        self,
+        image0: Float[Tensor, "B C H W"],
+        image1: Float[Tensor, "B C H1 W1"],
+        valid0: Bool[Tensor, "B H W"] | None = None,
+        valid1: Bool[Tensor, "B H1 W1"] | None = None,
+    ) -> Iterator[Field]:
+        """Yield the field of image 0 in image 1 after each iteration, at least one.
+
+        Args:
+            image0: What is sought, in [0, 1].
+            image1: Where it is sought.
+            valid0: The pixels that are sought; None for all.
+            valid1: The pixels that patches may be centred on; None for all.
+        """
+
+    def bytes_per_pixel(self, channels: int) -> int:
+        """Return how much memory matching takes for each pixel of either image, about."""
+        return 4 * channels * self.patch_size**2 + 200  # its patch as float32, and what is found
+
+    def predict_step(self, batch: ImagePair, batch_idx: int) -> list[DenseMatches]:
+        """Return what was found for a pair; nothing where the pair was left out."""
+        if not batch["pairs"]:
+            return []
+        image0, image1 = batch["image0"], batch["image1"]
+        valid0, valid1 = batch["valid0"], batch["valid1"]
+        keep_freed_memory()
+        require_patch_fits(batch, self.patch_size)
+        require_memory(batch, self.bytes_per_pixel(image0.shape[1]), self.device)
+        steps: list[Step] = []
+        kept: dict[int, Tensor] = {}
+        field, rebuilt = None, image0
+        for field, seconds in self._timed(image0, image1, valid0, valid1):
+            rebuilt = vote(image1, field.flow[:, 0], self.patch_size, valid0)
+            steps.append(self._step(len(steps) + 1, batch, field.flow[:, 0], rebuilt, seconds))
+            if len(steps) in self.keep_iterations:
+                kept[len(steps)] = _where_sought(rebuilt, valid0)
+            if self.listener is not None:
+                self.listener(batch["name"], steps[-1])
+        assert field is not None
+        flow10, seconds = None, steps[-1].seconds
+        if self.both_ways:
+            for back, passed in self._timed(image1, image0, valid1, valid0):
+                flow10, seconds = back.flow[:, 0], steps[-1].seconds + passed
+        agree = None
+        if flow10 is not None:
+            agree = consistent(field.flow[:, 0], flow10, self.tolerance)
+            agree = agree if valid0 is None else agree & valid0
+        cost = field.cost[0] if valid0 is None else field.cost[0].masked_fill(~valid0, torch.inf)
+        best = 0 if len(cost) == 1 else slice(None)
+        return [
+            DenseMatches(
+                name=batch["name"],
+                image0=batch["names"][0],
+                image1=batch["names"][1],
+                patch_size=self.patch_size,
+                flow=field.flow[0, best].cpu(),
+                cost=cost[best].cpu(),
+                rebuilt_centre=_where_sought(copy_centres(image1, field.flow[:, 0]), valid0),
+                rebuilt_vote=_where_sought(rebuilt, valid0),
+                steps=tuple(steps),
+                seconds=seconds,
+                valid=None if valid0 is None else valid0[0].cpu(),
+                consistent=None if agree is None else agree[0].cpu(),
+                flow10=None if flow10 is None else flow10[0].cpu(),
+                kept=kept,
+            )
+        ]
+
+    def _step(
+        self, iteration: int, batch: ImagePair, flow: Tensor, rebuilt: Tensor, seconds: float
+    ) -> Step:
+        """Measure a flow, (1, 2, H, W), and the picture rebuilt by it."""
+        image0, image1, valid0 = batch["image0"], batch["image1"], batch["valid0"]
+        return Step(
+            iteration=iteration,
+            ssd=patch_ssd(image0, image1, flow, self.patch_size, valid0).item(),
+            psnr=psnr(rebuilt, image0, valid0).item(),
+            ssim=ssim(rebuilt, image0, valid0).item(),
+            seconds=seconds,
+        )
+
+    def _timed(
+        self, image0: Tensor, image1: Tensor, valid0: Tensor | None, valid1: Tensor | None
+    ) -> Iterator[tuple[Field, float]]:
+        """Yield the fields, each with the seconds that all until then took."""
+        seconds = 0.0
+        fields = self.fields(image0, image1, valid0, valid1)
+        while True:
+            start = time.perf_counter()
+            field = next(fields, None)
+            if field is None:
+                return
+            if image0.is_cuda:
+                torch.cuda.synchronize(image0.device)
+            seconds += time.perf_counter() - start
+            yield field, seconds
+
+
+def _where_sought(image: Tensor, valid: Tensor | None) -> Tensor:
+    """Return an image (1, C, H, W) as (C, H, W) on the CPU, black where nothing was sought."""
+    return (image if valid is None else image * valid[:, None])[0].cpu()
+
+
+def require_patch_fits(batch: ImagePair, patch_size: int) -> None:
+    """Raise InputError unless both images of a pair are as large as a patch."""
+    for name, image in zip(batch["names"], (batch["image0"], batch["image1"]), strict=True):
+        height, width = image.shape[-2:]
+        if min(height, width) < patch_size:
+            raise InputError(
+                f"{batch['source']}: {name} of pair {batch['name']} is {width}x{height} pixels, "
+                f"smaller than a patch of {patch_size}; remove the pair, or give a smaller "
+                "--model.patch_size"
+            )
+
+
+def require_memory(batch: ImagePair, bytes_per_pixel: int, device: torch.device) -> None:
+    """Raise InputError if matching a pair takes more memory than the device has."""
+    shapes = [batch[name].shape[-2:] for name in ("image0", "image1")]
+    need = bytes_per_pixel * sum(shape.numel() for shape in shapes)
+    total = device_memory(device)
+    if total is None or need <= total:
+        return
+    longest = max(max(shape) for shape in shapes)
+    fits = int(longest * (0.8 * total / need) ** 0.5) // 10 * 10
+    raise InputError(
+        f"{batch['source']}: pair {batch['name']} takes about {need / 1e9:.0f} GB of memory and "
+        f"{device} has {total / 1e9:.0f}; give --data.max_size {fits}"
+    )
+
+
+def device_memory(device: torch.device) -> int | None:
+    """Return the bytes of memory that a device has; None where it does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return None

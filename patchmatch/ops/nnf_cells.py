@@ -1,0 +1,141 @@
+"""Nearest neighbours by cells: like patches of both images meet in dense matrix products.
+
+Patches are reduced to principal components and both images' patches are split, by medians, into
+cells of equal size (k-d trees; Bentley 1975). Each cell of image 0 is compared with the cells of
+image 1 whose means are nearest, every patch with every patch.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from patchmatch.ops.nnf_patches import Problem
+
+SAMPLE = 8192  # patches of each image that the principal components are found from
+SPLIT_DIMENSIONS = 12  # that cells are split along, at most
+WIDE = 512  # values of a patch, beyond which its principal components are approximated
+VALUES = 2**19  # costs held at once: they stay in the cache
+
+
+class Reduced(NamedTuple):
+    """Patches by their principal components, as the search compares them.
+
+    Attributes:
+        points0: (N, d) components of the wanted patches of image 0.
+        points1: (M, d) of the usable patches of image 1.
+        squares1: (M,) squared lengths of the patches of image 1, all components counted.
+        places0: (N,) which patches of image 0 these are.
+        places1: (M,) the same of image 1.
+    """
+
+    points0: Tensor
+    points1: Tensor
+    squares1: Tensor
+    places0: Tensor
+    places1: Tensor
+
+
+def reduce(problem: Problem, dimensions: int) -> Reduced:
+    """Return the patches that take part, reduced to their principal components."""
+    rows, places = [problem.rows0, problem.rows1], []
+    for index, mask in enumerate((problem.wanted, problem.usable)):
+        if mask is None:
+            places.append(torch.arange(len(rows[index]), device=rows[index].device))
+        else:
+            places.append(mask.nonzero().squeeze(1))
+            rows[index] = rows[index][places[index]]
+    sample = torch.cat([r[:: max(1, len(r) // SAMPLE)] for r in rows])
+    mean = sample.mean(dim=0)
+    axes = principal_axes(sample - mean, dimensions)  # (D, d)
+    offset = -(mean @ axes)
+    points0, points1 = (torch.addmm(offset, r, axes) for r in rows)
+    # |b - mean|^2 without a copy of the patches
+    squares1 = torch.linalg.vector_norm(rows[1], dim=1).square() - 2 * (rows[1] @ mean)
+    return Reduced(points0, points1, squares1 + mean.square().sum(), *places)
+
+
+def principal_axes(sample: Float[Tensor, "n D"], dimensions: int) -> Float[Tensor, "D d"]:
+    """Return the axes along which a centred sample varies most, the widest first."""
+    width = sample.shape[1]
+    if width <= WIDE:
+        _, axes = torch.linalg.eigh(sample.T @ sample)
+        return axes[:, -dimensions:].flip(1)
+    # subspace iteration: the eigenvectors of a wide covariance would take longer than the search
+    generator = torch.Generator().manual_seed(0)
+    axes = torch.randn(width, dimensions, generator=generator).to(sample)
+    for _ in range(6):
+        axes, _ = torch.linalg.qr(sample.T @ (sample @ axes))
+    return axes
+
+
+def balanced_cells(points: Float[Tensor, "N d"], size: int) -> Int[Tensor, "cells s"]:
+    """Split points into cells of equal size, at most ``size``; a few points stand in two cells.
+
+    Each cell is halved at the median of the component that varies most in a part of it.
+    """
+    total = len(points)
+    levels = 0
+    while total > size << levels:
+        levels += 1
+    number = -(-total // 2**levels) * 2**levels
+    cells = torch.arange(number, device=points.device).remainder_(total).view(1, -1)
+    flat = points.flatten()
+    for _ in range(levels):
+        some = cells[:, :: 4 if cells.shape[1] > 256 else 2]
+        members = points.index_select(0, some.flatten()).unflatten(0, some.shape)
+        widest = members.var(dim=1).argmax(dim=1)  # (cells,)
+        order = flat[cells * points.shape[1] + widest[:, None]].argsort(dim=1)
+        cells = cells.gather(1, order).view(2 * len(cells), -1)
+    return cells
+
+
+def cell_candidates(
+    problem: Problem, dimensions: int, probes: int, kept: int, cell: int = 64
+) -> Int[Tensor, "N k"]:
+    """Return for each patch of image 0 the likeliest places in image 1.
+
+    Args:
+        problem: The pair.
+        dimensions: Principal components to compare, at most.
+        probes: Cells of image 1 that each cell of image 0 is compared with, at most.
+        kept: Candidates to return, each the best of another cell, so there may be fewer.
+        cell: Patches of a cell, at most.
+    """
+    reduced = reduce(problem, dimensions)
+    points0, points1, squares1, places0, places1 = reduced
+    if len(points0) == 0 or len(points1) == 0:
+        return places1.new_zeros(len(problem.rows0), 0)
+    cells0 = balanced_cells(points0[:, :SPLIT_DIMENSIONS], cell)  # (c, n)
+    cells1 = balanced_cells(points1[:, :SPLIT_DIMENSIONS], cell)  # (e, m)
+    probes = min(probes, len(cells1))
+    kept = min(kept, probes)
+    # |a - b|^2 less |a|^2 as one product: (-2a, 1) . (b, |b|^2)
+    ones = points0.new_ones(len(points0), 1)
+    left = _members(torch.cat([-2 * points0, ones], dim=1), cells0)  # (c, n, d + 1)
+    right = _members(torch.cat([points1, squares1[:, None]], dim=1), cells1)  # (e, m, d + 1)
+    means0, means1 = left[..., :-1].mean(dim=1) / -2, right[..., :-1].mean(dim=1)
+    right = right.flatten(1)
+    candidates = places1.new_zeros(len(problem.rows0), kept)
+    # a GPU would rather have few large products
+    values = VALUES if points0.device.type == "cpu" else 64 * VALUES
+    together = max(1, values // (probes * cells0.shape[1] * cells1.shape[1]))
+    for start in range(0, len(cells0), together):
+        part = slice(start, start + together)
+        distance = torch.cdist(means0[part], means1)
+        near = distance.topk(probes, dim=1, largest=False, sorted=False).indices  # (g, probes)
+        theirs = right.index_select(0, near.flatten()).view(len(near), -1, left.shape[2])
+        costs = torch.bmm(left[part], theirs.transpose(1, 2))
+        costs = costs.unflatten(2, (probes, -1))  # (g, n, probes, m)
+        # a minimum without its place is ten times as quick as one with it
+        best = costs.amin(dim=3).topk(kept, dim=2, largest=False).indices  # (g, n, kept)
+        chosen = costs.gather(2, best[..., None].expand(-1, -1, -1, costs.shape[3]))
+        member = chosen.argmin(dim=3)  # (g, n, kept)
+        cell1 = near[:, None].expand(-1, best.shape[1], -1).gather(2, best)
+        candidates[places0[cells0[part].flatten()]] = places1[cells1[cell1, member]].flatten(0, 1)
+    return candidates
+
+
+def _members(values: Float[Tensor, "N d"], cells: Int[Tensor, "c n"]) -> Float[Tensor, "c n d"]:
+    return values.index_select(0, cells.flatten()).unflatten(0, cells.shape)
