@@ -20,17 +20,23 @@ if TYPE_CHECKING:
         measure_motion,
         predict_frames,
     )
+    from patchmatch.public_pairs import match_images
 
 __all__ = [
     "__version__",
     "load_motion_matcher",
     "load_shift_matcher",
+    "match_images",
     "measure_motion",
     "predict_frames",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "match_images":
+        from patchmatch import public_pairs
+
+        return public_pairs.match_images
     if name in __all__:
         from patchmatch import public
 

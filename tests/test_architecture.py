@@ -16,7 +16,7 @@ PACKAGE = ROOT / "patchmatch"
 # A room is a module or a folder of the package. Behind each stand the rooms it may import; itself
 # it always may. "data.clips" opens that one module, not the room around it.
 DOORS = {
-    "__init__": {"public", "version"},
+    "__init__": {"public", "public_pairs", "version"},
     "__main__": {"__init__", "cli", "errors", "version"},
     "cli": {
         *("public", "callbacks", "matchers", "data", "evaluation", "metrics", "nets", "draw"),
@@ -26,6 +26,7 @@ DOORS = {
         *("callbacks", "matchers", "data", "evaluation", "metrics", "nets", "draw"),
         *("checkpoints", "ops", "io", "results", "errors", "version"),
     },
+    "public_pairs": {"io", "matchers", "results", "errors"},
     "callbacks": {"data.clips", "data.image_pairs", "draw", "io", "results", "errors", "version"},
     "data": {"draw", "ops", "io", "results", "errors"},
     "matchers": {
@@ -33,6 +34,7 @@ DOORS = {
         "data.image_pairs",
         "data.moving_digits",
         "data.pairs",
+        "evaluation.geometry",
         "metrics",
         "nets",
         "ops",

@@ -33,6 +33,7 @@ class ImagePair(TypedDict):
     valid0: Tensor | None  #: (1, H, W) bool, which pixels are to be found; None for all
     valid1: Tensor | None  #: (1, H1, W1) bool, where they may be found
     scale: float  #: side of the pictures over that of the files
+    sizes: tuple[tuple[int, int], tuple[int, int]]  #: height and width of the files' pictures
     pairs: list[tuple[int, int]]  #: (0, 1); empty where the pair had to be left out
     notes: list[str]  #: a line for each thing the user should know of the pair
 
@@ -61,6 +62,7 @@ class ImagePairSet(Dataset[ImagePair]):
         except InputError as error:
             empty = torch.zeros(1, 1, 0, 0)
             return self._pair(index, empty, empty, notes=[f"pair left out: {error}"])
+        sizes = [picture.shape[:2] for picture in pictures]
         scale = self._scale(pictures)
         if scale < 1:
             pictures = [_reduced(picture, scale, cv2.INTER_AREA) for picture in pictures]
@@ -90,7 +92,7 @@ class ImagePairSet(Dataset[ImagePair]):
         valid0, valid1 = (
             None if mask is None else torch.from_numpy(mask[..., 0] > 0.5)[None] for mask in masks
         )
-        return self._pair(index, image0, image1, valid0, valid1, scale, [(0, 1)], notes)
+        return self._pair(index, image0, image1, valid0, valid1, scale, sizes, [(0, 1)], notes)
 
     def _pair(
         self,
@@ -100,6 +102,7 @@ class ImagePairSet(Dataset[ImagePair]):
         valid0: Tensor | None = None,
         valid1: Tensor | None = None,
         scale: float = 1.0,
+        sizes: Sequence[tuple[int, int]] = ((0, 0), (0, 0)),
         pairs: Sequence[tuple[int, int]] = (),
         notes: Sequence[str] = (),
     ) -> ImagePair:
@@ -114,6 +117,7 @@ class ImagePairSet(Dataset[ImagePair]):
             "valid0": valid0,
             "valid1": valid1,
             "scale": scale,
+            "sizes": (sizes[0], sizes[1]),
             "pairs": list(pairs),
             "notes": list(notes),
         }

@@ -25,6 +25,7 @@ def pair(image0, image1, valid0=None, valid1=None) -> ImagePair:
         "valid0": valid0,
         "valid1": valid1,
         "scale": 1.0,
+        "sizes": ((0, 0), (0, 0)),
         "pairs": [(0, 1)],
         "notes": [],
     }
