@@ -28,6 +28,7 @@ class ImagePair(TypedDict):
     source: str  #: folder that the run reads
     name: str  #: of the pair, unique within the run and safe in file names
     names: tuple[str, str]  #: file names of the pictures
+    paths: tuple[str, str]  #: the files of the pictures
     image0: Tensor  #: (1, C, H, W) float32 in [0, 1], RGB or gray
     image1: Tensor  #: (1, C, H1, W1)
     valid0: Tensor | None  #: (1, H, W) bool, which pixels are to be found; None for all
@@ -45,10 +46,18 @@ class ImagePairSet(Dataset[ImagePair]):
         files: What to read.
         source: Folder that they come from.
         max_size: Pixels to which the longest side of a pair is reduced; None for none.
+        warn_large: Whether a note says of large pictures that they take long.
     """
 
-    def __init__(self, files: Sequence[PairFiles], source: str, max_size: int | None) -> None:
+    def __init__(
+        self,
+        files: Sequence[PairFiles],
+        source: str,
+        max_size: int | None,
+        warn_large: bool = True,
+    ) -> None:
         self.files, self.source, self.max_size = list(files), source, max_size
+        self.warn_large = warn_large
 
     def __len__(self) -> int:
         return len(self.files)
@@ -73,7 +82,10 @@ class ImagePairSet(Dataset[ImagePair]):
                 f"{files.name}: reduced to {100 * scale:.3g}% ({_sizes(pictures)}) for "
                 f"--data.max_size {self.max_size}; so are the answers"
             )
-        elif sum(picture.shape[0] * picture.shape[1] for picture in pictures) > LARGE:
+        elif (
+            self.warn_large
+            and sum(picture.shape[0] * picture.shape[1] for picture in pictures) > LARGE
+        ):
             notes.append(
                 f"{files.name}: pictures of {_sizes(pictures)} pixels take long; --data.max_size "
                 "1000 reduces them"
@@ -112,6 +124,7 @@ class ImagePairSet(Dataset[ImagePair]):
             "source": self.source,
             "name": files.name,
             "names": (files.images[0].name, files.images[1].name),
+            "paths": (str(files.images[0]), str(files.images[1])),
             "image0": image0,
             "image1": image1,
             "valid0": valid0,

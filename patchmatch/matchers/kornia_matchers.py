@@ -1,5 +1,8 @@
 """Learned matchers of kornia with their pretrained weights: AffNet with HardNet, and LoFTR."""
 
+import contextlib
+import io
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,15 +52,23 @@ class AffNetHardNetMatcher(FeatureMatcher):
 
     def prepare(self) -> None:
         """Fetch the weights, once."""
-        from kornia.feature import HardNet, LAFAffNetShapeEstimator
+        from kornia.feature import HardNet, LAFAffNetShapeEstimator, affine_shape, hardnet
 
         if self.descriptor is None:
             self.descriptor = _with_weights(
-                "HardNet", HardNet, self.hardnet_weights, "--model.hardnet_weights"
+                "HardNet",
+                HardNet,
+                self.hardnet_weights,
+                "--model.hardnet_weights",
+                hardnet.urls["liberty_aug"][0],
             ).to(self.device)
         if self.affine and self.shape is None:
             self.shape = _with_weights(
-                "AffNet", LAFAffNetShapeEstimator, self.affnet_weights, "--model.affnet_weights"
+                "AffNet",
+                LAFAffNetShapeEstimator,
+                self.affnet_weights,
+                "--model.affnet_weights",
+                affine_shape.urls["affnet"][0],
             ).to(self.device)
 
     def describe(self, image: Tensor, valid: Tensor | None) -> Features:
@@ -120,8 +131,11 @@ class LoFTRMatcher(PairMatcher):
 
     def prepare(self) -> None:
         """Fetch the weights, once."""
+        from kornia.feature.loftr.loftr import urls
+
         if self.net is None:
-            net = _with_weights("LoFTR", self._build, self.weights, "--model.weights")
+            address = urls[self.pretrained][0]
+            net = _with_weights("LoFTR", self._build, self.weights, "--model.weights", address)
             self.net = net.to(self.device)
 
     def _build(self, pretrained: bool) -> nn.Module:
@@ -153,7 +167,7 @@ class LoFTRMatcher(PairMatcher):
 
 
 def _with_weights(
-    name: str, build: Callable[..., nn.Module], path: str | None, option: str
+    name: str, build: Callable[..., nn.Module], path: str | None, option: str, address: str
 ) -> nn.Module:
     """Return a network with pretrained weights, from a file or kornia's download.
 
@@ -162,18 +176,22 @@ def _with_weights(
         build: Makes it, told whether to download.
         path: The file; None to download.
         option: Which option names the file.
+        address: Where the file is to be had.
 
     Raises:
         InputError: If there is no such file, it holds other weights, or nothing can be downloaded.
     """
     if path is None:
         try:
-            return build(pretrained=True).eval()
+            with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+                warnings.simplefilter("ignore")  # of one address that fails before the next
+                return build(pretrained=True).eval()
         except Exception as error:  # every library on the way to the network has its own
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            text = str(error).strip() or type(error).__name__
+            reason = text.rpartition("Last error: ")[2].partition(". Cache path")[0]
             raise InputError(
-                f"the weights of {name} cannot be downloaded ({reason}); fetch them on another "
-                f"machine from huggingface.co/kornia and give the file as {option}"
+                f"the weights of {name} cannot be downloaded ({reason}); fetch {address} on "
+                f"another machine and give the file as {option}"
             ) from error
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; {option} must name the weights of {name}")

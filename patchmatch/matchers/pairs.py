@@ -156,9 +156,10 @@ class PairMatcher(Matcher, abc.ABC):
         whole = Matches(points[0].float(), points[1].float(), found.score)
         return [replace(self._with_homography(whole), seconds=found.seconds)]
 
-    def on_predict_start(self) -> None:
+    def setup(self, stage: str) -> None:
         """Make ready before the first pair, so that what is missing is told at once."""
-        self.prepare()
+        if stage == "predict":
+            self.prepare()
 
     def prepare(self) -> None:
         """Fetch what matching needs, such as weights; called before the first match."""
@@ -170,7 +171,7 @@ class PairMatcher(Matcher, abc.ABC):
             "predict; train another matcher"
         )
 
-    training_step = validation_step = test_step = _refuse
+    training_step = validation_step = test_step = configure_optimizers = _refuse
 
     def _reduced(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]

@@ -20,6 +20,7 @@ def pair(image0, image1, valid0=None, valid1=None) -> ImagePair:
         "source": "run",
         "name": "a",
         "names": ("a.png", "b.png"),
+        "paths": ("a.png", "b.png"),
         "image0": image0,
         "image1": image1,
         "valid0": valid0,
