@@ -81,7 +81,12 @@ setup(
     python_requires=">=3.11,<3.14",
     install_requires=REQUIRES,
     extras_require={"test": TEST, "dev": DEV},
-    entry_points={"console_scripts": ["patchmatch = patchmatch.__main__:main"]},
+    entry_points={
+        "console_scripts": [
+            "patchmatch = patchmatch.__main__:main",
+            "patchmatch-eval = patchmatch.evaluation.__main__:main",
+        ]
+    },
     classifiers=[
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",

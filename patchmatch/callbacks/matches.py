@@ -199,6 +199,8 @@ def _write_arrays(path: Path, matches: Matches, batch: ImagePair) -> None:
         homography=homography if matches.homography is None else matches.homography.numpy(),
         size0=np.array(batch["sizes"][0]),
         size1=np.array(batch["sizes"][1]),
+        image0=np.array(Path(batch["paths"][0]).as_posix()),
+        image1=np.array(Path(batch["paths"][1]).as_posix()),
     )
     write_bytes_atomic(path, content.getvalue())
 

@@ -10,6 +10,7 @@ from patchmatch.data.image_pairs import ImagePairs, ImagePairSet
 from patchmatch.data.pair_files import FOLDERS, TABLE, PairFiles, find_pairs, listed_pairs
 from patchmatch.errors import InputError
 from patchmatch.io import FolderSequence, read_bytes
+from patchmatch.io.benchmarks import is_benchmark, read_benchmark
 from patchmatch.io.frames import safe_name, unique_name
 
 ORDERS = ("all", "sequential")
@@ -22,7 +23,8 @@ class PicturePairs(ImagePairs):
         pairs: Two pictures as image0,image1; or a folder that holds image_1 and image_2, whose
             pictures are paired in order, or a pairs.csv; or a csv file with the columns image0 and
             image1, paths from where it lies (mask0 and mask1 may follow); or a folder of pictures,
-            or a txt file with a path in each line, which are paired among each other by ``order``.
+            or a txt file with a path in each line, which are paired among each other by ``order``;
+            or HPatches, MegaDepth-1500 or ScanNet-1500 in their own layouts.
         order: How the pictures of one folder or list are paired: all with all, or sequential, each
             with the next one.
         num_workers: Processes that read pictures ahead; 0 reads in the main process.
@@ -60,6 +62,8 @@ def find_picture_pairs(pairs: str | Path, order: str = "all") -> tuple[list[Pair
     if path.is_dir():
         if (path / TABLE).is_file() or any((path / name).is_dir() for name in FOLDERS):
             return find_pairs(path)
+        if is_benchmark(path):
+            return _of_benchmark(path), []
         sequence = FolderSequence(path)
         return _among_each_other(sequence.paths, order, path), []
     if path.is_file():
@@ -72,6 +76,17 @@ def find_picture_pairs(pairs: str | Path, order: str = "all") -> tuple[list[Pair
             f"{path}: a pair must have two pictures; give {path},OTHER, a folder, or a csv file"
         )
     return [_two_files(str(pairs))], []
+
+
+def _of_benchmark(root: Path) -> list[PairFiles]:
+    """Return the pairs of HPatches, MegaDepth-1500 or ScanNet-1500."""
+    taken: set[str] = set()
+    found = []
+    for pair in read_benchmark(root):
+        image0, image1 = root / pair.image0, root / pair.image1
+        name = f"{Path(pair.image0).parts[0]}-{image0.stem}-{image1.stem}"
+        found.append(PairFiles(unique_name(safe_name(name), taken), (image0, image1)))
+    return found
 
 
 def _two_files(text: str) -> PairFiles:
