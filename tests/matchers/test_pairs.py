@@ -67,6 +67,30 @@ def test_tiles_give_what_the_whole_gives(picture):
     assert len(tiles) == pytest.approx(len(whole), rel=0.1)
 
 
+def test_convention_point_0_0_is_the_centre_of_the_top_left_pixel(picture):
+    """A picture whose pixels became four each: x becomes 2 x + 1/2, inside and out."""
+    image0, image1 = as_image(picture), as_image(picture.repeat(2, axis=0).repeat(2, axis=1))
+    for matcher in (SIFTMatcher(), SIFTMatcher(max_size=340)):
+        found = matcher.match(image0, image1)
+        off = found.keypoints1 - (2 * found.keypoints0 + 0.5)
+        assert off.median(dim=0).values.abs().max() < 0.06
+
+
+def test_convention_keypoints_of_matches_share_rows_best_first(picture):
+    found = SIFTMatcher().match(as_image(picture), as_image(picture[:, 20:]))
+    assert len(found.keypoints0) == len(found.keypoints1) == len(found.score)
+    apart = found.keypoints1 - found.keypoints0 - torch.tensor([-20.0, 0.0])
+    assert (apart.norm(dim=1) < 1).float().mean() > 0.95
+    assert (found.score.diff() <= 0).all()
+
+
+def test_convention_homography_takes_image0_to_image1(picture):
+    found = SIFTMatcher().match(as_image(picture), as_image(picture[:, 20:]))
+    expected = np.array([[1, 0, -20], [0, 1, 0], [0, 0, 1]])
+    assert found.homography.numpy() == pytest.approx(expected, abs=0.1)
+    assert found.homography[2, 2] == 1
+
+
 @pytest.mark.parametrize("turned", [0, 1, 2, 3])
 def test_keypoints_are_not_biased(picture, turned):
     """Turning a picture about its centre must turn the keypoints about just that."""
