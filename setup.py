@@ -31,7 +31,7 @@ REQUIRES = [
     # 5.0 drops functions that Lightning 2.6.6 calls
     "jsonargparse[ruamel,signatures]>=4.44,<5",
     "torchmetrics>=1.6",  # 1.5 refuses NumPy 2
-    "kornia>=0.8",  # spatial pyramids of the coming systems; nothing imports it yet
+    "kornia>=0.8",  # AffNet, HardNet and LoFTR
     # 4.10: the first wheels for NumPy 2 (a few tests write damaged pictures as only 5 can); 6:
     # major releases move and drop functions. opencv-python-headless does as well in its place,
     # see docs/install_wsl.md
@@ -81,7 +81,12 @@ setup(
     python_requires=">=3.11,<3.14",
     install_requires=REQUIRES,
     extras_require={"test": TEST, "dev": DEV},
-    entry_points={"console_scripts": ["patchmatch = patchmatch.__main__:main"]},
+    entry_points={
+        "console_scripts": [
+            "patchmatch = patchmatch.__main__:main",
+            "patchmatch-eval = patchmatch.evaluation.__main__:main",
+        ]
+    },
     classifiers=[
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",

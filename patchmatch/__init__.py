@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from patchmatch.public import (
         load_motion_matcher,
         load_shift_matcher,
+        match_images,
         measure_motion,
         nearest_neighbour_field,
         predict_frames,
@@ -27,6 +28,7 @@ __all__ = [
     "__version__",
     "load_motion_matcher",
     "load_shift_matcher",
+    "match_images",
     "measure_motion",
     "nearest_neighbour_field",
     "predict_frames",

@@ -13,12 +13,14 @@ Match image patches: learn from pairs that make themselves, then match anything.
                                     draw what changed between consecutive frames
   patchmatch predict -c configs/config_reconstruct_predict.yaml --data.base_dir FOLDER
                                     rebuild each picture of FOLDER/image_1 from FOLDER/image_2
+  patchmatch predict -c configs/config_match_sift.yaml --data.pairs FOLDER|image0,image1
+                                    match pictures: points, homography, panorama
   patchmatch test -c configs/config_patch_match_train.yaml [--ckpt_path FILE]
                                     measure a checkpoint on held-out pairs
 
   patchmatch fit --model.help ShiftMatcher      what a matcher can be told
   patchmatch fit --data.help ShiftedDigits      what a data module can be told
-  patchmatch predict --writer.help ChangeBoxes  what a writer can be told (or Reconstructions)
+  patchmatch predict --writer.help ChangeBoxes  what a writer can be told (also PairMatches)
   patchmatch fit -c FILE --print_config         the configuration that a run would use
   patchmatch fit --help                         everything, Lightning's Trainer included
 """

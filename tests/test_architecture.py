@@ -34,6 +34,7 @@ DOORS = {
         "data.moving_digits",
         "data.pairs",
         "data.warped_pairs",
+        "evaluation.geometry",
         "metrics",
         "nets",
         "ops",

@@ -162,7 +162,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
 
     def _require_weights(self, pl_module: pl.LightningModule) -> None:
         """Raise InputError unless the weights are those of the run that goes on."""
-        weights = {"weights": fingerprint(pl_module)}
+        weights = {"state_dict": fingerprint(pl_module)}
         now = {**self._settings, "matcher": {**self._settings.get("matcher", {}), **weights}}
         if changed := differences(self._settings, now):
             raise InputError(

@@ -13,7 +13,7 @@ import torch
 from patchmatch.version import __version__
 
 # They say where, how fast or whether a run goes on; what it writes is the same.
-WEIGHTS = "matcher.weights"
+WEIGHTS = "matcher.state_dict"
 _SECRETS = re.compile(r"(?<=:)//[^/@\s\"]+@")  # user and password of an address
 _NO_MATTER = frozenset({"output_path", "overwrite", "resume", "num_workers"})
 
@@ -21,7 +21,7 @@ _NO_MATTER = frozenset({"output_path", "overwrite", "resume", "num_workers"})
 def run_settings(trainer: pl.Trainer, matcher: object, writer: object) -> dict[str, Any]:
     """Return what two runs must have in common to write the same files, fit for JSON.
 
-    The weights are not yet loaded when a run is set up: they join under ``weights``.
+    The weights are not yet loaded when a run is set up: they join under ``state_dict``.
 
     Args:
         trainer: It knows the data module.

@@ -6,6 +6,7 @@ from patchmatch.data.frames import Clips, Frames
 from patchmatch.data.image_pairs import ImagePair, ImagePairs
 from patchmatch.data.moving_digits import MotionBatch, MovingDigits, MovingScenes
 from patchmatch.data.pairs import PairBatch, ShiftedPairs
+from patchmatch.data.picture_pairs import PicturePairs
 from patchmatch.data.rendered_cows import RenderedCows
 from patchmatch.data.shifted_digits import ShiftedDigits
 from patchmatch.data.warped_pairs import WarpedBatch, WarpedPairs, WarpedPhotographs
@@ -21,6 +22,7 @@ __all__ = [
     "MovingDigits",
     "MovingScenes",
     "PairBatch",
+    "PicturePairs",
     "RenderedCows",
     "ShiftedDigits",
     "ShiftedPairs",

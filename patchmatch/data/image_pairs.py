@@ -28,11 +28,13 @@ class ImagePair(TypedDict):
     source: str  #: folder that the run reads
     name: str  #: of the pair, unique within the run and safe in file names
     names: tuple[str, str]  #: file names of the pictures
+    paths: tuple[str, str]  #: the files of the pictures
     image0: Tensor  #: (1, C, H, W) float32 in [0, 1], RGB or gray
     image1: Tensor  #: (1, C, H1, W1)
     valid0: Tensor | None  #: (1, H, W) bool, which pixels are to be found; None for all
     valid1: Tensor | None  #: (1, H1, W1) bool, where they may be found
     scale: float  #: side of the pictures over that of the files
+    sizes: tuple[tuple[int, int], tuple[int, int]]  #: height and width of the files' pictures
     pairs: list[tuple[int, int]]  #: (0, 1); empty where the pair had to be left out
     notes: list[str]  #: a line for each thing the user should know of the pair
 
@@ -44,10 +46,18 @@ class ImagePairSet(Dataset[ImagePair]):
         files: What to read.
         source: Folder that they come from.
         max_size: Pixels to which the longest side of a pair is reduced; None for none.
+        warn_large: Whether a note says of large pictures that they take long.
     """
 
-    def __init__(self, files: Sequence[PairFiles], source: str, max_size: int | None) -> None:
+    def __init__(
+        self,
+        files: Sequence[PairFiles],
+        source: str,
+        max_size: int | None,
+        warn_large: bool = True,
+    ) -> None:
         self.files, self.source, self.max_size = list(files), source, max_size
+        self.warn_large = warn_large
 
     def __len__(self) -> int:
         return len(self.files)
@@ -61,6 +71,7 @@ class ImagePairSet(Dataset[ImagePair]):
         except InputError as error:
             empty = torch.zeros(1, 1, 0, 0)
             return self._pair(index, empty, empty, notes=[f"pair left out: {error}"])
+        sizes = [picture.shape[:2] for picture in pictures]
         scale = self._scale(pictures)
         if scale < 1:
             pictures = [_reduced(picture, scale, cv2.INTER_AREA) for picture in pictures]
@@ -71,7 +82,10 @@ class ImagePairSet(Dataset[ImagePair]):
                 f"{files.name}: reduced to {100 * scale:.3g}% ({_sizes(pictures)}) for "
                 f"--data.max_size {self.max_size}; so are the answers"
             )
-        elif sum(picture.shape[0] * picture.shape[1] for picture in pictures) > LARGE:
+        elif (
+            self.warn_large
+            and sum(picture.shape[0] * picture.shape[1] for picture in pictures) > LARGE
+        ):
             notes.append(
                 f"{files.name}: pictures of {_sizes(pictures)} pixels take long; --data.max_size "
                 "1000 reduces them"
@@ -90,7 +104,7 @@ class ImagePairSet(Dataset[ImagePair]):
         valid0, valid1 = (
             None if mask is None else torch.from_numpy(mask[..., 0] > 0.5)[None] for mask in masks
         )
-        return self._pair(index, image0, image1, valid0, valid1, scale, [(0, 1)], notes)
+        return self._pair(index, image0, image1, valid0, valid1, scale, sizes, [(0, 1)], notes)
 
     def _pair(
         self,
@@ -100,6 +114,7 @@ class ImagePairSet(Dataset[ImagePair]):
         valid0: Tensor | None = None,
         valid1: Tensor | None = None,
         scale: float = 1.0,
+        sizes: Sequence[tuple[int, int]] = ((0, 0), (0, 0)),
         pairs: Sequence[tuple[int, int]] = (),
         notes: Sequence[str] = (),
     ) -> ImagePair:
@@ -109,11 +124,13 @@ class ImagePairSet(Dataset[ImagePair]):
             "source": self.source,
             "name": files.name,
             "names": (files.images[0].name, files.images[1].name),
+            "paths": (str(files.images[0]), str(files.images[1])),
             "image0": image0,
             "image1": image1,
             "valid0": valid0,
             "valid1": valid1,
             "scale": scale,
+            "sizes": (sizes[0], sizes[1]),
             "pairs": list(pairs),
             "notes": list(notes),
         }

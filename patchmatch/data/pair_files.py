@@ -49,12 +49,9 @@ def find_pairs(base_dir: str | Path) -> tuple[list[PairFiles], list[str]]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; check the spelling of --data.base_dir")
     if (folder / TABLE).is_file():
-        found, notes = _listed(folder / TABLE), []
-    else:
-        found, notes = _side_by_side(folder)
-    for pair in found:
-        for image, mask in zip(pair.images, pair.masks, strict=True):
-            _require_same_size(image, mask)
+        return listed_pairs(folder / TABLE), []
+    found, notes = _side_by_side(folder)
+    _require_masks_fit(found)
     return found, notes
 
 
@@ -122,8 +119,12 @@ def _masks(folder: Path, images: Sequence[Path]) -> dict[int, Path]:
     return masks
 
 
-def _listed(table: Path) -> list[PairFiles]:
-    """Return the pairs of a table."""
+def listed_pairs(table: Path) -> list[PairFiles]:
+    """Return the pairs of a table with the columns image0 and image1.
+
+    Raises:
+        InputError: If it lists none or a file that is missing, or a mask does not fit.
+    """
     rows = read_csv(table, COLUMNS)
     if not rows:
         raise InputError(f"{table}: the table lists no pair; give it a row for each")
@@ -139,6 +140,7 @@ def _listed(table: Path) -> list[PairFiles]:
         mask0, mask1 = (_existing(table, number, mask) if mask else None for mask in masks)
         name = unique_name(safe_name(paths[0].stem), taken)
         found.append(PairFiles(name, (paths[0], paths[1]), (mask0, mask1)))
+    _require_masks_fit(found)
     return found
 
 
@@ -151,6 +153,13 @@ def _existing(table: Path, number: int, name: str) -> Path:
             "the table lies"
         )
     return path
+
+
+def _require_masks_fit(pairs: Sequence[PairFiles]) -> None:
+    """Raise InputError unless every mask is as large as its picture."""
+    for pair in pairs:
+        for image, mask in zip(pair.images, pair.masks, strict=True):
+            _require_same_size(image, mask)
 
 
 def _require_same_size(image: Path, mask: Path | None) -> None:

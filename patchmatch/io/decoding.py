@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from patchmatch.io import tiff
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_FLAGS = {2: cv2.IMREAD_COLOR, 4: cv2.IMREAD_GRAYSCALE, 6: cv2.IMREAD_COLOR}
@@ -27,7 +27,7 @@ def decode_image(data: bytes) -> np.ndarray:
     """Decode a whole picture as ``patchmatch.io.read_image`` describes it.
 
     Args:
-        data: The content of a PNG, JPEG, BMP, TIFF or WebP file.
+        data: The content of a PNG, JPEG, BMP, TIFF, WebP, PPM or PGM file.
 
     Returns:
         The pixels, ``(H, W)`` or ``(H, W, 3)`` RGB, of uint8, uint16 or float32 in [0, 1].

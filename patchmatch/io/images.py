@@ -34,7 +34,7 @@ def read_image(path: str | Path) -> np.ndarray:
     dropped, and what it hid appears. Of several pages or animation frames the first is read.
 
     Args:
-        path: A PNG, JPEG, BMP, TIFF or WebP file.
+        path: A PNG, JPEG, BMP, TIFF, WebP, or PPM or PGM file.
 
     Returns:
         ``(H, W)`` for gray or ``(H, W, 3)`` in the order RGB; uint8, uint16 where the file has 16
@@ -55,7 +55,7 @@ def read_image_size(path: str | Path) -> tuple[int, int]:
     """Return ``(height, width)`` of what ``read_image`` would give, from the header alone.
 
     Args:
-        path: A PNG, JPEG, BMP, TIFF or WebP file.
+        path: A PNG, JPEG, BMP, TIFF, WebP, or PPM or PGM file.
 
     Returns:
         The size in pixels after the EXIF orientation.

@@ -2,8 +2,15 @@
 
 from patchmatch.ops.blocks import block_boxes, block_counts, sliding_row_sums
 from patchmatch.ops.camera import camera_motion
+from patchmatch.ops.homography import (
+    corner_error,
+    homography_of_corners,
+    image_corners,
+    warp_points,
+)
 from patchmatch.ops.lucas_kanade import registration_step
 from patchmatch.ops.luma import luma
+from patchmatch.ops.matching import drop_duplicates, match_descriptors
 from patchmatch.ops.neighbours import EIGHT, FOUR, geometric_median, neighbours
 from patchmatch.ops.nnf import Field, exact_field, nearest_neighbours, patch_match
 from patchmatch.ops.nnf_vote import consistent, copy_centres, vote
@@ -25,10 +32,15 @@ __all__ = [
     "consistent",
     "contrast_and_gain",
     "copy_centres",
+    "corner_error",
     "cost_volume",
+    "drop_duplicates",
     "exact_field",
     "geometric_median",
+    "homography_of_corners",
+    "image_corners",
     "luma",
+    "match_descriptors",
     "nearest_neighbours",
     "neighbours",
     "noise_level",
@@ -41,5 +53,6 @@ __all__ = [
     "shifted_products",
     "sliding_row_sums",
     "vote",
+    "warp_points",
     "window_moments",
 ]

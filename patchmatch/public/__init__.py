@@ -7,10 +7,12 @@ from patchmatch.public.motion import (
     measure_motion,
     predict_frames,
 )
+from patchmatch.public.pairs import match_images
 
 __all__ = [
     "load_motion_matcher",
     "load_shift_matcher",
+    "match_images",
     "measure_motion",
     "nearest_neighbour_field",
     "predict_frames",

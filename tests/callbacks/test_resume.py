@@ -272,7 +272,7 @@ def test_a_run_with_other_weights_is_not_resumed(tmp_path, stop):
     before = contents(tmp_path)
     model = Toy()
     torch.nn.init.ones_(model.weight)
-    with pytest.raises(InputError, match=r"other weights: matcher.weights was \w+ and is \w+;"):
+    with pytest.raises(InputError, match=r"other weights: matcher.state_dict was \w+ and is \w+;"):
         predict(tmp_path, model, resume=True)
     assert model.seen == []
     assert contents(tmp_path) == before

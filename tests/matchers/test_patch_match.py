@@ -21,11 +21,13 @@ def pair(image0, image1, valid0=None, valid1=None) -> ImagePair:
         "source": "run",
         "name": "a",
         "names": ("a.png", "b.png"),
+        "paths": ("a.png", "b.png"),
         "image0": image0,
         "image1": image1,
         "valid0": valid0,
         "valid1": valid1,
         "scale": 1.0,
+        "sizes": ((0, 0), (0, 0)),
         "pairs": [(0, 1)],
         "notes": [],
     }

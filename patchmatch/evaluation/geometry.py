@@ -1,0 +1,218 @@
+"""What matches say of two views: homography, fundamental and essential matrix, and how well."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+ITERATIONS, CONFIDENCE = 10_000, 0.999_99
+FEWEST = {"homography": 4, "fundamental": 8, "essential": 5}
+THRESHOLDS = tuple(range(1, 11))  # pixels of the mean matching accuracy
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A model of two views and the matches that agree with it.
+
+    Attributes:
+        model: (3, 3) float64; None where too few matches agree on one.
+        inliers: (N,) bool, all false without a model.
+    """
+
+    model: np.ndarray | None
+    inliers: np.ndarray
+
+
+def estimate_homography(
+    points0: np.ndarray, points1: np.ndarray, threshold: float = 3.0, seed: int = 0
+) -> Estimate:
+    """Estimate a homography by MAGSAC++ (Barath et al. 2020), in OpenCV's implementation.
+
+    Args:
+        points0: (N, 2), x and y in pixels of image 0.
+        points1: (N, 2), the partners in image 1.
+        threshold: Pixels in image 1 within which a match agrees.
+        seed: Of the random samples; the same seed gives the same answer.
+
+    Returns:
+        The homography from image 0 to image 1, its last entry 1; none for fewer than four matches,
+        or where all lie on a line.
+    """
+    points0, points1 = _as_points(points0), _as_points(points1)
+    if len(points0) < FEWEST["homography"]:
+        return _nothing(points0)
+    model, mask = cv2.findHomography(points0, points1, _usac(threshold, seed))
+    if model is None or model.shape != (3, 3) or not np.isfinite(model).all():
+        return _nothing(points0)
+    inliers = mask.ravel().astype(bool)
+    if inliers.sum() < FEWEST["homography"] or abs(np.linalg.det(model)) < 1e-12:
+        return _nothing(points0)
+    return Estimate(model / model[2, 2] if model[2, 2] else model, inliers)
+
+
+def estimate_fundamental(
+    points0: np.ndarray, points1: np.ndarray, threshold: float = 1.0, seed: int = 0
+) -> Estimate:
+    """Estimate a fundamental matrix F with x1 F x0 = 0, see ``estimate_homography``.
+
+    The threshold is the distance from the epipolar line; at least eight matches are asked for.
+    """
+    points0, points1 = _as_points(points0), _as_points(points1)
+    if len(points0) < FEWEST["fundamental"]:
+        return _nothing(points0)
+    model, mask = cv2.findFundamentalMat(points0, points1, _usac(threshold, seed))
+    if model is None or model.shape != (3, 3) or mask is None:
+        return _nothing(points0)
+    return Estimate(model, mask.ravel().astype(bool))
+
+
+def estimate_essential(
+    points0: np.ndarray,
+    points1: np.ndarray,
+    intrinsics0: np.ndarray,
+    intrinsics1: np.ndarray,
+    threshold: float = 0.5,
+    seed: int = 0,
+) -> Estimate:
+    """Estimate an essential matrix from matches and intrinsics, see ``estimate_homography``.
+
+    Args:
+        points0: (N, 2), x and y in pixels of image 0.
+        points1: (N, 2), the partners in image 1.
+        intrinsics0: (3, 3), the camera matrix of image 0.
+        intrinsics1: (3, 3), that of image 1.
+        threshold: Pixels from the epipolar line, at the mean focal length.
+        seed: Of the random samples.
+    """
+    rays0, rays1 = _rays(points0, intrinsics0), _rays(points1, intrinsics1)
+    if len(rays0) < FEWEST["essential"]:
+        return _nothing(rays0)
+    focal = float(np.mean([k[i, i] for k in (intrinsics0, intrinsics1) for i in (0, 1)]))
+    unit, none = np.eye(3), np.zeros(0)
+    model, mask = cv2.findEssentialMat(
+        rays0, rays1, unit, unit, none, none, _usac(threshold / focal, seed)
+    )
+    if model is None or model.shape != (3, 3) or mask is None:
+        return _nothing(rays0)
+    return Estimate(model, mask.ravel().astype(bool))
+
+
+def relative_pose(
+    estimate: Estimate,
+    points0: np.ndarray,
+    points1: np.ndarray,
+    intrinsics0: np.ndarray,
+    intrinsics1: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return rotation (3, 3) and direction of translation (3,) that bring camera 0 to camera 1.
+
+    Of the four that an essential matrix allows, the one with most points before both cameras;
+    None without an estimate.
+    """
+    if estimate.model is None or not estimate.inliers.any():
+        return None
+    rays0, rays1 = _rays(points0, intrinsics0), _rays(points1, intrinsics1)
+    chosen = estimate.inliers
+    _, rotation, translation, _ = cv2.recoverPose(
+        estimate.model, rays0[chosen], rays1[chosen], np.eye(3)
+    )
+    return rotation, translation[:, 0]
+
+
+def pose_error(
+    rotation: np.ndarray,
+    translation: np.ndarray,
+    true_rotation: np.ndarray,
+    true_translation: np.ndarray,
+) -> float:
+    """Return the larger of the angles by which rotation and direction of translation err, degrees.
+
+    The sign of a translation that comes from an essential matrix is not told apart, as in the
+    field (SuperGlue, LoFTR). Where the true camera does not move, its direction does not count.
+    """
+    cosine = (np.trace(rotation.T @ true_rotation) - 1) / 2
+    angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    lengths = np.linalg.norm(translation) * np.linalg.norm(true_translation)
+    if lengths < 1e-12:
+        return float(angle)
+    turned = np.degrees(np.arccos(np.clip(translation @ true_translation / lengths, -1, 1)))
+    return float(max(angle, min(turned, 180 - turned)))
+
+
+def matching_accuracy(
+    points0: np.ndarray,
+    points1: np.ndarray,
+    homography: np.ndarray,
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> np.ndarray:
+    """Return for each threshold which share of matches is right to so many pixels.
+
+    Args:
+        points0: (N, 2), x and y in image 0.
+        points1: (N, 2), the partners in image 1.
+        homography: The true one from image 0 to image 1.
+        thresholds: Pixels in image 1; an error of just that counts as right.
+
+    Returns:
+        (T,) in [0, 1]; zeros where there are no matches, which is how the field counts them.
+    """
+    points0, points1 = _as_points(points0), _as_points(points1)
+    if not len(points0):
+        return np.zeros(len(thresholds))
+    moved = np.c_[points0, np.ones(len(points0))] @ homography.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.linalg.norm(moved[:, :2] / moved[:, 2:] - points1, axis=1)
+    return np.array([(error <= threshold).mean() for threshold in thresholds])
+
+
+def area_under_recall(errors: Sequence[float], thresholds: Sequence[float]) -> list[float]:
+    """Return the area under the curve of recall over error up to each threshold, as a share.
+
+    The curve joins (sorted error, share of pairs with at most that) by straight lines, from (0, 0)
+    on, and goes on level from the last error below the threshold, as SuperGlue's evaluation has it.
+
+    Args:
+        errors: One a pair; infinite where nothing was estimated.
+        thresholds: In the unit of the errors.
+    """
+    if not len(errors):
+        return [0.0] * len(thresholds)
+    ordered = np.concatenate([[0.0], np.sort(np.asarray(errors, float))])
+    recall = np.arange(len(ordered)) / len(errors)
+    areas = []
+    for threshold in thresholds:
+        last = int(np.searchsorted(ordered, threshold))
+        x = np.concatenate([ordered[:last], [threshold]])
+        y = np.concatenate([recall[:last], [recall[last - 1]]])
+        areas.append(float(np.trapezoid(y, x) / threshold))
+    return areas
+
+
+def _usac(threshold: float, seed: int) -> cv2.UsacParams:
+    parameters = cv2.UsacParams()
+    parameters.threshold = threshold
+    parameters.confidence, parameters.maxIterations = CONFIDENCE, ITERATIONS
+    parameters.score = cv2.SCORE_METHOD_MAGSAC
+    parameters.sampler = cv2.SAMPLING_UNIFORM
+    parameters.loMethod = cv2.LOCAL_OPTIM_SIGMA
+    parameters.loIterations, parameters.loSampleSize = 10, 50
+    parameters.final_polisher = cv2.COV_POLISHER
+    parameters.final_polisher_iterations = 3
+    parameters.isParallel = False  # else the same seed would not give the same answer
+    parameters.randomGeneratorState = seed
+    return parameters
+
+
+def _as_points(points: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(points, dtype=np.float64).reshape(-1, 2)
+
+
+def _rays(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """Return points as (x, y) on the plane at distance one from the camera."""
+    rays = np.c_[_as_points(points), np.ones(len(points))] @ np.linalg.inv(intrinsics).T
+    return np.ascontiguousarray(rays[:, :2])
+
+
+def _nothing(points: np.ndarray) -> Estimate:
+    return Estimate(None, np.zeros(len(points), bool))

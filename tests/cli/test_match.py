@@ -1,0 +1,205 @@
+"""Whole runs of matching pictures, and each mistake that a user can make."""
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from patchmatch.cli import main
+from patchmatch.io import read_image
+
+ROOT = Path(__file__).parents[2]
+QUICK = [
+    *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
+    *("--trainer.accelerator=cpu", "--writer.output_path=out"),
+]
+PICTURES = ("homography_matches.png", "panorama.png", "checkerboard.png")
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+
+def picture(seed=0, height=110, width=150):
+    noise = np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3))
+    large = cv2.resize(noise.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    return cv2.GaussianBlur(large, (0, 0), 1.0).clip(0, 255).astype(np.uint8)
+
+
+def write(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two pairs; the second picture is the first, twelve pixels further left."""
+    for i, name in enumerate(("a", "b b")):
+        scene = picture(seed=i)
+        write(tmp_path / "in" / "image_1" / f"{name}.png", scene[:, :-12])
+        write(tmp_path / "in" / "image_2" / f"{name}.png", scene[:, 12:])
+    return tmp_path / "in"
+
+
+def predict(pairs, *options, name="sift"):
+    config = str(ROOT / "configs" / f"config_match_{name}.yaml")
+    main(["predict", "-c", config, f"--data.pairs={pairs}", *QUICK, *options])
+
+
+def refused(capsys, *arguments, **options):
+    """Run a prediction that must end with exit code 2, and return its one line."""
+    with pytest.raises(SystemExit) as stop:
+        predict(*arguments, **options)
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    lines = [line for line in message.splitlines() if "error:" in line]
+    assert len(lines) == 1, message
+    return lines[0]
+
+
+def rows(path="out/pairs.csv"):
+    with Path(path).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_of_pairs_is_matched(folder, capsys):
+    predict(folder, "--writer.colmap=true")
+    table = rows()
+    assert [row["name"] for row in table] == ["a", "b b"]
+    for row in table:
+        assert row["kind"] == "overlapping"
+        assert float(row["h13"]) == pytest.approx(-12, abs=0.1)
+        place = Path("out/pairs") / row["name"]
+        matches = rows(place / "matches.csv")
+        assert len(matches) == int(row["matches"]) > 20
+        assert sum(int(match["inlier"]) for match in matches) == int(row["inliers"])
+        with np.load(place / "matches.npz") as arrays:
+            moved = arrays["keypoints1"] - arrays["keypoints0"]
+            assert np.abs(np.median(moved, axis=0) - [-12, 0]).max() < 0.1
+            assert arrays["homography"].shape == (3, 3)
+            assert arrays["size0"].tolist() == [110, 138]
+        assert all((place / name).is_file() for name in PICTURES)
+        panorama = read_image(place / "panorama.png")
+        assert panorama.shape[1] == pytest.approx(150, abs=2)
+    told = capsys.readouterr().out
+    assert "2 pairs: 2 matched (2 overlapping)" in told
+    first = Path("out/colmap/matches.txt").read_text().splitlines()
+    assert first[:2] == ["image_1/a.png image_2/a.png", "0 0"]
+    count, *features = Path("out/colmap/image_1/a.png.txt").read_text().splitlines()
+    assert count == f"{len(features)} 128"
+    x = rows("out/pairs/a/matches.csv")[0]["x0"]
+    assert float(features[0].split()[0]) == pytest.approx(float(x) + 0.5, abs=2e-3)
+
+
+def test_every_config_matches_or_says_what_it_lacks(folder, capsys, monkeypatch):
+    predict(f"{folder}/image_1/a.png,{folder}/image_2/a.png", "--model.tilts=1", name="asift")
+    assert rows()[0]["name"] == "a-a"
+    assert rows()[0]["kind"] == "overlapping"
+
+    def refuse(*_, **__):
+        raise OSError("no network")
+
+    for module in ("hardnet", "affine_shape", "loftr.loftr"):
+        monkeypatch.setattr(f"kornia.feature.{module}.load_state_dict_from_url", refuse)
+    for name, option in (
+        ("loftr", "--model.weights"),
+        ("affnet_hardnet", "--model.hardnet_weights"),
+    ):
+        line = refused(capsys, folder, "--writer.output_path=other", name=name)
+        assert "cannot be downloaded (no network); fetch https://" in line
+        assert line.endswith(option)
+
+
+def test_a_broken_file_is_named_and_the_other_pairs_are_done(folder, capsys):
+    (folder / "image_2" / "a.png").write_bytes(b"no picture")
+    predict(folder)
+    assert [row["name"] for row in rows()] == ["b b"]
+    assert "a.png: cannot be read as an image" in capsys.readouterr().err
+    assert "a.png" in json.loads(Path("out/summary.json").read_text())["skipped"][0]
+
+
+def test_fewer_than_four_matches_are_said_and_written(folder, capsys):
+    write(folder / "image_2" / "a.png", np.full((80, 90, 3), 128, np.uint8))
+    predict(folder)
+    row = rows()[0]
+    assert (row["kind"], row["matches"], row["h11"], row["mean_score"]) == (
+        "no_homography",
+        "0",
+        "",
+        "",
+    )
+    assert "a: 0 matches, no homography: it takes four" in capsys.readouterr().err
+    assert rows("out/pairs/a/matches.csv") == []
+    with np.load("out/pairs/a/matches.npz") as arrays:
+        assert np.isnan(arrays["homography"]).all()
+    assert Path("out/pairs/a/homography_matches.png").is_file()
+    assert not Path("out/pairs/a/panorama.png").exists()
+
+
+def test_pictures_without_overlap_are_not_called_overlapping(folder):
+    write(folder / "image_2" / "a.png", picture(seed=77))
+    predict(folder)
+    assert rows()[0]["kind"] in ("doubtful", "no_homography")
+    assert rows()[1]["kind"] == "overlapping"
+
+
+def test_pictures_of_any_kind_may_be_pairs(folder, tmp_path):
+    scene = cv2.cvtColor(picture(), cv2.COLOR_BGR2GRAY)
+    write(tmp_path / "odd" / "1_dot.png", np.full((1, 1), 9, np.uint8))
+    write(tmp_path / "odd" / "2_ribbon.png", np.resize(scene, (20_000, 100)))
+    write(tmp_path / "odd" / "3_deep.png", scene.astype(np.uint16) * 257)
+    write(
+        tmp_path / "odd" / "4_alpha.png", np.dstack([picture(), np.full(scene.shape, 3, np.uint8)])
+    )
+    predict(tmp_path / "odd", "--data.order=sequential", "--model.max_keypoints=500")
+    assert [row["name"].partition("-")[0] for row in rows()] == ["1_dot", "2_ribbon", "3_deep"]
+    assert rows()[2]["kind"] == "overlapping"
+    assert rows()[1]["height0"] == "20000"
+
+
+def test_data_that_reduces_pictures_does_not_move_the_answers(folder):
+    large = cv2.resize(picture(), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    write(folder / "image_1" / "a.png", large[:, :-60])
+    write(folder / "image_2" / "a.png", large[:, 60:])
+    config = str(ROOT / "configs" / "config_match_sift.yaml")
+    options = [f"--data.base_dir={folder}", "--data.max_size=270"]
+    main(["predict", "-c", config, "--data=ImagePairs", *options, *QUICK])
+    assert float(rows()[0]["h13"]) == pytest.approx(-60, abs=1)
+    assert rows()[0]["width0"] == "540"
+
+
+def test_a_run_is_resumed_and_never_overwritten(folder, capsys):
+    predict(folder)
+    before = Path("out/pairs.csv").read_bytes()
+    assert "--writer.overwrite true" in refused(capsys, folder)
+    predict(folder, "--writer.resume=true")
+    assert "the run is complete already" in capsys.readouterr().err
+    assert Path("out/pairs.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--model.rotations=3", "rotations must be 1, 2 or 4"),
+        ("--model.check=some", "check must be ratio, mutual or both"),
+        ("--data.order=random", "order must be one of all, sequential"),
+        ("--writer.max_lines=-1", "max_lines must be at least 0"),
+        ("--writer.panorama_size=1", "panorama_size must be at least 16"),
+    ],
+)
+def test_a_refused_setting_is_one_line(folder, capsys, option, message):
+    assert message in refused(capsys, folder, option)
+
+
+def test_there_is_nothing_to_fit(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--model=SIFTMatcher", "--data=ShiftedDigits", "--data.train_pairs=64",
+              "--data.eval_pairs=32", "--data.canvases=5", "--trainer.logger=false"])  # fmt: skip
+    assert stop.value.code == 2
+    assert "SIFTMatcher is not trained here" in capsys.readouterr().err
