@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from patchmatch.io import read_image
-from patchmatch.matchers import AffNetHardNetMatcher, ASIFTMatcher, LoFTRMatcher, SIFTMatcher
+from patchmatch.matchers import (
+    AffNetHardNetMatcher,
+    ASIFTMatcher,
+    FieldMatcher,
+    LoFTRMatcher,
+    SIFTMatcher,
+)
 from patchmatch.matchers.pairs import PairMatcher
 from patchmatch.results import Matches
 
@@ -17,6 +23,7 @@ Image = str | Path | np.ndarray | Tensor
 MATCHERS: dict[str, type[PairMatcher]] = {
     "sift": SIFTMatcher,
     "asift": ASIFTMatcher,
+    "field": FieldMatcher,
     "affnet_hardnet": AffNetHardNetMatcher,
     "loftr": LoFTRMatcher,
 }
@@ -38,7 +45,8 @@ def match_images(
         image0: A path; an array (H, W), (H, W, 3) or (H, W, 4), whose alpha is dropped, of uint8,
             uint16 or floats in [0, 1]; or a tensor of these shapes, (C, H, W) or (1, C, H, W).
         image1: The same; it may differ in size and channels.
-        matcher: sift, asift, affnet_hardnet or loftr; or a matcher that is kept between calls.
+        matcher: sift, asift, field, affnet_hardnet or loftr; or a matcher that is kept between
+            calls.
         mask0: Where image 0 counts: as large as the image, brighter than half or True. None for
             everywhere.
         mask1: The same of image 1.

@@ -97,8 +97,9 @@ def test_a_matcher_may_be_kept(picture):
         patchmatch.match_images(picture, picture, matcher, max_size=100)
 
 
-def test_asift_is_a_matcher_as_well(picture):
+def test_asift_and_fields_are_matchers_as_well(picture):
     require_in_place(patchmatch.match_images(picture, picture, "asift", tilts=1))
+    require_in_place(patchmatch.match_images(picture, picture[:, 8:], "field"), dx=-8)
 
 
 @pytest.mark.parametrize(
