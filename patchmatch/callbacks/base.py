@@ -136,6 +136,9 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         """Remove what is in the way of the run, and open it."""
         if state is State.NEW:
             remove(former)
+            for folder in {path.parent for path in former} - {self.folder, self.parts.folder}:
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
             self.parts.start(self._settings)
         elif state is State.FINISHED:  # killed while it removed its parts, perhaps
             self.parts.remove()

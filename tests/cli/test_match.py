@@ -183,6 +183,15 @@ def test_a_run_is_resumed_and_never_overwritten(folder, capsys):
     assert Path("out/pairs.csv").read_bytes() == before
 
 
+def test_a_run_that_is_replaced_leaves_nothing_behind(folder, tmp_path):
+    predict(folder, "--writer.colmap=true")
+    write(tmp_path / "other" / "x.png", picture())
+    write(tmp_path / "other" / "y.png", picture(seed=1))
+    predict(tmp_path / "other", "--writer.overwrite=true")
+    assert [path.name for path in Path("out/pairs").iterdir()] == ["x-y"]
+    assert not list(Path("out").glob("colmap/**/*.txt"))
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
