@@ -1,5 +1,6 @@
 """Matching two pictures from Python: the same code that the CLI runs."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,9 @@ def match_images(
     if isinstance(matcher, str):
         if matcher not in MATCHERS:
             raise ValueError(f"matcher must be one of {', '.join(MATCHERS)}, got {matcher!r}")
+        known = _options_of(MATCHERS[matcher])
+        if unknown := sorted(set(options) - set(known)):
+            raise ValueError(f"{matcher} has no {', '.join(unknown)}; it has {', '.join(known)}")
         chosen = MATCHERS[matcher](**options).eval()
         chosen = chosen.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         chosen.prepare()
@@ -86,6 +90,17 @@ def match_images(
         on_device[1],
         *(None if mask is None else mask.to(chosen.device) for mask in masks),
     )
+
+
+def _options_of(kind: type[PairMatcher]) -> list[str]:
+    """Return what the constructor of a matcher takes, and those of the classes it builds on."""
+    return [
+        name
+        for part in kind.__mro__
+        if issubclass(part, PairMatcher)
+        for name, option in inspect.signature(part).parameters.items()
+        if option.kind is not option.VAR_KEYWORD
+    ]
 
 
 def as_image(image: Image, name: str) -> Tensor:
