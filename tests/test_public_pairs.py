@@ -122,9 +122,7 @@ def test_a_broken_file_and_an_unknown_matcher_are_refused(picture, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG and nothing more")
     with pytest.raises(InputError, match=r"broken.png: cannot be read"):
         patchmatch.match_images(tmp_path / "broken.png", picture)
-    with pytest.raises(
-        ValueError, match="sift has no tilts; it has root, contrast"
-    ):
+    with pytest.raises(ValueError, match="sift has no tilts; it has root, contrast"):
         patchmatch.match_images(picture, picture, tilts=3)
     with pytest.raises(ValueError, match="matcher must be one of sift, asift"):
         patchmatch.match_images(picture, picture, "surf")
