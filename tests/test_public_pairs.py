@@ -97,8 +97,9 @@ def test_a_matcher_may_be_kept(picture):
         patchmatch.match_images(picture, picture, matcher, max_size=100)
 
 
-def test_asift_is_a_matcher_as_well(picture):
+def test_asift_and_fields_are_matchers_as_well(picture):
     require_in_place(patchmatch.match_images(picture, picture, "asift", tilts=1))
+    require_in_place(patchmatch.match_images(picture, picture[:, 8:], "field"), dx=-8)
 
 
 @pytest.mark.parametrize(
@@ -121,5 +122,7 @@ def test_a_broken_file_and_an_unknown_matcher_are_refused(picture, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG and nothing more")
     with pytest.raises(InputError, match=r"broken.png: cannot be read"):
         patchmatch.match_images(tmp_path / "broken.png", picture)
+    with pytest.raises(ValueError, match="sift has no tilts; it has root, contrast"):
+        patchmatch.match_images(picture, picture, tilts=3)
     with pytest.raises(ValueError, match="matcher must be one of sift, asift"):
         patchmatch.match_images(picture, picture, "surf")

@@ -21,6 +21,7 @@ from patchmatch.callbacks.parts import (
     as_json,
     files_of_a_run,
     remove,
+    remove_empty,
 )
 from patchmatch.callbacks.settings import differences, fingerprint, run_settings
 from patchmatch.callbacks.state import SUMMARY, State, require_usable
@@ -136,6 +137,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         """Remove what is in the way of the run, and open it."""
         if state is State.NEW:
             remove(former)
+            remove_empty({path.parent for path in former} - {self.folder, self.parts.folder})
             self.parts.start(self._settings)
         elif state is State.FINISHED:  # killed while it removed its parts, perhaps
             self.parts.remove()

@@ -149,6 +149,13 @@ def remove(paths: Iterable[Path]) -> None:
             ) from error
 
 
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those folders that hold nothing."""
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
 def files_of_a_run(
     folder: Path, top: Callable[[str], bool], below: Mapping[str, re.Pattern[str]]
 ) -> list[Path]:

@@ -15,7 +15,6 @@ from patchmatch.callbacks.base import PredictionWriter
 from patchmatch.callbacks.overview import Overview, as_picture
 from patchmatch.callbacks.parts import Part, Parts, Row
 from patchmatch.callbacks.rows import number
-from patchmatch.callbacks.state import State
 from patchmatch.data.image_pairs import ImagePair
 from patchmatch.draw import draw_cost, draw_curves, draw_flow
 from patchmatch.io import write_bytes_atomic, write_csv, write_flo, write_image
@@ -93,14 +92,6 @@ class Reconstructions(PredictionWriter):
             matcher.keep_iterations = tuple(self.keep_iterations)
             matcher.listener = lambda name, step: _show_progress(trainer, name, step)
         super().setup(trainer, pl_module, stage)
-
-    def _tidy(self, former: Sequence[Path], state: State) -> None:
-        """Remove what is in the way of the run, the folders of its pairs included."""
-        super()._tidy(former, state)
-        if state is State.NEW:
-            for folder in {path.parent for path in former} - {self.folder, self.parts.folder}:
-                if folder.is_dir() and not any(folder.iterdir()):
-                    folder.rmdir()
 
     def write_batch(self, prediction: list[DenseMatches], batch: ImagePair) -> Part:
         """Write the folder of a pair, and return its row of the table."""

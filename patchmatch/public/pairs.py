@@ -1,21 +1,26 @@
 """Matching two pictures from Python: the same code that the CLI runs."""
 
-from pathlib import Path
+import inspect
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from patchmatch.io import read_image
-from patchmatch.matchers import AffNetHardNetMatcher, ASIFTMatcher, LoFTRMatcher, SIFTMatcher
+from patchmatch.matchers import (
+    AffNetHardNetMatcher,
+    ASIFTMatcher,
+    FieldMatcher,
+    LoFTRMatcher,
+    SIFTMatcher,
+)
 from patchmatch.matchers.pairs import PairMatcher
-from patchmatch.public.images import Image
+from patchmatch.public.images import Image, as_picture
 from patchmatch.results import Matches
 
 MATCHERS: dict[str, type[PairMatcher]] = {
     "sift": SIFTMatcher,
     "asift": ASIFTMatcher,
+    "field": FieldMatcher,
     "affnet_hardnet": AffNetHardNetMatcher,
     "loftr": LoFTRMatcher,
 }
@@ -37,7 +42,8 @@ def match_images(
         image0: A path; an array (H, W), (H, W, 3) or (H, W, 4), whose alpha is dropped, of uint8,
             uint16 or floats in [0, 1]; or a tensor of these shapes, (C, H, W) or (1, C, H, W).
         image1: The same; it may differ in size and channels.
-        matcher: sift, asift, affnet_hardnet or loftr; or a matcher that is kept between calls.
+        matcher: sift, asift, field, affnet_hardnet or loftr; or a matcher that is kept between
+            calls.
         mask0: Where image 0 counts: as large as the image, brighter than half or True. None for
             everywhere.
         mask1: The same of image 1.
@@ -58,6 +64,9 @@ def match_images(
     if isinstance(matcher, str):
         if matcher not in MATCHERS:
             raise ValueError(f"matcher must be one of {', '.join(MATCHERS)}, got {matcher!r}")
+        known = _options_of(MATCHERS[matcher])
+        if unknown := sorted(set(options) - set(known)):
+            raise ValueError(f"{matcher} has no {', '.join(unknown)}; it has {', '.join(known)}")
         chosen = MATCHERS[matcher](**options).eval()
         chosen = chosen.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         chosen.prepare()
@@ -66,7 +75,7 @@ def match_images(
         raise ValueError(f"give a matcher or its options, not both: {given}")
     else:
         chosen = matcher
-    pictures = [as_image(image, f"image{i}") for i, image in enumerate((image0, image1))]
+    pictures = [as_picture(image, f"image{i}") for i, image in enumerate((image0, image1))]
     masks = [
         None if mask is None else _as_mask(mask, f"mask{i}", pictures[i])
         for i, mask in enumerate((mask0, mask1))
@@ -79,52 +88,20 @@ def match_images(
     )
 
 
-def as_image(image: Image, name: str) -> Tensor:
-    """Return a picture as (1, C, H, W) float32 in [0, 1], C = 1 or 3, or refuse it.
-
-    Args:
-        image: As ``match_images`` takes it.
-        name: What errors call it.
-    """
-    if isinstance(image, str | Path):
-        image = read_image(image)
-    shape = tuple(image.shape)
-    if isinstance(image, Tensor):
-        values = image.detach().cpu()
-        values = values.numpy() if values.dtype != torch.bfloat16 else values.float().numpy()
-        if values.ndim == 4 and len(values) == 1:
-            values = values[0]
-        if values.ndim == 3 and values.shape[0] in (1, 3, 4) and values.shape[2] not in (3, 4):
-            values = np.moveaxis(values, 0, -1)
-    else:
-        values = np.asarray(image)
-    if values.ndim == 2:
-        values = values[..., None]
-    if values.ndim != 3 or values.shape[2] not in (1, 3, 4) or not values.size:
-        raise ValueError(
-            f"{name} must be (H, W), (H, W, 3) or (H, W, 4) with at least one pixel, got {shape}"
-        )
-    values = values[..., : 1 if values.shape[2] == 1 else 3]
-    if values.dtype.kind in "ub" and values.dtype.itemsize <= 2:
-        full = 1 if values.dtype == bool else np.iinfo(values.dtype).max
-    elif values.dtype.kind == "f":
-        full = 1
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name} holds values that are no numbers (NaN or infinite)")
-        if values.max() > 2 or values.min() < -1:
-            raise ValueError(
-                f"{name} must be in [0, 1] or uint8, got {values.min():.3g} to "
-                f"{values.max():.3g}; divide grey levels by 255"
-            )
-    else:
-        raise ValueError(f"{name} must be uint8, uint16 or float, got {values.dtype}; convert it")
-    scaled = values.astype(np.float32) / np.float32(full)
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(scaled, -1, 0)))[None]
+def _options_of(kind: type[PairMatcher]) -> list[str]:
+    """Return what the constructor of a matcher takes, and those of the classes it builds on."""
+    return [
+        name
+        for part in kind.__mro__
+        if issubclass(part, PairMatcher)
+        for name, option in inspect.signature(part).parameters.items()
+        if option.kind is not option.VAR_KEYWORD
+    ]
 
 
 def _as_mask(mask: Image, name: str, image: Tensor) -> Tensor:
     """Return a mask as (1, H, W) bool, or refuse it."""
-    values = as_image(mask, name).mean(dim=1) > 0.5
+    values = as_picture(mask, name).mean(dim=1) > 0.5
     if values.shape[-2:] != image.shape[-2:]:
         height, width = values.shape[-2:]
         raise ValueError(

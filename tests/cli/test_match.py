@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from patchmatch.cli import main
+from patchmatch.evaluation.__main__ import main as evaluate
 from patchmatch.io import read_image
 
 ROOT = Path(__file__).parents[2]
@@ -183,6 +184,15 @@ def test_a_run_is_resumed_and_never_overwritten(folder, capsys):
     assert Path("out/pairs.csv").read_bytes() == before
 
 
+def test_a_run_that_is_replaced_leaves_nothing_behind(folder, tmp_path):
+    predict(folder, "--writer.colmap=true")
+    write(tmp_path / "other" / "x.png", picture())
+    write(tmp_path / "other" / "y.png", picture(seed=1))
+    predict(tmp_path / "other", "--writer.overwrite=true")
+    assert [path.name for path in Path("out/pairs").iterdir()] == ["x-y"]
+    assert not list(Path("out").glob("colmap/**/*.txt"))
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
@@ -203,3 +213,31 @@ def test_there_is_nothing_to_fit(capsys):
               "--data.eval_pairs=32", "--data.canvases=5", "--trainer.logger=false"])  # fmt: skip
     assert stop.value.code == 2
     assert "SIFTMatcher is not trained here" in capsys.readouterr().err
+
+
+def test_a_benchmark_is_predicted_and_scored(tmp_path, capsys):
+    """From pictures in the layout of HPatches to the table, with a truth that is known."""
+    shift = np.array([[1, 0, -4], [0, 1, 2], [0, 0, 1.0]])
+    for i, name in enumerate(("i_one", "v_two")):
+        scene = picture(seed=i)
+        for k in range(1, 7):
+            homography = np.linalg.matrix_power(shift, k - 1)
+            view = cv2.warpPerspective(scene, homography, (150, 110))
+            write(tmp_path / "hp" / name / f"{k}.ppm", view)
+            if k > 1:
+                np.savetxt(tmp_path / "hp" / name / f"H_1_{k}", homography)
+    predict(tmp_path / "hp", "--writer.pictures_size=null")
+    assert len(rows()) == 10
+    assert not list(Path("out").glob("pairs/*/*.png"))
+    evaluate(["out", str(tmp_path / "hp"), "--resize=480", "--max_matches=1000"])
+    told = capsys.readouterr().out
+    assert "shorter side 480" in told
+    assert "no prediction" not in told
+    table = rows("out/evaluation.csv")
+    assert [(row["group"], row["pairs"]) for row in table] == [
+        ("illumination", "5"),
+        ("viewpoint", "5"),
+        ("all", "10"),
+    ]
+    assert float(table[2]["mma_1"]) > 0.95
+    assert float(table[2]["corner_auc_10"]) > 0.9
