@@ -66,7 +66,7 @@ def test_feature_maps_may_have_any_number_of_channels_and_any_range():
     [
         (np.zeros((6, 20), np.uint8), np.zeros((9, 9), np.uint8), {}, r"image0 .* 7x7 .* 6x20"),
         (np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.uint8), {}, r"number of channels"),
-        (np.zeros((9, 9, 5)), np.zeros((9, 9, 4)), {}, r"image0 must be .* got \(9, 9, 4\)"),
+        (np.zeros((9, 9, 5)), np.zeros((9, 9, 4)), {}, r"image0 must be .* got \(9, 9, 5\)"),
         (np.zeros((9, 9), np.int32), np.zeros((9, 9)), {}, r"image0 must be uint8, uint16 or"),
         (np.zeros((9, 9)), np.full((9, 9), np.nan), {}, r"image1 holds values that are no"),
         (np.zeros((9, 9)), np.zeros((9, 9)), {"preset": "best"}, r"preset must be one of fast"),
