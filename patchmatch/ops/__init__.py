@@ -6,6 +6,7 @@ from patchmatch.ops.lucas_kanade import registration_step
 from patchmatch.ops.neighbours import EIGHT, FOUR, geometric_median, neighbours
 from patchmatch.ops.noise import noise_level, noise_residual
 from patchmatch.ops.pyramid import contrast_and_gain, normalize_contrast, pyramid
+from patchmatch.ops.qatm import Matched, correlation_quality, qatm_quality, rank_quality, soft_rank
 from patchmatch.ops.search import best_candidates, cost_volume
 from patchmatch.ops.shifts import SHIFTS, shift_similarity, shifted_products, window_moments
 
@@ -13,11 +14,13 @@ __all__ = [
     "EIGHT",
     "FOUR",
     "SHIFTS",
+    "Matched",
     "best_candidates",
     "block_boxes",
     "block_counts",
     "camera_motion",
     "contrast_and_gain",
+    "correlation_quality",
     "cost_volume",
     "geometric_median",
     "neighbours",
@@ -25,9 +28,12 @@ __all__ = [
     "noise_residual",
     "normalize_contrast",
     "pyramid",
+    "qatm_quality",
+    "rank_quality",
     "registration_step",
     "shift_similarity",
     "shifted_products",
     "sliding_row_sums",
+    "soft_rank",
     "window_moments",
 ]
