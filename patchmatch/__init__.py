@@ -20,17 +20,23 @@ if TYPE_CHECKING:
         measure_motion,
         predict_frames,
     )
+    from patchmatch.public_templates import match_template
 
 __all__ = [
     "__version__",
     "load_motion_matcher",
     "load_shift_matcher",
+    "match_template",
     "measure_motion",
     "predict_frames",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "match_template":
+        from patchmatch.public_templates import match_template
+
+        return match_template
     if name in __all__:
         from patchmatch import public
 

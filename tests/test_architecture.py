@@ -16,22 +16,27 @@ PACKAGE = ROOT / "patchmatch"
 # A room is a module or a folder of the package. Behind each stand the rooms it may import; itself
 # it always may. "data.clips" opens that one module, not the room around it.
 DOORS = {
-    "__init__": {"public", "version"},
+    "__init__": {"public", "public_templates", "version"},
     "__main__": {"__init__", "cli", "errors", "version"},
     "cli": {
         *("public", "callbacks", "matchers", "data", "evaluation", "metrics", "nets", "draw"),
         *("checkpoints", "ops", "io", "results", "errors", "version"),
     },
+    "public_templates": {"matchers", "io", "results", "errors"},
     "public": {
         *("callbacks", "matchers", "data", "evaluation", "metrics", "nets", "draw"),
         *("checkpoints", "ops", "io", "results", "errors", "version"),
     },
-    "callbacks": {"data.clips", "draw", "io", "results", "errors", "version"},
+    "callbacks": {
+        *("data.clips", "data.template_scenes"),
+        *("draw", "io", "results", "errors", "version"),
+    },
     "data": {"draw", "ops", "io", "results", "errors"},
     "matchers": {
         "data.clips",
         "data.moving_digits",
         "data.pairs",
+        "data.template_scenes",
         "metrics",
         "nets",
         "ops",

@@ -9,19 +9,24 @@ from patchmatch.ops.pyramid import contrast_and_gain, normalize_contrast, pyrami
 from patchmatch.ops.qatm import Matched, correlation_quality, qatm_quality, rank_quality, soft_rank
 from patchmatch.ops.search import best_candidates, cost_volume
 from patchmatch.ops.shifts import SHIFTS, shift_similarity, shifted_products, window_moments
+from patchmatch.ops.votes import Fit, box_mean, cast_votes, fit_scaled_shift
 
 __all__ = [
     "EIGHT",
     "FOUR",
     "SHIFTS",
+    "Fit",
     "Matched",
     "best_candidates",
     "block_boxes",
     "block_counts",
+    "box_mean",
     "camera_motion",
+    "cast_votes",
     "contrast_and_gain",
     "correlation_quality",
     "cost_volume",
+    "fit_scaled_shift",
     "geometric_median",
     "neighbours",
     "noise_level",

@@ -36,9 +36,7 @@ def qatm_by_loops(scene, template, alpha):
 @pytest.mark.parametrize("alpha", [1.0, 25.0, 40.0, 90.0])
 @pytest.mark.parametrize("memory", [0, 200, 2**29])
 def test_qatm_agrees_with_a_loop_in_float64(alpha, memory, monkeypatch):
-    monkeypatch.setattr(
-        "patchmatch.ops.qatm._CACHED", 20
-    )  # blocks of two rows, and a last one of one
+    monkeypatch.setattr("patchmatch.ops.qatm._CACHED", 20)  # blocks of two rows, the last of one
     scene, template = features(11), features(7, seed=1)
     found = qatm_quality(scene, template, alpha, memory)
     expected = best_by_loops(qatm_by_loops(scene, template, alpha))
