@@ -7,6 +7,8 @@ from patchmatch.data.moving_digits import MotionBatch, MovingDigits, MovingScene
 from patchmatch.data.pairs import PairBatch, ShiftedPairs
 from patchmatch.data.rendered_cows import RenderedCows
 from patchmatch.data.shifted_digits import ShiftedDigits
+from patchmatch.data.template_scenes import TemplateScene
+from patchmatch.data.templates import TemplateScenes
 
 __all__ = [
     "Clip",
@@ -20,4 +22,6 @@ __all__ = [
     "RenderedCows",
     "ShiftedDigits",
     "ShiftedPairs",
+    "TemplateScene",
+    "TemplateScenes",
 ]

@@ -4,6 +4,7 @@ from patchmatch.draw.arrows import draw_arrows
 from patchmatch.draw.boxes import draw_boxes
 from patchmatch.draw.colors import COLORS, Color, parse_color
 from patchmatch.draw.flow import color_wheel, draw_flow, flow_colors, robust_max_flow
+from patchmatch.draw.heat import draw_heat
 from patchmatch.draw.montage import difference_picture, montage
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "draw_arrows",
     "draw_boxes",
     "draw_flow",
+    "draw_heat",
     "flow_colors",
     "montage",
     "parse_color",

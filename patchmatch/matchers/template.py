@@ -90,7 +90,7 @@ class TemplateMatcher(Matcher):
         memory_mb: int = 512,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore=["weights"])  # read, they are told by their values
         if score not in SCORES:
             raise ValueError(f"score must be one of {', '.join(SCORES)}, got {score!r}")
         if stride not in (1, 2, 4, 8):
@@ -103,7 +103,7 @@ class TemplateMatcher(Matcher):
             raise ValueError(f"max_detections must be at least 1, got {max_detections}")
         if not scales or min(scales) <= 0:
             raise ValueError(f"scales must be one or more numbers above 0, got {tuple(scales)}")
-        self.features, self.weights, self.layers = features, weights, layers
+        self.features, self.weights_file, self.layers = features, weights, layers
         self.stride, self.score, self.alpha, self.threshold = stride, score, alpha, threshold
         self.max_detections, self.max_overlap = max_detections, max_overlap
         self.scales, self.adapt_size, self.memory_mb = tuple(scales), adapt_size, memory_mb
@@ -112,12 +112,14 @@ class TemplateMatcher(Matcher):
     def configure_model(self) -> None:
         """Read the weights, now that they are needed."""
         if self.backbone is None:
-            backbone = load_backbone(self.features, self.weights, self.layers, self.stride)
+            backbone = load_backbone(self.features, self.weights_file, self.layers, self.stride)
             self.backbone = backbone.to(self.device)
 
     def predict_step(self, batch: TemplateScene, batch_idx: int) -> SceneDetections:
         """Return what was found of every template of a scene, the best first."""
         keep_freed_memory()
+        if not batch["templates"]:
+            return _merge(batch, [], self.max_overlap)
         described = self.describe(batch["scene"])
         found = [
             self.find(described, template.to(self.device), mask, threshold)
@@ -247,14 +249,18 @@ class TemplateMatcher(Matcher):
         return 1 / (1 + math.exp(-max(-50.0, min(50.0, evidence))))
 
 
-def _nothing(size: tuple[int, int], reason: str) -> Detections:
-    return Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(size), reason)
+def _nothing(size: Sequence[int], reason: str) -> Detections:
+    return Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(*size), reason)
 
 
 def _merge(
     batch: TemplateScene, found: Sequence[Detections], max_overlap: float
 ) -> SceneDetections:
     """Unite what was found of all templates; where two claim a place, the better one has it."""
+    if not found:
+        nothing = _nothing(batch["scene"].shape[-2:], "the scene could not be read")
+        which = torch.zeros(0, dtype=torch.long)
+        return SceneDetections(batch["source"], batch["scene_name"], (), nothing, which, {})
     boxes = torch.cat([one.boxes for one in found])
     scores = torch.cat([one.scores for one in found])
     which = torch.cat([torch.full((len(one),), i) for i, one in enumerate(found)])

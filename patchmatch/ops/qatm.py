@@ -55,20 +55,24 @@ def qatm_quality(
         Log qualities, at most 0.
     """
     _require_features(scene, template)
+    scene, template = scene.detach(), template.detach()
     scaled = (template * alpha).T.contiguous()  # (D, T)
     kept: dict[int, Tensor] = {}
     room = memory // scene.element_size()
     total = scene.new_zeros(len(template))  # of exp(similarity - highest), over the scene
     highest = scene.new_full((len(template),), alpha if alpha <= _SAFE else -math.inf)
     over_template = scene.new_empty(len(scene))
+    one, other = scene.new_empty(2, _step(len(template)), len(template))
     for start, block in _blocks(scene, len(template)):
-        similarity = block @ scaled  # (b, T)
+        keep = len(block) * len(template) <= room
+        # Buffers are used again: fresh memory costs more than what is computed in it.
+        similarity = torch.mm(block, scaled, out=None if keep else one[: len(block)])  # (b, T)
         rows = slice(start, start + len(block))
-        if similarity.numel() <= room:
+        if keep:
             room -= similarity.numel()
             kept[start] = similarity
         if alpha <= _SAFE:  # cosines are at most 1: one exponential serves both sums
-            exponential = (similarity - alpha).exp_()
+            exponential = torch.sub(similarity, alpha, out=other[: len(block)]).exp_()
             total += exponential.sum(dim=0)
             over_template[rows] = exponential.sum(dim=1).log_() + alpha
         else:
@@ -76,14 +80,15 @@ def qatm_quality(
             higher = torch.maximum(highest, similarity.amax(dim=0))
             total = total * (highest - higher).exp() + (similarity - higher).exp_().sum(dim=0)
             highest = higher
-    over_scene = total.log_() + highest
+    half_scene, half_template = (total.log_() + highest) / 2, over_template / 2
 
     def log_quality(start: int, block: Tensor) -> Tensor:
-        similarity = kept[start] if start in kept else block @ scaled
+        known = kept.get(start)
+        if known is None:
+            known = torch.mm(block, scaled, out=one[: len(block)])
         # log of the geometric mean: similarity - (over_scene + over_template) / 2
-        similarity -= over_scene / 2
-        similarity -= over_template[start : start + len(block), None] / 2
-        return similarity
+        quality = torch.sub(known, half_scene, out=other[: len(block)])
+        return quality.sub_(half_template[start : start + len(block), None])
 
     return _best(scene, len(template), log_quality)
 
@@ -191,9 +196,14 @@ def _best(scene: Tensor, count: int, score: Callable[[int, Tensor], Tensor]) -> 
 
 def _blocks(scene: Tensor, count: int) -> Iterator[tuple[int, Tensor]]:
     """Yield the scene in blocks with the index of their first row."""
-    step = max(1, min(1024, _CACHED // max(1, count)))
+    step = _step(count)
     for start in range(0, len(scene), step):
         yield start, scene[start : start + step]
+
+
+def _step(count: int) -> int:
+    """Return the rows of a block of similarities with ``count`` features."""
+    return max(1, min(1024, _CACHED // max(1, count)))
 
 
 def _require_features(scene: Tensor, template: Tensor) -> None:
