@@ -183,7 +183,7 @@ class TemplateMatcher(Matcher):
             sizes = [k for k in self.scales if not why_not(scene.size, template, mask, k)]
             described = [describe_template(self.backbone, template, mask, k) for k in sizes]
             while len(boxes) < self.max_detections and free.any():
-                # What was found explains its cells: the next one must do without them.
+                # The next one must do without the cells of those before, yet compete with them.
                 winners = [self._locate(scene, free, one) for one in described]
                 best = max(winners, key=lambda winner: winner.score)
                 heatmap = torch.maximum(heatmap, best.heatmap)
@@ -203,19 +203,17 @@ class TemplateMatcher(Matcher):
 
     def _locate(self, scene: DescribedScene, free: Tensor, template: DescribedTemplate) -> _Winner:
         """Return the best place of a template among the cells that are free."""
-        cells = torch.nonzero(free.flatten()).flatten()
-        scene_features, template_features = unite(
-            [features[cells] for features in scene.maps], template.maps
-        )
-        matched = self._match(scene_features, template_features)
+        scene_features, template_features = unite(scene.maps, template.maps)
+        allowed = None if free.all() else free.flatten()
+        matched = self._match(scene_features, template_features, allowed)
         columns = scene.grid[1]
-        place = cells[matched.place]
+        place = matched.place
         places = torch.stack([place % columns, place // columns], dim=1).to(template.offsets)
         height, width = (side / self.stride for side in template.size)
         extent = math.sqrt(height * width)
         votes = cast_votes(places - template.offsets, scene.grid, max(1.0, BLUR * extent))
-        quality = scene_features.new_full((free.numel(),), matched.scene.amin().item())
-        quality[cells] = matched.scene
+        lowest = matched.scene[free.flatten()].amin()
+        quality = matched.scene.clamp_min(lowest.item())
         size = (max(1, round(height)), max(1, round(width)))
         quality = box_mean(quality.view(scene.grid), size)
         total = quality + 0.5 * (votes + LEAST_VOTES).log()
@@ -231,12 +229,12 @@ class TemplateMatcher(Matcher):
         half = centre.new_tensor([template.size[1], template.size[0]]) * fit.scale / 2
         return _Winner(torch.cat([centre - half, centre + half]), score, votes.sqrt().cpu())
 
-    def _match(self, scene: Tensor, template: Tensor) -> Matched:
+    def _match(self, scene: Tensor, template: Tensor, free: Tensor | None) -> Matched:
         if self.score == "qatm":
-            return qatm_quality(scene, template, self.alpha, self.memory_mb * 2**20)
+            return qatm_quality(scene, template, self.alpha, self.memory_mb * 2**20, free)
         if self.score == "ncc":
-            return correlation_quality(scene, template)
-        return rank_quality(scene, template)
+            return correlation_quality(scene, template, free)
+        return rank_quality(scene, template, free=free)
 
     def _confidence(self, votes: Tensor, quality: Tensor, matched: Matched) -> float:
         """Return how probably the template is at the best place, by logistic regression."""

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 _CACHED = 2**19  # similarities of a block: few enough to stay in the processor's cache
+_FEWEST = 64  # rows of a block: with fewer a product of matrices is slow
 _SAFE = 40.0  # exp(-2 * 40) is still a float32
 _BINS = 512  # of the correlations, for the soft rank
 
@@ -36,6 +37,7 @@ def qatm_quality(
     template: Float[Tensor, "T D"],
     alpha: float = 25.0,
     memory: int = 2**29,
+    free: Bool[Tensor, " S"] | None = None,
 ) -> Matched:
     """Quality-aware template matching (Cheng et al., CVPR 2019): log quality of the best matches.
 
@@ -50,6 +52,7 @@ def qatm_quality(
         alpha: Inverse temperature.
         memory: Bytes of similarities to keep from the first pass for the second. What does not
             fit is computed again.
+        free: Scene features that may be a best match; the others only compete. None for all.
 
     Returns:
         Log qualities, at most 0.
@@ -90,23 +93,31 @@ def qatm_quality(
         quality = torch.sub(known, half_scene, out=other[: len(block)])
         return quality.sub_(half_template[start : start + len(block), None])
 
-    return _best(scene, len(template), log_quality)
+    return _best(scene, len(template), log_quality, free)
 
 
-def correlation_quality(scene: Float[Tensor, "S D"], template: Float[Tensor, "T D"]) -> Matched:
+def correlation_quality(
+    scene: Float[Tensor, "S D"],
+    template: Float[Tensor, "T D"],
+    free: Bool[Tensor, " S"] | None = None,
+) -> Matched:
     """Return the highest cosines: for features without their mean, the normalised correlation.
 
     Args:
         scene: Features of length 1.
         template: Features of length 1.
+        free: As for ``qatm_quality``.
     """
     _require_features(scene, template)
     flipped = template.T.contiguous()
-    return _best(scene, len(template), lambda _, block: block @ flipped)
+    return _best(scene, len(template), lambda _, block: block @ flipped, free)
 
 
 def rank_quality(
-    scene: Float[Tensor, "S D"], template: Float[Tensor, "T D"], temperature: float = 0.02
+    scene: Float[Tensor, "S D"],
+    template: Float[Tensor, "T D"],
+    temperature: float = 0.02,
+    free: Bool[Tensor, " S"] | None = None,
 ) -> Matched:
     """Return the best log quality by soft ranks in the place of likelihoods.
 
@@ -118,6 +129,7 @@ def rank_quality(
         scene: Features of length 1.
         template: Features of length 1.
         temperature: Difference of cosines that begins to count as one, see ``soft_rank``.
+        free: As for ``qatm_quality``.
 
     Returns:
         Log qualities, at most 0.
@@ -134,7 +146,7 @@ def rank_quality(
         over_template = _rank_table(_histogram(cosine), temperature)
         return -(_look_up(over_scene, cosine.T).T.log() + _look_up(over_template, cosine).log()) / 2
 
-    return _best(scene, len(template), log_quality)
+    return _best(scene, len(template), log_quality, free)
 
 
 def soft_rank(values: Float[Tensor, "B N"], temperature: float) -> Float[Tensor, "B N"]:
@@ -179,13 +191,17 @@ def _bin(cosine: Tensor) -> tuple[Tensor, Tensor]:
     return low, place - low
 
 
-def _best(scene: Tensor, count: int, score: Callable[[int, Tensor], Tensor]) -> Matched:
+def _best(
+    scene: Tensor, count: int, score: Callable[[int, Tensor], Tensor], free: Tensor | None
+) -> Matched:
     """Return the maxima of a table of scores whose rows are made block by block."""
     best_scene = scene.new_empty(len(scene))
     best_template = scene.new_full((count,), -math.inf)
     place = torch.zeros(count, dtype=torch.long, device=scene.device)
     for start, block in _blocks(scene, count):
         scores = score(start, block)  # (b, T)
+        if free is not None:
+            scores = scores.masked_fill(~free[start : start + len(block), None], -math.inf)
         best_scene[start : start + len(block)] = scores.amax(dim=1)
         highest = scores.amax(dim=0)
         higher = torch.nonzero(highest > best_template).flatten()  # few, after the first blocks
@@ -203,7 +219,7 @@ def _blocks(scene: Tensor, count: int) -> Iterator[tuple[int, Tensor]]:
 
 def _step(count: int) -> int:
     """Return the rows of a block of similarities with ``count`` features."""
-    return max(1, min(1024, _CACHED // max(1, count)))
+    return min(1024, max(_FEWEST, _CACHED // count))
 
 
 def _require_features(scene: Tensor, template: Tensor) -> None:

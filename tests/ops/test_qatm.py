@@ -36,6 +36,7 @@ def qatm_by_loops(scene, template, alpha):
 @pytest.mark.parametrize("alpha", [1.0, 25.0, 40.0, 90.0])
 @pytest.mark.parametrize("memory", [0, 200, 2**29])
 def test_qatm_agrees_with_a_loop_in_float64(alpha, memory, monkeypatch):
+    monkeypatch.setattr("patchmatch.ops.qatm._FEWEST", 2)
     monkeypatch.setattr("patchmatch.ops.qatm._CACHED", 20)  # blocks of two rows, the last of one
     scene, template = features(11), features(7, seed=1)
     found = qatm_quality(scene, template, alpha, memory)
@@ -62,6 +63,19 @@ def test_features_that_are_all_alike_give_no_nan():
     assert found.place.tolist() == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("score", [qatm_quality, correlation_quality, rank_quality])
+def test_what_is_not_free_competes_and_is_no_best_match(score):
+    scene, template = features(11), features(7, seed=1)
+    free = torch.arange(11) % 3 > 0
+    every, some = score(scene, template), score(scene, template, free=free)
+    assert_close(some.scene[free], every.scene[free])
+    assert (some.scene[~free] == -math.inf).all()
+    assert free[some.place].all()
+    same = free[every.place]
+    assert_close(some.template[same], every.template[same])
+    assert (some.template <= every.template + 1e-6).all()
+
+
 def test_its_arguments_are_left_as_they_are():
     scene, template = features(11), features(7, seed=1)
     copies = scene.clone(), template.clone()
@@ -71,6 +85,7 @@ def test_its_arguments_are_left_as_they_are():
 
 
 def test_correlation_agrees_with_a_loop(monkeypatch):
+    monkeypatch.setattr("patchmatch.ops.qatm._FEWEST", 2)
     monkeypatch.setattr("patchmatch.ops.qatm._CACHED", 20)
     scene, template = features(11), features(7, seed=1)
     cosines = [[float(s @ t) for t in template.double()] for s in scene.double()]
@@ -106,6 +121,7 @@ def test_soft_ranks_are_differentiable():
 
 
 def test_rank_quality_agrees_with_a_loop(monkeypatch):
+    monkeypatch.setattr("patchmatch.ops.qatm._FEWEST", 2)
     monkeypatch.setattr("patchmatch.ops.qatm._CACHED", 20)
     scene, template = features(11), features(7, seed=1)
     cosines = scene.double() @ template.double().T
