@@ -26,7 +26,10 @@ DOORS = {
         *("callbacks", "matchers", "data", "evaluation", "metrics", "nets", "draw"),
         *("checkpoints", "ops", "io", "results", "errors", "version"),
     },
-    "callbacks": {"data.clips", "data.image_pairs", "draw", "io", "results", "errors", "version"},
+    "callbacks": {
+        *("data.clips", "data.image_pairs", "data.template_scenes"),
+        *("draw", "io", "results", "errors", "version"),
+    },
     "data": {"draw", "ops", "io", "results", "errors"},
     "matchers": {
         "data.clips",
@@ -35,6 +38,7 @@ DOORS = {
         "data.pairs",
         "data.warped_pairs",
         "evaluation.geometry",
+        "data.template_scenes",
         "metrics",
         "nets",
         "ops",

@@ -9,6 +9,8 @@ from patchmatch.data.pairs import PairBatch, ShiftedPairs
 from patchmatch.data.picture_pairs import PicturePairs
 from patchmatch.data.rendered_cows import RenderedCows
 from patchmatch.data.shifted_digits import ShiftedDigits
+from patchmatch.data.template_scenes import TemplateScene
+from patchmatch.data.templates import TemplateScenes
 from patchmatch.data.warped_pairs import WarpedBatch, WarpedPairs, WarpedPhotographs
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
     "RenderedCows",
     "ShiftedDigits",
     "ShiftedPairs",
+    "TemplateScene",
+    "TemplateScenes",
     "WarpedBatch",
     "WarpedPairs",
     "WarpedPhotographs",

@@ -6,6 +6,7 @@ from patchmatch.draw.colors import COLORS, Color, parse_color
 from patchmatch.draw.cost import cost_colors, draw_cost, robust_max_cost
 from patchmatch.draw.curves import draw_curves
 from patchmatch.draw.flow import color_wheel, draw_flow, flow_colors, robust_max_flow
+from patchmatch.draw.heat import draw_heat
 from patchmatch.draw.matches import draw_checkerboard, draw_matches, draw_panorama
 from patchmatch.draw.montage import difference_picture, fit, montage
 
@@ -21,6 +22,7 @@ __all__ = [
     "draw_cost",
     "draw_curves",
     "draw_flow",
+    "draw_heat",
     "draw_matches",
     "draw_panorama",
     "fit",

@@ -1,5 +1,11 @@
 """Networks: plain ``nn.Module``s that know nothing of Lightning."""
 
+from patchmatch.nets.backbones import (
+    Backbone,
+    HandcraftedFeatures,
+    NetworkFeatures,
+    load_backbone,
+)
 from patchmatch.nets.differentiable_patch_match import (
     DifferentiablePatchMatchNet,
     Searched,
@@ -11,16 +17,20 @@ from patchmatch.nets.shift import CLASSES, Described, ShiftNet
 
 __all__ = [
     "CLASSES",
+    "Backbone",
     "Described",
     "DifferentiablePatchMatchNet",
     "Evaluation",
+    "HandcraftedFeatures",
     "Judged",
     "Motion",
     "MotionNet",
+    "NetworkFeatures",
     "ParticleSampler",
     "PatchFeatures",
     "Propagation",
     "Refined",
     "Searched",
     "ShiftNet",
+    "load_backbone",
 ]

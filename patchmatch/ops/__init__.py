@@ -16,8 +16,10 @@ from patchmatch.ops.nnf import Field, exact_field, nearest_neighbours, patch_mat
 from patchmatch.ops.nnf_vote import consistent, copy_centres, vote
 from patchmatch.ops.noise import noise_level, noise_residual
 from patchmatch.ops.pyramid import contrast_and_gain, normalize_contrast, pyramid
+from patchmatch.ops.qatm import Matched, correlation_quality, qatm_quality, rank_quality, soft_rank
 from patchmatch.ops.search import best_candidates, cost_volume
 from patchmatch.ops.shifts import SHIFTS, STILL, shift_similarity, shifted_products, window_moments
+from patchmatch.ops.votes import Fit, box_mean, cast_votes, fit_scaled_shift
 
 __all__ = [
     "EIGHT",
@@ -25,17 +27,23 @@ __all__ = [
     "SHIFTS",
     "STILL",
     "Field",
+    "Fit",
+    "Matched",
     "best_candidates",
     "block_boxes",
     "block_counts",
+    "box_mean",
     "camera_motion",
+    "cast_votes",
     "consistent",
     "contrast_and_gain",
     "copy_centres",
     "corner_error",
+    "correlation_quality",
     "cost_volume",
     "drop_duplicates",
     "exact_field",
+    "fit_scaled_shift",
     "geometric_median",
     "homography_of_corners",
     "image_corners",
@@ -48,10 +56,13 @@ __all__ = [
     "normalize_contrast",
     "patch_match",
     "pyramid",
+    "qatm_quality",
+    "rank_quality",
     "registration_step",
     "shift_similarity",
     "shifted_products",
     "sliding_row_sums",
+    "soft_rank",
     "vote",
     "warp_points",
     "window_moments",

@@ -8,11 +8,13 @@ from patchmatch.public.motion import (
     predict_frames,
 )
 from patchmatch.public.pairs import match_images
+from patchmatch.public.templates import match_template
 
 __all__ = [
     "load_motion_matcher",
     "load_shift_matcher",
     "match_images",
+    "match_template",
     "measure_motion",
     "nearest_neighbour_field",
     "predict_frames",

@@ -1,0 +1,75 @@
+"""Where templates were found: boxes and heat map of each scene, and one table."""
+
+import re
+from pathlib import Path
+from typing import ClassVar
+
+from patchmatch.callbacks.base import PredictionWriter
+from patchmatch.callbacks.parts import Part, Row
+from patchmatch.callbacks.rows import number
+from patchmatch.data.template_scenes import TemplateScene
+from patchmatch.draw import draw_boxes, draw_heat, parse_color
+from patchmatch.io import write_csv, write_image
+from patchmatch.results import SceneDetections
+
+COLUMNS = ("scene", "template", "x0", "y0", "x1", "y1", "score")
+_COLORS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45")
+
+
+class TemplateBoxes(PredictionWriter):
+    """Draw where templates were found, and list the boxes in a table.
+
+    Each scene has a folder scenes/SCENE with result.png, heatmap.png and boxes.csv. boxes.csv in
+    the output folder holds the boxes of all scenes, the best of a scene first.
+
+    Args:
+        output_path: Folder for the tables, the scenes and summary.json; made where missing.
+        overwrite: Replace what a former run left in that folder. Other files there stay.
+        resume: Go on where a run with the same settings was stopped or killed.
+        line_width: Width of the lines in pixels; null chooses by the size of the scene.
+    """
+
+    tables: ClassVar = {"boxes": COLUMNS, "not_found": ("scene", "template", "reason")}
+    csv_formats: ClassVar = {"score": ".4f"}
+    subfolders: ClassVar = {"scenes": re.compile(r"result\.png|heatmap\.png|boxes\.csv")}
+    pictures = "scenes"
+    things = "boxes"
+
+    def __init__(
+        self,
+        output_path: str = "data/output",
+        overwrite: bool = False,
+        resume: bool = False,
+        line_width: int | None = None,
+    ) -> None:
+        super().__init__(output_path, overwrite, resume)
+        self.line_width = line_width
+
+    def write_batch(self, prediction: SceneDetections, batch: TemplateScene) -> Part:
+        """Write the pictures and the table of a scene, and return its rows."""
+        if not batch["pairs"]:
+            return Part({"boxes": [], "not_found": []})
+        found, names = prediction.detections, prediction.templates
+        which = prediction.template.tolist()
+        rows: list[Row] = [
+            {"scene": prediction.scene, "template": names[template]}
+            | {name: number(v, 2) for name, v in zip(COLUMNS[2:6], box, strict=True)}
+            | {"score": number(score)}
+            for template, box, score in zip(
+                which, found.boxes.tolist(), found.scores.tolist(), strict=True
+            )
+        ]
+        missed: list[Row] = [
+            {"scene": prediction.scene, "template": name, "reason": reason}
+            for name, reason in prediction.reasons.items()
+        ]
+        colors = [parse_color(_COLORS[template % len(_COLORS)]) for template in which]
+        # The font has no other letters than those of ASCII.
+        labels = [f"{row['template']} {row['score']:.2f}" for row in rows]
+        labels = [label.encode("ascii", "replace").decode() for label in labels]
+        folder = self.folder / Path(self.pictures, prediction.scene)
+        drawn = draw_boxes(batch["picture"], found.boxes.numpy(), colors, labels, self.line_width)
+        write_image(folder / "result.png", drawn)
+        write_image(folder / "heatmap.png", draw_heat(batch["picture"], found.heatmap.numpy()))
+        write_csv(folder / "boxes.csv", COLUMNS, map(self._as_csv, rows))
+        return Part({"boxes": rows, "not_found": missed})

@@ -1,0 +1,108 @@
+"""Template matching as other programs call it."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from patchmatch.io import read_image
+from patchmatch.matchers import TemplateMatcher
+from patchmatch.public.images import Image
+from patchmatch.results import Detections
+
+_MATCHERS = 4  # kept ready, with the weights in memory
+
+
+def match_template(
+    scene: Image,
+    template: Image,
+    features: str = "vgg19",
+    weights: str | Path | None = None,
+    score: str = "qatm",
+    *,
+    mask: Image | None = None,
+    device: str | torch.device | None = None,
+    **options: Any,
+) -> Detections:
+    """Find a template in a scene.
+
+    Args:
+        scene: A path, an array ``(H, W)`` or ``(H, W, 3)`` of uint8, uint16 or float in [0, 1],
+            RGB, or a tensor of these or ``(3, H, W)``.
+        template: The picture of an object, of the same kinds.
+        features: ``vgg19``, another network of torchvision with its ``layers``, or
+            ``handcrafted``, which needs no weights.
+        weights: File with the weights of the network; None lets torchvision download them.
+        score: ``qatm``, ``ncc`` or ``soft_rank``.
+        mask: Of the template's size, not zero where the template counts.
+        device: Where to compute; CUDA where there is one, by default.
+        options: Of ``TemplateMatcher``: threshold, max_detections, scales, stride and others.
+
+    Returns:
+        Boxes, the best first. There are none, with the reason, where nothing reaches the
+        threshold, and for a template that is flat, tiny or larger than the scene.
+
+    Raises:
+        InputError: If a picture or the weights cannot be read.
+        ValueError: If an array is no picture, or an option is wrong.
+    """
+    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+    matcher = _matcher(
+        str(device or ("cuda" if torch.cuda.is_available() else "cpu")),
+        features=features,
+        weights=None if weights is None else str(weights),
+        stamp=_stamp(weights),
+        score=score,
+        **settings,
+    )
+    counts = None if mask is None else to_colors(mask).amax(dim=0) > 0
+    return matcher.match(to_colors(scene), to_colors(template), counts)
+
+
+def to_colors(image: Image) -> torch.Tensor:
+    """Return an image as (3, H, W) float32 RGB in [0, 1].
+
+    Raises:
+        ValueError: If it is no image.
+    """
+    if isinstance(image, str | Path):
+        image = read_image(image)
+    values = torch.as_tensor(image) if isinstance(image, torch.Tensor) else _from_numpy(image)
+    scale = {torch.uint8: 255, torch.uint16: 65535}.get(values.dtype, 1)
+    if scale == 1 and not values.is_floating_point():
+        raise ValueError(f"an image must be uint8, uint16 or float, got {values.dtype}")
+    if isinstance(image, torch.Tensor) and values.ndim == 3 and len(values) in (1, 3):
+        values = values.permute(1, 2, 0)
+    if values.ndim == 2:
+        values = values[..., None]
+    if values.ndim != 3 or values.shape[2] not in (1, 3, 4) or not values.numel():
+        raise ValueError(
+            "an image must be (H, W), (H, W, 3) or, as a tensor, (3, H, W), with at least one "
+            f"pixel, got {tuple(image.shape)}"
+        )
+    colors = values[..., :3].permute(2, 0, 1).float() / scale
+    if not bool(torch.isfinite(colors).all()) or colors.min() < 0 or colors.max() > 1:
+        raise ValueError("an image of floats must lie in [0, 1]; divide by its largest value")
+    return colors.expand(3, -1, -1).contiguous()
+
+
+def _from_numpy(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image))
+
+
+def _stamp(path: str | Path | None) -> tuple[int, int]:
+    """Return what changes when a file of weights does."""
+    if path is None or not Path(path).is_file():
+        return (0, 0)
+    about = Path(path).stat()
+    return (about.st_mtime_ns, about.st_size)
+
+
+@functools.lru_cache(maxsize=_MATCHERS)
+def _matcher(device: str, stamp: tuple[int, int], **settings: Any) -> TemplateMatcher:
+    """Return a matcher; another one where the file of weights has changed."""
+    matcher = TemplateMatcher(**settings)
+    matcher.configure_model()
+    return matcher.eval().to(device)

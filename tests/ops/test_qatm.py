@@ -1,0 +1,139 @@
+import math
+
+import pytest
+import torch
+from torch.autograd import gradcheck
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from patchmatch.ops import correlation_quality, qatm_quality, rank_quality, soft_rank
+
+
+def features(count, dimension=5, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(count, dimension, generator=generator), dim=1)
+
+
+def best_by_loops(quality):
+    """The maxima of a table (S, T) of numbers."""
+    scene = [max(row) for row in quality]
+    columns = list(zip(*quality, strict=True))
+    template = [max(column) for column in columns]
+    place = [column.index(max(column)) for column in columns]
+    return torch.tensor(scene), torch.tensor(template), torch.tensor(place)
+
+
+def qatm_by_loops(scene, template, alpha):
+    cosines = [[float(s @ t) for t in template.double()] for s in scene.double()]
+    exponentials = [[math.exp(alpha * c) for c in row] for row in cosines]
+    over_scene = [sum(column) for column in zip(*exponentials, strict=True)]
+    return [
+        [math.log(math.sqrt((e / over_scene[t]) * (e / sum(row)))) for t, e in enumerate(row)]
+        for row in exponentials
+    ]
+
+
+@pytest.mark.parametrize("alpha", [1.0, 25.0, 40.0, 90.0])
+@pytest.mark.parametrize("memory", [0, 200, 2**29])
+def test_qatm_agrees_with_a_loop_in_float64(alpha, memory, monkeypatch):
+    monkeypatch.setattr("patchmatch.ops.qatm._FEWEST", 2)
+    monkeypatch.setattr("patchmatch.ops.qatm._CACHED", 20)  # blocks of two rows, the last of one
+    scene, template = features(11), features(7, seed=1)
+    found = qatm_quality(scene, template, alpha, memory)
+    expected = best_by_loops(qatm_by_loops(scene, template, alpha))
+    assert_close(found.scene, expected[0].float(), rtol=1e-4, atol=1e-4)
+    assert_close(found.template, expected[1].float(), rtol=1e-4, atol=1e-4)
+    assert_close(found.place, expected[2])
+
+
+def test_a_pair_alone_is_certain_and_a_doubled_one_is_worth_half():
+    (e0, e1, e2) = torch.eye(3)
+    sure = qatm_quality(torch.stack([e0, e1]), torch.stack([e1, e0]), alpha=40.0)
+    assert_close(sure.scene.exp(), torch.ones(2))
+    assert sure.place.tolist() == [1, 0]
+    doubled = qatm_quality(torch.stack([e0, e0, e1]), torch.stack([e1, e0]), alpha=40.0)
+    assert_close(doubled.scene.exp(), torch.tensor([0.5**0.5, 0.5**0.5, 1]))
+    both = qatm_quality(torch.stack([e0, e0, e1]), torch.stack([e0, e0, e2]), alpha=40.0)
+    assert_close(both.scene.exp()[:2], torch.tensor([0.5, 0.5]))
+
+
+def test_features_that_are_all_alike_give_no_nan():
+    found = qatm_quality(torch.zeros(6, 3), torch.zeros(4, 3), alpha=90.0)
+    assert_close(found.scene.exp(), torch.full((6,), (1 / 24) ** 0.5))
+    assert found.place.tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("score", [qatm_quality, correlation_quality, rank_quality])
+def test_what_is_not_free_competes_and_is_no_best_match(score):
+    scene, template = features(11), features(7, seed=1)
+    free = torch.arange(11) % 3 > 0
+    every, some = score(scene, template), score(scene, template, free=free)
+    assert_close(some.scene[free], every.scene[free])
+    assert (some.scene[~free] == -math.inf).all()
+    assert free[some.place].all()
+    same = free[every.place]
+    assert_close(some.template[same], every.template[same])
+    assert (some.template <= every.template + 1e-6).all()
+
+
+def test_its_arguments_are_left_as_they_are():
+    scene, template = features(11), features(7, seed=1)
+    copies = scene.clone(), template.clone()
+    qatm_quality(scene, template)
+    assert torch.equal(scene, copies[0])
+    assert torch.equal(template, copies[1])
+
+
+def test_correlation_agrees_with_a_loop(monkeypatch):
+    monkeypatch.setattr("patchmatch.ops.qatm._FEWEST", 2)
+    monkeypatch.setattr("patchmatch.ops.qatm._CACHED", 20)
+    scene, template = features(11), features(7, seed=1)
+    cosines = [[float(s @ t) for t in template.double()] for s in scene.double()]
+    expected = best_by_loops(cosines)
+    found = correlation_quality(scene, template)
+    assert_close(found.scene, expected[0].float())
+    assert_close(found.template, expected[1].float())
+    assert_close(found.place, expected[2])
+
+
+def logistic(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def ranks_by_loops(row, temperature):
+    return [
+        1 + sum(logistic((b - a) / temperature) for j, b in enumerate(row) if j != i)
+        for i, a in enumerate(row)
+    ]
+
+
+def test_soft_ranks_agree_with_a_loop_and_harden_with_the_temperature():
+    values = torch.tensor([[0.3, -0.2, 0.9, 0.25], [0.1, 0.1, -0.5, 0.2]])
+    expected = [ranks_by_loops(row, 0.1) for row in values.tolist()]
+    assert_close(soft_rank(values, 0.1), torch.tensor(expected))
+    hard = torch.tensor([[2.0, 4, 1, 3], [2.5, 2.5, 4, 1]])  # equals share their places
+    assert_close(soft_rank(values, 1e-3), hard)
+
+
+def test_soft_ranks_are_differentiable():
+    values = torch.rand(2, 5, dtype=torch.float64, requires_grad=True)
+    assert gradcheck(lambda v: soft_rank(v, 0.2), [values])
+
+
+def test_rank_quality_agrees_with_a_loop(monkeypatch):
+    monkeypatch.setattr("patchmatch.ops.qatm._FEWEST", 2)
+    monkeypatch.setattr("patchmatch.ops.qatm._CACHED", 20)
+    scene, template = features(11), features(7, seed=1)
+    cosines = scene.double() @ template.double().T
+    in_column = torch.tensor([ranks_by_loops(c, 0.05) for c in cosines.T.tolist()]).T
+    in_row = torch.tensor([ranks_by_loops(r, 0.05) for r in cosines.tolist()])
+    quality = -(in_column.log() + in_row.log()) / 2
+    found = rank_quality(scene, template, 0.05)
+    assert_close(found.scene, quality.amax(dim=1).float(), rtol=0, atol=5e-3)
+    assert_close(found.place, quality.argmax(dim=0))
+
+
+@pytest.mark.parametrize("score", [qatm_quality, correlation_quality, rank_quality])
+def test_no_features_are_refused(score):
+    with pytest.raises(ValueError, match="at least one feature each, got 0 and 4"):
+        score(torch.zeros(0, 3), torch.zeros(4, 3))
