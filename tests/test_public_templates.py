@@ -109,6 +109,7 @@ def test_a_mask_leaves_out_what_hides_the_object(scene):
     template[:, 28:] = texture(48, 28, seed=9)
     found = find(scene, template, mask=mask)
     torch.testing.assert_close(found.boxes[0], torch.tensor([90.0, 50, 146, 98]), atol=3, rtol=0)
+    torch.testing.assert_close(find(scene, template, mask=mask > 0).boxes, found.boxes)
 
 
 def test_all_kinds_of_images_give_the_same(scene, tmp_path):

@@ -36,7 +36,7 @@ def match_template(
             ``handcrafted``, which needs no weights.
         weights: File with the weights of the network; None lets torchvision download them.
         score: ``qatm``, ``ncc`` or ``soft_rank``.
-        mask: Of the template's size, not zero where the template counts.
+        mask: Of the template's size, not zero or True where the template counts.
         device: Where to compute; CUDA where there is one, by default.
         options: Of ``TemplateMatcher``: threshold, max_detections, scales, stride and others.
 
@@ -70,8 +70,8 @@ def to_colors(image: Image) -> torch.Tensor:
     if isinstance(image, str | Path):
         image = read_image(image)
     values = torch.as_tensor(image) if isinstance(image, torch.Tensor) else _from_numpy(image)
-    scale = {torch.uint8: 255, torch.uint16: 65535}.get(values.dtype, 1)
-    if scale == 1 and not values.is_floating_point():
+    scale = {torch.bool: 1, torch.uint8: 255, torch.uint16: 65535}.get(values.dtype)
+    if scale is None and not values.is_floating_point():
         raise ValueError(f"an image must be uint8, uint16 or float, got {values.dtype}")
     if isinstance(image, torch.Tensor) and values.ndim == 3 and len(values) in (1, 3):
         values = values.permute(1, 2, 0)
@@ -82,7 +82,7 @@ def to_colors(image: Image) -> torch.Tensor:
             "an image must be (H, W), (H, W, 3) or, as a tensor, (3, H, W), with at least one "
             f"pixel, got {tuple(image.shape)}"
         )
-    colors = values[..., :3].permute(2, 0, 1).float() / scale
+    colors = values[..., :3].permute(2, 0, 1).float() / (scale or 1)
     if not bool(torch.isfinite(colors).all()) or colors.min() < 0 or colors.max() > 1:
         raise ValueError("an image of floats must lie in [0, 1]; divide by its largest value")
     return colors.expand(3, -1, -1).contiguous()
