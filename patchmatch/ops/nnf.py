@@ -17,10 +17,11 @@ from patchmatch.ops.nnf_exact import exact_matches
 from patchmatch.ops.nnf_patches import Field, Problem, make_problems, to_field, to_places
 from patchmatch.ops.nnf_refine import (
     Matches,
+    at_rest,
     improve,
-    no_matches,
     propagate,
     random_start,
+    resting,
     search_by_patch_match,
 )
 
@@ -75,7 +76,7 @@ def _search(
 ) -> Iterator[Matches]:
     generator = torch.Generator().manual_seed(seed)
     problem = with_lower_bounds(problem)
-    matches = no_matches(problem, count)
+    matches = resting(problem, count)
     if start is not None:
         for places in to_places(problem, start).T:
             improve(problem, matches, places)
@@ -102,7 +103,14 @@ def exact_field(
     """
     problems = make_problems(image0, image1, patch_size, count, norm, reach, valid0, valid1)
     with torch.no_grad():
-        return _field(problems, [exact_matches(p, count) for p in problems], valid0)
+        return _field(problems, [_exact(p, count) for p in problems], valid0)
+
+
+def _exact(problem: Problem, count: int) -> Matches:
+    matches, still = resting(problem, count), at_rest(problem)
+    for places in exact_matches(problem, count)[0].T:
+        improve(problem, matches, torch.where(places < 0, still, places))
+    return matches
 
 
 class Preset(NamedTuple):
@@ -183,14 +191,14 @@ def _hybrid(
     kept = preset.kept + 2 * (count - 1)
     # where no more cells are left than are looked at, everything would be compared anyway
     if total0 * total1 <= SMALL or total1 <= CELL * max(kept, preset.probes):
-        matches = exact_matches(problem, count)
+        matches = _exact(problem, count)
         for _ in range(1 + (preset.propagations if iterations is None else iterations)):
             yield matches
     elif problem.reach is not None:
         rounds = preset.iterations if iterations is None else iterations
         yield from _search(problem, rounds, count, seed, None)
     else:
-        matches = no_matches(problem, count)
+        matches = resting(problem, count)
         candidates = cell_candidates(problem, preset.dimensions, preset.probes, kept)
         for column in candidates.T.contiguous():
             improve(problem, matches, column)

@@ -60,6 +60,22 @@ def uniform_candidates(
     return y * columns + x
 
 
+def at_rest(problem: Problem) -> Int[Tensor, " N"]:
+    """Return where each place stays where it is, or comes as near to that as image 1 allows."""
+    own = torch.arange(len(problem.rows0), device=problem.rows0.device)
+    own = torch.stack([own // problem.grid0[1], own % problem.grid0[1]])
+    last = torch.tensor(problem.grid1, device=own.device)[:, None] - 1
+    y, x = torch.minimum(own, last)
+    return y * problem.grid1[1] + x
+
+
+def resting(problem: Problem, count: int) -> Matches:
+    """Return matches that have not moved: among equals, these are kept."""
+    matches = no_matches(problem, count)
+    improve(problem, matches, at_rest(problem))
+    return matches
+
+
 def random_start(problem: Problem, matches: Matches, generator: torch.Generator) -> None:
     """Draw matches anywhere in reach."""
     own = torch.arange(len(problem.rows0), device=problem.rows0.device)

@@ -326,3 +326,13 @@ def test_a_gpu_finds_what_the_cpu_finds(pair):
         # rounding may decide between matches that are nearly alike
         assert (there.flow.cpu() == here.flow).all(dim=2).float().mean() > 0.99
         assert_close(there.cost.mean().cpu(), here.cost.mean(), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("search", [patch_match, nearest_neighbours, exact_field])
+def test_among_equals_a_patch_stays_where_it_is(search):
+    plain = torch.full((1, 3, 40, 48), 0.5)
+    plain[..., 20:, :] = torch.rand(3, 20, 48, generator=torch.Generator().manual_seed(0))
+    found = search(plain, plain, 5)
+    field = found if isinstance(found, Field) else list(found)[-1]
+    assert not field.flow.any()
+    assert not field.cost.any()
