@@ -30,9 +30,12 @@ types: $(READY) ## basedpyright over the package
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 bench: $(READY) ## the numbers of docs/benchmarks.md
-	$(BIN)/python dev/benchmark_transfer.py $(ARGS)
-	$(BIN)/python dev/benchmark_predict.py $(ARGS)
-	$(BIN)/python dev/benchmark_motion.py $(ARGS)
+	$(BIN)/python dev/benchmark_transfer.py
+	$(BIN)/python dev/benchmark_predict.py
+	$(BIN)/python dev/benchmark_motion.py
+	$(BIN)/python dev/benchmark_nnf.py
+	$(BIN)/python dev/benchmark_differentiable.py
+	$(BIN)/python dev/benchmark_match.py --matchers sift asift field
 
 install: $(READY) ## the environment alone
 
