@@ -5,10 +5,10 @@ from collections.abc import Collection, Sequence
 from pytorch_lightning.utilities import rank_zero_warn
 from torch.utils.data import DataLoader
 
-from patchmatch.data.base import MatchingData
+from patchmatch.data.base import PredictionData
 from patchmatch.data.clip_sets import Clips, LiveClips
 from patchmatch.data.clips import Clip
-from patchmatch.data.samplers import EachOnce, as_it_is
+from patchmatch.data.samplers import as_it_is
 from patchmatch.errors import InputError
 from patchmatch.io import LiveSequence, find_sequences, is_live
 
@@ -48,7 +48,7 @@ def open_clips(
     return clips, (*found.notes, *notes)
 
 
-class Frames(MatchingData):
+class Frames(PredictionData):
     """Frames of a folder, of a folder of folders, of a video, or as a camera or stream sends them.
 
     Args:
@@ -72,21 +72,16 @@ class Frames(MatchingData):
         gaps: tuple[int, ...] = (1,),
         max_frames: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(num_workers)
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if num_workers < 0:
-            raise ValueError(f"num_workers must be at least 0, got {num_workers}")
         if not gaps or min(gaps) < 1 or len(set(gaps)) < len(gaps):
             raise ValueError(f"gaps must be different numbers from 1 on, got {list(gaps)}")
         if max_frames is not None and max_frames < 2:
             raise ValueError(f"max_frames must be at least 2, got {max_frames}")
-        # Of several processes, one may have nothing to do.
-        self.allow_zero_length_dataloader_with_multiple_devices = True
-        self.predict_dir, self.batch_size, self.num_workers = predict_dir, batch_size, num_workers
+        self.predict_dir, self.batch_size = predict_dir, batch_size
         self.gaps, self.max_frames = tuple(sorted(gaps)), max_frames
         self.clips: Clips | LiveClips | None = None
-        self._done: frozenset[int] = frozenset()
 
     def setup(self, stage: str) -> None:
         """Find the frames, or connect to where they come from."""
@@ -121,24 +116,10 @@ class Frames(MatchingData):
                 "a camera or stream cannot be continued, for its frames do not come again; "
                 "write into another folder, or overwrite the former run"
             )
-        self._done = frozenset(done)
+        super().skip(done)
 
     def predict_dataloader(self) -> DataLoader[Clip]:
         """Return the clips in order; of several processes, each gets clips of its own."""
-        assert self.clips is not None
         if isinstance(self.clips, LiveClips):
             return DataLoader(self.clips, batch_size=None, collate_fn=as_it_is)
-        left = [index for index in range(len(self.clips)) if index not in self._done]
-        rank = self.trainer.global_rank if self.trainer else 0
-        return DataLoader(
-            self.clips,
-            batch_size=None,  # a clip is a batch
-            sampler=EachOnce(left, rank, self._processes),
-            num_workers=self.num_workers,
-            collate_fn=as_it_is,
-        )
-
-    @property
-    def _processes(self) -> int:
-        """Number of processes that share the run."""
-        return self.trainer.world_size if self.trainer else 1
+        return super().predict_dataloader()

@@ -1,6 +1,6 @@
 """Pairs of pictures, of which the first is to be found in the second."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from patchmatch.data.base import MatchingData
+from patchmatch.data.base import PredictionData
 from patchmatch.data.pair_files import PairFiles, find_pairs
-from patchmatch.data.samplers import EachOnce, as_it_is
 from patchmatch.errors import InputError
 from patchmatch.io import read_image, to_gray_float
 
@@ -141,7 +140,7 @@ class ImagePairSet(Dataset[ImagePair]):
         return min(1.0, (self.max_size or longest) / longest)
 
 
-class ImagePairs(MatchingData):
+class ImagePairs(PredictionData):
     """Pairs of pictures; the first of each is rebuilt from the second.
 
     Args:
@@ -158,17 +157,12 @@ class ImagePairs(MatchingData):
     def __init__(
         self, base_dir: str = "data/pairs", max_size: int | None = None, num_workers: int = 0
     ) -> None:
-        super().__init__()
+        super().__init__(num_workers)
         if max_size is not None and max_size < SMALLEST_SIDE:
             raise ValueError(f"max_size must be at least {SMALLEST_SIDE} pixels, got {max_size}")
-        if num_workers < 0:
-            raise ValueError(f"num_workers must be at least 0, got {num_workers}")
-        # Of several processes, one may have nothing to do.
-        self.allow_zero_length_dataloader_with_multiple_devices = True
-        self.base_dir, self.max_size, self.num_workers = base_dir, max_size, num_workers
+        self.base_dir, self.max_size = base_dir, max_size
         #: What a writer counts: each pair is a batch.
         self.clips: ImagePairSet | None = None
-        self._done: frozenset[int] = frozenset()
 
     def setup(self, stage: str) -> None:
         """Find the pairs, and refuse what could only fail later."""
@@ -181,30 +175,6 @@ class ImagePairs(MatchingData):
         for note in notes:
             rank_zero_warn(note)
         self.clips = ImagePairSet(files, self.base_dir, self.max_size)
-
-    def skip(self, done: Collection[int]) -> None:
-        """Leave out pairs that a former run has done; the others keep their ``index``.
-
-        Args:
-            done: The ``index`` of each such pair. To be told after ``setup`` and before the first
-                pair is asked for.
-        """
-        self._done = frozenset(done)
-
-    def predict_dataloader(self) -> DataLoader[ImagePair]:
-        """Return the pairs in order; of several processes, each gets pairs of its own."""
-        assert self.clips is not None
-        left = [index for index in range(len(self.clips)) if index not in self._done]
-        rank, processes = 0, 1
-        if self.trainer:
-            rank, processes = self.trainer.global_rank, self.trainer.world_size
-        return DataLoader(
-            self.clips,
-            batch_size=None,  # a pair is a batch: pictures differ in size
-            sampler=EachOnce(left, rank, processes),
-            num_workers=self.num_workers,
-            collate_fn=as_it_is,
-        )
 
 
 def _as_float(picture: np.ndarray) -> np.ndarray:

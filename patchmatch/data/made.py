@@ -114,6 +114,31 @@ class MadeData(MatchingData, abc.ABC):
         )
 
 
+class MadeSet(Dataset[Any], abc.ABC):
+    """Base of data sets that make themselves: example ``(epoch, i)`` depends on it and the seed.
+
+    Args:
+        size: Number of examples.
+        seed: Seed of the examples.
+    """
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size, self.seed = size, seed
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int | tuple[int, int]) -> Any:
+        epoch, index = index if isinstance(index, tuple) else (0, index)
+        if not 0 <= index < self.size:
+            raise IndexError(index)
+        return self.make(np.random.default_rng((self.seed, epoch, index)))
+
+    @abc.abstractmethod
+    def make(self, rng: np.random.Generator) -> Any:
+        """Return an example; all chance comes from ``rng``."""
+
+
 def require_positive(**values: int) -> None:
     """Raise ValueError unless every value is at least 1."""
     for name, value in values.items():

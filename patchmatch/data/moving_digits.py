@@ -6,10 +6,9 @@ from typing import TypedDict
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from patchmatch.data.layers import disturb, make_scene
-from patchmatch.data.made import STAGES, MadeData, require_positive
+from patchmatch.data.made import STAGES, MadeData, MadeSet, require_positive
 from patchmatch.errors import InputError
 
 BLOCK = 32  # pixels
@@ -24,7 +23,7 @@ class MotionBatch(TypedDict):
     visible: Tensor  #: (B, rows, columns): share of each block that can be seen in frame 1
 
 
-class MovingScenes(Dataset[MotionBatch]):
+class MovingScenes(MadeSet):
     """Scenes of moving layers; scene ``(epoch, i)`` depends on the seed and its index alone.
 
     Args:
@@ -45,17 +44,12 @@ class MovingScenes(Dataset[MotionBatch]):
         side: int,
         upright: bool,
     ) -> None:
-        self.canvases, self.outlines, self.size = canvases, outlines, size
-        self.seed, self.side, self.upright = seed, side, upright
+        super().__init__(size, seed)
+        self.canvases, self.outlines = canvases, outlines
+        self.side, self.upright = side, upright
 
-    def __len__(self) -> int:
-        return self.size
-
-    def __getitem__(self, index: int | tuple[int, int]) -> MotionBatch:
-        epoch, index = index if isinstance(index, tuple) else (0, index)
-        if not 0 <= index < self.size:
-            raise IndexError(index)
-        rng = np.random.default_rng((self.seed, epoch, index))
+    def make(self, rng: np.random.Generator) -> MotionBatch:
+        """Return a scene."""
         scene = make_scene(self.canvases, self.outlines, self.side, rng, self.upright)
         if rng.random() < CUT_SHARE:
             other = make_scene(self.canvases, self.outlines, self.side, rng, self.upright)

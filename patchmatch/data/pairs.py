@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
+from patchmatch.data.made import MadeSet
 from patchmatch.ops import SHIFTS
 
 REACH = 6  # pixels: the longest displacement of a pair called larger
@@ -31,7 +31,7 @@ class PairBatch(TypedDict):
     displacement: Tensor  #: (B, 2) float, dx and dy in pixels; NaN where the content is unrelated
 
 
-class ShiftedPairs(Dataset[dict[str, Tensor]]):
+class ShiftedPairs(MadeSet):
     """Pairs of patches cut out of canvases.
 
     Pair ``i`` (or ``(epoch, i)``) depends on the canvases, the seed and its index alone: neither
@@ -66,17 +66,12 @@ class ShiftedPairs(Dataset[dict[str, Tensor]]):
         self.canvases = [c for c in canvases if min(c.shape) >= need]
         if not self.canvases:
             raise ValueError(f"pairs need a picture of at least {need}x{need} pixels, got none")
-        self.size, self.seed, self.patch_size = size, seed, patch_size
+        super().__init__(size, seed)
+        self.patch_size = patch_size
         self.shifts, self.larger_share, self.augment = shifts, larger_share, augment
 
-    def __len__(self) -> int:
-        return self.size
-
-    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Tensor]:
-        epoch, index = index if isinstance(index, tuple) else (0, index)
-        if not 0 <= index < self.size:
-            raise IndexError(index)
-        rng = np.random.default_rng((self.seed, epoch, index))
+    def make(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Return a pair."""
         shift, (dx, dy) = self._draw_shift(rng)
         crop, side = self._crop(rng), self.patch_size
         if self.augment:

@@ -1,16 +1,15 @@
 """Scenes, and the templates to find in them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from patchmatch.data.base import MatchingData
-from patchmatch.data.samplers import EachOnce, as_it_is
+from patchmatch.data.base import PredictionData
 from patchmatch.data.template_scenes import TemplateScene
 from patchmatch.errors import InputError
 from patchmatch.io import (
@@ -25,7 +24,7 @@ from patchmatch.io import (
 )
 
 
-class TemplateScenes(MatchingData):
+class TemplateScenes(PredictionData):
     """Scenes, and templates to find in each of them.
 
     Args:
@@ -47,15 +46,10 @@ class TemplateScenes(MatchingData):
         masks: str | None = None,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
-        if num_workers < 0:
-            raise ValueError(f"num_workers must be at least 0, got {num_workers}")
-        # Of several processes, one may have nothing to do.
-        self.allow_zero_length_dataloader_with_multiple_devices = True
+        super().__init__(num_workers)
         self.scene, self.templates, self.thresholds = scene, templates, thresholds
-        self.masks, self.num_workers = masks, num_workers
+        self.masks = masks
         self.clips: _Scenes | None = None
-        self._done: frozenset[int] = frozenset()
 
     def setup(self, stage: str) -> None:
         """Find the scenes and read the templates."""
@@ -76,24 +70,6 @@ class TemplateScenes(MatchingData):
         for note in notes:
             rank_zero_warn(note)
         self.clips = _Scenes(find_scenes(Path(self.scene)), templates, masks, least, notes)
-
-    def skip(self, done: Collection[int]) -> None:
-        """Leave out scenes that a former run has done; the others keep their ``index``."""
-        self._done = frozenset(done)
-
-    def predict_dataloader(self) -> DataLoader[TemplateScene]:
-        """Return the scenes in order; of several processes, each gets scenes of its own."""
-        assert self.clips is not None
-        left = [index for index in range(len(self.clips)) if index not in self._done]
-        rank = self.trainer.global_rank if self.trainer else 0
-        processes = self.trainer.world_size if self.trainer else 1
-        return DataLoader(
-            self.clips,
-            batch_size=None,
-            sampler=EachOnce(left, rank, processes),
-            num_workers=self.num_workers,
-            collate_fn=as_it_is,
-        )
 
 
 class _Scenes(Dataset[TemplateScene]):

@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from patchmatch.data.digits import split_indices
-from patchmatch.data.made import STAGES, MadeData, require_positive
+from patchmatch.data.made import STAGES, MadeData, MadeSet, require_positive
 from patchmatch.data.photographs import bundled_photographs, folder_images, load_picture
 from patchmatch.errors import InputError
 from patchmatch.io import to_rgb_uint8
@@ -35,7 +34,7 @@ class WarpedBatch(TypedDict):
     valid: Tensor  #: (B, H, W) bool: what the pixel shows lies inside image 1
 
 
-class WarpedPairs(Dataset[dict[str, Tensor]]):
+class WarpedPairs(MadeSet):
     """Views of pictures; pair ``(epoch, i)`` depends on the seed and its index alone.
 
     Both views are resampled, each by a transformation of its own, so that neither is sharper than
@@ -60,17 +59,12 @@ class WarpedPairs(Dataset[dict[str, Tensor]]):
         max_shift: float = 16.0,
         disturbed: float | None = 0.5,
     ) -> None:
-        self.pictures, self.size, self.seed = list(pictures), size, seed
+        super().__init__(size, seed)
+        self.pictures = list(pictures)
         self.side, self.max_shift, self.disturbed = side, max_shift, disturbed
 
-    def __len__(self) -> int:
-        return self.size
-
-    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Tensor]:
-        epoch, index = index if isinstance(index, tuple) else (0, index)
-        if not 0 <= index < self.size:
-            raise IndexError(index)
-        rng = np.random.default_rng((self.seed, epoch, index))
+    def make(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Return a pair."""
         picture = self.pictures[int(rng.integers(len(self.pictures)))]
         flow = draw_flow(self.side, self.max_shift, rng)
         image0, image1 = view_pair(picture, flow, rng)

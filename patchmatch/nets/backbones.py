@@ -1,5 +1,6 @@
 """Features of pictures on a grid of cells: those of trained networks, and some made by hand."""
 
+import abc
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet,
 _ORIENTATIONS = 8
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, abc.ABC):
     """Base of what describes pictures by several maps of features, all on one grid.
 
     Cell (row, column) describes the ``stride`` pixels from ``stride * column`` on to the right and
@@ -60,13 +61,13 @@ class Backbone(nn.Module):
                     place.copy_(inner[..., first : first + place.shape[-1]])
         return maps
 
+    @abc.abstractmethod
     def describe(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         """Return the maps of a picture whose sides are multiples of 8, each on a grid of its own.
 
         Args:
             images: RGB in [0, 1].
         """
-        raise NotImplementedError
 
     def _on_grid(self, features: Tensor, size: Sequence[int]) -> Tensor:
         """Average or interpolate features to the grid of cells."""
