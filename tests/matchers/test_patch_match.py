@@ -176,6 +176,37 @@ def test_masks_say_what_is_sought_and_where():
     )
 
 
+@pytest.mark.parametrize("preset", ["balanced", "plain"])
+def test_what_found_no_place_is_not_made_of_what_was_forbidden(preset):
+    image0, image1 = noise(1, 3, 20, 34), noise(1, 3, 20, 34, seed=1)
+    valid1 = torch.zeros(1, 20, 34, dtype=torch.bool)
+    valid1[..., :10] = True
+    batch = pair(image0, image1, valid1=valid1)
+    matcher = PatchMatch(5, preset=preset, reach=6, both_ways=True)
+    (found,) = matcher.predict_step(batch, 0)
+    near = torch.arange(34) < 16
+    assert torch.equal(found.valid, near.expand(20, -1))
+    assert torch.equal(found.cost.isfinite(), found.valid)
+    assert not found.rebuilt_vote[:, ~found.valid].any()
+    assert not found.rebuilt_centre[:, ~found.valid].any()
+    assert not found.consistent[~found.valid].any()
+    expected = (found.rebuilt_vote - image0[0])[:, found.valid].square().mean().log10() * -10
+    assert found.steps[-1].psnr == pytest.approx(expected.item(), abs=1e-3)
+    assert found.steps[-1].ssd == pytest.approx(found.cost[2:-2, 2:16].mean().item() / 25)
+    assert batch["notes"] == [
+        "a: 360 of 680 pixels found no place that the mask of b.png and --model.reach leave; they "
+        "are black and count nowhere"
+    ]
+
+
+def test_masks_that_leave_no_whole_patch_leave_the_pair_out():
+    valid1 = torch.zeros(1, 20, 24, dtype=torch.bool)
+    valid1[:, :2] = True  # only patches that would lie beyond the border
+    batch = pair(noise(1, 3, 20, 24), noise(1, 3, 20, 24), valid1=valid1)
+    assert plain().predict_step(batch, 0) == []
+    assert "pair left out: a: its masks leave no patch to match" in batch["notes"][0]
+
+
 def test_pictures_on_the_way_and_every_step_are_handed_out():
     matcher, told = plain(), []
     matcher.keep_iterations = (1, 4, 9)
