@@ -32,6 +32,7 @@ class DenseMatcher(Matcher, abc.ABC):
         listener: Told the name of the pair and each step as soon as it is measured.
     """
 
+    needs_float32 = True
     predict_config = "config_reconstruct_predict.yaml"
     predict_source = "--data.base_dir FOLDER"
 
@@ -81,7 +82,8 @@ class DenseMatcher(Matcher, abc.ABC):
         if not batch["pairs"]:
             return []
         try:
-            return [self._match(batch)]
+            with torch.autocast(self.device.type, enabled=False):  # costs would lose their order
+                return [self._match(batch)]
         except InputError as error:  # the other pairs are still done
             batch["pairs"].clear()
             batch["notes"].insert(0, f"pair left out: {error}")

@@ -207,6 +207,14 @@ def test_masks_that_leave_no_whole_patch_leave_the_pair_out():
     assert "pair left out: a: its masks leave no patch to match" in batch["notes"][0]
 
 
+def test_half_precision_around_it_does_not_spoil_the_search():
+    image0, image1 = noise(1, 3, 20, 24), noise(1, 3, 26, 22, seed=1)
+    expected = match(PatchMatch(5), image0, image1)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = match(PatchMatch(5), image0, image1)
+    assert torch.equal(found.cost, expected.cost)
+
+
 def test_pictures_on_the_way_and_every_step_are_handed_out():
     matcher, told = plain(), []
     matcher.keep_iterations = (1, 4, 9)
