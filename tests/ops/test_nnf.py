@@ -171,6 +171,16 @@ def test_batches_equal_single_runs_and_a_seed_gives_one_field(search, pair):
         assert torch.equal(alone.cost[0], together.cost[index])
 
 
+@pytest.mark.parametrize("search", SEARCHES)
+def test_features_far_from_zero_are_told_apart_as_well(search, pair, exact):
+    if search == "patch_match":
+        found = last(patch_match(*(image + 1000 for image in pair), iterations=6))
+    else:
+        found = SEARCHES[search](*(image + 1000 for image in pair))
+    cost = recomputed(*pair, found, 7).mean() / inner(exact.cost, 7).mean()
+    assert cost < {"exact": 1.001, "fast": 1.1, "balanced": 1.02, "accurate": 1.01}.get(search, 1.3)
+
+
 def test_lower_bounds_sort_out_no_match(pair, monkeypatch):
     bounded = last(patch_match(*pair, iterations=3, count=2))
     monkeypatch.setattr("patchmatch.ops.nnf.with_lower_bounds", lambda problem: problem)
