@@ -78,8 +78,10 @@ def principal_axes(
     sample = sample - mean
     width = sample.shape[1]
     if width <= WIDE:
+        # in float64 another number of threads gives the same axes, and so the same field
+        sample = sample if sample.device.type == "mps" else sample.double()
         _, axes = torch.linalg.eigh(sample.T @ sample)
-        return axes[:, -dimensions:].flip(1), mean
+        return axes[:, -dimensions:].flip(1).to(mean), mean
     # subspace iteration: the eigenvectors of a wide covariance would take longer than the search
     generator = torch.Generator().manual_seed(0)
     axes = torch.randn(width, dimensions, generator=generator).to(sample)

@@ -171,6 +171,25 @@ def test_batches_equal_single_runs_and_a_seed_gives_one_field(search, pair):
         assert torch.equal(alone.cost[0], together.cost[index])
 
 
+@pytest.fixture
+def threads():
+    count = torch.get_num_threads()
+    yield
+    torch.set_num_threads(count)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("search", [nearest_neighbours, patch_match])
+def test_the_number_of_threads_does_not_change_the_field(search, pair):
+    fields = []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        fields.append(last(search(*pair, iterations=2)))
+    for field in fields[1:]:
+        assert torch.equal(field.flow, fields[0].flow)
+        assert torch.equal(field.cost, fields[0].cost)
+
+
 @pytest.mark.parametrize("search", SEARCHES)
 def test_features_far_from_zero_are_told_apart_as_well(search, pair, exact):
     if search == "patch_match":
