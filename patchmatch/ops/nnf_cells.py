@@ -48,8 +48,9 @@ def reduce(problem: Problem, dimensions: int) -> Reduced:
             places.append(mask.nonzero().squeeze(1))
             rows[index] = rows[index][places[index]]
     axes, mean = principal_axes(rows[0], rows[1], dimensions)
-    points, squares = zip(*(_centred(r, axes, mean) for r in rows), strict=True)
-    return Reduced(*points, squares[1], *places)
+    points0, _ = _centred(rows[0], axes, mean)
+    points1, squares1 = _centred(rows[1], axes, mean)
+    return Reduced(points0, points1, squares1, *places)
 
 
 def _centred(
