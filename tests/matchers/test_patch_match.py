@@ -298,6 +298,7 @@ def test_the_memory_of_this_machine_is_known_or_not():
         ({"candidates": 0}, "candidates must be at least 1, got 0"),
         ({"features": "hsv"}, "features must be one of rgb, gray, contrast, got 'hsv'"),
         ({"norm": "l3"}, "norm must be one of l2, l1, got 'l3'"),
+        ({"seed": 2**64}, "seed must be a number of 64 bits, got 18446744073709551616"),
         ({"reach": -1}, "reach must be at least 0 pixels, got -1"),
         ({"tolerance": -1.0}, "tolerance must be at least 0 pixels, got -1"),
     ],
