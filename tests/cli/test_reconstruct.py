@@ -225,6 +225,16 @@ def test_a_complete_run_is_not_done_again(folder, capsys):
     assert Path("out/pairs.csv").read_bytes() == before
 
 
+def test_a_matcher_that_rebuilds_nothing_is_refused(folder, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "-c", CONFIG, f"--data.base_dir={folder}", "--model=SIFTMatcher",
+              "--trainer.accelerator=cpu", "--writer.output_path=out"])  # fmt: skip
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert "Reconstructions cannot write what a SIFTMatcher finds; give --model Pa" in message
+    assert "Traceback" not in message
+
+
 @pytest.mark.parametrize("verb", ["fit", "test"])
 def test_other_verbs_are_refused_in_one_line(verb, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -241,6 +251,7 @@ def test_other_verbs_are_refused_in_one_line(verb, capsys):
         ("--model.preset=quick", "preset must be one of fast, balanced, accurate, plain"),
         ("--model.patch_size=0", "patch_size must be at least 1"),
         ("--data.max_size=3", "max_size must be at least 16"),
+        ("--trainer.precision=bf16-true", "computes places in float32; give 32-true"),
         ("--writer.keep_iterations=[0]", "keep_iterations count from 1 on"),
     ],
 )
