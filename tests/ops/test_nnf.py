@@ -303,6 +303,15 @@ def test_least_values_are_those_of_a_sort():
         assert torch.equal(values.gather(1, places), found)
 
 
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_what_is_no_number_is_refused(search, value):
+    image0, image1 = picture(1, 1, 9, 8), picture(1, 1, 9, 8)
+    image1[0, 0, 4, 5] = value
+    with pytest.raises(ValueError, match=r"image1 holds values that are no numbers"):
+        SEARCHES[search](image0, image1, 3)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
