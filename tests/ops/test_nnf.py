@@ -241,6 +241,14 @@ def test_where_nothing_may_be_matched_the_cost_is_infinite_and_matches_still_dif
     assert (field.flow[:, 0] != field.flow[:, 2]).any(dim=1).all()
 
 
+def test_patch_match_finds_the_few_places_that_may_be_matched():
+    image0, image1 = picture(1, 3, 40, 50, seed=5), picture(1, 3, 60, 70, seed=6)
+    valid1 = torch.zeros(1, 60, 70, dtype=torch.bool)
+    valid1[0, [5, 20, 50], [60, 8, 33]] = True
+    field = next(patch_match(image0, image1, iterations=1, valid1=valid1))
+    assert field.cost.isfinite().all()
+
+
 @pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize("size", [(20, 17), BIG])
 def test_matches_stay_within_reach(search, size):
