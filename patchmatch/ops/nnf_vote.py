@@ -39,6 +39,8 @@ def vote(
         valid: Pixels whose patches count; None for all. Where none counts, the pixel that the flow
             points to is copied.
     """
+    if patch_size < 1:
+        raise ValueError(f"patch_size must be at least 1, got {patch_size}")
     (height1, width1), (height, width) = image1.shape[-2:], flow.shape[-2:]
     if min(height, width, height1, width1) < patch_size:
         raise ValueError(

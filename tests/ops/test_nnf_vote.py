@@ -81,6 +81,11 @@ def test_a_flow_and_its_way_back_are_consistent_within_the_tolerance():
     assert torch.equal(consistent(flow01, flow10, 1.42, valid10), expected)
 
 
+def test_votes_of_no_patch_are_refused():
+    with pytest.raises(ValueError, match="patch_size must be at least 1, got 0"):
+        vote(random(1, 1, 9, 9), torch.zeros(1, 2, 9, 9, dtype=torch.long), 0)
+
+
 def test_images_smaller_than_a_patch_are_refused():
     with pytest.raises(ValueError, match=r"hold a patch of 5x5 pixels, got flow on 4x9"):
         vote(random(1, 1, 9, 9), torch.zeros(1, 2, 4, 9, dtype=torch.long), 5)
