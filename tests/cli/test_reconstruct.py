@@ -1,12 +1,12 @@
 """Whole runs of reconstruction, and each mistake that a user can make."""
 
-import csv
 import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from whole_runs import one_line, rows, write
 
 from patchmatch.cli import main
 from patchmatch.io import read_image
@@ -36,11 +36,6 @@ def picture(seed=0, height=24, width=32):
     return cv2.GaussianBlur(values, (0, 0), 1.0).astype(np.uint8)
 
 
-def write(path, image):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), image)
-
-
 @pytest.fixture
 def folder(tmp_path):
     """Two pairs; the second picture is the first, three pixels further left."""
@@ -56,20 +51,8 @@ def predict(folder, *options):
 
 
 def refused(capsys, folder, *options):
-    """Run a prediction that must end with exit code 2, and return its one line."""
-    with pytest.raises(SystemExit) as stop:
-        predict(folder, *options)
-    assert stop.value.code == 2
-    message = capsys.readouterr().err
-    assert "Traceback" not in message
-    lines = [line for line in message.splitlines() if "error:" in line]
-    assert len(lines) == 1, message
-    return lines[0]
-
-
-def rows(path="out/pairs.csv"):
-    with Path(path).open(newline="") as file:
-        return list(csv.DictReader(file))
+    """Return the one line that a prediction ends with."""
+    return one_line(capsys, lambda: predict(folder, *options))
 
 
 def test_a_folder_of_pairs_is_rebuilt(folder, capsys):
