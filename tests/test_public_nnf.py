@@ -54,6 +54,15 @@ def test_options_reach_the_search(picture):
     assert patchmatch.vote(other, field, 4).shape == (1, 30, 36)
 
 
+def test_patches_that_found_nothing_have_no_vote(picture):
+    mask = np.zeros(picture.shape[:2], bool)
+    mask[:, :20] = True
+    field = patchmatch.nearest_neighbour_field(picture, 255 - picture, 5, valid0=mask)
+    rebuilt = patchmatch.vote(255 - picture, field, 5)
+    field.flow[:, :, 20:] = 3  # whatever it says there
+    assert torch.equal(patchmatch.vote(255 - picture, field, 5)[..., :20], rebuilt[..., :20])
+
+
 def test_feature_maps_may_have_any_number_of_channels_and_any_range():
     features = 100 * torch.randn(5, 12, 14, generator=torch.Generator().manual_seed(0))
     field = patchmatch.nearest_neighbour_field(features, features, 3)

@@ -17,6 +17,7 @@ from patchmatch.callbacks.parts import Part, Parts, Row
 from patchmatch.callbacks.rows import number
 from patchmatch.data.image_pairs import ImagePair
 from patchmatch.draw import draw_cost, draw_curves, draw_flow
+from patchmatch.errors import InputError
 from patchmatch.io import write_bytes_atomic, write_csv, write_flo, write_image
 from patchmatch.results import DenseMatches, Step
 
@@ -89,6 +90,11 @@ class Reconstructions(PredictionWriter):
         """Ask the matcher for what is wanted on the way, and make sure of the folder."""
         if stage == "predict":
             matcher: Any = pl_module
+            if not hasattr(matcher, "keep_iterations"):
+                raise InputError(
+                    f"Reconstructions cannot write what a {type(matcher).__name__} finds; give "
+                    "--model PatchMatch or DifferentiablePatchMatch, or a config of its own"
+                )
             matcher.keep_iterations = tuple(self.keep_iterations)
             matcher.listener = lambda name, step: _show_progress(trainer, name, step)
         super().setup(trainer, pl_module, stage)

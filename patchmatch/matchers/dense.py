@@ -32,6 +32,7 @@ class DenseMatcher(Matcher, abc.ABC):
         listener: Told the name of the pair and each step as soon as it is measured.
     """
 
+    needs_float32 = True
     predict_config = "config_reconstruct_predict.yaml"
     predict_source = "--data.base_dir FOLDER"
 
@@ -81,7 +82,8 @@ class DenseMatcher(Matcher, abc.ABC):
         if not batch["pairs"]:
             return []
         try:
-            return [self._match(batch)]
+            with torch.autocast(self.device.type, enabled=False):  # costs would lose their order
+                return [self._match(batch)]
         except InputError as error:  # the other pairs are still done
             batch["pairs"].clear()
             batch["notes"].insert(0, f"pair left out: {error}")
@@ -95,24 +97,30 @@ class DenseMatcher(Matcher, abc.ABC):
         keep_freed_memory()
         steps: list[Step] = []
         kept: dict[int, Tensor] = {}
-        field, rebuilt = None, image0
+        field, found, rebuilt = None, None, image0
+        masked = valid0 is not None or valid1 is not None
         for field, seconds in self._timed(image0, image1, valid0, valid1):
-            rebuilt = vote(image1, field.flow[:, 0], self.patch_size, valid0)
-            steps.append(self._step(len(steps) + 1, batch, field.flow[:, 0], rebuilt, seconds))
+            if masked:  # what was not found has a flow in name only
+                found = field.cost[:, 0].isfinite()
+            rebuilt = vote(image1, field.flow[:, 0], self.patch_size, found)
+            steps.append(self._step(len(steps) + 1, batch, field, found, rebuilt, seconds))
             if len(steps) in self.keep_iterations:
-                kept[len(steps)] = _where_sought(rebuilt, valid0)
+                kept[len(steps)] = _where_found(rebuilt, found)
             if self.listener is not None:
                 self.listener(batch["name"], steps[-1])
         assert field is not None
-        flow10, seconds = None, steps[-1].seconds
+        if found is not None:
+            _require_found(batch, found)
+        back, agree, seconds = None, None, steps[-1].seconds
         if self.both_ways:
-            for back, passed in self._timed(image1, image0, valid1, valid0):
-                flow10, seconds = back.flow[:, 0], steps[-1].seconds + passed
-        agree = None
-        if flow10 is not None:
-            agree = consistent(field.flow[:, 0], flow10, self.tolerance)
-            agree = agree if valid0 is None else agree & valid0
-        cost = field.cost[0] if valid0 is None else field.cost[0].masked_fill(~valid0, torch.inf)
+            for field10, passed in self._timed(image1, image0, valid1, valid0):
+                back, seconds = field10, steps[-1].seconds + passed
+            assert back is not None
+            agree = consistent(
+                field.flow[:, 0], back.flow[:, 0], self.tolerance, back.cost[:, 0].isfinite()
+            )
+            agree = agree if found is None else agree & found
+        cost = field.cost[0]
         best = 0 if len(cost) == 1 else slice(None)
         return DenseMatches(
             name=batch["name"],
@@ -121,26 +129,32 @@ class DenseMatcher(Matcher, abc.ABC):
             patch_size=self.patch_size,
             flow=field.flow[0, best].cpu(),
             cost=cost[best].cpu(),
-            rebuilt_centre=_where_sought(copy_centres(image1, field.flow[:, 0]), valid0),
-            rebuilt_vote=_where_sought(rebuilt, valid0),
+            rebuilt_centre=_where_found(copy_centres(image1, field.flow[:, 0]), found),
+            rebuilt_vote=_where_found(rebuilt, found),
             steps=tuple(steps),
             seconds=seconds,
-            valid=None if valid0 is None else valid0[0].cpu(),
+            valid=None if found is None else found[0].cpu(),
             consistent=None if agree is None else agree[0].cpu(),
-            flow10=None if flow10 is None else flow10[0].cpu(),
+            flow10=None if back is None else back.flow[0, 0].cpu(),
             kept=kept,
         )
 
     def _step(
-        self, iteration: int, batch: ImagePair, flow: Tensor, rebuilt: Tensor, seconds: float
+        self,
+        iteration: int,
+        batch: ImagePair,
+        field: Field,
+        found: Tensor | None,
+        rebuilt: Tensor,
+        seconds: float,
     ) -> Step:
-        """Measure a flow, (1, 2, H, W), and the picture rebuilt by it."""
-        image0, image1, valid0 = batch["image0"], batch["image1"], batch["valid0"]
+        """Measure a field and the picture rebuilt by it, where something was found."""
+        image0, image1 = batch["image0"], batch["image1"]
         return Step(
             iteration=iteration,
-            ssd=patch_ssd(image0, image1, flow, self.patch_size, valid0).item(),
-            psnr=psnr(rebuilt, image0, valid0).item(),
-            ssim=ssim(rebuilt, image0, valid0).item(),
+            ssd=patch_ssd(image0, image1, field.flow[:, 0], self.patch_size, found).item(),
+            psnr=psnr(rebuilt, image0, found).item(),
+            ssim=ssim(rebuilt, image0, found).item(),
             seconds=seconds,
         )
 
@@ -161,9 +175,26 @@ class DenseMatcher(Matcher, abc.ABC):
             yield field, seconds
 
 
-def _where_sought(image: Tensor, valid: Tensor | None) -> Tensor:
-    """Return an image (1, C, H, W) as (C, H, W) on the CPU, black where nothing was sought."""
-    return (image if valid is None else image * valid[:, None])[0].cpu()
+def _where_found(image: Tensor, found: Tensor | None) -> Tensor:
+    """Return an image (1, C, H, W) as (C, H, W) on the CPU, black where nothing was found."""
+    return (image if found is None else image * found[:, None])[0].cpu()
+
+
+def _require_found(batch: ImagePair, found: Tensor) -> None:
+    """Raise InputError if no pixel was found; if only some were not, note it."""
+    sought = found.numel() if batch["valid0"] is None else int(batch["valid0"].sum())
+    missing = sought - int(found.sum())
+    if missing == sought:
+        raise InputError(
+            f"{batch['name']}: its masks leave no patch to match, for patches lie wholly inside "
+            "their pictures; make them white farther from the border, or give a larger "
+            "--model.reach or --data.max_size"
+        )
+    if missing:
+        batch["notes"].append(
+            f"{batch['name']}: {missing} of {sought} pixels found no place that the mask of "
+            f"{batch['names'][1]} and --model.reach leave; they are black and count nowhere"
+        )
 
 
 def require_patch_fits(batch: ImagePair, patch_size: int) -> None:

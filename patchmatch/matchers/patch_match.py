@@ -70,6 +70,8 @@ class PatchMatch(DenseMatcher):
                 raise ValueError(f"{name} must be at least 1, got {number}")
         if reach is not None and reach < 0:
             raise ValueError(f"reach must be at least 0 pixels, got {reach}")
+        if not -(2**63) <= seed < 2**64:
+            raise ValueError(f"seed must be a number of 64 bits, got {seed}")
         self.preset, self.iterations, self.candidates = preset, iterations, candidates
         self.features, self.norm, self.reach, self.seed = features, norm, reach, seed
 

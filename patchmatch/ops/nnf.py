@@ -58,7 +58,8 @@ def patch_match(
             before a pixel of image 0, it counts from image 1's last row or column.
         valid0: Pixels to be matched; the cost of the others is infinite.
         valid1: Pixels that patches may be centred on.
-        seed: The same seed gives the same field, on every device and whatever else is in the batch.
+        seed: The same seed gives the same field, whatever else is in the batch and however many
+            threads; on another device up to rounding.
         start: Field to begin with; None for random matches.
     """
     problems = make_problems(image0, image1, patch_size, count, norm, reach, valid0, valid1)
@@ -165,10 +166,11 @@ def nearest_neighbours(
         patch_size: Side of a patch in pixels.
         preset: "fast", "balanced" or "accurate".
         count: Matches of each pixel, the best first.
-        norm: As of ``patch_match``; "l1" finds its candidates by squared differences.
-        reach: As of ``patch_match``.
-        valid0: As of ``patch_match``.
-        valid1: As of ``patch_match``.
+        norm: As of ``patch_match``, as are the three that follow; "l1" finds its candidates by
+            squared differences.
+        reach: In pixels.
+        valid0: Pixels of image 0.
+        valid1: Pixels of image 1.
         seed: Of the random search within a ``reach``; nothing else is random.
         iterations: Rounds after the first field in place of the preset's.
     """

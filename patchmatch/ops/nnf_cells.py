@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from patchmatch.ops.nnf_patches import Problem
+from patchmatch.ops.nnf_patches import CHUNK, Problem
 
 SAMPLE = 8192  # patches of each image that the principal components are found from
 SPLIT_DIMENSIONS = 12  # that cells are split along, at most
@@ -48,11 +48,26 @@ def reduce(problem: Problem, dimensions: int) -> Reduced:
             places.append(mask.nonzero().squeeze(1))
             rows[index] = rows[index][places[index]]
     axes, mean = principal_axes(rows[0], rows[1], dimensions)
-    offset = -(mean @ axes)
-    points0, points1 = (torch.addmm(offset, r, axes) for r in rows)
-    # |b - mean|^2 without a copy of the patches
-    squares1 = torch.linalg.vector_norm(rows[1], dim=1).square() - 2 * (rows[1] @ mean)
-    return Reduced(points0, points1, squares1 + mean.square().sum(), *places)
+    points0, _ = _centred(rows[0], axes, mean)
+    points1, squares1 = _centred(rows[1], axes, mean)
+    return Reduced(points0, points1, squares1, *places)
+
+
+def _centred(
+    rows: Float[Tensor, "N D"], axes: Float[Tensor, "D d"], mean: Float[Tensor, " D"]
+) -> tuple[Float[Tensor, "N d"], Float[Tensor, " N"]]:
+    """Return the components and the squared lengths of patches less their mean.
+
+    Subtracted first: products of what is far from zero would round away what tells patches apart.
+    """
+    points, squares = rows.new_empty(len(rows), axes.shape[1]), rows.new_empty(len(rows))
+    chunk = CHUNK if rows.device.type == "cpu" else 64 * CHUNK
+    for start in range(0, len(rows), chunk):
+        part = slice(start, start + chunk)
+        centred = rows[part] - mean
+        torch.mm(centred, axes, out=points[part])
+        torch.sum(centred.square_(), dim=1, out=squares[part])
+    return points, squares
 
 
 def principal_axes(
@@ -64,8 +79,10 @@ def principal_axes(
     sample = sample - mean
     width = sample.shape[1]
     if width <= WIDE:
+        # in float64 another number of threads gives the same axes, and so the same field
+        sample = sample if sample.device.type == "mps" else sample.double()
         _, axes = torch.linalg.eigh(sample.T @ sample)
-        return axes[:, -dimensions:].flip(1), mean
+        return axes[:, -dimensions:].flip(1).to(mean), mean
     # subspace iteration: the eigenvectors of a wide covariance would take longer than the search
     generator = torch.Generator().manual_seed(0)
     axes = torch.randn(width, dimensions, generator=generator).to(sample)

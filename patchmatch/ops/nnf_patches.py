@@ -73,7 +73,10 @@ def nearest_whole(size: int, patch_size: int, device: torch.device) -> Int[Tenso
 def check_arguments(
     image0: Tensor, image1: Tensor, patch_size: int, count: int, norm: str, reach: int | None
 ) -> None:
-    """Refuse what no search can work with."""
+    """Refuse what no search can work with.
+
+    Numbers that are none would spread: a principal component is made of all pixels.
+    """
     if norm not in NORMS:
         raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
     if patch_size < 1 or count < 1:
@@ -94,6 +97,8 @@ def check_arguments(
                 f"{name} must hold at least one patch of {patch_size}x{patch_size} pixels, "
                 f"got {height}x{width}"
             )
+        if not image.isfinite().all():
+            raise ValueError(f"{name} holds values that are no numbers (NaN or infinite)")
     places = (image1.shape[-2] - patch_size + 1) * (image1.shape[-1] - patch_size + 1)
     if count > places:
         raise ValueError(f"image1 holds {places} patches, count asks for {count} of them")

@@ -77,11 +77,18 @@ def resting(problem: Problem, count: int) -> Matches:
 
 
 def random_start(problem: Problem, matches: Matches, generator: torch.Generator) -> None:
-    """Draw matches anywhere in reach."""
+    """Draw matches anywhere in reach, without one among those that may be matched."""
     own = torch.arange(len(problem.rows0), device=problem.rows0.device)
+    usable = None
+    if problem.reach is None and problem.usable is not None and problem.usable.any():
+        usable = problem.usable.nonzero().squeeze(1)
     for _ in range(matches[0].shape[1]):
-        windows = window(problem, own)
-        improve(problem, matches, uniform_candidates(*windows, problem.grid1[1], generator))
+        if usable is None:
+            candidates = uniform_candidates(*window(problem, own), problem.grid1[1], generator)
+        else:
+            drawn = torch.randint(len(usable), (len(own),), generator=generator)
+            candidates = usable[drawn.to(usable.device)]
+        improve(problem, matches, candidates)
 
 
 def shifted_candidates(

@@ -39,6 +39,8 @@ def vote(
         valid: Pixels whose patches count; None for all. Where none counts, the pixel that the flow
             points to is copied.
     """
+    if patch_size < 1:
+        raise ValueError(f"patch_size must be at least 1, got {patch_size}")
     (height1, width1), (height, width) = image1.shape[-2:], flow.shape[-2:]
     if min(height, width, height1, width1) < patch_size:
         raise ValueError(
@@ -70,7 +72,10 @@ def vote(
 
 
 def consistent(
-    flow01: Int[Tensor, "B 2 H W"], flow10: Int[Tensor, "B 2 H1 W1"], tolerance: float = 1.0
+    flow01: Int[Tensor, "B 2 H W"],
+    flow10: Int[Tensor, "B 2 H1 W1"],
+    tolerance: float = 1.0,
+    valid10: Bool[Tensor, "B H1 W1"] | None = None,
 ) -> Bool[Tensor, "B H W"]:
     """Return where going from image 0 to image 1 and back ends within ``tolerance`` pixels.
 
@@ -78,9 +83,13 @@ def consistent(
         flow01: From image 0 to image 1.
         flow10: From image 1 to image 0.
         tolerance: Greatest distance from where it began, in pixels.
+        valid10: Pixels of image 1 that lead back to anything; None for all.
     """
     height1, width1 = flow10.shape[-2:]
     y, x = _targets(flow01, height1, width1)
-    places = (y * width1 + x).flatten(1)[:, None].expand(-1, 2, -1)  # (B, 2, H W)
-    back = flow10.flatten(2).gather(2, places).unflatten(2, (flow01.shape[-2], flow01.shape[-1]))
-    return (flow01 + back).square().sum(dim=1) <= tolerance**2
+    places = (y * width1 + x).flatten(1)  # (B, H W)
+    back = flow10.flatten(2).gather(2, places[:, None].expand(-1, 2, -1)).view_as(flow01)
+    agree = (flow01 + back).square().sum(dim=1) <= tolerance**2
+    if valid10 is None:
+        return agree
+    return agree & valid10.flatten(1).gather(1, places).view_as(agree)

@@ -78,20 +78,28 @@ def vote(
 
     Args:
         image1: The image that the field points into, as ``nearest_neighbour_field`` takes it.
-        field: Its answer, the best matches of it, or a flow of whole numbers (2, H, W).
+        field: Its answer, the best matches of it, or a flow of whole numbers (2, H, W). Patches of
+            infinite cost have no vote.
         patch_size: Side of a patch in pixels.
 
     Returns:
         (C, H, W) float on the CPU.
     """
-    flow = torch.as_tensor(field.flow if isinstance(field, NearestNeighbourField) else field).cpu()
+    found = None
+    if isinstance(field, NearestNeighbourField):
+        found = torch.as_tensor(field.cost).cpu().isfinite()
+        found = found[0] if found.ndim == 3 else found
+        field = field.flow
+    flow = torch.as_tensor(field).cpu()
     if flow.ndim == 4:
         flow = flow[0]
     if flow.ndim != 3 or flow.shape[0] != 2 or flow.is_floating_point():
         raise ValueError(
             f"field must be a flow (2, H, W) of whole numbers, got {tuple(flow.shape)} {flow.dtype}"
         )
-    return vote_patches(as_image(image1, "image1").cpu()[None], flow.long()[None], patch_size)[0]
+    image = as_image(image1, "image1").cpu()[None]
+    valid = None if found is None else found[None]
+    return vote_patches(image, flow.long()[None], patch_size, valid)[0]
 
 
 def _check_room(images: list[torch.Tensor], patch_size: int) -> None:

@@ -55,14 +55,14 @@ class DenseMatches:
         patch_size: Side of the patches in pixels.
         flow: (2, H, W) long, dx and dy in pixels; (K, 2, H, W), the best first, for K > 1.
         cost: (H, W) or (K, H, W) float, what the matcher minimised; infinite where nothing was
-            sought.
+            sought or found.
         rebuilt_centre: (C, H, W) float in [0, 1], every pixel copied from its best match.
         rebuilt_vote: (C, H, W) float in [0, 1], every pixel the mean of what all patches over it
             say.
         steps: What each iteration reached, in order.
         seconds: Spent on matching, both ways where that was asked for.
-        valid: (H, W) bool, which pixels were sought; None for all. The others are black in the
-            rebuilt pictures.
+        valid: (H, W) bool, which pixels were sought and found; None for all. The others are black
+            in the rebuilt pictures and count in no measure.
         consistent: (H, W) bool, where the best match leads back to where it came from; None where
             that was not asked for.
         flow10: The flow from image 1 to image 0, (2, H1, W1); None without ``consistent``.
@@ -86,7 +86,7 @@ class DenseMatches:
 
     @property
     def consistent_share(self) -> float | None:
-        """The share of the pixels sought whose match leads back; None where not asked for."""
+        """The share of the pixels found whose match leads back; None where not asked for."""
         if self.consistent is None:
             return None
         sought = self.consistent if self.valid is None else self.consistent[self.valid]

@@ -1,12 +1,12 @@
 """Whole runs of matching pictures, and each mistake that a user can make."""
 
-import csv
 import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from whole_runs import one_line, rows, write
 
 from patchmatch.cli import main
 from patchmatch.evaluation.__main__ import main as evaluate
@@ -32,11 +32,6 @@ def picture(seed=0, height=110, width=150):
     return cv2.GaussianBlur(large, (0, 0), 1.0).clip(0, 255).astype(np.uint8)
 
 
-def write(path, image):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), image)
-
-
 @pytest.fixture
 def folder(tmp_path):
     """Two pairs; the second picture is the first, twelve pixels further left."""
@@ -53,20 +48,8 @@ def predict(pairs, *options, name="sift"):
 
 
 def refused(capsys, *arguments, **options):
-    """Run a prediction that must end with exit code 2, and return its one line."""
-    with pytest.raises(SystemExit) as stop:
-        predict(*arguments, **options)
-    assert stop.value.code == 2
-    message = capsys.readouterr().err
-    assert "Traceback" not in message
-    lines = [line for line in message.splitlines() if "error:" in line]
-    assert len(lines) == 1, message
-    return lines[0]
-
-
-def rows(path="out/pairs.csv"):
-    with Path(path).open(newline="") as file:
-        return list(csv.DictReader(file))
+    """Return the one line that a prediction ends with."""
+    return one_line(capsys, lambda: predict(*arguments, **options))
 
 
 def test_a_folder_of_pairs_is_matched(folder, capsys):

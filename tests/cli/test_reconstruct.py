@@ -1,12 +1,12 @@
 """Whole runs of reconstruction, and each mistake that a user can make."""
 
-import csv
 import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from whole_runs import one_line, rows, write
 
 from patchmatch.cli import main
 from patchmatch.io import read_image
@@ -36,11 +36,6 @@ def picture(seed=0, height=24, width=32):
     return cv2.GaussianBlur(values, (0, 0), 1.0).astype(np.uint8)
 
 
-def write(path, image):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), image)
-
-
 @pytest.fixture
 def folder(tmp_path):
     """Two pairs; the second picture is the first, three pixels further left."""
@@ -56,20 +51,8 @@ def predict(folder, *options):
 
 
 def refused(capsys, folder, *options):
-    """Run a prediction that must end with exit code 2, and return its one line."""
-    with pytest.raises(SystemExit) as stop:
-        predict(folder, *options)
-    assert stop.value.code == 2
-    message = capsys.readouterr().err
-    assert "Traceback" not in message
-    lines = [line for line in message.splitlines() if "error:" in line]
-    assert len(lines) == 1, message
-    return lines[0]
-
-
-def rows(path="out/pairs.csv"):
-    with Path(path).open(newline="") as file:
-        return list(csv.DictReader(file))
+    """Return the one line that a prediction ends with."""
+    return one_line(capsys, lambda: predict(folder, *options))
 
 
 def test_a_folder_of_pairs_is_rebuilt(folder, capsys):
@@ -225,6 +208,16 @@ def test_a_complete_run_is_not_done_again(folder, capsys):
     assert Path("out/pairs.csv").read_bytes() == before
 
 
+def test_a_matcher_that_rebuilds_nothing_is_refused(folder, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "-c", CONFIG, f"--data.base_dir={folder}", "--model=SIFTMatcher",
+              "--trainer.accelerator=cpu", "--writer.output_path=out"])  # fmt: skip
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert "Reconstructions cannot write what a SIFTMatcher finds; give --model Pa" in message
+    assert "Traceback" not in message
+
+
 @pytest.mark.parametrize("verb", ["fit", "test"])
 def test_other_verbs_are_refused_in_one_line(verb, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -241,6 +234,7 @@ def test_other_verbs_are_refused_in_one_line(verb, capsys):
         ("--model.preset=quick", "preset must be one of fast, balanced, accurate, plain"),
         ("--model.patch_size=0", "patch_size must be at least 1"),
         ("--data.max_size=3", "max_size must be at least 16"),
+        ("--trainer.precision=bf16-true", "computes places in float32; give 32-true"),
         ("--writer.keep_iterations=[0]", "keep_iterations count from 1 on"),
     ],
 )

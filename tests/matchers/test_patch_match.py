@@ -176,6 +176,45 @@ def test_masks_say_what_is_sought_and_where():
     )
 
 
+@pytest.mark.parametrize("preset", ["balanced", "plain"])
+def test_what_found_no_place_is_not_made_of_what_was_forbidden(preset):
+    image0, image1 = noise(1, 3, 20, 34), noise(1, 3, 20, 34, seed=1)
+    valid1 = torch.zeros(1, 20, 34, dtype=torch.bool)
+    valid1[..., :10] = True
+    batch = pair(image0, image1, valid1=valid1)
+    matcher = PatchMatch(5, preset=preset, reach=6, both_ways=True)
+    (found,) = matcher.predict_step(batch, 0)
+    near = torch.arange(34) < 16
+    assert torch.equal(found.valid, near.expand(20, -1))
+    assert torch.equal(found.cost.isfinite(), found.valid)
+    assert not found.rebuilt_vote[:, ~found.valid].any()
+    assert not found.rebuilt_centre[:, ~found.valid].any()
+    assert not found.consistent[~found.valid].any()
+    expected = (found.rebuilt_vote - image0[0])[:, found.valid].square().mean().log10() * -10
+    assert found.steps[-1].psnr == pytest.approx(expected.item(), abs=1e-3)
+    assert found.steps[-1].ssd == pytest.approx(found.cost[2:-2, 2:16].mean().item() / 25)
+    assert batch["notes"] == [
+        "a: 360 of 680 pixels found no place that the mask of b.png and --model.reach leave; they "
+        "are black and count nowhere"
+    ]
+
+
+def test_masks_that_leave_no_whole_patch_leave_the_pair_out():
+    valid1 = torch.zeros(1, 20, 24, dtype=torch.bool)
+    valid1[:, :2] = True  # only patches that would lie beyond the border
+    batch = pair(noise(1, 3, 20, 24), noise(1, 3, 20, 24), valid1=valid1)
+    assert plain().predict_step(batch, 0) == []
+    assert "pair left out: a: its masks leave no patch to match" in batch["notes"][0]
+
+
+def test_half_precision_around_it_does_not_spoil_the_search():
+    image0, image1 = noise(1, 3, 20, 24), noise(1, 3, 26, 22, seed=1)
+    expected = match(PatchMatch(5), image0, image1)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = match(PatchMatch(5), image0, image1)
+    assert torch.equal(found.cost, expected.cost)
+
+
 def test_pictures_on_the_way_and_every_step_are_handed_out():
     matcher, told = plain(), []
     matcher.keep_iterations = (1, 4, 9)
@@ -259,6 +298,7 @@ def test_the_memory_of_this_machine_is_known_or_not():
         ({"candidates": 0}, "candidates must be at least 1, got 0"),
         ({"features": "hsv"}, "features must be one of rgb, gray, contrast, got 'hsv'"),
         ({"norm": "l3"}, "norm must be one of l2, l1, got 'l3'"),
+        ({"seed": 2**64}, "seed must be a number of 64 bits, got 18446744073709551616"),
         ({"reach": -1}, "reach must be at least 0 pixels, got -1"),
         ({"tolerance": -1.0}, "tolerance must be at least 0 pixels, got -1"),
     ],

@@ -171,6 +171,35 @@ def test_batches_equal_single_runs_and_a_seed_gives_one_field(search, pair):
         assert torch.equal(alone.cost[0], together.cost[index])
 
 
+@pytest.fixture
+def threads():
+    count = torch.get_num_threads()
+    yield
+    torch.set_num_threads(count)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("search", [nearest_neighbours, patch_match])
+def test_the_number_of_threads_does_not_change_the_field(search, pair):
+    fields = []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        fields.append(last(search(*pair, iterations=2)))
+    for field in fields[1:]:
+        assert torch.equal(field.flow, fields[0].flow)
+        assert torch.equal(field.cost, fields[0].cost)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_features_far_from_zero_are_told_apart_as_well(search, pair, exact):
+    if search == "patch_match":
+        found = last(patch_match(*(image + 1000 for image in pair), iterations=6))
+    else:
+        found = SEARCHES[search](*(image + 1000 for image in pair))
+    cost = recomputed(*pair, found, 7).mean() / inner(exact.cost, 7).mean()
+    assert cost < {"exact": 1.001, "fast": 1.1, "balanced": 1.02, "accurate": 1.01}.get(search, 1.3)
+
+
 def test_lower_bounds_sort_out_no_match(pair, monkeypatch):
     bounded = last(patch_match(*pair, iterations=3, count=2))
     monkeypatch.setattr("patchmatch.ops.nnf.with_lower_bounds", lambda problem: problem)
@@ -210,6 +239,14 @@ def test_where_nothing_may_be_matched_the_cost_is_infinite_and_matches_still_dif
     assert field.cost.isinf().all()
     assert (field.flow[:, 0] != field.flow[:, 1]).any(dim=1).all()
     assert (field.flow[:, 0] != field.flow[:, 2]).any(dim=1).all()
+
+
+def test_patch_match_finds_the_few_places_that_may_be_matched():
+    image0, image1 = picture(1, 3, 40, 50, seed=5), picture(1, 3, 60, 70, seed=6)
+    valid1 = torch.zeros(1, 60, 70, dtype=torch.bool)
+    valid1[0, [5, 20, 50], [60, 8, 33]] = True
+    field = next(patch_match(image0, image1, iterations=1, valid1=valid1))
+    assert field.cost.isfinite().all()
 
 
 @pytest.mark.parametrize("search", SEARCHES)
@@ -272,6 +309,15 @@ def test_least_values_are_those_of_a_sort():
         found, places = least(values, count)
         assert_close(found.sort(dim=1).values, values.sort(dim=1).values[:, :count])
         assert torch.equal(values.gather(1, places), found)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_what_is_no_number_is_refused(search, value):
+    image0, image1 = picture(1, 1, 9, 8), picture(1, 1, 9, 8)
+    image1[0, 0, 4, 5] = value
+    with pytest.raises(ValueError, match=r"image1 holds values that are no numbers"):
+        SEARCHES[search](image0, image1, 3)
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,15 @@ def test_a_flow_and_its_way_back_are_consistent_within_the_tolerance():
     expected[0, 1, 1] = False
     assert torch.equal(consistent(flow01, flow10, 1.4), expected)
     assert consistent(flow01, flow10, 1.42).all()
+    valid10 = torch.ones(1, 5, 8, dtype=torch.bool)
+    valid10[0, 2, 4] = False  # where pixel (2, 2) goes
+    expected[0, 1, 1], expected[0, 2, 2] = True, False
+    assert torch.equal(consistent(flow01, flow10, 1.42, valid10), expected)
+
+
+def test_votes_of_no_patch_are_refused():
+    with pytest.raises(ValueError, match="patch_size must be at least 1, got 0"):
+        vote(random(1, 1, 9, 9), torch.zeros(1, 2, 9, 9, dtype=torch.long), 0)
 
 
 def test_images_smaller_than_a_patch_are_refused():
