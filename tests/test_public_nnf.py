@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.testing import assert_close
 
 import patchmatch
@@ -28,7 +29,10 @@ def test_a_path_an_array_and_a_tensor_give_the_same_field(picture, tmp_path):
     paths = patchmatch.nearest_neighbour_field(tmp_path / "0.png", str(tmp_path / "1.png"))
     tensors = [torch.from_numpy(p).movedim(-1, 0).float() / 255 for p in (picture, later)]
     floats = [p.astype(np.float64) / 255 for p in (picture, later)]
-    for found in (paths, *(patchmatch.nearest_neighbour_field(*g) for g in (tensors, floats))):
+    channels_last = [tensor.movedim(0, -1) for tensor in tensors]
+    pillow = [Image.fromarray(p) for p in (picture, later)]
+    forms = (tensors, floats, channels_last, pillow)
+    for found in (paths, *(patchmatch.nearest_neighbour_field(*given) for given in forms)):
         assert torch.equal(found.flow, expected.flow)
         assert_close(found.cost, expected.cost)
 
@@ -78,6 +82,8 @@ def test_feature_maps_may_have_any_number_of_channels_and_any_range():
         (np.zeros((9, 9, 5)), np.zeros((9, 9, 4)), {}, r"image0 must be .* got \(9, 9, 5\)"),
         (np.zeros((9, 9), np.int32), np.zeros((9, 9)), {}, r"image0 must be uint8, uint16 or"),
         (np.zeros((9, 9)), np.full((9, 9), np.nan), {}, r"image1 holds values that are no"),
+        ([[0.5]], np.zeros((9, 9)), {}, r"image0 must be a path, an array or a tensor, got a list"),
+        (np.zeros((9, 9)), None, {}, r"image1 must be a path, an array or a tensor, got a None"),
         (np.zeros((9, 9)), np.zeros((9, 9)), {"preset": "best"}, r"preset must be one of fast"),
         (np.zeros((9, 9)), np.zeros((9, 9)), {"norm": "l3"}, r"norm must be one of l1, l2"),
         (np.zeros((9, 9)), np.zeros((9, 9)), {"count": 10}, r"image1 holds 9 patches, count asks"),

@@ -20,6 +20,7 @@ def as_picture(image: Image, name: str) -> torch.Tensor:
     """
     if isinstance(image, str | Path):
         image = read_image(image)
+    image = _array(image, name)
     shape = tuple(image.shape)
     if isinstance(image, torch.Tensor):
         values = image.detach().cpu()
@@ -58,10 +59,15 @@ def as_image(image: Image, name: str) -> torch.Tensor:
     """Return an image, or a feature map of any channels and values, as (C, H, W) float32.
 
     Args:
-        image: As ``as_picture`` takes it; a tensor is (H, W), (C, H, W) or (1, C, H, W).
+        image: As ``as_picture`` takes it; a tensor of three or four axes is a feature map (C, H, W)
+            or (1, C, H, W), unless only its last axis can be that of colours.
         name: What errors call it.
     """
-    if not isinstance(image, torch.Tensor):
+    if isinstance(image, str | Path):
+        return as_picture(image, name)[0]
+    image = _array(image, name)
+    ends_in_colours = image.ndim == 3 and image.shape[2] in (3, 4)
+    if not isinstance(image, torch.Tensor) or (ends_in_colours and len(image) not in (1, 3, 4)):
         return as_picture(image, name)[0]
     tensor = image[0] if image.ndim == 4 and len(image) == 1 else image
     tensor = tensor[None] if tensor.ndim == 2 else tensor
@@ -74,3 +80,12 @@ def as_image(image: Image, name: str) -> torch.Tensor:
     if not torch.isfinite(tensor).all():
         raise ValueError(f"{name} holds values that are no numbers (NaN or infinite)")
     return tensor
+
+
+def _array(image: object, name: str) -> np.ndarray | torch.Tensor:
+    """Return an image as an array or a tensor; Pillow's images become arrays."""
+    if isinstance(image, np.ndarray | torch.Tensor):
+        return image
+    if hasattr(image, "__array_interface__"):
+        return np.asarray(image)
+    raise ValueError(f"{name} must be a path, an array or a tensor, got a {type(image).__name__}")
