@@ -5,13 +5,14 @@ python3 dev/benchmark_differentiable.py [--photographs FOLDER] [--flow FOLDER] [
 Pairs are warped from the photographs of scikit-image and scikit-learn that training left out, from
 those of a folder as well if one is given, and taken from a folder of folders, each with two
 pictures, in order, and the true flow (.flo). Every row is the same search with the same budget:
-Differentiable PatchMatch over all of image 1, whole pixels; only what it compares differs.
+Differentiable PatchMatch over all of image 1, whole pixels; only what it compares differs. "Light
+undone": image 0 has been made as bright as image 1 by the light that the trained features tell.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -28,7 +29,8 @@ from patchmatch.data.photographs import folder_images, load_picture
 from patchmatch.data.warped_pairs import WarpedPairs, WarpedPhotographs, lands_inside
 from patchmatch.io import IMAGE_SUFFIXES, read_flo, read_image, to_rgb_uint8
 from patchmatch.matchers import DifferentiablePatchMatch
-from patchmatch.matchers.differentiable_patch_match import known_flow
+from patchmatch.matchers.search_loss import known_flow
+from patchmatch.ops import Field, relight
 
 SIDE, SHIFT = 128, 20.0  # pixels, of the made pairs
 WIDEST = 11  # pixels: no row is asked about pixels nearer to the border than half of it
@@ -40,6 +42,18 @@ DISTURBANCES: dict[str, Callable[[np.ndarray, np.random.Generator, int], np.ndar
     "gain 1.4": lambda image, _, later: image * 1.4 if later else image,
     "blur 1.5": lambda image, _, later: cv2.GaussianBlur(image, (0, 0), 1.5) if later else image,
 }
+
+
+class Relit:
+    """A matcher for which the light was undone that another has found."""
+
+    def __init__(self, finder: DifferentiablePatchMatch, matcher: DifferentiablePatchMatch) -> None:
+        self.finder, self.matcher = finder, matcher
+
+    def fields(self, image0: Tensor, image1: Tensor) -> Iterator[Field]:
+        """Yield the fields of the matcher."""
+        light = self.finder.find_light(image0, image1)
+        return self.matcher.fields(relight(image0, light), image1)
 
 
 def made_pairs(pictures: list[np.ndarray], count: int) -> list[Pair]:
@@ -87,14 +101,14 @@ def disturbed(pairs: list[Pair], name: str) -> list[Pair]:
 
 
 @torch.inference_mode()
-def errors(matcher: DifferentiablePatchMatch, pairs: list[Pair], soft: bool) -> Tensor:
+def errors(matcher: DifferentiablePatchMatch | Relit, pairs: list[Pair], soft: bool) -> Tensor:
     """Return the endpoint errors of all pixels whose match is known, in pixels."""
     found = []
     for pair in pairs:
         image0, image1, flow = (torch.from_numpy(x).movedim(-1, 0)[None] for x in pair[:3])
         *_, field = matcher.fields(image0, image1)
         answer = field.flow[:, 0].to(flow.dtype)
-        if soft:
+        if soft and isinstance(matcher, DifferentiablePatchMatch):
             answer = matcher.between_pixels(image0, image1, field)
         _, known = known_flow(flow, torch.from_numpy(pair[3])[None], WIDEST)
         inside = torch.zeros(1, *flow.shape[2:], dtype=torch.bool)
@@ -134,12 +148,14 @@ def main() -> None:
         sets[options.photographs.name] = made_pairs(pictures, options.pairs)
     if options.flow is not None:
         sets[options.flow.name] = true_pairs(options.flow)
-    rows = {}
+    rows: dict[str, tuple[DifferentiablePatchMatch | Relit, bool]] = {}
+    shipped = trained(shipped_checkpoint(str(DifferentiablePatchMatch.shipped_weights)))
     for name, kind in (("RGB patches", "rgb"), ("even contrast", "contrast")):
         for size in (7, 11):
             matcher = DifferentiablePatchMatch(features=kind, patch_size=size)
             rows[f"{name} {size}x{size}"] = matcher, False
-    shipped = trained(shipped_checkpoint(str(DifferentiablePatchMatch.shipped_weights)))
+            if kind == "rgb":
+                rows[f"{name} {size}x{size}, light undone"] = Relit(shipped, matcher), False
     torch.manual_seed(0)
     rows["features, untrained"] = DifferentiablePatchMatch(**shipped.hparams), False
     for given in options.also:

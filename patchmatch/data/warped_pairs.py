@@ -57,7 +57,7 @@ class WarpedPairs(MadeSet):
         seed: int,
         side: int = 96,
         max_shift: float = 16.0,
-        disturbed: float | None = 0.5,
+        disturbed: float | None = 0.6,
     ) -> None:
         super().__init__(size, seed)
         self.pictures = list(pictures)

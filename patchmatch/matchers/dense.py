@@ -197,6 +197,12 @@ def _require_found(batch: ImagePair, found: Tensor) -> None:
         )
 
 
+def require_seed(seed: int) -> None:
+    """Raise ValueError unless a generator takes a seed."""
+    if not -(2**63) <= seed < 2**64:
+        raise ValueError(f"seed must be a number of 64 bits, got {seed}")
+
+
 def require_patch_fits(batch: ImagePair, patch_size: int) -> None:
     """Raise InputError unless both images of a pair are as large as a patch."""
     for name, image in zip(batch["names"], (batch["image0"], batch["image1"]), strict=True):

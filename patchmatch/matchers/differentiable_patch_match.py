@@ -7,24 +7,31 @@ from torch import Tensor
 
 from patchmatch.data.warped_pairs import WarpedBatch
 from patchmatch.errors import InputError
-from patchmatch.matchers.dense import DenseMatcher
-from patchmatch.nets import DifferentiablePatchMatchNet, PatchFeatures, Searched
-from patchmatch.ops import Field, normalize_contrast
+from patchmatch.matchers.dense import DenseMatcher, require_seed
+from patchmatch.matchers.search_loss import (
+    decision_loss,
+    expectation_loss,
+    known_flow,
+    whole_patches,
+)
+from patchmatch.nets import DifferentiablePatchMatchNet, PatchFeatures
+from patchmatch.ops import Field, Light, matched_light, normalize_contrast, relight
 
 FEATURES = ("learned", "rgb", "contrast")
 #: Settings of a search, not of how the features were trained.
 SEARCH = (
-    *("iterations", "patch_size", "candidates", "samples", "steps", "reach", "features", "norm"),
-    *("seed", "both_ways", "tolerance"),
+    *("iterations", "patch_size", "candidates", "samples", "steps", "reach", "features", "light"),
+    *("norm", "seed", "both_ways", "tolerance"),
 )
-FARTHEST = 8.0  # pixels: an error counts no more
 BYTES = 130  # measured, for every particle that a pixel judges in an iteration
 MEMORY = 8e9  # bytes: a search that takes more is refused
-SHARPNESS = 4.0  # a particle one pixel farther from the truth is e^-4 times as right
 
 
 class DifferentiablePatchMatch(DenseMatcher):
     """Dense correspondence by Differentiable PatchMatch, on features trained through the search.
+
+    A first search compares features that any gain leaves as they are; from what it finds the light
+    is estimated, and the search proper compares image 0 as bright as image 1.
 
     Args:
         channels: Learned features of a pixel.
@@ -41,6 +48,8 @@ class DifferentiablePatchMatch(DenseMatcher):
         features: What patches are compared by: ``learned``, ``rgb`` (the pixels as they are, of
             any number of channels) or ``contrast`` (each channel with its local contrast made
             even). Only ``learned`` is trained.
+        light: Whether image 1 may be brighter or darker than image 0: gain and offset of each
+            channel are estimated and undone, for ``learned`` features.
         norm: ``l2`` sums squared differences, ``l1`` absolute ones.
         seed: Seed of the search.
         both_ways: Search image 0 for image 1 as well, and tell which matches agree.
@@ -53,9 +62,9 @@ class DifferentiablePatchMatch(DenseMatcher):
 
     def __init__(
         self,
-        channels: int = 24,
-        context: int = 13,
-        lr: float = 3e-3,
+        channels: int = 64,
+        context: int = 15,
+        lr: float = 4e-3,
         weight_decay: float = 1e-4,
         train_iterations: int = 4,
         iterations: int = 8,
@@ -65,6 +74,7 @@ class DifferentiablePatchMatch(DenseMatcher):
         steps: Sequence[int] = (1, 4),
         reach: int | None = None,
         features: str = "learned",
+        light: bool = True,
         norm: str = "l2",
         seed: int = 0,
         both_ways: bool = False,
@@ -79,6 +89,7 @@ class DifferentiablePatchMatch(DenseMatcher):
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if features not in FEATURES:
             raise ValueError(f"features must be one of {', '.join(FEATURES)}, got {features!r}")
+        require_seed(seed)
         self.net = PatchFeatures(channels, context)
         learned = features == "learned"
         self.search = DifferentiablePatchMatchNet(
@@ -92,6 +103,7 @@ class DifferentiablePatchMatch(DenseMatcher):
         )
         self.lr, self.weight_decay, self.train_iterations = lr, weight_decay, train_iterations
         self.features, self.seed = features, seed
+        self.light = light and learned
         #: Side of the patch that the cost of a pixel depends on.
         self.span = self.net.patch_size if learned else patch_size
 
@@ -107,6 +119,8 @@ class DifferentiablePatchMatch(DenseMatcher):
             image1: The images of the field.
             field: What ``fields`` found.
         """
+        if self.light:
+            image0 = relight(image0, matched_light(image0, image1, field.flow[:, 0]))
         inside = whole_patches(field.flow, self.span)
         features0, features1 = self.describe(image0), self.describe(image1)
         return self._pad(self.search.expected(features0, features1, inside))
@@ -121,7 +135,7 @@ class DifferentiablePatchMatch(DenseMatcher):
 
     def training_step(self, batch: WarpedBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch: of every decision of the search and of its answer."""
-        loss, error = self.tried(batch, self.train_iterations, None)
+        loss, error = self.tried(batch)
         count = len(batch["image0"])
         self.log("train/loss", loss, batch_size=count)
         self.log("train/epe", error.mean(), batch_size=len(error), prog_bar=True)
@@ -138,27 +152,30 @@ class DifferentiablePatchMatch(DenseMatcher):
         self._measure("test", batch)
 
     def _measure(self, stage: str, batch: WarpedBatch) -> None:
-        chance = torch.Generator().manual_seed(self.seed)
-        loss, error = self.tried(batch, self.search.iterations, chance)
-        self.log(f"{stage}/loss", loss, batch_size=len(batch["image0"]))
+        *_, field = self.fields(batch["image0"], batch["image1"])
+        truth, known = known_flow(batch["flow"], batch["valid"], self.span)
+        error = (whole_patches(field.flow[:, 0], self.span) - truth).norm(dim=1)[known]
         self.log(f"{stage}/epe", error.mean(), batch_size=len(error), prog_bar=True)
         self.log(f"{stage}/within_one", (error < 1).float().mean(), batch_size=len(error))
 
-    def tried(
-        self, batch: WarpedBatch, iterations: int, chance: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch, and the errors of the whole-pixel answers that are known."""
-        features0, features1 = (self.describe(batch[name]) for name in ("image0", "image1"))
+    def tried(self, batch: WarpedBatch) -> tuple[Tensor, Tensor]:
+        """Return the loss of a batch, and the errors of the whole-pixel answers that are known.
+
+        The light is undone as the true matches tell it, so that the features learn to find places
+        and not to bear light.
+        """
+        image0, image1 = batch["image0"], batch["image1"]
+        light = matched_light(image0, image1, batch["flow"].round().long(), batch["valid"])
+        features0, features1 = self.net(relight(image0, light)), self.net(image1)
         truth, known = known_flow(batch["flow"], batch["valid"], self.span)
-        loss, searched = torch.zeros((), device=truth.device), None
-        for searched in self.search(features0, features1, generator=chance, iterations=iterations):
-            loss = loss + decision_loss(self.search, features0, features1, searched, truth, known)
-        assert searched is not None
-        answer = self.search.expected(features0, features1, searched.particles)
-        apart = (answer - truth).square().sum(dim=1)
-        near = known & (apart.detach() < FARTHEST)
-        loss = loss / iterations + (apart + 1e-4).sqrt()[near].sum() / near.sum().clamp_min(1)
-        return loss, (searched.particles[:, 0] - truth).norm(dim=1)[known]
+        loss, particles = torch.zeros((), device=truth.device), None
+        for found in self.search(features0, features1, iterations=self.train_iterations):
+            loss = loss + decision_loss(self.search, features0, features1, found, truth, known)
+            particles = found.particles
+        assert particles is not None
+        answer = self.search.expected(features0, features1, particles)
+        loss = loss / self.train_iterations + expectation_loss(answer, truth, known)
+        return loss, (particles[:, 0] - truth).norm(dim=1)[known]
 
     @torch.no_grad()
     def fields(
@@ -184,6 +201,8 @@ class DifferentiablePatchMatch(DenseMatcher):
                 would fill the memory.
         """
         self._require(image0, image1)
+        if self.light:
+            image0 = relight(image0, self.find_light(image0, image1, valid0, valid1))
         features0, features1 = self.describe(image0), self.describe(image1)
         inside = [None if v is None else whole_patches(v, self.span) for v in (valid0, valid1)]
         chance = torch.Generator().manual_seed(self.seed)
@@ -192,6 +211,29 @@ class DifferentiablePatchMatch(DenseMatcher):
             if valid0 is not None:
                 cost = cost.masked_fill(~valid0[:, None], torch.inf)
             yield Field(flow, cost)
+
+    def find_light(
+        self,
+        image0: Tensor,
+        image1: Tensor,
+        valid0: Tensor | None = None,
+        valid1: Tensor | None = None,
+    ) -> Light:
+        """Return what makes image 0 as bright as image 1, by a search of half the iterations.
+
+        Args:
+            image0: As in ``fields``.
+            image1: As in ``fields``.
+            valid0: As in ``fields``.
+            valid1: As in ``fields``.
+        """
+        features = [self.net(image, any_light=True) for image in (image0, image1)]
+        inside = [None if v is None else whole_patches(v, self.span) for v in (valid0, valid1)]
+        chance = torch.Generator().manual_seed(self.seed)
+        iterations = (self.search.iterations + 1) // 2
+        *_, found = self.search(*features, None, None, *inside, chance, iterations)
+        flow = self._pad(found.particles[:, 0])
+        return matched_light(image0, image1, flow, valid0)
 
     def _pad(self, values: Tensor) -> Tensor:
         """Repeat the border of (..., H, W), the grid of whole patches, up to that of the image."""
@@ -230,59 +272,3 @@ class DifferentiablePatchMatch(DenseMatcher):
                 f"{MEMORY / 1e9:.0f} are allowed; reduce it to {int(width * scale)}x"
                 f"{int(height * scale)}, or give smaller batches or fewer --model.steps"
             )
-
-
-def whole_patches(values: Tensor, patch_size: int) -> Tensor:
-    """Return the part of (..., H, W) where the patches centred on it lie wholly inside."""
-    before = patch_size // 2
-    height, width = (side - patch_size + 1 for side in values.shape[-2:])
-    return values[..., before : before + height, before : before + width]
-
-
-def known_flow(flow: Tensor, valid: Tensor, patch_size: int) -> tuple[Tensor, Tensor]:
-    """Return the true flow of whole patches, and where it leads to whole patches.
-
-    Args:
-        flow: (B, 2, H, W), both images of one size.
-        valid: (B, H, W), where the flow is known.
-        patch_size: Side of a patch in pixels.
-    """
-    truth = whole_patches(flow, patch_size)
-    height, width = truth.shape[-2:]
-    x = torch.arange(width, device=flow.device) + truth[:, 0]
-    y = torch.arange(height, device=flow.device)[:, None] + truth[:, 1]
-    lands = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    return truth, lands & whole_patches(valid, patch_size)
-
-
-def decision_loss(
-    search: DifferentiablePatchMatchNet,
-    features0: Tensor,
-    features1: Tensor,
-    searched: Searched,
-    truth: Tensor,
-    known: Tensor,
-) -> Tensor:
-    """Return the loss of an iteration: how wrong the particles are that it believes in.
-
-    The particles that the search came upon are what the features must tell from the truth, which
-    is judged among them; it does not go on with the search.
-
-    Args:
-        search: What searched.
-        features0: Its features of image 0.
-        features1: Its features of image 1.
-        searched: What it found.
-        truth: (B, 2, H, W), the true flow in pixels.
-        known: (B, H, W), where it is known.
-    """
-    right = truth.round().long()[:, None]
-    judged = torch.cat([searched.judged, right], dim=1)
-    cost = torch.cat([searched.judged_cost, search.evaluation(features0, features1, right)], dim=1)
-    log_probability = search.evaluation.log_probability(judged, cost)
-    x, y = (judged - truth[:, None]).unbind(dim=2)
-    error = (x * x + y * y).sqrt()  # much faster than a norm over an axis of two
-    target = (-SHARPNESS * error).masked_fill(log_probability < -1e8, -1e9).softmax(dim=1)
-    surprise = -(target * log_probability).sum(dim=1)
-    expected = (log_probability.exp() * error.clamp_max(FARTHEST)).sum(dim=1)
-    return ((expected + surprise) * known).sum() / known.sum().clamp_min(1)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from patchmatch.data.image_pairs import ImagePair
 from patchmatch.errors import InputError
-from patchmatch.matchers.dense import DenseMatcher
+from patchmatch.matchers.dense import DenseMatcher, require_seed
 from patchmatch.ops import Field, luma, nearest_neighbours, normalize_contrast, patch_match
 
 PRESETS = ("fast", "balanced", "accurate", "plain")
@@ -70,8 +70,7 @@ class PatchMatch(DenseMatcher):
                 raise ValueError(f"{name} must be at least 1, got {number}")
         if reach is not None and reach < 0:
             raise ValueError(f"reach must be at least 0 pixels, got {reach}")
-        if not -(2**63) <= seed < 2**64:
-            raise ValueError(f"seed must be a number of 64 bits, got {seed}")
+        require_seed(seed)
         self.preset, self.iterations, self.candidates = preset, iterations, candidates
         self.features, self.norm, self.reach, self.seed = features, norm, reach, seed
 

@@ -8,6 +8,7 @@ from patchmatch.ops.homography import (
     image_corners,
     warp_points,
 )
+from patchmatch.ops.light import Light, matched_light, relight
 from patchmatch.ops.lucas_kanade import registration_step
 from patchmatch.ops.luma import luma
 from patchmatch.ops.matching import drop_duplicates, match_descriptors
@@ -28,6 +29,7 @@ __all__ = [
     "STILL",
     "Field",
     "Fit",
+    "Light",
     "Matched",
     "best_candidates",
     "block_boxes",
@@ -49,6 +51,7 @@ __all__ = [
     "image_corners",
     "luma",
     "match_descriptors",
+    "matched_light",
     "nearest_neighbours",
     "neighbours",
     "noise_level",
@@ -59,6 +62,7 @@ __all__ = [
     "qatm_quality",
     "rank_quality",
     "registration_step",
+    "relight",
     "shift_similarity",
     "shifted_products",
     "sliding_row_sums",

@@ -9,7 +9,8 @@ from patchmatch.data import WarpedPairs, WarpedPhotographs
 from patchmatch.data.photographs import bundled_photographs
 from patchmatch.errors import InputError
 from patchmatch.matchers import DifferentiablePatchMatch
-from patchmatch.matchers.differentiable_patch_match import known_flow, whole_patches
+from patchmatch.matchers.search_loss import known_flow, whole_patches
+from patchmatch.ops import Light, relight
 
 
 def noise(*shape, seed=0):
@@ -88,6 +89,36 @@ def test_masks_say_what_is_matched_and_with_what():
     y, x = torch.meshgrid(torch.arange(2, 22), torch.arange(2, 26), indexing="ij")
     dx, dy = flow[1, 0, :, 2:22, 2:26]
     assert valid1[1, y + dy, x + dx].all()
+
+
+def test_another_light_changes_nothing_of_what_is_found():
+    image = smooth(1, 3, 60, 80) * 0.6 + 0.1
+    image0, image1 = image[..., 8:-4], image[..., 4:-8]
+    matcher = DifferentiablePatchMatch(16, 9)
+    light = Light(torch.tensor([[0.7, 0.75, 0.72]]), torch.tensor([[0.05, 0.03, 0.04]]))
+    found = matcher.find_light(image0, relight(image1, light))
+    assert_close(found.gain, light.gain, rtol=0, atol=0.03)
+    assert_close(found.offset, light.offset, rtol=0, atol=0.02)
+    right = []
+    for settings, seen in (({}, image1), ({}, relight(image1, light)), ({"light": False}, None)):
+        matcher = DifferentiablePatchMatch(16, 9, **settings)
+        flow = last(matcher, image0, relight(image1, light) if seen is None else seen).flow[:, 0]
+        known = flow[..., 5:-5, 5:-9] == torch.tensor([4, 0])[:, None, None]
+        right.append(known.all(dim=1).float().mean().item())
+    same, changed, not_undone = right
+    assert changed > same - 0.03 > 0.9
+    assert not_undone < 0.5
+
+
+def test_the_light_is_told_from_what_is_matched():
+    image0 = smooth(1, 3, 40, 50) * 0.6 + 0.1
+    image1 = 0.7 * image0
+    image1[..., :25] = image0[..., :25]
+    valid = torch.zeros(1, 40, 50, dtype=torch.bool)
+    valid[..., 28:] = True
+    matcher = DifferentiablePatchMatch(16, 9)
+    light = matcher.find_light(image0, image1, valid, valid)
+    assert_close(light.gain, torch.full((1, 3), 0.7), rtol=0, atol=0.02)
 
 
 def test_the_same_seed_gives_the_same_field_and_a_batch_what_single_pairs_give():
@@ -170,17 +201,18 @@ def test_it_learns_from_four_pairs():
     torch.manual_seed(0)
     pairs = WarpedPairs(pictures(), 4, 5, 40, 5)
     batch = default_collate([pairs[i] for i in range(4)])
-    matcher = DifferentiablePatchMatch(8, 5, lr=2e-2)
+    matcher = DifferentiablePatchMatch(16, 7, lr=0.1)
 
     @torch.no_grad()
     def measured():
-        loss, error = matcher.tried(batch, 4, torch.Generator().manual_seed(0))
+        torch.manual_seed(0)
+        loss, error = matcher.tried(batch)
         return loss.item(), error.mean().item()
 
     before = measured()
     trainer = Trainer(
         accelerator="cpu",
-        max_epochs=12,
+        max_epochs=20,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -188,8 +220,8 @@ def test_it_learns_from_four_pairs():
     )
     trainer.fit(matcher, DataLoader(pairs, batch_size=4), DataLoader(pairs, batch_size=4))
     after = measured()
-    assert after[0] < 0.8 * before[0]
-    assert after[1] < 0.95 * before[1]
+    assert after[0] < 0.85 * before[0]
+    assert after[1] < 0.7 * before[1]
     temperature = matcher.search.evaluation.log_temperature.exp().item()
     assert 5 < temperature < 50
     assert temperature != pytest.approx(10)

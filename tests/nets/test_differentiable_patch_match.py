@@ -397,27 +397,24 @@ def test_wrong_settings_are_refused(settings, message):
 def test_features_depend_on_the_patch_alone(patch):
     net, image = PatchFeatures(5, patch), noise(2, 3, 12, 15)
     features = net(image)
-    assert features.shape == (2, 6, 13 - patch, 16 - patch)
+    assert features.shape == (2, 5, 13 - patch, 16 - patch)
     assert_close(net(image[:, :, 2 : 2 + patch, 4 : 4 + patch])[..., 0, 0], features[..., 2, 4])
     image[:, :, 2, 4] += 1
     assert not torch.isclose(net(image)[..., 2, 4], features[..., 2, 4]).all()
 
 
-def test_what_a_patch_looks_like_does_not_change_with_gain_and_how_bright_it_is_does():
+def test_features_follow_a_gain_and_those_for_any_light_do_not():
     net, image = PatchFeatures(24, 7), noise(2, 3, 16, 16)
-    with torch.no_grad():
-        net.log_floor.fill_(-20)
-    looks, bright = net(image).split([24, 6], dim=1)
-    dimmed_looks, dimmed = net(0.5 * image).split([24, 6], dim=1)
-    assert_close(dimmed_looks, looks)
-    assert_close(looks.norm(dim=1), torch.full((2, 10, 10), 10.0))
-    assert_close(dimmed, 0.5 * bright)
+    assert_close(net(0.5 * image), 0.5 * net(image))
+    even = net(image, any_light=True)
+    assert_close(net(0.5 * image, any_light=True), even, rtol=0, atol=0.02)
+    assert_close(even.norm(dim=1), torch.ones(2, 10, 10), rtol=0, atol=0.02)
 
 
 def test_training_starts_from_filters_that_all_differ():
-    filters = PatchFeatures(24, 11).filters.flatten(1)[:24]
-    assert_close(filters.norm(dim=1), torch.ones(24))
-    assert (filters @ filters.T - torch.eye(24)).abs().max() < 0.9
+    waves = PatchFeatures(24, 11).waves.flatten(1)
+    assert_close(waves.norm(dim=1), torch.ones(36))
+    assert (waves @ waves.T - torch.eye(36)).abs().max() < 0.9
 
 
 def test_gray_images_are_taken_as_colour_images():
