@@ -2,6 +2,7 @@
 
 from patchmatch.ops.blocks import block_boxes, block_counts, sliding_row_sums
 from patchmatch.ops.camera import camera_motion
+from patchmatch.ops.embedding import UNKNOWN, match_quality, matching_cells, triplet_loss
 from patchmatch.ops.homography import (
     corner_error,
     homography_of_corners,
@@ -26,6 +27,7 @@ __all__ = [
     "FOUR",
     "SHIFTS",
     "STILL",
+    "UNKNOWN",
     "Field",
     "Fit",
     "Matched",
@@ -49,6 +51,8 @@ __all__ = [
     "image_corners",
     "luma",
     "match_descriptors",
+    "match_quality",
+    "matching_cells",
     "nearest_neighbours",
     "neighbours",
     "noise_level",
@@ -63,6 +67,7 @@ __all__ = [
     "shifted_products",
     "sliding_row_sums",
     "soft_rank",
+    "triplet_loss",
     "vote",
     "warp_points",
     "window_moments",
