@@ -12,7 +12,7 @@ from patchmatch.matchers.base import Matcher
 from patchmatch.matchers.template_features import unite
 from patchmatch.metrics import Retrieval
 from patchmatch.nets import TunedFeatures, read_weights
-from patchmatch.ops import UNKNOWN, match_quality, matching_cells, triplet_loss
+from patchmatch.ops import UNKNOWN, cells_around, match_quality, matching_cells, triplet_loss
 
 
 class PlaceMatcher(Matcher):
@@ -39,6 +39,7 @@ class PlaceMatcher(Matcher):
         match_weight: Weight of the quality of the matches in the loss.
         triplet_weight: Weight of the triplet loss.
         margin: By how much another place is to be farther, in squared distance of embeddings.
+        radius: Cells by which a match may miss the true one and still count as right.
         alpha: Inverse temperature of the quality.
         patience: Epochs without a better recall after which the learning rates are halved.
     """
@@ -57,12 +58,13 @@ class PlaceMatcher(Matcher):
         embedding: int = 128,
         tune: Sequence[str] = (),
         unfreeze_every: int = 0,
-        lr: float = 1e-3,
+        lr: float = 5e-3,
         tune_lr: float = 1e-5,
         weight_decay: float = 1e-2,
         match_weight: float = 1.0,
         triplet_weight: float = 1.0,
         margin: float = 0.2,
+        radius: int = 2,
         alpha: float = 25.0,
         patience: int = 2,
     ) -> None:
@@ -76,6 +78,8 @@ class PlaceMatcher(Matcher):
             raise ValueError(f"embedding must be at least 1, got {embedding}")
         if unfreeze_every < 0:
             raise ValueError(f"unfreeze_every must be at least 0 epochs, got {unfreeze_every}")
+        if radius < 0:
+            raise ValueError(f"radius must be at least 0 cells, got {radius}")
         if alpha <= 0:
             raise ValueError(f"alpha must be above 0, got {alpha}")
         if not head and not tune and not triplet_weight:
@@ -87,7 +91,7 @@ class PlaceMatcher(Matcher):
         self.features, self.weights_file, self.unfreeze_every = features, weights, unfreeze_every
         self.lr, self.tune_lr, self.weight_decay = lr, tune_lr, weight_decay
         self.match_weight, self.triplet_weight = match_weight, triplet_weight
-        self.margin, self.alpha, self.patience = margin, alpha, patience
+        self.margin, self.radius, self.alpha, self.patience = margin, radius, alpha, patience
         self.retrieval = Retrieval()
         self.mean_loss, self.mean_quality, self.share_found = (MeanMetric() for _ in range(3))
         self.has_weights: Tensor  # kept with them, so that none is read over those of a checkpoint
@@ -147,7 +151,7 @@ class PlaceMatcher(Matcher):
         return self.triplet_weight * triplets - self.match_weight * quality, quality, found
 
     def matches(self, batch: PlaceBatch, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the log quality of the true matches, and 1 for those that are the best ones.
+        """Return the log quality of the true matches, and 1 for those that were found.
 
         The first view of each place is a template; all second views together are the scene.
 
@@ -162,6 +166,7 @@ class PlaceMatcher(Matcher):
         between = homography[first + 1] @ torch.linalg.pinv(homography[first].nan_to_num())
         rows, columns = maps[0].shape[-2:]
         match = matching_cells(between, (rows, columns), self.net.stride)  # (N, T)
+        around = cells_around((rows, columns), self.radius).to(match.device)
         scene = [_cells(features[first + 1]) for features in maps]
         qualities, found = [maps[0].new_zeros(0)], [maps[0].new_zeros(0)]
         for i, number in enumerate(first.tolist()):
@@ -169,7 +174,7 @@ class PlaceMatcher(Matcher):
                 continue
             template = [_cells(features[number : number + 1]) for features in maps]
             within = torch.where(match[i] == UNKNOWN, UNKNOWN, match[i] + i * rows * columns)
-            one = match_quality(*unite(scene, template), within, self.alpha)
+            one = match_quality(*unite(scene, template), within, around, self.alpha)
             qualities.append(one[0])
             found.append(one[1])
         return torch.cat(qualities), torch.cat(found)

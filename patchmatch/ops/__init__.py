@@ -2,7 +2,13 @@
 
 from patchmatch.ops.blocks import block_boxes, block_counts, sliding_row_sums
 from patchmatch.ops.camera import camera_motion
-from patchmatch.ops.embedding import UNKNOWN, match_quality, matching_cells, triplet_loss
+from patchmatch.ops.embedding import (
+    UNKNOWN,
+    cells_around,
+    match_quality,
+    matching_cells,
+    triplet_loss,
+)
 from patchmatch.ops.homography import (
     corner_error,
     homography_of_corners,
@@ -37,6 +43,7 @@ __all__ = [
     "box_mean",
     "camera_motion",
     "cast_votes",
+    "cells_around",
     "consistent",
     "contrast_and_gain",
     "copy_centres",

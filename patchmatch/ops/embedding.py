@@ -66,28 +66,59 @@ def matching_cells(
     return torch.where(inside, row * columns + column, UNKNOWN).long()
 
 
+def cells_around(grid: tuple[int, int], radius: int) -> Int[Tensor, "T n"]:
+    """Return the cells of the square about every cell, itself among them.
+
+    Args:
+        grid: Rows and columns.
+        radius: Half the side of the square, less the cell itself.
+
+    Returns:
+        Indices row by row; ``UNKNOWN`` for those outside of the grid.
+    """
+    rows, columns = grid
+    y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    step = torch.arange(-radius, radius + 1)
+    row = y.flatten()[:, None, None] + step[:, None]  # (T, n, 1)
+    column = x.flatten()[:, None, None] + step  # (T, 1, n)
+    inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+    return torch.where(inside, row * columns + column, UNKNOWN).flatten(1)  # (T, n * n)
+
+
 def match_quality(
     scene: Float[Tensor, "S D"],
     template: Float[Tensor, "T D"],
     match: Int[Tensor, " T"],
+    around: Int[Tensor, "T n"],
     alpha: float = 25.0,
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
     """Return the log quality of the true matches, as ``qatm_quality`` has it, and which were found.
 
+    A match counts as right wherever it lies around the true one: the likelihoods of the cells
+    there are summed, over the scene as over the template.
+
     Args:
-        scene: Features of length 1.
-        template: Features of length 1.
+        scene: Features of length 1, of as many views as there are, each of T cells.
+        template: Features of length 1, of one view.
         match: The scene feature that is the match of each template feature, or ``UNKNOWN``.
+        around: The cells about each cell of a view, or ``UNKNOWN``.
         alpha: Inverse temperature.
 
     Returns:
         Of the matches that are known: the log quality, through which gradients pass, and 1 where
-        the true match has the highest one, else 0.
+        the feature of highest quality lies around the true match, else 0.
     """
     known = torch.nonzero(match != UNKNOWN).flatten()
-    target = match[known]
+    target, own = match[known], around[known]
+    there = around[target % len(template)]
+    first = target - target % len(template)  # of the view that it lies in
+    in_scene = torch.where(there == UNKNOWN, UNKNOWN, there + first[:, None])
     similarity = alpha * template @ scene.T  # (T, S)
     over_scene, over_template = similarity.logsumexp(dim=1), similarity.logsumexp(dim=0)
-    quality = similarity - (over_scene[:, None] + over_template) / 2
-    found = quality.detach()[known].argmax(dim=1) == target
-    return quality[known, target], found.to(quality)
+    forth = similarity[known[:, None], in_scene].masked_fill(in_scene == UNKNOWN, -torch.inf)
+    back = similarity[own, target[:, None]].masked_fill(own == UNKNOWN, -torch.inf)
+    right = forth.logsumexp(dim=1) - over_scene[known]
+    right = right + back.logsumexp(dim=1) - over_template[target]
+    best = (similarity.detach() - over_template.detach() / 2)[known].argmax(dim=1)
+    found = (best[:, None] == in_scene).any(dim=1)
+    return right / 2, found.to(right)

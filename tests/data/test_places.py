@@ -12,7 +12,7 @@ def batches(count=7, places=3, views=2, wanted=4, seed=0, epoch=0, rank=0, proce
     return list(sampler)
 
 
-def test_a_batch_has_every_view_of_different_places_in_a_row():
+def test_convention_views_of_a_place_share_its_number_and_follow_each_other():
     found = batches(epoch=5)
     assert len(found) == 4
     for batch in found:

@@ -68,7 +68,7 @@ def views(count=4, each=3):
 
 def test_it_learns_four_places():
     torch.manual_seed(0)
-    matcher, batch = PlaceMatcher("handcrafted", lr=5e-3), views()
+    matcher, batch = PlaceMatcher("handcrafted", radius=0), views()
     optimizer = torch.optim.AdamW(matcher.parameters(), matcher.lr)
 
     def measured():
@@ -93,7 +93,7 @@ def test_it_learns_four_places():
 
 
 def test_matches_are_sought_where_the_homography_says():
-    matcher, batch = PlaceMatcher("handcrafted").eval(), views(3, 2)
+    matcher, batch = PlaceMatcher("handcrafted", radius=1).eval(), views(3, 2)
     batch["image"] = batch["image"][[0, 0, 2, 2, 4, 4]]  # second views that are the first ones
     batch["homography"] = torch.eye(3).expand(6, 3, 3)
     with torch.no_grad():
@@ -242,7 +242,7 @@ def test_only_what_is_to_be_tuned_is(weights):
     tuned = resnet(weights, tune=("layer1.0",), tune_lr=1e-4)
     tuned.trainer = trainer()
     groups = tuned.configure_optimizers()["optimizer"].param_groups
-    assert [group["lr"] for group in groups] == [1e-3, 1e-4]
+    assert [group["lr"] for group in groups] == [5e-3, 1e-4]
     assert len(groups[1]["params"]) == 6
 
 
@@ -255,6 +255,7 @@ def test_only_what_is_to_be_tuned_is(weights):
         ({"tune": ("features.1",)}, "handcrafted has no layer features.1"),
         ({"head": 0, "triplet_weight": 0.0}, "nothing is left to train"),
         ({"alpha": 0.0}, "alpha must be above 0"),
+        ({"radius": -1}, "radius must be at least 0 cells"),
         ({"unfreeze_every": -1}, "unfreeze_every must be at least 0"),
     ],
 )

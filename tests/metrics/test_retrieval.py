@@ -73,6 +73,18 @@ def test_chunks_give_what_loops_give(at_once, monkeypatch):
     assert count == sum(place < 5 for place in query_place)
 
 
+def test_convention_a_view_is_a_query_or_in_the_gallery_never_both():
+    # two views of the place 4, alike, that are both sought, and something else in the gallery
+    metric = Retrieval()
+    metric.update(
+        torch.eye(3)[[0, 0, 1]], torch.tensor([4, 4, 6]), torch.tensor([True, True, False])
+    )
+    assert metric.compute()["recall_1"].isnan()  # they do not find themselves or each other
+    metric.update(torch.eye(3)[[2]], torch.tensor([4]), torch.tensor([False]))
+    assert metric.compute()["recall_1"] == 0
+    assert metric.compute()["recall_5"] == 1
+
+
 def test_batches_and_processes_make_one_gallery():
     generator = torch.Generator().manual_seed(0)
     embedding = F.normalize(torch.randn(20, 4, generator=generator), dim=1)

@@ -25,14 +25,19 @@ def test_untrained_maps_differ_from_the_backbones_by_mean_and_deviation_alone():
 
 
 @pytest.mark.parametrize("head", [0, 1, 3])
-def test_maps_are_on_one_grid_and_embeddings_of_length_one(head):
+def test_maps_are_on_one_grid(head):
     net = TunedFeatures("handcrafted", head=head, embedding=7).eval()
     maps = net(pictures(3, 41, 30))
     assert {tuple(m.shape[-2:]) for m in maps} == {(11, 8)}
-    embedding = net.embedding(maps)
-    assert embedding.shape == (3, 7)
-    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(3))
+    assert net.embedding(maps).shape == (3, 7)
     assert len(net.heads) == (len(maps) if head else 0)
+
+
+def test_convention_embeddings_have_length_one():
+    net = TunedFeatures("handcrafted", embedding=5).eval()
+    with torch.no_grad():
+        embedding = net.embedding(net(pictures(3)))
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(3))
 
 
 def test_the_head_sees_as_many_cells_as_asked():

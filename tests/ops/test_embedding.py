@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from patchmatch.ops import UNKNOWN, match_quality, matching_cells, qatm_quality, triplet_loss
+from patchmatch.ops import (
+    UNKNOWN,
+    cells_around,
+    match_quality,
+    matching_cells,
+    qatm_quality,
+    triplet_loss,
+)
 
 
 def units(*shape, seed=0):
@@ -74,32 +81,64 @@ def test_where_the_homography_is_not_known_no_match_is():
     assert match.shape == (2, 6)
 
 
+def alone(count):
+    """No cell has others around it that count."""
+    return torch.arange(count)[:, None]
+
+
 def test_the_quality_of_a_match_is_that_of_qatm_in_loops():
-    scene, template, alpha = units(6, 5), units(4, 5, seed=1), 7.0
+    scene, template, alpha = units(8, 5), units(4, 5, seed=1), 7.0
     match = torch.tensor([2, UNKNOWN, 5, 0])
-    quality, found = match_quality(scene, template, match, alpha)
-    for i, (t, s) in enumerate(((0, 2), (2, 5), (3, 0))):
+    quality, found = match_quality(scene, template, match, alone(4), alpha)
+    pairs = ((0, 2), (2, 5), (3, 0))
+    for i, (t, s) in enumerate(pairs):
         one = math.exp(alpha * float(template[t] @ scene[s]))
         over_scene = sum(math.exp(alpha * float(template[t] @ other)) for other in scene)
         over_template = sum(math.exp(alpha * float(other @ scene[s])) for other in template)
         expected = math.log(math.sqrt(one / over_scene * one / over_template))
         assert quality[i].item() == pytest.approx(expected)
     best = qatm_quality(scene, template, alpha)
-    assert found.bool().tolist() == [best.place[t] == s for t, s in ((0, 2), (2, 5), (3, 0))]
-    right = match_quality(scene, template, best.place, alpha)
+    assert found.bool().tolist() == [best.place[t] == s for t, s in pairs]
+    right = match_quality(scene, template, best.place, alone(4), alpha)
     torch.testing.assert_close(right[0], best.template)
     assert right[1].tolist() == [1] * 4
 
 
-def test_gradients_of_the_quality_are_right():
-    scene, template = units(4, 3), units(3, 3, seed=1)
-    match = torch.tensor([1, UNKNOWN, 3])
+def test_what_lies_around_the_true_match_counts_as_right():
+    scene, template, alpha = units(12, 5), units(6, 5, seed=1), 7.0  # two views of 2x3 cells
+    match = torch.full((6,), UNKNOWN)
+    match[4] = 6  # from the middle of the lower row to a corner of the second view
+    quality, found = match_quality(scene, template, match, cells_around((2, 3), 1), alpha)
+    likelihood = (alpha * template @ scene.T).exp()
+    forth = likelihood[4, [6, 7, 9, 10]].sum() / likelihood[4].sum()
+    back = likelihood[:, 6].sum() / likelihood[:, 6].sum()  # all of a view lies around its middle
+    assert quality.item() == pytest.approx((forth * back).sqrt().log().item())
+    best = qatm_quality(scene, template, alpha).place[4].item()
+    assert found.item() == (best in (6, 7, 9, 10))
+
+
+def test_the_cells_around_end_at_the_border():
+    around = cells_around((2, 3), 1)
+    assert around.shape == (6, 9)
+    assert [sorted(set(row.tolist()) - {UNKNOWN}) for row in around] == [
+        [0, 1, 3, 4], [0, 1, 2, 3, 4, 5], [1, 2, 4, 5], [0, 1, 3, 4], [0, 1, 2, 3, 4, 5],
+        [1, 2, 4, 5],
+    ]  # fmt: skip
+    assert cells_around((2, 3), 0)[:, 0].tolist() == list(range(6))
+
+
+@pytest.mark.parametrize("radius", [0, 1])
+def test_gradients_of_the_quality_are_right(radius):
+    scene, template = units(8, 3), units(4, 3, seed=1)
+    match = torch.tensor([1, UNKNOWN, 3, 6])
+    around = cells_around((2, 2), radius)
     assert torch.autograd.gradcheck(
-        lambda s, t: match_quality(s, t, match, 5.0)[0],
+        lambda s, t: match_quality(s, t, match, around, 5.0)[0],
         (scene.requires_grad_(), template.requires_grad_()),
     )
 
 
 def test_of_no_known_match_nothing_is_said():
-    quality, found = match_quality(units(4, 3), units(2, 3), torch.tensor([UNKNOWN, UNKNOWN]))
+    nothing = torch.tensor([UNKNOWN, UNKNOWN])
+    quality, found = match_quality(units(4, 3), units(2, 3), nothing, alone(2))
     assert quality.shape == found.shape == (0,)
