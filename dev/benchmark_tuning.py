@@ -97,16 +97,21 @@ def retrieval(
     return [value.item() for value in metric.compute().values()]
 
 
-def templates(matcher: TemplateMatcher, pairs: list[Pair], threshold: float) -> list[str]:
-    """Return AUC with true and own size, right answers kept, and false alarms."""
+def templates(
+    matcher: TemplateMatcher, pairs: list[Pair], threshold: float, alarms: bool
+) -> list[str]:
+    """Return AUC with true and own size, right answers kept, and false alarms if asked for."""
     true_size, own_size, scores, _ = measure(pairs, ours(matcher))
     names, cells = [pair.sequence for pair in pairs], []
     for overlaps in (true_size, own_size):
         low, high = interval(success(overlaps), names)
         cells.append(f"{success(overlaps).mean():.3f} ({low:.2f} to {high:.2f})")
-    right, wrong = own_size > 0.3, mismatched_scores(pairs, ours(matcher))
-    kept = f"{(scores[right] >= threshold).sum()} of {right.sum()}"
-    return [*cells, kept, f"{(wrong >= threshold).sum()} of {len(wrong)}"]
+    right = own_size > 0.3
+    cells.append(f"{(scores[right] >= threshold).sum()} of {right.sum()}")
+    if alarms:
+        wrong = mismatched_scores(pairs, ours(matcher))
+        cells.append(f"{(wrong >= threshold).sum()} of {len(wrong)}")
+    return cells
 
 
 def main() -> None:
@@ -116,6 +121,7 @@ def main() -> None:
     parser.add_argument("--weights", help="file with the weights of the network before")
     parser.add_argument("--pairs", type=Path, help="folder of pairs, as benchmark_templates.py has")
     parser.add_argument("--source", default="photographs", help="as data.source in training")
+    parser.add_argument("--alarms", action="store_true", help="count false alarms too; slow")
     parser.add_argument("--threshold", type=float, default=0.5)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -140,14 +146,14 @@ def main() -> None:
     always = {"threshold": 0.0, "max_detections": 1, "stride": tuned.hparams["stride"]}
     before = {"features": tuned.hparams["features"], "layers": tuned.hparams["layers"]}
     finders = {
-        "before": TemplateMatcher(**before, weights=options.weights, **always),
-        "tuned": TemplateMatcher(options.checkpoint, **always),
+        "before": TemplateMatcher(**before, weights=options.weights, **always).eval(),
+        "tuned": TemplateMatcher(options.checkpoint, **always).eval(),
     }
     for title, pairs in sets.items():
         table = Table("features", "AUC, true size", "AUC, own size", "right and kept",
                       "false alarms", title=f"{len(pairs)} templates, {title}")  # fmt: skip
         for name, finder in finders.items():
-            table.add_row(name, *templates(finder.eval(), pairs, options.threshold))
+            table.add_row(name, *templates(finder, pairs, options.threshold, options.alarms))
         console.print(table)
 
 

@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 LITTLE = {
     "fit": "--trainer.max_epochs=1 --data.train_pairs=64 --data.eval_pairs=32 --data.canvases=5",
     "fit -c configs/config_template": (
-        "--trainer.max_epochs=1 --data.batches=2 --data.places=2 --data.views=2 --data.side=32"
+        "--trainer.max_epochs=1 --data.batches=2 --data.places=2 --data.views=2"
     ),
     "test": "--data.eval_pairs=32 --data.canvases=5",
     "cows": "--data.frames=3 --data.height=192 --data.width=256",

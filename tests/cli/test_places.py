@@ -1,5 +1,8 @@
 """Tuning features from the command line, and finding templates by them."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -145,3 +148,27 @@ def test_a_checkpoint_of_something_else_is_told_in_one_line(tmp_path, capsys):
         ])  # fmt: skip
     assert stop.value.code == 2
     assert "holds a ShiftMatcher, not a PlaceMatcher" in capsys.readouterr().err.splitlines()[-1]
+
+
+def run(folder, *arguments):
+    """Run a program of its own, and return the last line of its table of metrics as numbers."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "patchmatch", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    newest = max(folder.rglob("metrics.csv"), key=lambda path: path.stat().st_mtime)
+    return {name: float(v) for name, v in read_csv(newest)[-1].items() if v and "/" in name}
+
+
+@pytest.mark.slow
+def test_two_processes_measure_what_one_does_and_train(small, tmp_path):
+    for name in ("one", "two", "fit"):
+        (tmp_path / name).mkdir()
+    run(tmp_path / "fit", "fit", "-c", TRAIN, *QUIET, *small)
+    (path,) = (tmp_path / "fit").rglob("epoch_*.ckpt")
+    two = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    test = ["test", "-c", TRAIN, *QUIET, *small[:-1], f"--ckpt_path={path}"]
+    one = run(tmp_path / "one", *test)
+    assert run(tmp_path / "two", *test, *two) == pytest.approx(one, rel=1e-4)
+    assert {"test/recall_1", "test/ap", "test/found"} <= set(one)
+    run(tmp_path / "fit", "fit", "-c", TRAIN, *QUIET, *small, *two)
