@@ -58,7 +58,7 @@ class PlaceMatcher(Matcher):
         embedding: int = 128,
         tune: Sequence[str] = (),
         unfreeze_every: int = 0,
-        lr: float = 3e-3,
+        lr: float = 1e-3,
         tune_lr: float = 1e-5,
         weight_decay: float = 1e-2,
         match_weight: float = 1.0,
