@@ -19,7 +19,7 @@ from patchmatch.matchers.template_features import (
     unite,
     why_not,
 )
-from patchmatch.nets import Backbone, load_backbone
+from patchmatch.nets import Backbone, load_features
 from patchmatch.ops import (
     Matched,
     box_mean,
@@ -57,7 +57,8 @@ class TemplateMatcher(Matcher):
     it refine place and size.
 
     Args:
-        features: vgg19, another network of torchvision, or handcrafted, which needs no weights.
+        features: vgg19, another network of torchvision, handcrafted, which needs no weights, or a
+            checkpoint (.ckpt) of a PlaceMatcher, which brings weights and layers with it.
         weights: File with the weights of the network; null lets torchvision download them.
         layers: Names of the network's layers in torchvision; null for those proven for vgg19.
         stride: Side of a cell in pixels. 1 compares every pixel, and takes hundreds of times as
@@ -112,7 +113,7 @@ class TemplateMatcher(Matcher):
     def configure_model(self) -> None:
         """Read the weights, now that they are needed."""
         if self.backbone is None:
-            backbone = load_backbone(self.features, self.weights_file, self.layers, self.stride)
+            backbone = load_features(self.features, self.weights_file, self.layers, self.stride)
             self.backbone = backbone.to(self.device)
 
     def predict_step(self, batch: TemplateScene, batch_idx: int) -> SceneDetections:

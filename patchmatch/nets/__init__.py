@@ -5,6 +5,7 @@ from patchmatch.nets.backbones import (
     HandcraftedFeatures,
     NetworkFeatures,
     load_backbone,
+    read_weights,
 )
 from patchmatch.nets.differentiable_patch_match import (
     DifferentiablePatchMatchNet,
@@ -14,6 +15,7 @@ from patchmatch.nets.motion import Judged, Motion, MotionNet, Refined
 from patchmatch.nets.particles import Evaluation, ParticleSampler, Propagation
 from patchmatch.nets.patch_features import PatchFeatures
 from patchmatch.nets.shift import CLASSES, Described, ShiftNet
+from patchmatch.nets.tuned import TunedFeatures, load_features
 
 __all__ = [
     "CLASSES",
@@ -32,5 +34,8 @@ __all__ = [
     "Refined",
     "Searched",
     "ShiftNet",
+    "TunedFeatures",
     "load_backbone",
+    "load_features",
+    "read_weights",
 ]

@@ -219,15 +219,28 @@ def load_backbone(
         InputError: If there is no such network or layer, or the weights cannot be had or are of
             another network.
     """
+    backbone = make_backbone(name, layers, stride)
+    read_weights(backbone, name, weights)
+    return backbone.eval().requires_grad_(requires_grad=False)
+
+
+def make_backbone(name: str, layers: Sequence[str] | None, stride: int) -> Backbone:
+    """Return features by name as ``load_backbone`` does, a network still without its weights."""
     if name == HANDCRAFTED:
-        if weights is not None:
-            raise InputError(f"{weights}: {HANDCRAFTED} features have no weights; leave them out")
-        return HandcraftedFeatures(stride).eval()
+        return HandcraftedFeatures(stride)
     if layers is None:
         if name not in LAYERS:
             raise InputError(f"features {name}: name the layers too, such as layer1 of a resnet")
         layers = LAYERS[name]
-    backbone = NetworkFeatures(name, layers, stride)
+    return NetworkFeatures(name, layers, stride)
+
+
+def read_weights(backbone: Backbone, name: str, weights: str | None) -> None:
+    """Give the network of a backbone its weights, as ``load_backbone`` does."""
+    if not isinstance(backbone, NetworkFeatures):
+        if weights is not None:
+            raise InputError(f"{weights}: {HANDCRAFTED} features have no weights; leave them out")
+        return
     found = _download(name) if weights is None else _read(weights)
     needed = backbone.net.state_dict()
     have = {key: found.get(key, found.get(key.removeprefix("features."))) for key in needed}
@@ -239,7 +252,6 @@ def load_backbone(
         )
     backbone.net.load_state_dict(have)
     backbone.net.to(memory_format=torch.channels_last)  # a third faster on a CPU
-    return backbone.eval().requires_grad_(requires_grad=False)
 
 
 def _fits(needed: Tensor, have: object) -> bool:

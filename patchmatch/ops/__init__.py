@@ -2,6 +2,13 @@
 
 from patchmatch.ops.blocks import block_boxes, block_counts, sliding_row_sums
 from patchmatch.ops.camera import camera_motion
+from patchmatch.ops.embedding import (
+    UNKNOWN,
+    cells_around,
+    match_quality,
+    matching_cells,
+    triplet_loss,
+)
 from patchmatch.ops.homography import (
     corner_error,
     homography_of_corners,
@@ -26,6 +33,7 @@ __all__ = [
     "FOUR",
     "SHIFTS",
     "STILL",
+    "UNKNOWN",
     "Field",
     "Fit",
     "Matched",
@@ -35,6 +43,7 @@ __all__ = [
     "box_mean",
     "camera_motion",
     "cast_votes",
+    "cells_around",
     "consistent",
     "contrast_and_gain",
     "copy_centres",
@@ -49,6 +58,8 @@ __all__ = [
     "image_corners",
     "luma",
     "match_descriptors",
+    "match_quality",
+    "matching_cells",
     "nearest_neighbours",
     "neighbours",
     "noise_level",
@@ -63,6 +74,7 @@ __all__ = [
     "shifted_products",
     "sliding_row_sums",
     "soft_rank",
+    "triplet_loss",
     "vote",
     "warp_points",
     "window_moments",

@@ -18,7 +18,7 @@ _MATCHERS = 4  # kept ready, with the weights in memory
 def match_template(
     scene: Image,
     template: Image,
-    features: str = "vgg19",
+    features: str | Path = "vgg19",
     weights: str | Path | None = None,
     score: str = "qatm",
     *,
@@ -32,8 +32,8 @@ def match_template(
         scene: A path, an array ``(H, W)`` or ``(H, W, 3)`` of uint8, uint16 or float in [0, 1],
             RGB, or a tensor of these or ``(3, H, W)``.
         template: The picture of an object, of the same kinds.
-        features: ``vgg19``, another network of torchvision with its ``layers``, or
-            ``handcrafted``, which needs no weights.
+        features: ``vgg19``, another network of torchvision with its ``layers``,
+            ``handcrafted``, which needs no weights, or a checkpoint that was tuned here.
         weights: File with the weights of the network; None lets torchvision download them.
         score: ``qatm``, ``ncc`` or ``soft_rank``.
         mask: Of the template's size, not zero or True where the template counts.
@@ -51,9 +51,9 @@ def match_template(
     settings = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
     matcher = _matcher(
         str(device or ("cuda" if torch.cuda.is_available() else "cpu")),
-        features=features,
+        features=str(features),
         weights=None if weights is None else str(weights),
-        stamp=_stamp(weights),
+        stamp=_stamp(features if weights is None else weights),
         score=score,
         **settings,
     )
@@ -92,9 +92,9 @@ def _from_numpy(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(image))
 
 
-def _stamp(path: str | Path | None) -> tuple[int, int]:
+def _stamp(path: str | Path) -> tuple[int, int]:
     """Return what changes when a file of weights does."""
-    if path is None or not Path(path).is_file():
+    if not Path(path).is_file():
         return (0, 0)
     about = Path(path).stat()
     return (about.st_mtime_ns, about.st_size)
