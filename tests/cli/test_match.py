@@ -115,6 +115,9 @@ def test_every_config_matches_or_says_what_it_lacks(folder, capsys, monkeypatch)
         line = refused(capsys, folder, "--writer.output_path=other", name=name)
         assert "cannot be downloaded (no network); fetch https://" in line
         assert line.endswith(option)
+    line = refused(capsys, folder, "--writer.output_path=other", name="se2_loftr")
+    assert "no weights that could be downloaded" in line
+    assert line.endswith("--model.weights")
 
 
 def test_a_broken_file_is_named_and_the_other_pairs_are_done(folder, capsys):
