@@ -76,6 +76,10 @@ class FeatureMatcher(PairMatcher, abc.ABC):
     ) -> Features:
         """Return the features of a gray image in [0, 1]; those where it is not valid may stay."""
 
+    def complete(self, image: Float[Tensor, "1 1 H W"], features: Features) -> Features:
+        """Return the features of a whole image with their descriptors, if ``describe`` left any."""
+        return features
+
     def find(
         self, image0: Tensor, image1: Tensor, valid0: Tensor | None, valid1: Tensor | None
     ) -> Found:
@@ -107,10 +111,10 @@ class FeatureMatcher(PairMatcher, abc.ABC):
             torch.cat([part.descriptors for part in parts]),
             torch.cat([part.response for part in parts]),
         )
-        if len(joined.response) <= self.max_keypoints:
-            return joined
-        best = joined.response.argsort(descending=True, stable=True)[: self.max_keypoints]
-        return joined[best.sort().values]
+        if len(joined.response) > self.max_keypoints:
+            best = joined.response.argsort(descending=True, stable=True)[: self.max_keypoints]
+            joined = joined[best.sort().values]
+        return self.complete(image, joined)
 
 
 def as_bytes(image: Tensor) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Learned features of kornia with their pretrained weights: AffNet with HardNet."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from patchmatch.matchers.pretrained import download_weights, half_precision, rea
 from patchmatch.matchers.sift import SIZE, detect
 
 REGION = 6.0  # radius of the region that is described, in standard deviations of its blob
-PATCHES_AT_ONCE = 1024
+PATCHES_AT_ONCE = 2048
 
 
 class AffNetHardNetMatcher(FeatureMatcher):
@@ -70,23 +71,25 @@ class AffNetHardNetMatcher(FeatureMatcher):
         return read_weights(name, build(pretrained=False), path, option, strict=name != "AffNet")
 
     def describe(self, image: Tensor, valid: Tensor | None) -> Features:
-        """Return the HardNet descriptors of the affine regions of a gray image (1, 1, H, W)."""
+        """Return the blobs of a gray image (1, 1, H, W), with radius and angle of each."""
+        mask = None if valid is None else valid[0].cpu().numpy().astype(np.uint8)
+        keypoints, _ = detect(as_bytes(image), self.contrast, mask)
+        # OpenCV's size is a diameter of the blob, its angle clockwise as y points down
+        values = [(*k.pt, REGION * k.size / 2, -k.angle, k.response) for k in keypoints]
+        blobs = torch.tensor(values, device=image.device).reshape(-1, 5)
+        return Features(blobs[:, :2], blobs[:, 2:4], blobs[:, 4])
+
+    def complete(self, image: Tensor, features: Features) -> Features:
+        """Return the HardNet descriptors of the affine regions of blobs that were kept."""
         from kornia.feature import extract_patches_from_pyramid, laf_from_center_scale_ori
 
         self.prepare()
         assert self.descriptor is not None
-        mask = None if valid is None else valid[0].cpu().numpy().astype(np.uint8)
-        keypoints, _ = detect(as_bytes(image), self.contrast, mask)
-        strongest = sorted(keypoints, key=lambda k: -k.response)[: self.max_keypoints]
-        if not strongest:
-            empty = torch.zeros(0, 2, device=image.device)
-            return Features(empty, empty.new_zeros(0, SIZE), empty.new_zeros(0))
-        points = torch.tensor([k.pt for k in strongest], device=image.device)
-        # OpenCV's size is a diameter of the blob, its angle clockwise as y points down
-        radius = torch.tensor([REGION * k.size / 2 for k in strongest], device=image.device)
-        angle = torch.tensor([-k.angle for k in strongest], device=image.device)
+        if not len(features.response):
+            return replace(features, descriptors=features.descriptors.new_zeros(0, SIZE))
+        radius, angle = features.descriptors.unbind(dim=1)
         regions = laf_from_center_scale_ori(
-            points[None], radius[None, :, None, None], angle[None, :, None]
+            features.points[None], radius[None, :, None, None], angle[None, :, None]
         )  # (1, N, 2, 3)
         found = []
         for part in regions.split(PATCHES_AT_ONCE, dim=1):
@@ -94,5 +97,4 @@ class AffNetHardNetMatcher(FeatureMatcher):
             patches = extract_patches_from_pyramid(image, shaped, 32)[0]  # (N, 1, 32, 32)
             with half_precision(patches, self.half_precision):
                 found.append(self.descriptor(patches).float())
-        response = torch.tensor([k.response for k in strongest], device=image.device)
-        return Features(points, torch.cat(found), response)
+        return replace(features, descriptors=torch.cat(found))
