@@ -8,7 +8,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from patchmatch.ops import circular_harmonics, group_filters, lifting_filters, pool_rotations
+from patchmatch.ops import (
+    circular_harmonics,
+    doubled,
+    group_filters,
+    lifting_filters,
+    pool_rotations,
+)
 
 ROTATIONS = 8
 FIELDS = (16, 24, 32)  # at 1/2, 1/4 and 1/8; times eight about the channels of LoFTR
@@ -145,8 +151,10 @@ class SE2Backbone(nn.Module):
         half = self.at_half(self.stem(image))
         quarter = self.at_quarter(half)
         eighth = self.at_eighth(quarter)
-        quarter = self.merge_quarter(quarter + _doubled(self.down_to_quarter(eighth), quarter))
-        half = self.merge_half(half + _doubled(self.down_to_half(quarter), half))
+        quarter = self.merge_quarter(
+            quarter + doubled(self.down_to_quarter(eighth), *quarter.shape[-2:])
+        )
+        half = self.merge_half(half + doubled(self.down_to_half(quarter), *half.shape[-2:]))
         return [pool_rotations(self.coarse(eighth), ROTATIONS),
                 pool_rotations(self.fine(half), ROTATIONS)]  # fmt: skip
 
@@ -161,21 +169,6 @@ def _strided(
         around = F.pad(maps, (1, 1, 1, 1), mode="replicate")
         maps = F.conv2d(around, kernel.expand(channels, 1, 3, 3), groups=channels)
     return F.conv2d(maps, filters, stride=stride, padding=filters.shape[-1] // 2)
-
-
-def _doubled(
-    small: Float[Tensor, "B C h w"], like: Float[Tensor, "B _ H W"]
-) -> Float[Tensor, "B C H W"]:
-    """Return maps at twice the size: place x lies on place x / 2, also where the image is turned.
-
-    ``like`` has twice the size, or one less in a side.
-    """
-    height, width = small.shape[-2:]
-    large = F.interpolate(
-        small, (2 * height - 1, 2 * width - 1), mode="bilinear", align_corners=True
-    )
-    below, beside = like.shape[-2] - large.shape[-2], like.shape[-1] - large.shape[-1]
-    return F.pad(large, (0, beside, 0, below), mode="replicate")
 
 
 def _spread(*shape: int) -> Float[Tensor, "..."]:

@@ -19,6 +19,7 @@ from patchmatch.ops.pyramid import contrast_and_gain, normalize_contrast, pyrami
 from patchmatch.ops.qatm import Matched, correlation_quality, qatm_quality, rank_quality, soft_rank
 from patchmatch.ops.rotations import (
     circular_harmonics,
+    doubled,
     group_filters,
     lifting_filters,
     pool_rotations,
@@ -48,6 +49,7 @@ __all__ = [
     "corner_error",
     "correlation_quality",
     "cost_volume",
+    "doubled",
     "drop_duplicates",
     "exact_field",
     "fit_scaled_shift",

@@ -10,6 +10,7 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 RING = 0.7  # pixels: standard deviation of a ring of a filter across its radius
 
@@ -86,3 +87,16 @@ def group_filters(
 def pool_rotations(fields: Float[Tensor, "B CR H W"], rotations: int) -> Float[Tensor, "B C H W"]:
     """Return the strongest answer over all rotations: what does not change as an image turns."""
     return fields.unflatten(1, (-1, rotations)).amax(dim=2)
+
+
+def doubled(maps: Float[Tensor, "B C h w"], height: int, width: int) -> Float[Tensor, "B C H W"]:
+    """Return maps at twice the size: place x lies on place x / 2, also where the image is turned.
+
+    Args:
+        maps: What every second place of the larger maps has.
+        height: Of the larger maps, 2 h or 2 h - 1.
+        width: The same, 2 w or 2 w - 1; with one more the last place is repeated.
+    """
+    size = 2 * maps.shape[-2] - 1, 2 * maps.shape[-1] - 1
+    large = F.interpolate(maps, size, mode="bilinear", align_corners=True)
+    return F.pad(large, (0, width - size[1], 0, height - size[0]), mode="replicate")

@@ -76,6 +76,13 @@ def test_matches_point_from_picture_to_picture(exported):
     assert [line.split() for line in pairs] == [[A, B], [A, C], [C, B]]
 
 
+def test_convention_unmatched_is_minus_one(exported):
+    with h5py.File(exported / "matches.h5") as file:
+        pair = file["shots-a.jpg"]["c.jpg"]
+        assert pair["matches0"][:].tolist() == [-1, 0, 1]  # an index into the keypoints of image 1
+        assert pair["matching_scores0"][:] == pytest.approx([0, 0.6, 0.2])
+
+
 def test_descriptors_stand_in_columns(tmp_path):
     values = np.arange(12, dtype=np.float16).reshape(2, 6)
     described = {"descriptors0": values, "descriptors1": -values}

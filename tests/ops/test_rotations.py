@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from patchmatch.ops import circular_harmonics, group_filters, lifting_filters, pool_rotations
+from patchmatch.ops import (
+    circular_harmonics,
+    doubled,
+    group_filters,
+    lifting_filters,
+    pool_rotations,
+)
 
 
 def noise(*shape, seed=0):
@@ -23,7 +29,7 @@ def test_a_quarter_turn_of_a_filter_is_a_quarter_turn(size):
         assert later == pytest.approx(turned(harmonics[step], 1), abs=1e-6)
 
 
-def test_a_ring_has_one_bright_side_that_turns_counterclockwise():
+def test_convention_rotations_run_counterclockwise_on_the_screen():
     """The first cosine wave points to the right, then to the top right, then up."""
     wave = circular_harmonics(3, 8)[:, 2]
     brightest = [divmod(int(one.argmax()), 3) for one in wave[:3]]
@@ -76,6 +82,15 @@ def test_fields_turn_with_the_image_and_so_do_their_rotations(quarters):
 def test_pooling_keeps_the_strongest():
     fields = torch.tensor([1.0, 5, 2, -1, -3, -2]).view(1, 6, 1, 1)
     assert pool_rotations(fields, 3).flatten().tolist() == [5, -1]
+
+
+def test_doubled_maps_have_the_mean_of_two_places_between_them():
+    small = torch.tensor([[1.0, 3, 2], [5, 9, 0]])[None, None]
+    large = doubled(small, 3, 6)[0, 0]
+    assert large[:, :5].tolist() == [[1, 2, 3, 2.5, 2], [3, 4.5, 6, 3.5, 1], [5, 7, 9, 4.5, 0]]
+    assert torch.equal(large[:, 5], large[:, 4])
+    flipped = doubled(small.flip(-1), 3, 5)[0, 0]
+    assert torch.equal(flipped.flip(-1), large[:, :5])
 
 
 @pytest.mark.parametrize(
