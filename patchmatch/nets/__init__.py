@@ -14,6 +14,8 @@ from patchmatch.nets.differentiable_patch_match import (
 from patchmatch.nets.motion import Judged, Motion, MotionNet, Refined
 from patchmatch.nets.particles import Evaluation, ParticleSampler, Propagation
 from patchmatch.nets.patch_features import PatchFeatures
+from patchmatch.nets.se2_backbone import SE2Backbone
+from patchmatch.nets.se2_loftr import se2_loftr
 from patchmatch.nets.shift import CLASSES, Described, ShiftNet
 from patchmatch.nets.tuned import TunedFeatures, load_features
 
@@ -32,10 +34,12 @@ __all__ = [
     "PatchFeatures",
     "Propagation",
     "Refined",
+    "SE2Backbone",
     "Searched",
     "ShiftNet",
     "TunedFeatures",
     "load_backbone",
     "load_features",
     "read_weights",
+    "se2_loftr",
 ]

@@ -24,6 +24,13 @@ from patchmatch.ops.nnf_vote import consistent, copy_centres, vote
 from patchmatch.ops.noise import noise_level, noise_residual
 from patchmatch.ops.pyramid import contrast_and_gain, normalize_contrast, pyramid
 from patchmatch.ops.qatm import Matched, correlation_quality, qatm_quality, rank_quality, soft_rank
+from patchmatch.ops.rotations import (
+    circular_harmonics,
+    doubled,
+    group_filters,
+    lifting_filters,
+    pool_rotations,
+)
 from patchmatch.ops.search import best_candidates, cost_volume
 from patchmatch.ops.shifts import SHIFTS, STILL, shift_similarity, shifted_products, window_moments
 from patchmatch.ops.votes import Fit, box_mean, cast_votes, fit_scaled_shift
@@ -44,18 +51,22 @@ __all__ = [
     "camera_motion",
     "cast_votes",
     "cells_around",
+    "circular_harmonics",
     "consistent",
     "contrast_and_gain",
     "copy_centres",
     "corner_error",
     "correlation_quality",
     "cost_volume",
+    "doubled",
     "drop_duplicates",
     "exact_field",
     "fit_scaled_shift",
     "geometric_median",
+    "group_filters",
     "homography_of_corners",
     "image_corners",
+    "lifting_filters",
     "luma",
     "match_descriptors",
     "match_quality",
@@ -66,6 +77,7 @@ __all__ = [
     "noise_residual",
     "normalize_contrast",
     "patch_match",
+    "pool_rotations",
     "pyramid",
     "qatm_quality",
     "rank_quality",

@@ -11,6 +11,7 @@ from patchmatch.matchers import (
     ASIFTMatcher,
     FieldMatcher,
     LoFTRMatcher,
+    SE2LoFTRMatcher,
     SIFTMatcher,
 )
 from patchmatch.matchers.pairs import PairMatcher
@@ -23,6 +24,7 @@ MATCHERS: dict[str, type[PairMatcher]] = {
     "field": FieldMatcher,
     "affnet_hardnet": AffNetHardNetMatcher,
     "loftr": LoFTRMatcher,
+    "se2_loftr": SE2LoFTRMatcher,
 }
 
 
@@ -42,8 +44,8 @@ def match_images(
         image0: A path; an array (H, W), (H, W, 3) or (H, W, 4), whose alpha is dropped, of uint8,
             uint16 or floats in [0, 1]; or a tensor of these shapes, (C, H, W) or (1, C, H, W).
         image1: The same; it may differ in size and channels.
-        matcher: sift, asift, field, affnet_hardnet or loftr; or a matcher that is kept between
-            calls.
+        matcher: sift, asift, field, affnet_hardnet, loftr or se2_loftr; or a matcher that is kept
+            between calls.
         mask0: Where image 0 counts: as large as the image, brighter than half or True. None for
             everywhere.
         mask1: The same of image 1.
@@ -55,7 +57,8 @@ def match_images(
     Returns:
         ``keypoints0`` and ``keypoints1``, (N, 2) x and y in pixels of the pictures as they came,
         and ``score`` (N,), the best first; ``homography`` and ``inliers`` where at least four
-        matches agree on one. Without matches all are empty.
+        matches agree on one; with ``epipolar="fundamental"``, or ``"essential"`` and
+        ``intrinsics0``, that matrix and its inliers. Without matches all are empty.
 
     Raises:
         ValueError: If something is no picture, or the matcher or a value of its options unknown.
