@@ -23,15 +23,16 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
-from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import patchmatch.matchers.template as template_module
+from benchmark_templates_speed import time_layers
+
+import patchmatch.matchers.template_search as search_module
 from patchmatch.io import read_image
 from patchmatch.matchers import TemplateMatcher
-from patchmatch.ops import box_mean, qatm_quality
+from patchmatch.matchers.template_features import Pose, describe_template, unite
+from patchmatch.ops import best_matches, box_mean, qatm_scores
 from patchmatch.public.templates import to_colors
 
 THRESHOLDS = np.arange(20) / 20
@@ -119,22 +120,14 @@ def opencv(gray: bool) -> Finder:
     return find
 
 
-def plain_qatm(scene: Tensor, template: Tensor, alpha: float = 25.0) -> Tensor:
-    """Return the quality of each scene feature, by the formula as it is written in the paper."""
-    similarity = torch.einsum("sd,td->st", scene, template)
-    over_template = similarity - similarity.max(dim=1, keepdim=True)[0]
-    over_scene = similarity - similarity.max(dim=0, keepdim=True)[0]
-    likelihood = (alpha * over_template).softmax(dim=1) * (alpha * over_scene).softmax(dim=0)
-    return likelihood.sqrt().topk(1, dim=1)[0][:, 0]
-
-
 def qatm_alone(matcher: TemplateMatcher) -> Finder:
     """Return QATM without votes: the box of the highest mean log quality."""
 
     def find(scene: np.ndarray, template: np.ndarray) -> tuple[Box, float]:
         described = matcher.describe(to_colors(scene))
-        one = template_module.describe_template(matcher.backbone, to_colors(template), None, 1.0)
-        quality = qatm_quality(*template_module.unite(described.maps, one.maps), 25.0).scene
+        one = describe_template(matcher.backbone, to_colors(template), None, Pose())
+        scene_features, (features,) = unite(described.maps, [one.maps])
+        quality = best_matches(qatm_scores(scene_features, features)).scene
         height, width = one.size
         cells = (max(1, round(height / 4)), max(1, round(width / 4)))
         heat = box_mean(quality.view(described.grid), cells)
@@ -234,7 +227,7 @@ def choose(pairs: list[Pair], weights: str) -> str:
     templates = [to_colors(pair.template) for pair in pairs]
     values = []
     settings = list(product((15.0, 25.0, 40.0), (0.08, 0.12, 0.16), (0.2, 0.3)))
-    for alpha, template_module.BLUR, template_module.REACH in settings:
+    for alpha, search_module.BLUR, search_module.REACH in settings:
         matcher.alpha = alpha
         boxes = [
             tuple(matcher.find(scene, template).boxes[0].tolist())
@@ -260,35 +253,6 @@ def choose(pairs: list[Pair], weights: str) -> str:
     )
 
 
-def speed_table(scene: int = 129_600, template: int = 920, dimension: int = 320) -> Table:
-    """Time the exact layer and the plain formula in turn, CPU seconds, the faster of two."""
-    generator = torch.Generator().manual_seed(0)
-    features0, features1 = (
-        F.normalize(torch.randn(count, dimension, generator=generator), dim=1)
-        for count in (scene, template)
-    )
-    ways: dict[str, Callable[[], Tensor]] = {
-        "plain formula": lambda: plain_qatm(features0, features1),
-        "patchmatch, 512 MB kept": lambda: qatm_quality(features0, features1).scene.exp(),
-        "patchmatch, nothing kept": lambda: qatm_quality(
-            features0, features1, memory=0
-        ).scene.exp(),
-    }
-    seconds = dict.fromkeys(ways, float("inf"))
-    answers: dict[str, Tensor] = {}
-    for _ in range(2):
-        for name, way in ways.items():
-            start = time.process_time()
-            answers[name] = way()
-            seconds[name] = min(seconds[name], time.process_time() - start)
-    plain = "plain formula"
-    table = Table("exact layer", "CPU s", "times faster", "largest difference")
-    for name, value in seconds.items():
-        apart = (answers[name] - answers[plain]).abs().max().item()
-        table.add_row(name, f"{value:.2f}", f"{seconds[plain] / value:.1f}", f"{apart:.0e}")
-    return table
-
-
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -303,7 +267,7 @@ def main() -> None:
     if options.choose:
         console.print(choose(pairs, options.weights))
         return
-    console.print(speed_table())
+    console.print(time_layers())
     console.print(accuracy_table(pairs, options.weights, options.threshold))
 
 

@@ -108,8 +108,9 @@ class NetworkFeatures(Backbone):
         except ValueError as error:
             raise InputError(f"features {name}: has no such layers: {error}") from error
         self.layers = tuple(layers)
-        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("deviation", torch.tensor(_DEVIATION)[:, None, None], persistent=False)
+        mean, deviation = torch.tensor((_MEAN, _DEVIATION), device="cpu")[..., None, None]
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("deviation", deviation, persistent=False)
 
     def describe(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         """Return the layers in the order asked for."""
@@ -227,7 +228,8 @@ def load_backbone(
         if name not in LAYERS:
             raise InputError(f"features {name}: name the layers too, such as layer1 of a resnet")
         layers = LAYERS[name]
-    backbone = NetworkFeatures(name, layers, stride)
+    with torch.device("meta"):  # the layers that are not asked for may take half a gigabyte
+        backbone = NetworkFeatures(name, layers, stride)
     found = _download(name) if weights is None else _read(weights)
     needed = backbone.net.state_dict()
     have = {key: found.get(key, found.get(key.removeprefix("features."))) for key in needed}
@@ -237,7 +239,7 @@ def load_backbone(
             f"{weights or 'the download'}: holds weights of another network than {name}: "
             f"{len(wrong)} tensors do not fit, the first is {wrong[0]}; give weights of {name}"
         )
-    backbone.net.load_state_dict(have)
+    backbone.net.to_empty(device="cpu").load_state_dict(have)
     backbone.net.to(memory_format=torch.channels_last)  # a third faster on a CPU
     return backbone.eval().requires_grad_(requires_grad=False)
 

@@ -16,7 +16,15 @@ from patchmatch.ops.nnf import Field, exact_field, nearest_neighbours, patch_mat
 from patchmatch.ops.nnf_vote import consistent, copy_centres, vote
 from patchmatch.ops.noise import noise_level, noise_residual
 from patchmatch.ops.pyramid import contrast_and_gain, normalize_contrast, pyramid
-from patchmatch.ops.qatm import Matched, correlation_quality, qatm_quality, rank_quality, soft_rank
+from patchmatch.ops.qatm import (
+    Matched,
+    Scores,
+    best_matches,
+    correlation_scores,
+    qatm_scores,
+    rank_scores,
+    soft_rank,
+)
 from patchmatch.ops.search import best_candidates, cost_volume
 from patchmatch.ops.shifts import SHIFTS, STILL, shift_similarity, shifted_products, window_moments
 from patchmatch.ops.votes import Fit, box_mean, cast_votes, fit_scaled_shift
@@ -29,7 +37,9 @@ __all__ = [
     "Field",
     "Fit",
     "Matched",
+    "Scores",
     "best_candidates",
+    "best_matches",
     "block_boxes",
     "block_counts",
     "box_mean",
@@ -39,7 +49,7 @@ __all__ = [
     "contrast_and_gain",
     "copy_centres",
     "corner_error",
-    "correlation_quality",
+    "correlation_scores",
     "cost_volume",
     "drop_duplicates",
     "exact_field",
@@ -56,8 +66,8 @@ __all__ = [
     "normalize_contrast",
     "patch_match",
     "pyramid",
-    "qatm_quality",
-    "rank_quality",
+    "qatm_scores",
+    "rank_scores",
     "registration_step",
     "shift_similarity",
     "shifted_products",
