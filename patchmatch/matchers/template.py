@@ -104,7 +104,6 @@ class TemplateMatcher(Matcher):
 
     def predict_step(self, batch: TemplateScene, batch_idx: int) -> SceneDetections:
         """Return what was found of every template of a scene, the best first."""
-        keep_freed_memory()
         if not batch["templates"]:
             return _merge(batch, [], self.max_overlap)
         described = self.describe(batch["scene"])
@@ -132,6 +131,7 @@ class TemplateMatcher(Matcher):
 
     def describe(self, scene: Tensor) -> DescribedScene:
         """Describe a scene, (3, H, W), once for all templates."""
+        keep_freed_memory()
         self.configure_model()
         assert self.backbone is not None
         with torch.inference_mode():
