@@ -31,6 +31,7 @@ from benchmark_templates_speed import time_layers
 import patchmatch.matchers.template_search as search_module
 from patchmatch.io import read_image
 from patchmatch.matchers import TemplateMatcher
+from patchmatch.matchers.template import SCORES
 from patchmatch.matchers.template_features import Pose, describe_template, unite
 from patchmatch.ops import best_matches, box_mean, qatm_scores
 from patchmatch.public.templates import to_colors
@@ -182,25 +183,21 @@ def mismatched_scores(pairs: list[Pair], find: Finder) -> np.ndarray:
 
 def accuracy_table(pairs: list[Pair], weights: str, threshold: float) -> Table:
     """Measure every method on every pair."""
-    always = {"threshold": 0.0, "max_detections": 1}
-    vgg = TemplateMatcher(weights=weights, **always).eval()
-    by_hand = TemplateMatcher("handcrafted", **always).eval()
     finders: dict[str, Finder] = {
         "OpenCV, gray": opencv(gray=True),
         "OpenCV, RGB": opencv(gray=False),
-        "QATM without votes, VGG-19": qatm_alone(vgg),
-        "patchmatch, handcrafted": ours(by_hand),
-        "handcrafted, correlation": ours(
-            TemplateMatcher("handcrafted", score="ncc", **always).eval()
-        ),
-        "handcrafted, soft rank": ours(
-            TemplateMatcher("handcrafted", score="soft_rank", **always).eval()
-        ),
-        "patchmatch, VGG-19": ours(vgg),
-        "VGG-19, correlation": ours(TemplateMatcher(weights=weights, score="ncc", **always)),
+        "QATM without votes, VGG-19": qatm_alone(TemplateMatcher(weights=weights).eval()),
     }
+    kinds: dict[str, dict[str, str]] = {
+        "handcrafted": {"features": "handcrafted"},
+        "VGG-19": {"weights": weights},
+    }
+    for name, given in kinds.items():
+        for score in SCORES:
+            matcher = TemplateMatcher(**given, score=score, threshold=0.0, max_detections=1)
+            finders[f"patchmatch, {name}, {score}"] = ours(matcher.eval())
     table = Table("method", "AUC, true size", "AUC, own size", "found and kept", "false alarms",
-                  "CPU s a pair", title=f"{len(pairs)} pairs")  # fmt: skip
+                  "the same, kept", "CPU s a pair", title=f"{len(pairs)} pairs")  # fmt: skip
     sequences = [pair.sequence for pair in pairs]
     for name, find in finders.items():
         true_size, own_size, scores, seconds = measure(pairs, find)
@@ -209,14 +206,16 @@ def accuracy_table(pairs: list[Pair], weights: str, threshold: float) -> Table:
             values = success(overlaps)
             low, high = interval(values, sequences)
             cells.append(f"{values.mean():.3f} ({low:.2f} to {high:.2f})")
-        kept = alarms = ""
+        kept = alarms = answered = ""
         if name.startswith("patchmatch"):
             right = own_size > 0.3
             wrong = mismatched_scores(pairs, find)
             kept = f"{(scores[right] >= threshold).sum()} of {right.sum()}"
             alarms = f"{(wrong >= threshold).sum()} of {len(wrong)}"
-        table.add_row(name, *cells, kept, alarms, f"{seconds:.2f}")
-        Console(width=120).print(name, *cells, kept, alarms, f"{seconds:.2f}")
+            answered = f"{(success(own_size) * (scores >= threshold)).mean():.3f}"
+        cells += [kept, alarms, answered, f"{seconds:.2f}"]
+        table.add_row(name, *cells)
+        Console(width=140, stderr=True).print(name, *cells)
     return table
 
 

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from patchmatch.data.templates import read_masks
+from patchmatch.io import write_image
 from patchmatch.matchers import TemplateMatcher
 from patchmatch.matchers.template_features import Pose, describe_template, unite, why_not
 from patchmatch.nets import load_backbone
@@ -170,3 +172,54 @@ def test_memory_does_not_change_what_is_found(memory_mb):
     found = matcher(memory_mb=memory_mb).match(scene, template)
     assert_close(found.boxes, expected.boxes)
     assert_close(found.scores, expected.scores)
+
+
+def test_convention_cells_begin_at_multiples_of_the_stride(backbone):
+    picture = torch.full((1, 3, 26, 45), 0.5)
+    picture[..., 8:12, 20:24] = 0.9  # cell (2, 5)
+    brightness = backbone(picture)[-1][0, 0]  # smoothed over the cells around
+    assert brightness.shape == (7, 12)
+    rows, columns = torch.nonzero(brightness > 0.51).T
+    assert (rows.unique().tolist(), columns.unique().tolist()) == ([1, 2, 3], [4, 5, 6])
+
+
+def test_convention_mask_is_true_where_the_template_counts(backbone, tmp_path):
+    picture = np.zeros((24, 40, 3), np.uint8)
+    picture[:, 20:, 1] = 7  # dark, yet not black
+    write_image(tmp_path / "cup.png", picture)
+    mask = read_masks(tmp_path, {"cup": torch.zeros(3, 24, 40)})["cup"]
+    assert mask.sum() == 24 * 20
+    found = describe_template(backbone, texture(24, 40), mask, Pose())
+    assert len(found.offsets) == 6 * 5
+    assert (found.offsets[:, 0] > 0).all()
+
+
+def test_convention_heatmap_is_highest_at_the_centre_of_the_object():
+    scene = texture(97, 154)  # no multiples of the stride
+    found = matcher().match(scene, scene[:, 30:70, 80:128])
+    assert found.heatmap.shape == (97, 154)
+    assert 0 <= found.heatmap.min() <= found.heatmap.max() <= 1
+    y, x = divmod(int(found.heatmap.argmax()), 154)
+    assert (x, y) == pytest.approx((104, 50), abs=3)
+
+
+def test_convention_score_of_a_detection_is_kept_from_the_threshold_on():
+    scene = texture(97, 154)
+    template = texture(40, 48, 1)
+    template[:, :, :40] = scene[:, 30:70, 80:120]
+    score = matcher(threshold=0).match(scene, template).scores[0].item()
+    assert 0 < score < 1
+    assert len(matcher(threshold=score * 0.999).match(scene, template))
+    assert not len(matcher(threshold=min(1.0, score * 1.001)).match(scene, template))
+    sure = matcher(threshold=0).match(scene, scene[:, 30:70, 80:128])
+    assert sure.scores[0] > score
+    assert (sure.scores.diff() <= 0).all()
+
+
+def test_convention_rotation_is_counter_clockwise():
+    scene = texture(150, 210)
+    template = scene[:, 40:90, 60:130].permute(1, 2, 0).numpy()
+    turned = torch.from_numpy(np.rot90(template, -1).copy()).permute(2, 0, 1)
+    found = matcher(rotations=(0.0, 90.0, 180.0, 270.0)).match(scene, turned)
+    assert found.rotations[0] == 90
+    assert found.boxes[0].tolist() == pytest.approx([60, 40, 130, 90], abs=2)
