@@ -39,7 +39,7 @@ class TemplateMatcher(Matcher):
         features: vgg19, another network of torchvision, or handcrafted, which needs no weights.
         weights: File with the weights of the network; null lets torchvision download them.
         layers: Names of the network's layers in torchvision; null for those proven for vgg19.
-        stride: Side of a cell in pixels. 1 compares every pixel, and takes hundreds of times as
+        stride: Side of a cell in pixels. 1 compares every pixel, and takes 20 to 50 times as
             long.
         score: qatm, ncc (normalised cross-correlation) or soft_rank.
         alpha: Inverse temperature of qatm.
