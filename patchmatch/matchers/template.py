@@ -198,7 +198,7 @@ class TemplateMatcher(Matcher):
         return [
             Search(
                 scene, one, self._compare(scene_features, template_features, len(poses)),
-                self.score == "qatm", self.adapt_size,
+                self.score == "qatm", self.adapt_size, len(poses),
             )
             for one, template_features in zip(described, features, strict=True)
         ]  # fmt: skip

@@ -44,6 +44,7 @@ class Search:
         scores: Of all features of the scene with all of the template.
         is_qatm: Whether they are those of qatm.
         adapt_size: Whether the size of a box follows what matched.
+        poses: Number of such searches for a template: each is one more chance to be wrong.
     """
 
     def __init__(
@@ -53,9 +54,10 @@ class Search:
         scores: Scores,
         is_qatm: bool,
         adapt_size: bool,
+        poses: int = 1,
     ) -> None:
         self.scene, self.template, self.scores = scene, template, scores
-        self.is_qatm, self.adapt_size = is_qatm, adapt_size
+        self.is_qatm, self.adapt_size, self.poses = is_qatm, adapt_size, poses
         self._before: Matched | None = None
 
     def locate(self, free: Tensor) -> Winner:
@@ -94,4 +96,5 @@ class Search:
             seen += [matched.template.mean().item(), quality.item()]
         weights = _CONFIDENCE if self.is_qatm else _CONFIDENCE_BY_VOTES
         evidence = sum(w * value for w, value in zip(weights, seen, strict=True))
+        evidence -= math.log(self.poses)  # the odds that a given one is right
         return 1 / (1 + math.exp(-max(-50.0, min(50.0, evidence))))

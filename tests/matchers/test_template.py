@@ -86,6 +86,17 @@ def test_a_turned_object_is_found_where_the_default_misses_it(angle):
     assert len(found.rotations) == len(found)
 
 
+def test_the_odds_of_a_score_are_shared_by_the_poses_that_were_tried():
+    scene = texture(97, 154)
+    template = texture(40, 48, 1)
+    template[:, :, :40] = scene[:, 30:70, 80:120]
+    one, three = (
+        matcher(threshold=0, scales=scales, max_detections=1).match(scene, template).scores.item()
+        for scales in ((1.0,), (1.0, 0.5, 0.4))
+    )
+    assert one / (1 - one) == pytest.approx(3 * three / (1 - three), rel=0.1)
+
+
 def test_a_template_that_fits_turned_alone_is_found():
     scene = texture(150, 90)
     template = torch.rot90(scene[:, 20:140, 30:70], -1, (1, 2))  # 120 wide, the scene has 90
