@@ -48,6 +48,10 @@ def checkout(tmp_path_factory):
         (folder / "FOLDER_OF_PAIRS" / which).mkdir(parents=True)
         picture = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
         cv2.imwrite(str(folder / "FOLDER_OF_PAIRS" / which / "scene.png"), picture)
+    for name, size in (("SCENE", (90, 120, 3)), ("FOLDER_OF_TEMPLATES", (30, 40, 3))):
+        (folder / name).mkdir()
+        picture = rng.integers(0, 256, size, dtype=np.uint8)
+        cv2.imwrite(str(folder / name / "cup.png"), picture)
     weights = ROOT / "patchmatch" / "weights" / "shift_matcher.ckpt"
     (folder / "FILE").write_bytes(weights.read_bytes())
     return folder

@@ -174,7 +174,8 @@ class PlaceMatcher(Matcher):
                 continue
             template = [_cells(features[number : number + 1]) for features in maps]
             within = torch.where(match[i] == UNKNOWN, UNKNOWN, match[i] + i * rows * columns)
-            one = match_quality(*unite(scene, template), within, around, self.alpha)
+            scene_features, (template_features,) = unite(scene, [template])
+            one = match_quality(scene_features, template_features, within, around, self.alpha)
             qualities.append(one[0])
             found.append(one[1])
         return torch.cat(qualities), torch.cat(found)

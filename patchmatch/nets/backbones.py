@@ -108,8 +108,9 @@ class NetworkFeatures(Backbone):
         except ValueError as error:
             raise InputError(f"features {name}: has no such layers: {error}") from error
         self.layers = tuple(layers)
-        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("deviation", torch.tensor(_DEVIATION)[:, None, None], persistent=False)
+        mean, deviation = torch.tensor((_MEAN, _DEVIATION), device="cpu")[..., None, None]
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("deviation", deviation, persistent=False)
 
     def describe(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         """Return the layers in the order asked for."""
@@ -219,12 +220,15 @@ def load_backbone(
         InputError: If there is no such network or layer, or the weights cannot be had or are of
             another network.
     """
-    backbone = make_backbone(name, layers, stride)
+    # the layers that are not asked for may take half a gigabyte
+    backbone = make_backbone(name, layers, stride, device="meta")
     read_weights(backbone, name, weights)
     return backbone.eval().requires_grad_(requires_grad=False)
 
 
-def make_backbone(name: str, layers: Sequence[str] | None, stride: int) -> Backbone:
+def make_backbone(
+    name: str, layers: Sequence[str] | None, stride: int, device: str = "cpu"
+) -> Backbone:
     """Return features by name as ``load_backbone`` does, a network still without its weights."""
     if name == HANDCRAFTED:
         return HandcraftedFeatures(stride)
@@ -232,7 +236,8 @@ def make_backbone(name: str, layers: Sequence[str] | None, stride: int) -> Backb
         if name not in LAYERS:
             raise InputError(f"features {name}: name the layers too, such as layer1 of a resnet")
         layers = LAYERS[name]
-    return NetworkFeatures(name, layers, stride)
+    with torch.device(device):
+        return NetworkFeatures(name, layers, stride)
 
 
 def read_weights(backbone: Backbone, name: str, weights: str | None) -> None:
@@ -250,6 +255,8 @@ def read_weights(backbone: Backbone, name: str, weights: str | None) -> None:
             f"{weights or 'the download'}: holds weights of another network than {name}: "
             f"{len(wrong)} tensors do not fit, the first is {wrong[0]}; give weights of {name}"
         )
+    if any(parameter.is_meta for parameter in backbone.net.parameters()):
+        backbone.net.to_empty(device="cpu")
     backbone.net.load_state_dict(have)
     backbone.net.to(memory_format=torch.channels_last)  # a third faster on a CPU
 

@@ -23,7 +23,15 @@ from patchmatch.ops.nnf import Field, exact_field, nearest_neighbours, patch_mat
 from patchmatch.ops.nnf_vote import consistent, copy_centres, vote
 from patchmatch.ops.noise import noise_level, noise_residual
 from patchmatch.ops.pyramid import contrast_and_gain, normalize_contrast, pyramid
-from patchmatch.ops.qatm import Matched, correlation_quality, qatm_quality, rank_quality, soft_rank
+from patchmatch.ops.qatm import (
+    Matched,
+    Scores,
+    best_matches,
+    correlation_scores,
+    qatm_scores,
+    rank_scores,
+    soft_rank,
+)
 from patchmatch.ops.rotations import (
     circular_harmonics,
     doubled,
@@ -44,7 +52,9 @@ __all__ = [
     "Field",
     "Fit",
     "Matched",
+    "Scores",
     "best_candidates",
+    "best_matches",
     "block_boxes",
     "block_counts",
     "box_mean",
@@ -56,7 +66,7 @@ __all__ = [
     "contrast_and_gain",
     "copy_centres",
     "corner_error",
-    "correlation_quality",
+    "correlation_scores",
     "cost_volume",
     "doubled",
     "drop_duplicates",
@@ -79,8 +89,8 @@ __all__ = [
     "patch_match",
     "pool_rotations",
     "pyramid",
-    "qatm_quality",
-    "rank_quality",
+    "qatm_scores",
+    "rank_scores",
     "registration_step",
     "shift_similarity",
     "shifted_products",

@@ -92,7 +92,7 @@ def match_quality(
     around: Int[Tensor, "T n"],
     alpha: float = 25.0,
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
-    """Return the log quality of the true matches, as ``qatm_quality`` has it, and which were found.
+    """Return the log quality of the true matches, as ``qatm_scores`` has it, and which were found.
 
     A match counts as right wherever it lies around the true one: the likelihoods of the cells
     there are summed, over the scene as over the template.

@@ -6,10 +6,11 @@ from torch.nn import functional as F
 
 from patchmatch.ops import (
     UNKNOWN,
+    best_matches,
     cells_around,
     match_quality,
     matching_cells,
-    qatm_quality,
+    qatm_scores,
     triplet_loss,
 )
 
@@ -97,7 +98,7 @@ def test_the_quality_of_a_match_is_that_of_qatm_in_loops():
         over_template = sum(math.exp(alpha * float(other @ scene[s])) for other in template)
         expected = math.log(math.sqrt(one / over_scene * one / over_template))
         assert quality[i].item() == pytest.approx(expected)
-    best = qatm_quality(scene, template, alpha)
+    best = best_matches(qatm_scores(scene, template, alpha))
     assert found.bool().tolist() == [best.place[t] == s for t, s in pairs]
     right = match_quality(scene, template, best.place, alone(4), alpha)
     torch.testing.assert_close(right[0], best.template)
@@ -113,7 +114,7 @@ def test_what_lies_around_the_true_match_counts_as_right():
     forth = likelihood[4, [6, 7, 9, 10]].sum() / likelihood[4].sum()
     back = likelihood[:, 6].sum() / likelihood[:, 6].sum()  # all of a view lies around its middle
     assert quality.item() == pytest.approx((forth * back).sqrt().log().item())
-    best = qatm_quality(scene, template, alpha).place[4].item()
+    best = best_matches(qatm_scores(scene, template, alpha)).place[4].item()
     assert found.item() == (best in (6, 7, 9, 10))
 
 
