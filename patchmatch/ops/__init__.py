@@ -6,6 +6,7 @@ from patchmatch.ops.homography import (
     corner_error,
     homography_of_corners,
     image_corners,
+    resizing,
     warp_points,
 )
 from patchmatch.ops.lucas_kanade import registration_step
@@ -15,8 +16,10 @@ from patchmatch.ops.neighbours import EIGHT, FOUR, geometric_median, neighbours
 from patchmatch.ops.nnf import Field, exact_field, nearest_neighbours, patch_match
 from patchmatch.ops.nnf_vote import consistent, copy_centres, vote
 from patchmatch.ops.noise import noise_level, noise_residual
+from patchmatch.ops.oriented import oriented_patches
 from patchmatch.ops.pyramid import contrast_and_gain, normalize_contrast, pyramid
 from patchmatch.ops.qatm import Matched, correlation_quality, qatm_quality, rank_quality, soft_rank
+from patchmatch.ops.sampling import sample_at, warp_by_homography
 from patchmatch.ops.search import best_candidates, cost_volume
 from patchmatch.ops.shifts import SHIFTS, STILL, shift_similarity, shifted_products, window_moments
 from patchmatch.ops.votes import Fit, box_mean, cast_votes, fit_scaled_shift
@@ -54,16 +57,20 @@ __all__ = [
     "noise_level",
     "noise_residual",
     "normalize_contrast",
+    "oriented_patches",
     "patch_match",
     "pyramid",
     "qatm_quality",
     "rank_quality",
     "registration_step",
+    "resizing",
+    "sample_at",
     "shift_similarity",
     "shifted_products",
     "sliding_row_sums",
     "soft_rank",
     "vote",
+    "warp_by_homography",
     "warp_points",
     "window_moments",
 ]
