@@ -34,8 +34,10 @@ DOORS = {
     "matchers": {
         "data.clips",
         "data.image_pairs",
+        "data.keypoint_patches",
         "data.moving_digits",
         "data.pairs",
+        "data.warped_images",
         "data.warped_pairs",
         "evaluation.geometry",
         "data.template_scenes",

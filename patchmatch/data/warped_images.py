@@ -179,7 +179,7 @@ class WarpedImages(PictureData):
         turn: float = 0.0,
         zoom: float = 0.0,
         disturbed: float | None = 0.3,
-        batch_size: int = 32,
+        batch_size: int = 16,
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:

@@ -1,6 +1,21 @@
 """Metrics: sums in ``functional``, thin torchmetrics shells around them."""
 
-from patchmatch.metrics.functional import exact_shift_sums, patch_ssd, psnr, ssim
+from patchmatch.metrics.distances import FalsePositiveRate
+from patchmatch.metrics.functional import (
+    exact_shift_sums,
+    false_positive_rate,
+    patch_ssd,
+    psnr,
+    ssim,
+)
 from patchmatch.metrics.share import Share
 
-__all__ = ["Share", "exact_shift_sums", "patch_ssd", "psnr", "ssim"]
+__all__ = [
+    "FalsePositiveRate",
+    "Share",
+    "exact_shift_sums",
+    "false_positive_rate",
+    "patch_ssd",
+    "psnr",
+    "ssim",
+]

@@ -18,6 +18,8 @@ def sample_at(
         points: x and y in pixels.
         beyond: What lies beyond the image: ``border``, the nearest pixel, or ``zeros``.
     """
+    if beyond not in ("border", "zeros"):
+        raise ValueError(f"beyond must be border or zeros, got {beyond}")
     size = points.new_tensor([image.shape[-1], image.shape[-2]])
     grid = ((2 * points + 1) / size - 1)[:, :, None]  # (B, N, 1, 2)
     return F.grid_sample(image, grid, padding_mode=beyond, align_corners=False)[..., 0]

@@ -4,14 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from patchmatch.ops import oriented_patches, sample_at
-
-
-def test_between_pixels_the_four_around_count():
-    image = torch.arange(24.0).view(1, 2, 3, 4)
-    points = torch.tensor([[[0.0, 0.0], [2.25, 1.5], [-5.0, 9.0]]])
-    expected = [[0, 4 * 1.5 + 2.25, 8], [12, 12 + 4 * 1.5 + 2.25, 20]]
-    assert_close(sample_at(image, points), torch.tensor([expected]))
+from patchmatch.ops import oriented_patches
 
 
 def brute_force(image, x, y, size, angle, side):
@@ -31,7 +24,7 @@ def brute_force(image, x, y, size, angle, side):
 
 
 @pytest.mark.parametrize(("size", "angle"), [(2.0, 0.0), (2.5, 30.0), (5.0, 200.0), (11.0, -75.0)])
-def test_a_patch_is_as_large_and_turned_as_its_keypoint(size, angle):
+def test_convention_the_patch_of_a_keypoint_is_six_blobs_wide_and_turned_upright(size, angle):
     y, x = torch.meshgrid(torch.arange(90.0), torch.arange(110.0), indexing="ij")
     image = (0.3 * x / 110 + 0.5 * (y / 90) ** 2)[None, None]
     points = torch.tensor([[60.0, 40.0], [50.0, 45.0]])
