@@ -38,9 +38,8 @@ from patchmatch.errors import InputError
 from patchmatch.evaluation.geometry import matching_accuracy
 from patchmatch.evaluation.synthetic import FACTORS, warped_pair
 from patchmatch.io import IMAGE_SUFFIXES, natural_key, read_flo, read_image
-from patchmatch.matchers import PairMatcher
 from patchmatch.ops import corner_error
-from patchmatch.public.pairs import MATCHERS, match_images
+from patchmatch.public.pairs import MATCHERS, load_pair_matcher, match_images
 from patchmatch.results import Matches
 
 PLAIN = "OpenCV"
@@ -67,9 +66,8 @@ def prepared(names: Sequence[str], console: Console) -> dict[str, Callable[..., 
         if name == PLAIN:
             found[name] = opencv_sift
             continue
-        matcher: PairMatcher = MATCHERS[name]().eval()
         try:
-            matcher.prepare()
+            matcher = load_pair_matcher(name)
         except InputError as error:
             console.print(f"{name} is left out: {error}")
             continue

@@ -34,9 +34,11 @@ DOORS = {
     "matchers": {
         "data.clips",
         "data.image_pairs",
+        "data.keypoint_patches",
         "data.moving_digits",
         "data.pairs",
         "data.places",
+        "data.warped_images",
         "data.warped_pairs",
         "evaluation.geometry",
         "data.template_scenes",

@@ -1,7 +1,6 @@
 """What the data modules share that make their examples from digits or from pictures."""
 
 import abc
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,9 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from patchmatch.data.base import MatchingData
 from patchmatch.data.canvases import digit_canvases
 from patchmatch.data.digits import load_digits, load_pictures, split_indices
-from patchmatch.data.photographs import bundled_photographs, folder_images, load_picture
 from patchmatch.errors import InputError
-from patchmatch.io import to_rgb_uint8
 
 SPLIT_ORDER = ("train", "val", "test")  # each split has canvases and examples of its own seed
 FEWEST = 5  # pictures, so that every split has one
@@ -90,29 +87,6 @@ class MadeData(MatchingData, abc.ABC):
         pictures = load_pictures(self.source)
         self._require_enough(len(pictures))
         return [pictures[i] for i in split_indices(len(pictures), split)]
-
-    def _split_pictures(self, split: str) -> list[np.ndarray]:
-        """Return the colour pictures of a split, (H, W, 3) uint8 RGB.
-
-        The source may be ``photographs``, too: those that installed libraries carry.
-        """
-        source, paths = self.source, []
-        if source == "photographs":
-            paths = bundled_photographs()
-            if len(paths) < FEWEST:
-                warnings.warn(
-                    "scikit-image and scikit-learn are not installed: pictures are made of "
-                    "digits; install them or give data.source a folder of images",
-                    stacklevel=2,
-                )
-                source = "embedded"
-        elif not self.made_of_digits:
-            paths = folder_images(source)
-        if source in ("embedded", "mnist"):
-            canvases = self._compose(self._digits(split), split)
-            return [to_rgb_uint8(canvas.clip(0, 1)) for canvas in canvases]
-        self._require_enough(len(paths))
-        return [load_picture(paths[i]) for i in split_indices(len(paths), split)]
 
     def _require_enough(self, count: int) -> None:
         if count < FEWEST:

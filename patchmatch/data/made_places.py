@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from patchmatch.data.made import STAGES, MadeData, require_positive
+from patchmatch.data.made import require_positive
+from patchmatch.data.made_pictures import PictureData
 from patchmatch.data.places import (
     Key,
     PlaceBatches,
@@ -78,7 +79,7 @@ class MadeViews(PlaceSet):
         }
 
 
-class MadePlaces(MadeData):
+class MadePlaces(PictureData):
     """Places made from photographs, with known correspondences between their views.
 
     The photographs are split, not the views: what is validated or tested on was never trained on.
@@ -134,12 +135,6 @@ class MadePlaces(MadeData):
         super().__init__(source, data_dir, (batches, 1), canvases, places, num_workers, seed)
         self.views, self.side = views, side
         self.seen = {"turn": turn, "zoom": zoom, "tilt": tilt, "light": light}
-
-    def setup(self, stage: str) -> None:
-        """Gather the places of the splits that a stage needs."""
-        if stage not in STAGES:
-            raise InputError("MadePlaces make views to learn from; they predict nothing")
-        super().setup(stage)
 
     def _make(self, split: str) -> MadeViews:
         pictures = self._split_pictures(split)

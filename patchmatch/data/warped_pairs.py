@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchmatch.data.made import STAGES, MadeData, MadeSet, require_positive
-from patchmatch.errors import InputError
+from patchmatch.data.made import MadeSet, require_positive
+from patchmatch.data.made_pictures import PictureData
 
 KNOTS = 4  # the bending is drawn at 4x4 places of an image and smooth between them
 BEND = 0.03  # of the side: standard deviation of the bending at a knot
@@ -74,7 +74,7 @@ class WarpedPairs(MadeSet):
         }
 
 
-class WarpedPhotographs(MadeData):
+class WarpedPhotographs(PictureData):
     """Image pairs made from photographs by smooth warps, noise, gain and blur; the flow is exact.
 
     The photographs are split, not the pairs: what is validated or tested on was never trained on.
@@ -119,12 +119,6 @@ class WarpedPhotographs(MadeData):
         sizes = (train_pairs, eval_pairs)
         super().__init__(source, data_dir, sizes, canvases, batch_size, num_workers, seed)
         self.side, self.max_shift = side, max_shift
-
-    def setup(self, stage: str) -> None:
-        """Gather the pictures of the splits that a stage needs."""
-        if stage not in STAGES:
-            raise InputError("WarpedPhotographs make pairs to learn from; they predict nothing")
-        super().setup(stage)
 
     def _make(self, split: str) -> WarpedPairs:
         pictures = self._split_pictures(split)

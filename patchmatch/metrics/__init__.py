@@ -1,7 +1,9 @@
 """Metrics: sums in ``functional``, thin torchmetrics shells around them."""
 
+from patchmatch.metrics.distances import FalsePositiveRate
 from patchmatch.metrics.functional import (
     exact_shift_sums,
+    false_positive_rate,
     patch_ssd,
     psnr,
     retrieval_sums,
@@ -11,9 +13,11 @@ from patchmatch.metrics.retrieval import Retrieval
 from patchmatch.metrics.share import Share
 
 __all__ = [
+    "FalsePositiveRate",
     "Retrieval",
     "Share",
     "exact_shift_sums",
+    "false_positive_rate",
     "patch_ssd",
     "psnr",
     "retrieval_sums",

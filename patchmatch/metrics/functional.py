@@ -70,6 +70,26 @@ def retrieval_sums(
     return hits, precision, count
 
 
+def false_positive_rate(
+    right: Float[Tensor, "bins"], wrong: Float[Tensor, "bins"], recall: float
+) -> Float[Tensor, ""]:
+    """Return which share of wrong pairs is nearer than what takes a share of the right ones.
+
+    Args:
+        right: How many right pairs have a distance in each bin, the nearest first.
+        wrong: How many wrong ones have.
+        recall: Share of the right pairs to be taken, 0.95 in the field.
+
+    Returns:
+        In [0, 1]; NaN where there is no right or no wrong pair.
+    """
+    taken = right.cumsum(dim=0) / right.sum()
+    last = int((taken < recall).sum())  # the bin that holds the last right pair to be taken
+    if not torch.isfinite(taken).all():
+        return right.new_full((), torch.nan)
+    return wrong[: last + 1].sum() / wrong.sum()
+
+
 def psnr(
     image: Float[Tensor, "B C H W"],
     reference: Float[Tensor, "B C H W"],

@@ -7,10 +7,12 @@ from patchmatch.nets.backbones import (
     load_backbone,
     read_weights,
 )
+from patchmatch.nets.descriptor import DescriptorNet
 from patchmatch.nets.differentiable_patch_match import (
     DifferentiablePatchMatchNet,
     Searched,
 )
+from patchmatch.nets.homography import HomographyNet
 from patchmatch.nets.motion import Judged, Motion, MotionNet, Refined
 from patchmatch.nets.particles import Evaluation, ParticleSampler, Propagation
 from patchmatch.nets.patch_features import PatchFeatures
@@ -23,9 +25,11 @@ __all__ = [
     "CLASSES",
     "Backbone",
     "Described",
+    "DescriptorNet",
     "DifferentiablePatchMatchNet",
     "Evaluation",
     "HandcraftedFeatures",
+    "HomographyNet",
     "Judged",
     "Motion",
     "MotionNet",

@@ -13,6 +13,7 @@ from patchmatch.ops.homography import (
     corner_error,
     homography_of_corners,
     image_corners,
+    resizing,
     warp_points,
 )
 from patchmatch.ops.lucas_kanade import registration_step
@@ -22,6 +23,7 @@ from patchmatch.ops.neighbours import EIGHT, FOUR, geometric_median, neighbours
 from patchmatch.ops.nnf import Field, exact_field, nearest_neighbours, patch_match
 from patchmatch.ops.nnf_vote import consistent, copy_centres, vote
 from patchmatch.ops.noise import noise_level, noise_residual
+from patchmatch.ops.oriented import oriented_patches
 from patchmatch.ops.pyramid import contrast_and_gain, normalize_contrast, pyramid
 from patchmatch.ops.qatm import (
     Matched,
@@ -39,6 +41,7 @@ from patchmatch.ops.rotations import (
     lifting_filters,
     pool_rotations,
 )
+from patchmatch.ops.sampling import sample_at, warp_by_homography
 from patchmatch.ops.search import best_candidates, cost_volume
 from patchmatch.ops.shifts import SHIFTS, STILL, shift_similarity, shifted_products, window_moments
 from patchmatch.ops.votes import Fit, box_mean, cast_votes, fit_scaled_shift
@@ -86,18 +89,22 @@ __all__ = [
     "noise_level",
     "noise_residual",
     "normalize_contrast",
+    "oriented_patches",
     "patch_match",
     "pool_rotations",
     "pyramid",
     "qatm_scores",
     "rank_scores",
     "registration_step",
+    "resizing",
+    "sample_at",
     "shift_similarity",
     "shifted_products",
     "sliding_row_sums",
     "soft_rank",
     "triplet_loss",
     "vote",
+    "warp_by_homography",
     "warp_points",
     "window_moments",
 ]
