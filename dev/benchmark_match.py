@@ -193,10 +193,10 @@ def one_pair(name: str, how: str, height: int, width: int, options: dict[str, ob
 
 def _ready(name: str, options: dict[str, object]) -> Callable[..., Matches]:
     """Return a matcher that can be timed, with random weights where it has no others."""
-    matcher = MATCHERS[name](**options).eval()
     try:
-        matcher.prepare()
+        matcher = load_pair_matcher(name, options=options)
     except InputError as error:
+        matcher = MATCHERS[name](**options).eval()
         if not give_random_weights(matcher):
             sys.exit(str(error))
     return lambda *images: match_images(*images, matcher)
