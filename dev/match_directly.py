@@ -59,6 +59,8 @@ def kornia_affnet_hardnet(image0: np.ndarray, image1: np.ndarray) -> Matches:
     for image in (image0, image1):
         gray = _gray(image)
         keypoints = cv2.SIFT.create(10_000).detect(gray, None)
+        if not keypoints:
+            return _matches(torch.zeros(0, 2), torch.zeros(0, 2))
         places = torch.tensor([k.pt for k in keypoints])
         radius = torch.tensor([REGION * k.size / 2 for k in keypoints]).view(1, -1, 1, 1)
         angle = torch.tensor([-k.angle for k in keypoints]).view(1, -1, 1)
