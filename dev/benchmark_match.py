@@ -2,11 +2,15 @@
 
 python3 dev/benchmark_match.py [--output FOLDER] [--matchers sift asift loftr] [--pictures 4]
 python3 dev/benchmark_match.py --speed
+python3 dev/benchmark_match.py --flow FOLDER
 
 Accuracy: photographs of scikit-image and scikit-learn are turned, reduced, tilted or darkened by a
 known amount, with noise of two grey levels in both. Written are accuracy.csv and accuracy.png.
-Speed: seconds of processor time on one thread and peak memory, each in a process of its own, beside
-the same work by plain OpenCV.
+With --flow on pairs with known flow instead: FOLDER holds a folder for each, of two pictures, in
+order, and a .flo.
+Speed: seconds of processor time on one thread, the least of three, and peak memory, each in a
+process of its own, beside the same work by plain OpenCV or kornia. Where there are no weights,
+random ones are used for that, and for nothing else.
 """
 
 import argparse
@@ -21,18 +25,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+import yaml
 from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from match_directly import DIRECTLY, MOVED, give_random_weights, opencv_sift
+
 from patchmatch.draw import fit
 from patchmatch.errors import InputError
-from patchmatch.evaluation.geometry import estimate_homography, matching_accuracy
+from patchmatch.evaluation.geometry import matching_accuracy
 from patchmatch.evaluation.synthetic import FACTORS, warped_pair
-from patchmatch.matchers import PairMatcher
+from patchmatch.io import IMAGE_SUFFIXES, natural_key, read_flo, read_image
 from patchmatch.ops import corner_error
-from patchmatch.public.pairs import MATCHERS, match_images
+from patchmatch.public.pairs import MATCHERS, load_pair_matcher, match_images
 from patchmatch.results import Matches
 
 PLAIN = "OpenCV"
@@ -52,34 +59,15 @@ def photographs(count: int) -> list[np.ndarray]:
     return [fit(picture, SIZE) for picture in found[:count]]
 
 
-def plain_sift(image0: np.ndarray, image1: np.ndarray) -> Matches:
-    """Match as OpenCV's tutorial does: SIFT, brute force, ratio test of 0.8."""
-    sift = cv2.SIFT.create()
-    grays = [
-        im if im.ndim == 2 else cv2.cvtColor(im, cv2.COLOR_RGB2GRAY) for im in (image0, image1)
-    ]
-    (keypoints0, values0), (keypoints1, values1) = (sift.detectAndCompute(g, None) for g in grays)
-    good = []
-    if values0 is not None and values1 is not None and len(values1) > 1:
-        couples = cv2.BFMatcher().knnMatch(values0, values1, k=2)
-        good = [first for first, second in couples if first.distance < 0.8 * second.distance]
-    points0 = torch.tensor([keypoints0[m.queryIdx].pt for m in good]).reshape(-1, 2)
-    points1 = torch.tensor([keypoints1[m.trainIdx].pt for m in good]).reshape(-1, 2)
-    found = estimate_homography(points0.numpy(), points1.numpy())
-    homography = None if found.model is None else torch.from_numpy(found.model)
-    return Matches(points0, points1, torch.ones(len(good)), homography=homography)
-
-
 def prepared(names: Sequence[str], console: Console) -> dict[str, Callable[..., Matches]]:
     """Return the matchers that are at hand, and say which are not."""
     found: dict[str, Callable[..., Matches]] = {}
     for name in names:
         if name == PLAIN:
-            found[name] = plain_sift
+            found[name] = opencv_sift
             continue
-        matcher: PairMatcher = MATCHERS[name]().eval()
         try:
-            matcher.prepare()
+            matcher = load_pair_matcher(name)
         except InputError as error:
             console.print(f"{name} is left out: {error}")
             continue
@@ -163,35 +151,84 @@ def plot(rows: Sequence[dict[str, object]], path: Path) -> None:
     figure.savefig(path)
 
 
-def one_pair(name: str, height: int, width: int) -> None:
-    """Match one pair and print seconds and peak memory beyond what was there before."""
+def true_flow(names: Sequence[str], folder: Path) -> None:
+    """Print how many matches each matcher finds and which share is within 2 px of the true flow."""
+    console = Console(highlight=False)
+    paths = sorted(folder.rglob("*.flo"))
+    table = Table("matches, share within 2 px", *(path.parent.name for path in paths))
+    for name, match in prepared(names, console).items():
+        cells = []
+        for path in paths:
+            flow, known = read_flo(path)
+            pictures = [p for p in path.parent.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+            images = [read_image(p) for p in sorted(pictures, key=lambda p: natural_key(p.name))]
+            found = match(*images)
+            x, y = found.keypoints0.round().long().numpy().T
+            moved = (found.keypoints1 - found.keypoints0).numpy()[known[y, x]]
+            error = np.linalg.norm(moved - flow[y, x][known[y, x]], axis=1)
+            cells.append(f"{len(found)}, {(error < 2).mean():.2f}")
+        table.add_row(name, *cells)
+    console.print(table)
+
+
+def one_pair(name: str, how: str, height: int, width: int, options: dict[str, object]) -> None:
+    """Match one pair and print matches, seconds and peak memory beyond what was there before."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     picture = cv2.resize(photographs(1)[0], (width, height), interpolation=cv2.INTER_CUBIC)
     rng = np.random.default_rng(0)
     picture = np.clip(picture + rng.normal(0, 4, picture.shape), 0, 255).astype(np.uint8)
-    match = prepared([name], Console(stderr=True)).get(name)
-    if match is None:
-        return
-    match(picture[:100, :100], picture[:100, :100])
+    second = np.ascontiguousarray(picture[:, MOVED:])
+    match = DIRECTLY[name][1] if how == "directly" else _ready(name, options)
+    match(picture[:300, :300], second[:300, :300])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.process_time()
-    found = match(picture, np.ascontiguousarray(picture[:, 10:]))
-    seconds = time.process_time() - start
+    seconds = []
+    for _ in range(3 if height * width < 10**6 else 1):
+        start = time.process_time()
+        found = match(picture, second)
+        seconds.append(time.process_time() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    sys.stdout.write(f"{len(found)} {seconds:.2f} {peak / 1024**2:.2f}\n")
+    sys.stdout.write(f"{len(found)} {min(seconds):.2f} {peak / 1024**2:.2f}\n")
 
 
-def speed(names: Sequence[str]) -> None:
+def _ready(name: str, options: dict[str, object]) -> Callable[..., Matches]:
+    """Return a matcher that can be timed, with random weights where it has no others."""
+    try:
+        matcher = load_pair_matcher(name, options=options)
+    except InputError as error:
+        matcher = MATCHERS[name](**options).eval()
+        if not give_random_weights(matcher):
+            sys.exit(str(error))
+    return lambda *images: match_images(*images, matcher)
+
+
+def speed(names: Sequence[str], options: Sequence[str]) -> None:
     """Measure each matcher on a small and a large pair, in processes of their own."""
-    table = Table("matcher", "size", "matches", "CPU s", "peak GB beyond the pictures")
+    console = Console(highlight=False)
+    table = Table("matcher", "size", "matches", "CPU s", "GB", "directly", "CPU s", "GB", "ratio")
     for name in names:
         for height, width in LARGE:
-            command = [sys.executable, __file__, "--one_pair", name, str(height), str(width)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            cells = done.stdout.split() or ["-", "-", "-"]
-            table.add_row(name, f"{width}x{height}", *cells)
-    Console(highlight=False).print(table)
+            cells, seconds = [], []
+            for how in ("ours", "directly"):
+                if how == "directly":
+                    cells.append(DIRECTLY[name][0] if name in DIRECTLY else "-")
+                hours = (
+                    name == "asift" and height * width > 10**6
+                )  # OpenCV keeps all views' features
+                if how == "directly" and (name not in DIRECTLY or options or hours):
+                    cells += ["-", "-"]
+                    continue
+                arguments = ["--one_pair", name, how, str(height), str(width), "--with", *options]
+                command = [sys.executable, __file__, *arguments]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                told = done.stdout.split()[-3:] or ["-", "-", "-"]  # killed for its memory
+                seconds.append(float(told[1]) if told[1] != "-" else float("nan"))
+                cells += told if how == "ours" else told[1:]
+            ratio = f"{seconds[0] / seconds[1]:.2f}" if len(seconds) == 2 else "-"
+            table.add_row(name, f"{width}x{height}", *cells, ratio)
+            console.print(name, f"{width}x{height}", *cells, ratio)
+    console.print(table)
+    console.print("memory is beyond the two pictures; without weights, random ones were timed")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -202,13 +239,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pictures", type=int, default=4)
     parser.add_argument("--output", type=Path, default=Path("data/output/benchmark_match"))
     parser.add_argument("--speed", action="store_true", help="time and memory, not accuracy")
-    parser.add_argument("--one_pair", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--flow", type=Path, help="folder of pairs with true flow")
+    parser.add_argument("--with", nargs="*", default=[], help="settings to time, max_size=null")
+    parser.add_argument("--one_pair", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    settings = [text.partition("=") for text in vars(options)["with"]]
     if options.one_pair:
-        name, height, width = options.one_pair
-        one_pair(name, int(height), int(width))
+        name, how, height, width = options.one_pair
+        values = {key: yaml.safe_load(value) for key, _, value in settings}
+        one_pair(name, how, int(height), int(width), values)
     elif options.speed:
-        speed(options.matchers)
+        names = [name for name in options.matchers if name != PLAIN]
+        speed(names, vars(options)["with"])
+    elif options.flow is not None:
+        true_flow(options.matchers, options.flow)
     else:
         accuracy(options.matchers, options.pictures, options.output)
 

@@ -15,7 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from patchmatch.checkpoints import read_checkpoint, shipped_checkpoint
 from patchmatch.io import atomic_path
-from patchmatch.matchers import DifferentiablePatchMatch, MotionMatcher, ShiftMatcher
+from patchmatch.matchers import (
+    DescriptorMatcher,
+    DifferentiablePatchMatch,
+    MotionMatcher,
+    ShiftMatcher,
+)
 
 KEPT = ("state_dict", "hyper_parameters", "pytorch-lightning_version", "epoch", "global_step")
 
@@ -27,7 +32,7 @@ def main() -> None:
     checkpoint_path = parser.parse_args().checkpoint
     checkpoint = read_checkpoint(checkpoint_path)
     name = str(checkpoint["hyper_parameters"].get("_class_path", "")).rpartition(".")[2]
-    kinds = (DifferentiablePatchMatch, MotionMatcher, ShiftMatcher)
+    kinds = (DescriptorMatcher, DifferentiablePatchMatch, MotionMatcher, ShiftMatcher)
     shipped = {kind.__name__: kind.shipped_weights for kind in kinds}
     if name not in shipped:
         parser.error(f"{checkpoint_path}: holds {name or 'no known class'}, not {list(shipped)}")

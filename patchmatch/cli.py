@@ -163,7 +163,7 @@ class MatchingCLI(LightningCLI):
             say(
                 f"best checkpoint: {best}{score}\n"
                 f"next: patchmatch predict -c configs/{type(self.model).predict_config} "
-                f"--ckpt_path {best} {type(self.model).predict_source}"
+                f"{type(self.model).predict_checkpoint} {best} {type(self.model).predict_source}"
             )
 
 
@@ -189,6 +189,7 @@ def main(args: ArgsType = None) -> None:
     with warnings.catch_warnings():
         # Lightning's own use of torch, of no concern to its users
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\)")
+        warnings.filterwarnings("ignore", "Found .* in eval mode")  # what is frozen has to be
         if args is not None:  # called from a script or a test, whose own arguments are no concern
             warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended")
         try:

@@ -2,8 +2,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import patchmatch
+from patchmatch.errors import InputError
 from patchmatch.public.templates import to_colors
 
 
@@ -128,16 +130,16 @@ def test_all_kinds_of_images_give_the_same(scene, tmp_path):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((4, 5), np.int32), "must be uint8, uint16 or float"),
-        (np.full((4, 5), 90.0), r"floats must lie in \[0, 1\]"),
-        (np.full((4, 5), np.nan), r"floats must lie in \[0, 1\]"),
+        (np.zeros((4, 5), np.int32), "template must be uint8, uint16 or float"),
+        (np.full((4, 5), 90.0), r"template must be in \[0, 1\] or uint8"),
+        (np.full((4, 5), np.nan), "template holds values that are no numbers"),
         (np.zeros((0, 5), np.uint8), "at least one pixel"),
         (np.zeros((2, 4, 5, 3), np.uint8), "at least one pixel"),
     ],
 )
-def test_what_is_no_image_is_refused(image, message):
+def test_what_is_no_image_is_refused(scene, image, message):
     with pytest.raises(ValueError, match=message):
-        to_colors(image)
+        find(scene, image)
 
 
 def test_wrong_options_are_refused(scene):
@@ -151,3 +153,94 @@ def test_a_scale_is_searched(scene):
     half = cv2.resize(scene, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     found = find(half, scene[40:120, 60:160], scales=[0.5, 1.0], threshold=0)
     torch.testing.assert_close(found.boxes[0], torch.tensor([30.0, 20, 80, 60]), atol=3, rtol=0)
+
+
+def test_odd_sides_are_kept_to_the_pixel(scene):
+    for height, width in ((49, 53), (37, 61), (40, 33)):
+        found = find(scene, scene[60 : 60 + height, 100 : 100 + width], adapt_size=False)
+        size = found.boxes[0, 2:] - found.boxes[0, :2]
+        assert size.tolist() == pytest.approx([width, height], abs=1e-3)
+
+
+def test_there_is_no_dead_border(scene):
+    """What hangs half over the border is found there, and the heat map reaches it."""
+    other = texture(150, 210, seed=5)
+    other[50:98, :30] = scene[60:108, 120:150]
+    found = find(other, scene[60:108, 90:150], threshold=0, adapt_size=False)
+    assert found.boxes[0].tolist() == pytest.approx([-30, 50, 30, 98], abs=3)
+    y, x = divmod(int(found.heatmap.argmax()), 210)
+    assert x <= 4
+    assert abs(y - 74) <= 4
+
+
+def test_colours_are_not_swapped():
+    """Two objects that differ by red and blue alone, and the scene as a file."""
+    red = texture(150, 210, seed=3)
+    red[..., 2] //= 8
+    scene = texture(150, 210, seed=5)
+    scene[20:70, 20:70], scene[80:130, 120:170] = red[:50, :50], red[:50, :50, ::-1]
+    found = find(scene, red[:50, :50], threshold=0, max_detections=1)
+    assert found.boxes[0, :2].tolist() == pytest.approx([20, 20], abs=2)
+
+
+def test_other_content_under_the_same_name_is_read_again(scene, tmp_path):
+    path = str(tmp_path / "scene.png")
+    for x, y in ((20, 30), (130, 90)):
+        other = texture(150, 210, seed=5)
+        other[y : y + 40, x : x + 50] = scene[60:100, 100:150]
+        cv2.imwrite(path, other[..., ::-1])
+        found = find(path, scene[60:100, 100:150])
+        assert found.boxes[0, :2].tolist() == pytest.approx([x, y], abs=2)
+
+
+def test_a_photograph_on_its_side_is_turned_upright(scene, tmp_path):
+    template = Image.fromarray(np.rot90(scene[60:110, 90:160]).copy())
+    exif = template.getexif()
+    exif[0x0112] = 6  # to be shown turned clockwise
+    template.save(tmp_path / "side.png", exif=exif)
+    found = find(scene, tmp_path / "side.png")
+    assert found.boxes[0].tolist() == pytest.approx([90, 60, 160, 110], abs=2)
+
+
+def test_gray_alpha_and_16_bits_find_the_same_place(scene, tmp_path):
+    template = scene[60:110, 90:160]
+    gray = cv2.cvtColor(template, cv2.COLOR_RGB2GRAY)
+    with_alpha = np.dstack([template, np.full((50, 70), 128, np.uint8)])
+    cv2.imwrite(str(tmp_path / "deep.png"), template[..., ::-1].astype(np.uint16) * 257)
+    Image.fromarray(with_alpha).save(tmp_path / "alpha.png")
+    for other in (gray, with_alpha, tmp_path / "deep.png", tmp_path / "alpha.png"):
+        found = find(scene, other, threshold=0)
+        assert found.boxes[0].tolist() == pytest.approx([90, 60, 160, 110], abs=4)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Two files of weights for the first layer of a network."""
+
+    def write(name, seed):
+        generator = torch.Generator().manual_seed(seed)
+        state = {"features.0.weight": torch.randn(64, 3, 11, 11, generator=generator)}
+        torch.save(state | {"features.0.bias": torch.zeros(64)}, tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+def test_weights_are_read_again_when_their_file_has_changed(scene, weights):
+    layer = {"features": "alexnet", "layers": ["features.1"]}
+    template = scene[60:110, 90:160]
+    first = patchmatch.match_template(scene, template, weights=weights("a.pth", 0), **layer)
+    other = patchmatch.match_template(scene, template, weights=weights("b.pth", 1), **layer)
+    assert not torch.equal(first.heatmap, other.heatmap)
+    replaced = patchmatch.match_template(scene, template, weights=weights("a.pth", 1), **layer)
+    torch.testing.assert_close(replaced.heatmap, other.heatmap)
+
+
+def test_weights_of_another_network_are_refused(scene, weights):
+    with pytest.raises(InputError, match="weights of another network than resnet18"):
+        patchmatch.match_template(scene, scene, "resnet18", weights("a.pth", 0), layers=["layer1"])
+
+
+def test_a_mask_of_another_size_is_told(scene):
+    found = find(scene, scene[60:110, 90:160], mask=np.ones((50, 69), bool))
+    assert "its mask of 69x50 pixels must have the template's size" in found.reason

@@ -15,6 +15,9 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LITTLE = {
     "fit": "--trainer.max_epochs=1 --data.train_pairs=64 --data.eval_pairs=32 --data.canvases=5",
+    "fit -c configs/config_template": (
+        "--trainer.max_epochs=1 --data.batches=2 --data.places=2 --data.views=2"
+    ),
     "test": "--data.eval_pairs=32 --data.canvases=5",
     "cows": "--data.frames=3 --data.height=192 --data.width=256",
 }
@@ -45,6 +48,10 @@ def checkout(tmp_path_factory):
         (folder / "FOLDER_OF_PAIRS" / which).mkdir(parents=True)
         picture = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
         cv2.imwrite(str(folder / "FOLDER_OF_PAIRS" / which / "scene.png"), picture)
+    for name, size in (("SCENE", (90, 120, 3)), ("FOLDER_OF_TEMPLATES", (30, 40, 3))):
+        (folder / name).mkdir()
+        picture = rng.integers(0, 256, size, dtype=np.uint8)
+        cv2.imwrite(str(folder / name / "cup.png"), picture)
     weights = ROOT / "patchmatch" / "weights" / "shift_matcher.ckpt"
     (folder / "FILE").write_bytes(weights.read_bytes())
     return folder
@@ -59,6 +66,8 @@ def test_every_command_of_the_readme_runs(command, checkout):
         return
     if "benchmark" in command:
         words += ["--help"]
+    elif "fit -c configs/config_template" in command:
+        words += LITTLE["fit -c configs/config_template"].split()
     elif " fit " in command:
         words += LITTLE["fit"].split()
     elif " test " in command:

@@ -25,14 +25,14 @@ def write_colmap(folder: Path, pairs: Path, files: Sequence[Row]) -> None:
         pairs: Where the matches.npz of each pair lies, in a folder of its name.
         files: Name, image0 and image1 of each pair, the latter as paths.
     """
-    names = _names([str(row[key]) for row in files for key in ("image0", "image1")])
+    names = names_from_common_folder(files)
     places: dict[str, dict[tuple[float, float], int]] = {name: {} for name in names.values()}
     blocks = []
     for row in files:
         image0, image1 = (names[str(row[key])] for key in ("image0", "image1"))
         with np.load(pairs / str(row["name"]) / "matches.npz") as arrays:
-            index0 = [_index(places[image0], place) for place in arrays["keypoints0"].tolist()]
-            index1 = [_index(places[image1], place) for place in arrays["keypoints1"].tolist()]
+            index0 = [place_index(places[image0], place) for place in arrays["keypoints0"].tolist()]
+            index1 = [place_index(places[image1], place) for place in arrays["keypoints1"].tolist()]
         lines = [f"{i} {j}" for i, j in zip(index0, index1, strict=True)]
         blocks.append("\n".join([f"{image0} {image1}", *lines, ""]))
     write_text_atomic(folder / "matches.txt", "\n".join(blocks) + "\n")
@@ -42,13 +42,14 @@ def write_colmap(folder: Path, pairs: Path, files: Sequence[Row]) -> None:
         write_text_atomic(folder / f"{name}.txt", text)
 
 
-def _index(known: dict[tuple[float, float], int], place: Sequence[float]) -> int:
+def place_index(known: dict[tuple[float, float], int], place: Sequence[float]) -> int:
     """Return the number of a place in its picture, the same for all pairs."""
     return known.setdefault((place[0], place[1]), len(known))
 
 
-def _names(paths: Sequence[str]) -> Mapping[str, str]:
-    """Return the paths from the folder that holds all of them."""
+def names_from_common_folder(files: Sequence[Row]) -> Mapping[str, str]:
+    """Return the paths of image0 and image1 from the folder that holds all pictures."""
+    paths = [str(row[key]) for row in files for key in ("image0", "image1")]
     whole = {path: Path(path).absolute() for path in paths}
     common = os.path.commonpath([path.parent for path in whole.values()])
     return {name: path.relative_to(common).as_posix() for name, path in whole.items()}

@@ -1,5 +1,6 @@
 """Where templates were found: boxes and heat map of each scene, and one table."""
 
+import colorsys
 import re
 from pathlib import Path
 from typing import ClassVar
@@ -8,12 +9,12 @@ from patchmatch.callbacks.base import PredictionWriter
 from patchmatch.callbacks.parts import Part, Row
 from patchmatch.callbacks.rows import number
 from patchmatch.data.template_scenes import TemplateScene
-from patchmatch.draw import draw_boxes, draw_heat, parse_color
+from patchmatch.draw import draw_boxes, draw_heat
 from patchmatch.io import write_csv, write_image
 from patchmatch.results import SceneDetections
 
 COLUMNS = ("scene", "template", "x0", "y0", "x1", "y1", "score")
-_COLORS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45")
+_GOLDEN = 0.618034  # of the circle of hues: the next one is far from those before
 
 
 class TemplateBoxes(PredictionWriter):
@@ -63,13 +64,22 @@ class TemplateBoxes(PredictionWriter):
             {"scene": prediction.scene, "template": name, "reason": reason}
             for name, reason in prediction.reasons.items()
         ]
-        colors = [parse_color(_COLORS[template % len(_COLORS)]) for template in which]
+        labels = [
+            f"{row['template']} {row['score']:.2f}" + (f" {rotation:g} deg" if rotation else "")
+            for row, rotation in zip(rows, found.rotations.tolist(), strict=True)
+        ]
         # The font has no other letters than those of ASCII.
-        labels = [f"{row['template']} {row['score']:.2f}" for row in rows]
         labels = [label.encode("ascii", "replace").decode() for label in labels]
         folder = self.folder / Path(self.pictures, prediction.scene)
+        colors = [template_color(template) for template in which]
         drawn = draw_boxes(batch["picture"], found.boxes.numpy(), colors, labels, self.line_width)
         write_image(folder / "result.png", drawn)
         write_image(folder / "heatmap.png", draw_heat(batch["picture"], found.heatmap.numpy()))
         write_csv(folder / "boxes.csv", COLUMNS, map(self._as_csv, rows))
         return Part({"boxes": rows, "not_found": missed})
+
+
+def template_color(index: int) -> tuple[int, int, int]:
+    """Return the colour of a template by its place among all, as RGB of 0 to 255."""
+    red, green, blue = colorsys.hsv_to_rgb(index * _GOLDEN % 1, 0.9, 0.9)
+    return round(255 * red), round(255 * green), round(255 * blue)

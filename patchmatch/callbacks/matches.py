@@ -2,14 +2,16 @@
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from patchmatch.callbacks.base import PredictionWriter
 from patchmatch.callbacks.colmap import write_colmap
+from patchmatch.callbacks.hloc import write_hloc
 from patchmatch.callbacks.overview import as_picture
 from patchmatch.callbacks.parts import Part, Parts, Row
 from patchmatch.callbacks.rows import number
@@ -18,11 +20,12 @@ from patchmatch.draw import draw_checkerboard, draw_matches, draw_panorama
 from patchmatch.io import write_bytes_atomic, write_csv, write_image
 from patchmatch.results import Matches
 
-MATCHES = ("x0", "y0", "x1", "y1", "score", "inlier")
+MATCHES = ("x0", "y0", "x1", "y1", "score", "inlier", "epipolar_inlier")
 ENTRIES = tuple(f"h{row}{column}" for row in (1, 2, 3) for column in (1, 2, 3))
+EPIPOLAR = tuple(f"e{row}{column}" for row in (1, 2, 3) for column in (1, 2, 3))
 PAIRS = (
     *("name", "image0", "image1", "width0", "height0", "width1", "height1", "kind", "matches"),
-    *("inliers", "mean_score", "seconds", *ENTRIES),
+    *("inliers", "mean_score", "seconds", *ENTRIES, "epipolar_inliers", *EPIPOLAR),
 )
 FEWEST = 4  # matches that a homography takes
 
@@ -36,7 +39,9 @@ class PairMatches(PredictionWriter):
     frame of image 1, blended) and checkerboard.png (both in turn, square by square). pairs.csv has
     a row for each pair: sizes, number of matches and of those that agree, seconds spent on
     matching, the homography from image 0 to image 1, and its kind: overlapping; doubtful, where so
-    few matches agree that chance would do (Brown and Lowe 2007); or no_homography.
+    few matches agree that chance would do (Brown and Lowe 2007); or no_homography. Where a
+    fundamental or essential matrix was asked for (--model.epipolar), it is in the same places, and
+    the pose in matches.npz.
 
     Args:
         output_path: Folder for the table, pairs and summary.json; made where missing.
@@ -48,6 +53,8 @@ class PairMatches(PredictionWriter):
         panorama_size: Longest side in pixels of panorama.png.
         colmap: Whether to write the folder colmap as well: features and matches as text, which
             COLMAP's feature_importer and matches_importer read.
+        hloc: Whether to write the folder hloc as well: features.h5, matches.h5 and pairs.txt, as
+            hloc has them.
     """
 
     tables: ClassVar = {"pairs": PAIRS}
@@ -56,6 +63,7 @@ class PairMatches(PredictionWriter):
             r"matches\.(csv|npz)|(homography_matches|panorama|checkerboard)\.png",
         ),
         "colmap": re.compile(r".*\.txt"),
+        "hloc": re.compile(r"(features|matches)\.h5|pairs\.txt"),
     }
     pictures = "pairs"
     things = "matched"
@@ -70,6 +78,7 @@ class PairMatches(PredictionWriter):
         max_lines: int = 150,
         panorama_size: int = 4096,
         colmap: bool = False,
+        hloc: bool = False,
     ) -> None:
         super().__init__(output_path, overwrite, resume)
         for name, value in (("pictures_size", pictures_size), ("panorama_size", panorama_size)):
@@ -78,7 +87,7 @@ class PairMatches(PredictionWriter):
         if max_lines < 0:
             raise ValueError(f"max_lines must be at least 0, got {max_lines}")
         self.pictures_size, self.max_lines = pictures_size, max_lines
-        self.panorama_size, self.colmap = panorama_size, colmap
+        self.panorama_size, self.colmap, self.hloc = panorama_size, colmap, hloc
 
     def write_batch(self, prediction: list[Matches], batch: ImagePair) -> Part:
         """Write the folder of a pair, and return its row of the table."""
@@ -99,19 +108,24 @@ class PairMatches(PredictionWriter):
         return Part({"pairs": rows, "files": [_files(batch)] if prediction else []})
 
     def finish(self, parts: Parts) -> Mapping[str, Path]:
-        """Write the export, and name a picture to look at first."""
-        first = self.folder / self.pictures / str(next(iter(parts.rows("pairs")))["name"])
-        made = {"look at": first / "homography_matches.png"}
-        if self.colmap:
-            folder = self.folder / "colmap"
-            write_colmap(folder, self.folder / self.pictures, list(parts.rows("files")))
-            made["colmap"] = folder
+        """Write the exports, and name a picture to look at first."""
+        pairs, files = self.folder / self.pictures, list(parts.rows("files"))
+        made = {}
+        if self.pictures_size is not None:
+            made["look at"] = pairs / str(files[0]["name"]) / "homography_matches.png"
+        for name, write, wanted in (
+            ("colmap", write_colmap, self.colmap),
+            ("hloc", write_hloc, self.hloc),
+        ):
+            if wanted:
+                made[name] = self.folder / name
+                write(made[name], pairs, files)
         return made
 
     def _write_pair(self, matches: Matches, batch: ImagePair) -> None:
         folder = self.folder / self.pictures / batch["name"]
         write_csv(folder / "matches.csv", MATCHES, _match_rows(matches))
-        _write_arrays(folder / "matches.npz", matches, batch)
+        _write_arrays(folder / "matches.npz", matches, batch, described=self.hloc)
         if self.pictures_size is None:
             return
         picture0, picture1 = as_picture(batch["image0"][0]), as_picture(batch["image1"][0])
@@ -171,38 +185,51 @@ def _as_matrix(scale: np.ndarray) -> np.ndarray:
 
 
 def _match_rows(matches: Matches) -> list[Row]:
-    agree = _inliers(matches)
+    agree = _inliers(matches).astype(int).tolist()
+    epipolar: list[int | None] = [None] * len(matches)
+    if matches.epipolar_inliers is not None:
+        epipolar = matches.epipolar_inliers.int().tolist()
     rows: list[Row] = []
-    for i, (place0, place1, score) in enumerate(
-        zip(
-            matches.keypoints0.tolist(),
-            matches.keypoints1.tolist(),
-            matches.score.tolist(),
-            strict=True,
-        )
+    for place0, place1, score, *inlier in zip(
+        matches.keypoints0.tolist(),
+        matches.keypoints1.tolist(),
+        matches.score.tolist(),
+        agree,
+        epipolar,
+        strict=True,
     ):
-        values = (*(f"{value:.3f}" for value in (*place0, *place1)), f"{score:.4f}", int(agree[i]))
+        values = (*(f"{value:.3f}" for value in (*place0, *place1)), f"{score:.4f}", *inlier)
         rows.append(dict(zip(MATCHES, values, strict=True)))
     return rows
 
 
-def _write_arrays(path: Path, matches: Matches, batch: ImagePair) -> None:
-    """Write what was found as arrays of an .npz; without a homography its entries are NaN."""
+def _write_arrays(path: Path, matches: Matches, batch: ImagePair, described: bool) -> None:
+    """Write what was found as arrays of an .npz; a matrix that there is none of is of NaN."""
     content = io.BytesIO()
-    homography = np.full((3, 3), np.nan)
-    np.savez_compressed(
-        content,
-        keypoints0=matches.keypoints0.numpy().astype(np.float32),
-        keypoints1=matches.keypoints1.numpy().astype(np.float32),
-        score=matches.score.numpy().astype(np.float32),
-        inliers=_inliers(matches),
-        homography=homography if matches.homography is None else matches.homography.numpy(),
-        size0=np.array(batch["sizes"][0]),
-        size1=np.array(batch["sizes"][1]),
-        image0=np.array(Path(batch["paths"][0]).as_posix()),
-        image1=np.array(Path(batch["paths"][1]).as_posix()),
-    )
+    arrays = {
+        "keypoints0": matches.keypoints0.numpy().astype(np.float32),
+        "keypoints1": matches.keypoints1.numpy().astype(np.float32),
+        "score": matches.score.numpy().astype(np.float32),
+        "inliers": _inliers(matches),
+        "homography": _matrix(matches.homography, (3, 3)),
+        "size0": np.array(batch["sizes"][0]),
+        "size1": np.array(batch["sizes"][1]),
+        "image0": np.array(Path(batch["paths"][0]).as_posix()),
+        "image1": np.array(Path(batch["paths"][1]).as_posix()),
+    }
+    if matches.epipolar_inliers is not None:
+        arrays["epipolar"] = _matrix(matches.epipolar, (3, 3))
+        arrays["epipolar_inliers"] = matches.epipolar_inliers.numpy()
+        arrays["pose"] = _matrix(matches.pose, (3, 4))
+    if described and matches.descriptors0 is not None and matches.descriptors1 is not None:
+        arrays["descriptors0"] = matches.descriptors0.numpy().astype(np.float16)
+        arrays["descriptors1"] = matches.descriptors1.numpy().astype(np.float16)
+    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
     write_bytes_atomic(path, content.getvalue())
+
+
+def _matrix(values: Tensor | None, shape: tuple[int, int]) -> np.ndarray:
+    return np.full(shape, np.nan) if values is None else values.numpy()
 
 
 def _files(batch: ImagePair) -> Row:
@@ -211,9 +238,6 @@ def _files(batch: ImagePair) -> Row:
 
 def _pair_row(matches: Matches, batch: ImagePair) -> Row:
     """Return the row of a pair; what is not known is None."""
-    entries = [None] * len(ENTRIES)
-    if matches.homography is not None:
-        entries = [float(f"{value:.9g}") for value in matches.homography.flatten().tolist()]
     (height0, width0), (height1, width1) = batch["sizes"]
     return {
         "name": batch["name"],
@@ -228,5 +252,17 @@ def _pair_row(matches: Matches, batch: ImagePair) -> Row:
         "inliers": int(_inliers(matches).sum()),
         "mean_score": number(matches.score.mean().item()) if len(matches) else None,
         "seconds": None if matches.seconds is None else number(matches.seconds, 3),
-        **dict(zip(ENTRIES, entries, strict=True)),
+        **_entries(ENTRIES, matches.homography),
+        "epipolar_inliers": (
+            None if matches.epipolar_inliers is None else int(matches.epipolar_inliers.sum())
+        ),
+        **_entries(EPIPOLAR, matches.epipolar),
     }
+
+
+def _entries(names: Sequence[str], matrix: Tensor | None) -> Row:
+    """Return the entries of a matrix row by row; None of one that there is not."""
+    if matrix is None:
+        return dict.fromkeys(names)
+    values = [float(f"{value:.9g}") for value in matrix.flatten().tolist()]
+    return dict(zip(names, values, strict=True))

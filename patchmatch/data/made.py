@@ -14,6 +14,7 @@ from patchmatch.data.digits import load_digits, load_pictures, split_indices
 from patchmatch.errors import InputError
 
 SPLIT_ORDER = ("train", "val", "test")  # each split has canvases and examples of its own seed
+FEWEST = 5  # pictures, so that every split has one
 STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
 
 
@@ -84,12 +85,15 @@ class MadeData(MatchingData, abc.ABC):
     def _pictures(self, split: str) -> list[np.ndarray]:
         """Return the pictures of the folder that belong to a split."""
         pictures = load_pictures(self.source)
-        if len(pictures) < 5:
+        self._require_enough(len(pictures))
+        return [pictures[i] for i in split_indices(len(pictures), split)]
+
+    def _require_enough(self, count: int) -> None:
+        if count < FEWEST:
             raise InputError(
-                f"{self.source}: holds {len(pictures)} images, at least 5 are needed to keep "
+                f"{self.source}: holds {count} images, at least {FEWEST} are needed to keep "
                 "training, validation and test apart"
             )
-        return [pictures[i] for i in split_indices(len(pictures), split)]
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return fresh examples in every epoch."""

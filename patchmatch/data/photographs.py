@@ -1,6 +1,7 @@
 """Colour pictures to learn from: those that installed libraries carry, or those of a folder."""
 
 import importlib.util
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -19,13 +20,38 @@ BUNDLED = {
     ),
     "sklearn/datasets/images": ("china.jpg", "flower.jpg"),
 }
+#: What ``dev/benchmark_match.py`` matches: no system that it compares learns from these.
+BENCHMARK = (
+    *("astronaut.png", "coffee.png", "brick.png", "chelsea.png", "camera.png"),
+    *("china.jpg", "flower.jpg"),
+)
+#: Pictures beside ``BUNDLED`` that may be learned from where those of the benchmark may not.
+MORE = {
+    "skimage/data": ("cell.png", "page.png", "text.png", "microaneurysms.png"),
+    "matplotlib/mpl-data/sample_data": ("grace_hopper.jpg",),
+}
 LARGEST = 512  # pixels: larger pictures are reduced to it
 
 
 def bundled_photographs() -> list[Path]:
     """Return the paths of the photographs that installed libraries carry; none is downloaded."""
+    return _installed(BUNDLED)
+
+
+def photographs_beside_benchmark() -> list[Path]:
+    """Return the paths of the pictures that installed libraries carry and no benchmark matches."""
+    return [path for path in _installed(BUNDLED) + _installed(MORE) if path.name not in BENCHMARK]
+
+
+def benchmark_photographs() -> list[Path]:
+    """Return the paths of the pictures of the benchmark."""
+    return [path for path in _installed(BUNDLED) if path.name in BENCHMARK]
+
+
+def _installed(places: Mapping[str, Sequence[str]]) -> list[Path]:
+    """Return the paths of files, by the folders of the libraries that carry them."""
     paths = []
-    for place, names in BUNDLED.items():
+    for place, names in places.items():
         library, _, folder = place.partition("/")
         spec = importlib.util.find_spec(library)
         if spec is not None and spec.origin is not None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -67,8 +66,6 @@ class TemplateScenes(PredictionData):
                     f"template; there are {', '.join(list(templates)[:5])}"
                 )
         masks = {} if self.masks is None else read_masks(Path(self.masks), templates)
-        for note in notes:
-            rank_zero_warn(note)
         self.clips = _Scenes(find_scenes(Path(self.scene)), templates, masks, least, notes)
 
 

@@ -1,6 +1,5 @@
 """Pairs that make themselves: two views of one picture, bent and disturbed, with the exact flow."""
 
-import warnings
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -9,11 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchmatch.data.digits import split_indices
-from patchmatch.data.made import STAGES, MadeData, MadeSet, require_positive
-from patchmatch.data.photographs import bundled_photographs, folder_images, load_picture
-from patchmatch.errors import InputError
-from patchmatch.io import to_rgb_uint8
+from patchmatch.data.made import MadeSet, require_positive
+from patchmatch.data.made_pictures import PictureData
 
 KNOTS = 4  # the bending is drawn at 4x4 places of an image and smooth between them
 BEND = 0.03  # of the side: standard deviation of the bending at a knot
@@ -22,7 +18,6 @@ SCALE = (0.6, 1.4)  # pixels of the picture in a pixel of a view
 GAIN, OFFSET = (0.6, 1.6), 0.08
 BLUR = (0.4, 1.6)  # pixels
 NOISE = 12.0  # grey levels of 255
-FEWEST = 5  # pictures
 
 
 class WarpedBatch(TypedDict):
@@ -79,7 +74,7 @@ class WarpedPairs(MadeSet):
         }
 
 
-class WarpedPhotographs(MadeData):
+class WarpedPhotographs(PictureData):
     """Image pairs made from photographs by smooth warps, noise, gain and blur; the flow is exact.
 
     The photographs are split, not the pairs: what is validated or tested on was never trained on.
@@ -125,41 +120,11 @@ class WarpedPhotographs(MadeData):
         super().__init__(source, data_dir, sizes, canvases, batch_size, num_workers, seed)
         self.side, self.max_shift = side, max_shift
 
-    def setup(self, stage: str) -> None:
-        """Gather the pictures of the splits that a stage needs."""
-        if stage not in STAGES:
-            raise InputError("WarpedPhotographs make pairs to learn from; they predict nothing")
-        super().setup(stage)
-
     def _make(self, split: str) -> WarpedPairs:
         pictures = self._split_pictures(split)
         return WarpedPairs(
             pictures, self.sizes[split], self._seed(split), self.side, self.max_shift
         )
-
-    def _split_pictures(self, split: str) -> list[np.ndarray]:
-        """Return the pictures of a split, (H, W, 3) uint8 RGB."""
-        source, paths = self.source, []
-        if source == "photographs":
-            paths = bundled_photographs()
-            if len(paths) < FEWEST:
-                warnings.warn(
-                    "scikit-image and scikit-learn are not installed: pairs are made of digits; "
-                    "install them or give data.source a folder of images",
-                    stacklevel=2,
-                )
-                source = "embedded"
-        elif not self.made_of_digits:
-            paths = folder_images(source)
-        if source in ("embedded", "mnist"):
-            canvases = self._compose(self._digits(split), split)
-            return [to_rgb_uint8(canvas.clip(0, 1)) for canvas in canvases]
-        if len(paths) < FEWEST:
-            raise InputError(
-                f"{source}: holds {len(paths)} images, at least {FEWEST} are needed to keep "
-                "training, validation and test apart"
-            )
-        return [load_picture(paths[i]) for i in split_indices(len(paths), split)]
 
 
 def draw_flow(side: int, max_shift: float, rng: np.random.Generator) -> np.ndarray:

@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 
 from patchmatch.draw.colors import COLORS
-from patchmatch.draw.text import text_size, write
+from patchmatch.draw.text import SMALLEST, text_size, write
 from patchmatch.io import to_rgb_uint8
 
-_BAR = 14  # pixels: width of the scale
-_GAP = 6
+_BAR, _GAP = 14, 6  # pixels: width of the scale and of the space around it
+_USUAL = 700  # pixels: in higher pictures the scale is as much larger
 
 
 def draw_heat(picture: np.ndarray, heat: np.ndarray, highest: float | None = None) -> np.ndarray:
@@ -28,14 +28,17 @@ def draw_heat(picture: np.ndarray, heat: np.ndarray, highest: float | None = Non
     gray = cv2.cvtColor(drawn, cv2.COLOR_RGB2GRAY)
     share = np.clip(heat / top, 0, 1)
     mixed = 0.4 * gray[..., None] + 0.6 * _colors(share)
+    larger = max(1.0, height / _USUAL)
+    size, bar, gap = SMALLEST * larger, round(_BAR * larger), round(_GAP * larger)
     texts = [(place, f"{place * top:.2f}") for place in (1.0, 0.5, 0.0)]
-    wide = max(text_size(text, 0.4)[0] for _, text in texts)
-    scale = np.full((height, _BAR + 3 * _GAP + wide, 3), 255, np.uint8)
-    scale[:, _GAP : _GAP + _BAR] = _colors(np.linspace(1, 0, height))[:, None]
-    for place, text in texts:
-        high = text_size(text, 0.4)[1]
+    wide, high = (max(sides) for sides in zip(*(text_size(t, size) for _, t in texts), strict=True))
+    scale = np.full((height, bar + 3 * gap + wide, 3), 255, np.uint8)
+    scale[:, gap : gap + bar] = _colors(np.linspace(1, 0, height))[:, None]
+    room = height // (high + 2)  # texts that do not touch each other
+    for place, text in texts if room >= 3 else texts[::2] if room == 2 else texts[:1]:
         row = round((1 - place) * (height - 1) - high / 2)
-        write(scale, _BAR + 2 * _GAP, min(max(row, 1), height - high - 1), text, COLORS["black"])
+        row = min(max(row, 1), height - high - 1)
+        write(scale, bar + 2 * gap, row, text, COLORS["black"], size)
     return np.concatenate([np.rint(mixed).astype(np.uint8), scale], axis=1)
 
 

@@ -168,7 +168,10 @@ def _framed(picture: np.ndarray) -> np.ndarray:
 
 
 def _spread(points: np.ndarray, chosen: np.ndarray, count: int) -> np.ndarray:
-    """Return at most ``count`` of the chosen points, the first of each part of the picture."""
+    """Return at most ``count`` of the chosen points, the first of each part of the picture.
+
+    Where that leaves room, it is filled from all others alike: many may be equally good.
+    """
     if len(chosen) <= count:
         return chosen
     places = points[chosen]
@@ -177,7 +180,9 @@ def _spread(points: np.ndarray, chosen: np.ndarray, count: int) -> np.ndarray:
     cells = ((places - places.min(axis=0)) // side).astype(int)
     _, first = np.unique(cells, axis=0, return_index=True)
     rest = np.setdiff1d(np.arange(len(chosen)), first)
-    return chosen[np.sort(np.r_[np.sort(first)[:count], rest[: max(0, count - len(first))]])]
+    room = max(0, count - len(first))
+    more = rest[np.linspace(0, len(rest) - 1, room).astype(int)]
+    return chosen[np.sort(np.r_[np.sort(first)[:count], more])]
 
 
 def _line(

@@ -20,22 +20,34 @@ SHOWN = ("mma_1", "mma_3", "mma_5", "mma_10")  # of the accuracies; the files ho
 def main(arguments: Sequence[str] | None = None) -> None:
     """Score predictions, print a table and write it; mistakes end in one line and exit code 2."""
     options = _parser().parse_args(arguments)
-    protocol = Protocol(options.resize, options.max_matches, options.threshold, seed=options.seed)
     try:
+        protocol = Protocol(
+            options.resize,
+            options.max_matches,
+            options.threshold,
+            options.pose_threshold,
+            options.seed,
+        )
         predictions = read_predictions(options.predictions)
         truth = read_benchmark(options.truth, options.exclude)
         rows, pairs = score_benchmark(truth, predictions, protocol)
         target = Path(options.output or options.predictions)
         columns = list(rows[0])
-        write_csv(target / "evaluation.csv", columns, [_rounded(row) for row in rows])
+        told = (
+            f"{protocol}; the field's eight sequences left out"
+            if options.exclude
+            else f"{protocol}"
+        )
+        stated = [{**_rounded(row), "protocol": told} for row in rows]
+        write_csv(target / "evaluation.csv", [*columns, "protocol"], stated)
         write_csv(target / "evaluation_pairs.csv", list(pairs[0]), [_rounded(p) for p in pairs])
-        content = {"protocol": str(protocol), "excluded": options.exclude, "groups": rows}
+        content = {"protocol": told, "excluded": options.exclude, "groups": rows}
         write_text_atomic(target / "evaluation.json", json.dumps(content, indent=2) + "\n")
     except InputError as error:
         sys.stderr.write(f"patchmatch-eval: error: {error}\n")
         sys.exit(2)
     shown = [c for c in columns if not c.startswith("mma_") or c in SHOWN]
-    table = Table(caption=str(protocol))
+    table = Table(caption=told)
     for column in shown:
         side = "left" if column == "group" else "right"
         table.add_column(column.replace("_", " "), justify=side, no_wrap=column == "group")
@@ -63,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--resize", type=int, help="shorter side for corner errors (LoFTR: 480)")
     parser.add_argument("--max_matches", type=int, help="best matches to use (LoFTR: 1000)")
     parser.add_argument("--threshold", type=float, default=3.0, help="pixels of an inlier")
+    parser.add_argument("--pose_threshold", type=float, default=0.5, help="the same for poses")
     parser.add_argument("--seed", type=int, default=0, help="of the random samples")
     parser.add_argument("--output", help="folder for the tables; PREDICTIONS by default")
     return parser

@@ -59,6 +59,13 @@ class Protocol:
     pose_threshold: float = 0.5
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be measured by."""
+        for name in ("resize", "max_matches", "threshold", "pose_threshold"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < np.inf:
+                raise InputError(f"--{name} must be above 0, got {value}")
+
     def __str__(self) -> str:
         size = "files' own size" if self.resize is None else f"shorter side {self.resize}"
         cap = "all matches" if self.max_matches is None else f"best {self.max_matches} matches"
@@ -98,7 +105,10 @@ def read_predictions(folder: str | Path) -> dict[tuple[str, ...], Prediction]:
 
 
 def score_pair(pair: TruePair, found: Prediction | None, protocol: Protocol) -> dict[str, float]:
-    """Return the numbers of a pair: matches, accuracy or error; a missing one found nothing."""
+    """Return the numbers of a pair: matches, accuracy or error, and the inliers of the estimate.
+
+    A missing prediction found nothing.
+    """
     none = np.zeros((0, 2))
     points0, points1 = (none, none) if found is None else (found.keypoints0, found.keypoints1)
     numbers: dict[str, float] = {"matches": len(points0), "missing": float(found is None)}
@@ -106,13 +116,14 @@ def score_pair(pair: TruePair, found: Prediction | None, protocol: Protocol) -> 
     if pair.homography is not None:
         accuracy = matching_accuracy(points0, points1, pair.homography)
         numbers |= {f"mma_{t}": float(a) for t, a in zip(THRESHOLDS, accuracy, strict=True)}
-        numbers["corner_error"] = np.inf
+        numbers["corner_error"], numbers["inliers"] = np.inf, 0
         if found is not None:
             scale0 = _resizing(found.size0, protocol.resize)
             scale1 = _resizing(found.size1, protocol.resize)
             estimate = estimate_homography(
                 _moved(best0, scale0), _moved(best1, scale1), protocol.threshold, protocol.seed
             )
+            numbers["inliers"] = int(estimate.inliers.sum())
             if estimate.model is not None:
                 truth = scale1 @ pair.homography @ np.linalg.inv(scale0)
                 height, width = (round(side * scale0[0, 0]) for side in found.size0)
@@ -120,7 +131,7 @@ def score_pair(pair: TruePair, found: Prediction | None, protocol: Protocol) -> 
                     torch.from_numpy(estimate.model), torch.from_numpy(truth), height, width
                 )
     if pair.pose is not None and pair.intrinsics0 is not None and pair.intrinsics1 is not None:
-        numbers["pose_error"] = np.inf
+        numbers["pose_error"], numbers["inliers"] = np.inf, 0
         if found is not None:
             if pair.size is not None:  # that of which the intrinsics speak
                 best0 = _moved(best0, _between(found.size0, pair.size))
@@ -129,6 +140,7 @@ def score_pair(pair: TruePair, found: Prediction | None, protocol: Protocol) -> 
             estimate = estimate_essential(
                 best0, best1, *cameras, protocol.pose_threshold, protocol.seed
             )
+            numbers["inliers"] = int(estimate.inliers.sum())
             pose = relative_pose(estimate, best0, best1, *cameras)
             if pose is not None:
                 numbers["pose_error"] = pose_error(*pose, pair.pose[:3, :3], pair.pose[:3, 3])
@@ -166,6 +178,7 @@ def _summary(name: str, pairs: Sequence[Mapping[str, object]]) -> dict[str, obje
         "pairs": len(pairs),
         "missing": int(sum(values("missing"))),
         "matches": float(np.mean(values("matches"))),
+        "inliers": float(np.mean(values("inliers"))),
     }
     if "corner_error" in pairs[0]:
         row |= {f"mma_{t}": float(np.mean(values(f"mma_{t}"))) for t in THRESHOLDS}

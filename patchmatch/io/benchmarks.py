@@ -53,7 +53,7 @@ class TruePair:
 def is_benchmark(root: str | Path) -> bool:
     """Tell whether a folder holds one of the benchmarks."""
     root = Path(root)
-    return bool(_sequences(root) or list(root.glob("*.npz")))
+    return bool(_sequences(root) or _is_scannet(root) or any(map(_lists_pairs, root.glob("*.npz"))))
 
 
 def read_benchmark(root: str | Path, exclude: bool = False) -> list[TruePair]:
@@ -77,7 +77,7 @@ def read_benchmark(root: str | Path, exclude: bool = False) -> list[TruePair]:
             if not (exclude and folder.name in EXCLUDED)
             for pair in _hpatches(folder)
         ]
-    if (root / "test.npz").is_file() and (root / "intrinsics.npz").is_file():
+    if _is_scannet(root):
         return list(_scannet(root))
     if found := sorted(root.glob("*.npz")):
         return [pair for path in found for pair in _megadepth(path)]
@@ -92,8 +92,21 @@ def _sequences(root: Path) -> list[Path]:
         folder
         for kind in ("i_*", "v_*")
         for folder in root.glob(kind)
-        if (folder / "H_1_2").is_file()
+        if (folder / "1.ppm").is_file() or any(folder.glob("H_1_*"))
     )
+
+
+def _is_scannet(root: Path) -> bool:
+    return (root / "test.npz").is_file() and (root / "intrinsics.npz").is_file()
+
+
+def _lists_pairs(path: Path) -> bool:
+    """Tell whether an .npz is one of MegaDepth-1500's; others may lie beside pictures."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "pair_infos.npy" in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def _hpatches(folder: Path) -> Iterator[TruePair]:
@@ -147,8 +160,9 @@ def _scannet(root: Path) -> Iterator[TruePair]:
 
 def _matrix(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """Read a matrix of numbers in a text."""
+    content = read_bytes(path)
     try:
-        values = np.array(read_bytes(path).decode().split(), float).reshape(shape)
+        values = np.array(content.decode().split(), float).reshape(shape)
     except ValueError as error:
         count = shape[0] * shape[1]
         raise InputError(f"{path}: must hold {count} numbers; copy it again") from error

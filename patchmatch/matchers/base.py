@@ -33,6 +33,8 @@ class Matcher(LightningModule):
     shipped_weights: ClassVar[str | None] = None
     #: Configuration that predicts with it, a file in ``configs``.
     predict_config: ClassVar[str] = "config_patch_match_predict.yaml"
+    #: Option that gives that configuration a checkpoint of the class.
+    predict_checkpoint: ClassVar[str] = "--ckpt_path"
     #: Whether half precision of all weights would spoil its places between pixels.
     needs_float32: ClassVar[bool] = False
     #: Option that tells that configuration what to predict.

@@ -1,7 +1,6 @@
 """What matchers share that describe both pictures first and compare the descriptors."""
 
 import abc
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from patchmatch.matchers.pairs import Found, PairMatcher
+from patchmatch.matchers.points import crop, tiles, widened, within
 from patchmatch.ops import match_descriptors
 
 OVERLAP = 64  # pixels that tiles reach beyond what they answer for, so that blobs stay whole
@@ -76,6 +76,10 @@ class FeatureMatcher(PairMatcher, abc.ABC):
     ) -> Features:
         """Return the features of a gray image in [0, 1]; those where it is not valid may stay."""
 
+    def complete(self, image: Float[Tensor, "1 1 H W"], features: Features) -> Features:
+        """Return the features of a whole image with their descriptors, if ``describe`` left any."""
+        return features
+
     def find(
         self, image0: Tensor, image1: Tensor, valid0: Tensor | None, valid1: Tensor | None
     ) -> Found:
@@ -89,42 +93,28 @@ class FeatureMatcher(PairMatcher, abc.ABC):
             points1=features1.points,
             apart=self.apart,
         )
-        return Found(features0.points[index0], features1.points[index1], score)
+        found0, found1 = features0[index0], features1[index1]
+        return Found(found0.points, found1.points, score, found0.descriptors, found1.descriptors)
 
     def _all(self, image: Tensor, valid: Tensor | None) -> Features:
         """Return the clearest features of an image, tile by tile."""
         parts = []
-        for top, bottom, left, right in _tiles(image.shape[-2], image.shape[-1], self.tile):
-            y0, x0 = max(0, top - OVERLAP), max(0, left - OVERLAP)
-            rows, columns = slice(y0, bottom + OVERLAP), slice(x0, right + OVERLAP)
-            part = None if valid is None else valid[..., rows, columns]
-            found = self.describe(image[..., rows, columns], part)
-            points = found.points + found.points.new_tensor([x0, y0])
-            x, y = points.unbind(dim=1)
-            mine = (x >= left - 0.5) & (x < right - 0.5) & (y >= top - 0.5) & (y < bottom - 0.5)
-            parts.append(Features(points, found.descriptors, found.response)[mine])
+        for box in tiles(image.shape[-2], image.shape[-1], self.tile):
+            around = widened(box, OVERLAP, image)
+            part = None if valid is None else crop(valid, around)
+            found = self.describe(crop(image, around), part)
+            points = found.points + found.points.new_tensor(around[:2])
+            whole = Features(points, found.descriptors, found.response)
+            parts.append(whole[within(points, box)])
         joined = Features(
             torch.cat([part.points for part in parts]),
             torch.cat([part.descriptors for part in parts]),
             torch.cat([part.response for part in parts]),
         )
-        if len(joined.response) <= self.max_keypoints:
-            return joined
-        best = joined.response.argsort(descending=True, stable=True)[: self.max_keypoints]
-        return joined[best.sort().values]
-
-
-def _tiles(height: int, width: int, side: int | None) -> Iterator[tuple[int, int, int, int]]:
-    """Yield top, bottom, left and right of equal tiles, at most ``side`` pixels a side."""
-    rows, columns = (1 if side is None else -(-length // side) for length in (height, width))
-    for row in range(rows):
-        for column in range(columns):
-            yield (
-                height * row // rows,
-                height * (row + 1) // rows,
-                width * column // columns,
-                width * (column + 1) // columns,
-            )
+        if len(joined.response) > self.max_keypoints:
+            best = joined.response.argsort(descending=True, stable=True)[: self.max_keypoints]
+            joined = joined[best.sort().values]
+        return self.complete(image, joined)
 
 
 def as_bytes(image: Tensor) -> np.ndarray:

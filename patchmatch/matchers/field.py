@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from patchmatch.matchers.pairs import Found, PairMatcher
+from patchmatch.matchers.joint import JointMatcher
+from patchmatch.matchers.pairs import Found
 from patchmatch.ops import consistent, nearest_neighbours, normalize_contrast
 
 NEIGHBOURHOOD = 9  # pixels a side in which the flow should be about the same
 SAME = 1.0  # pixels by which flows of neighbours may differ
 
 
-class FieldMatcher(PairMatcher):
+class FieldMatcher(JointMatcher):
     """Matches out of nearest-neighbour fields (Barnes et al. 2009), searched both ways.
 
     A pixel counts if its match leads back to it; the score is the share of its neighbours that
@@ -25,8 +26,10 @@ class FieldMatcher(PairMatcher):
         preset: How thoroughly to search: fast, balanced or accurate.
         tolerance: Pixels by which a match that is followed there and back may miss its start.
         cell: Side in pixels of the squares of which each gives one match at most.
-        max_size: Pixels to which the longest side of each image is reduced inside.
+        max_size: Pixels to which the longest side of each image is reduced inside; null keeps
+            every pixel.
         min_score: Matches that score less are left out.
+        tile: Side in pixels of what is matched at once; null matches any pair at once.
         options: Of ``PairMatcher``.
     """
 
@@ -40,9 +43,10 @@ class FieldMatcher(PairMatcher):
         cell: int = 4,
         max_size: int | None = 480,
         min_score: float = 0.5,
+        tile: int | None = 640,
         **options: Any,
     ) -> None:
-        super().__init__(max_size=max_size, min_score=min_score, **options)
+        super().__init__(max_size=max_size, min_score=min_score, tile=tile, **options)
         if not 3 <= patch_size <= 15:
             raise ValueError(f"patch_size must lie between 3 and 15 pixels, got {patch_size}")
         if preset not in ("fast", "balanced", "accurate"):
@@ -54,7 +58,7 @@ class FieldMatcher(PairMatcher):
         self.patch_size, self.preset = patch_size, preset
         self.tolerance, self.cell = tolerance, cell
 
-    def find(
+    def find_at_once(
         self, image0: Tensor, image1: Tensor, valid0: Tensor | None, valid1: Tensor | None
     ) -> Found:
         """Search both ways and keep what agrees, one place of each square."""

@@ -2,24 +2,38 @@
 
 import abc
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from patchmatch.data.image_pairs import ImagePair
 from patchmatch.errors import InputError
-from patchmatch.evaluation.geometry import estimate_homography
+from patchmatch.evaluation.geometry import (
+    estimate_essential,
+    estimate_fundamental,
+    estimate_homography,
+    relative_pose,
+)
 from patchmatch.matchers.base import Matcher, keep_freed_memory
+from patchmatch.matchers.points import (
+    as_gray,
+    enlarged,
+    inside,
+    reduced_pair,
+    resized_mask,
+    turned_back,
+)
 from patchmatch.ops import drop_duplicates
 from patchmatch.results import Matches
 
-LUMA = torch.tensor([0.299, 0.587, 0.114])
 SMALLEST_SIDE = 16  # pixels: smaller pictures hold nothing that could be found again
 TURNS = (1, 2, 4)
+EPIPOLAR = ("fundamental", "essential")
 
 
 @dataclass(frozen=True)
@@ -30,11 +44,25 @@ class Found:
         points0: (N, 2) float, x and y.
         points1: (N, 2) float, their partners.
         score: (N,) float, higher is better, in any order.
+        descriptors0: (N, D) float, what the places look like; None where none were described.
+        descriptors1: (N, D) float, the same of the partners.
     """
 
     points0: Tensor
     points1: Tensor
     score: Tensor
+    descriptors0: Tensor | None = None
+    descriptors1: Tensor | None = None
+
+    def __getitem__(self, index: Tensor) -> "Found":
+        """Return the matches that a long or bool index names."""
+        described = (self.descriptors0, self.descriptors1)
+        return Found(
+            self.points0[index],
+            self.points1[index],
+            self.score[index],
+            *(None if values is None else values[index] for values in described),
+        )
 
 
 class PairMatcher(Matcher, abc.ABC):
@@ -44,14 +72,21 @@ class PairMatcher(Matcher, abc.ABC):
     and the homography are the work of this class.
 
     Args:
-        max_size: Pixels to which the longest side of each image is reduced inside; null keeps
-            every pixel. Answers are in pixels of the images as they came.
+        max_size: Pixels to which the longest side of each image is reduced inside, by one factor
+            where both are about as large; null keeps every pixel. Answers are in pixels of the
+            images as they came.
         max_matches: How many matches to keep at most, the best ones; null keeps all.
         min_score: Matches that score less are left out.
         rotations: In how many orientations image 0 is tried, 1, 2 or 4 quarter turns; the one with
             the most matches on a homography is kept. For matchers that know upright pictures only.
         threshold: Pixels in image 1 within which a match agrees with the homography.
         seed: Of the random samples that the homography is estimated from.
+        epipolar: What to estimate beside the homography, for scenes that are not flat: fundamental,
+            or essential, which takes intrinsics; null for nothing.
+        epipolar_threshold: Pixels from its epipolar line within which a match agrees.
+        intrinsics0: fx, fy, cx and cy of the camera of image 0, in pixels of the images as they
+            came.
+        intrinsics1: The same of image 1; null for the same camera.
     """
 
     predict_config = "config_match_sift.yaml"
@@ -65,6 +100,10 @@ class PairMatcher(Matcher, abc.ABC):
         rotations: int = 1,
         threshold: float = 3.0,
         seed: int = 0,
+        epipolar: str | None = None,
+        epipolar_threshold: float = 1.0,
+        intrinsics0: tuple[float, float, float, float] | None = None,
+        intrinsics1: tuple[float, float, float, float] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -74,10 +113,20 @@ class PairMatcher(Matcher, abc.ABC):
             raise ValueError(f"max_matches must be at least 1, got {max_matches}")
         if rotations not in TURNS:
             raise ValueError(f"rotations must be 1, 2 or 4, got {rotations}")
-        if not 0 < threshold < float("inf"):
-            raise ValueError(f"threshold must be a positive number of pixels, got {threshold}")
+        for name, value in (("threshold", threshold), ("epipolar_threshold", epipolar_threshold)):
+            if not 0 < value < float("inf"):
+                raise ValueError(f"{name} must be a positive number of pixels, got {value}")
+        if epipolar is not None and epipolar not in EPIPOLAR:
+            raise ValueError(f"epipolar must be one of {', '.join(EPIPOLAR)}, got {epipolar}")
+        if epipolar == "essential" and intrinsics0 is None:
+            raise ValueError("an essential matrix takes intrinsics0: give fx, fy, cx, cy in pixels")
         self.max_size, self.max_matches, self.min_score = max_size, max_matches, min_score
         self.rotations, self.threshold, self.seed = rotations, threshold, seed
+        self.epipolar, self.epipolar_threshold = epipolar, epipolar_threshold
+        self.cameras = [
+            None if values is None else _camera(values, f"intrinsics{i}")
+            for i, values in enumerate((intrinsics0, intrinsics1 or intrinsics0))
+        ]
 
     @abc.abstractmethod
     def find(
@@ -118,27 +167,24 @@ class PairMatcher(Matcher, abc.ABC):
         """
         start = time.perf_counter()
         keep_freed_memory()
-        size0, size1 = image0.shape[-2:], image1.shape[-2:]
-        small0, small1 = (self._reduced(_gray(image)) for image in (image0, image1))
-        mask0, mask1 = (
-            None if valid is None else _resized_mask(valid, small)
-            for valid, small in ((valid0, small0), (valid1, small1))
-        )
-        best = _nothing()
+        small0, small1 = reduced_pair(as_gray(image0), as_gray(image1), self.max_size)
+        mask0, mask1 = resized_mask(valid0, small0), resized_mask(valid1, small1)
+        best = Matches(torch.zeros(0, 2), torch.zeros(0, 2), torch.zeros(0))
         if min(*small0.shape[-2:], *small1.shape[-2:]) >= SMALLEST_SIDE:
             for turns in range(0, 4, 4 // self.rotations):
                 turned = torch.rot90(small0, turns, dims=(-2, -1))
                 mask = None if mask0 is None else torch.rot90(mask0, turns, dims=(-2, -1))
                 found = self.find(turned, small1, mask, mask1)
-                points0 = _turned_back(found.points0.double().cpu(), small0.shape, turns)
+                points0 = turned_back(found.points0.double().cpu(), small0.shape, turns)
                 points1, score = found.points1.double().cpu(), found.score.float().cpu()
-                keep = _inside(points0, mask0, small0) & _inside(points1, mask1, small1)
+                keep = inside(points0, mask0, small0) & inside(points1, mask1, small1)
                 keep &= score >= self.min_score
-                points0 = _enlarged(points0[keep], small0, size0)
-                points1 = _enlarged(points1[keep], small1, size1)
-                answer = self._with_homography(self._ordered(points0, points1, score[keep]))
+                points0 = enlarged(points0, small0, image0.shape[-2:])
+                points1 = enlarged(points1, small1, image1.shape[-2:])
+                found = replace(found, points0=points0, points1=points1, score=score)
+                answer = self._with_homography(self._ordered(found[keep]))
                 best = max(best, answer, key=_support)
-        return replace(best, seconds=time.perf_counter() - start)
+        return replace(self._with_epipolar(best), seconds=time.perf_counter() - start)
 
     def predict_step(self, batch: ImagePair, batch_idx: int) -> list[Matches]:
         """Return the matches of a pair in pixels of the files; nothing where it was left out."""
@@ -148,13 +194,13 @@ class PairMatcher(Matcher, abc.ABC):
         if batch["scale"] == 1:
             return [found]
         points = [
-            _enlarged(points.double(), batch[name], batch["sizes"][i])
+            enlarged(points.double(), batch[name], batch["sizes"][i]).float()
             for i, (name, points) in enumerate(
                 (("image0", found.keypoints0), ("image1", found.keypoints1))
             )
         ]
-        whole = Matches(points[0].float(), points[1].float(), found.score)
-        return [replace(self._with_homography(whole), seconds=found.seconds)]
+        whole = replace(found, keypoints0=points[0], keypoints1=points[1])
+        return [self._with_epipolar(self._with_homography(whole))]
 
     def setup(self, stage: str) -> None:
         """Make ready before the first pair, so that what is missing is told at once."""
@@ -173,31 +219,52 @@ class PairMatcher(Matcher, abc.ABC):
 
     training_step = validation_step = test_step = configure_optimizers = _refuse
 
-    def _reduced(self, image: Tensor) -> Tensor:
-        height, width = image.shape[-2:]
-        scale = (self.max_size or max(height, width)) / max(height, width)
-        if scale >= 1:
-            return image
-        size = max(1, round(height * scale)), max(1, round(width * scale))
-        # "area" averages the pixels that fall together, so fine texture does not alias
-        return F.interpolate(image, size, mode="area")
-
-    def _ordered(self, points0: Tensor, points1: Tensor, score: Tensor) -> Matches:
+    def _ordered(self, found: Found) -> Matches:
         """Return the matches with the best first, no place twice and not too many."""
-        order = score.argsort(descending=True, stable=True)
-        order = order[drop_duplicates(points0[order], points1[order])][: self.max_matches]
-        return Matches(points0[order].float(), points1[order].float(), score[order])
+        order = found.score.argsort(descending=True, stable=True)
+        distinct = drop_duplicates(found.points0[order], found.points1[order])
+        best = found[order[distinct][: self.max_matches]]
+        described = (best.descriptors0, best.descriptors1)
+        values0, values1 = (None if values is None else values.cpu() for values in described)
+        return Matches(
+            best.points0.float(),
+            best.points1.float(),
+            best.score,
+            descriptors0=values0,
+            descriptors1=values1,
+        )
 
     def _with_homography(self, matches: Matches) -> Matches:
         estimate = estimate_homography(
             matches.keypoints0.numpy(), matches.keypoints1.numpy(), self.threshold, self.seed
         )
         if estimate.model is None:
-            return matches
+            return replace(matches, inliers=None, homography=None)
         return replace(
             matches,
             inliers=torch.from_numpy(estimate.inliers),
             homography=torch.from_numpy(estimate.model),
+        )
+
+    def _with_epipolar(self, matches: Matches) -> Matches:
+        """Add the fundamental or essential matrix, if asked for and found."""
+        points = matches.keypoints0.numpy(), matches.keypoints1.numpy()
+        camera0, camera1 = self.cameras
+        options = (self.epipolar_threshold, self.seed)
+        pose = None
+        if self.epipolar == "fundamental":
+            estimate = estimate_fundamental(*points, *options)
+        elif self.epipolar == "essential" and camera0 is not None and camera1 is not None:
+            estimate = estimate_essential(*points, camera0, camera1, *options)
+            pose = relative_pose(estimate, *points, camera0, camera1)
+        else:
+            return matches
+        found = estimate.model is not None
+        return replace(
+            matches,
+            epipolar=torch.from_numpy(estimate.model) if found else None,
+            epipolar_inliers=torch.from_numpy(estimate.inliers) if found else None,
+            pose=None if pose is None else torch.from_numpy(np.c_[pose]),
         )
 
 
@@ -206,53 +273,11 @@ def _support(matches: Matches) -> tuple[int, int]:
     return 0 if matches.inliers is None else int(matches.inliers.sum()), len(matches)
 
 
-def _nothing() -> Matches:
-    return Matches(torch.zeros(0, 2), torch.zeros(0, 2), torch.zeros(0))
-
-
-def _gray(image: Tensor) -> Tensor:
-    if image.ndim != 4 or image.shape[0] != 1 or image.shape[1] not in (1, 3):
+def _camera(values: Sequence[float], name: str) -> np.ndarray:
+    """Return the camera matrix (3, 3) of fx, fy, cx and cy, or refuse them."""
+    if len(values) != 4 or not np.isfinite(values).all() or min(values[:2]) <= 0:
         raise ValueError(
-            f"an image must be (1, 1, H, W) gray or (1, 3, H, W) RGB, got {tuple(image.shape)}"
+            f"{name} must be fx, fy, cx, cy in pixels, the first two above 0, got {list(values)}"
         )
-    if image.shape[1] == 1:
-        return image
-    return (image * LUMA.to(image)[:, None, None]).sum(dim=1, keepdim=True)
-
-
-def _resized_mask(valid: Tensor, image: Tensor) -> Tensor:
-    """Return a mask (1, H, W) in the size of an image (1, C, h, w); half covered does not count."""
-    if valid.shape[-2:] == image.shape[-2:]:
-        return valid
-    return F.interpolate(valid[:, None].float(), image.shape[-2:], mode="area")[:, 0] > 0.5
-
-
-def _enlarged(points: Tensor, image: Tensor, size: Any) -> Tensor:
-    """Return points of an image as points of that of ``size``, height and width, it came from."""
-    scale = [size[1] / image.shape[-1], size[0] / image.shape[-2]]
-    return (points + 0.5) * points.new_tensor(scale) - 0.5
-
-
-def _turned_back(points: Tensor, shape: Any, turns: int) -> Tensor:
-    """Return points of an image that was turned by ``torch.rot90`` as points of the image."""
-    height, width = shape[-2:]
-    x, y = points.unbind(dim=1)
-    match turns:
-        case 1:  # the top right corner has become the top left one
-            x, y = width - 1 - y, x
-        case 2:
-            x, y = width - 1 - x, height - 1 - y
-        case 3:
-            x, y = y, height - 1 - x
-    return torch.stack([x, y], dim=1)
-
-
-def _inside(points: Tensor, valid: Tensor | None, image: Tensor) -> Tensor:
-    """Return which points lie in an image (1, C, H, W), on a pixel that counts."""
-    height, width = image.shape[-2:]
-    x, y = points.round().long().unbind(dim=1)
-    inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
-    if valid is None:
-        return inside
-    mask = valid[0].cpu()
-    return inside & mask[y.clamp(0, height - 1), x.clamp(0, width - 1)]
+    fx, fy, cx, cy = values
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], float)

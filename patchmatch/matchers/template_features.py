@@ -1,5 +1,7 @@
 """Scenes and templates as they are compared with each other."""
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,12 +13,22 @@ from patchmatch.nets import Backbone
 SMALLEST = 4  # pixels of a template
 PLAIN = 2 / 255  # a template whose pixels differ by no more shows nothing
 _NO_WEIGHT = 1e-6
+_NO_LENGTH = 1e-12
+
+
+class Pose(NamedTuple):
+    """How a template is changed before it is sought."""
+
+    scale: float = 1.0  #: its size in the scene over its own
+    rotation: float = 0.0  #: degrees, counter-clockwise as one sees it
 
 
 class DescribedTemplate(NamedTuple):
-    """A template, described at one of its scales."""
+    """A template, described in one of its poses."""
 
-    size: tuple[int, int]  #: height and width in pixels
+    size: tuple[int, int]  #: height and width of the box around it in pixels
+    extent: float  #: root of its area in pixels
+    rotation: float  #: degrees
     maps: list[Tensor]  #: (T, D) of each kind
     offsets: Tensor  #: (T, 2) x and y of each feature from the centre, in cells
 
@@ -27,30 +39,40 @@ class DescribedScene(NamedTuple):
     Attributes:
         size: Height and width in pixels.
         grid: Rows and columns of cells.
+        stride: Side of a cell in pixels.
         maps: Features of each kind, (S, D), row by row.
     """
 
     size: tuple[int, int]
     grid: tuple[int, int]
+    stride: int
     maps: list[Tensor]
 
 
 def describe_template(
-    backbone: Backbone, template: Tensor, mask: Tensor | None, scale: float
+    backbone: Backbone, template: Tensor, mask: Tensor | None, pose: Pose
 ) -> DescribedTemplate:
-    """Describe a template, (3, h, w), at a scale.
+    """Describe a template, (3, h, w), in a pose.
 
     Args:
         backbone: What the scene was described by.
         template: RGB in [0, 1].
         mask: (h, w) bool, where the template counts; None for all of it.
-        scale: Its size in the scene over its own.
+        pose: How large and how turned it is in the scene.
     """
-    height, width = _scaled(template, scale)
-    if scale != 1:
+    everywhere = torch.ones_like(template[:1])  # (1, h, w)
+    counting = everywhere if mask is None else mask[None].to(everywhere)
+    height, width = _scaled(template, pose.scale)
+    if pose.scale != 1:
         template = F.interpolate(template[None], (height, width), mode="bilinear", antialias=True)[
             0
         ].clamp(0, 1)
+        counting = F.interpolate(counting[None], (height, width))[0]
+    extent = math.sqrt(height * width)
+    if pose.rotation:
+        template = _turned(template, pose.rotation, "border")
+        counting = _turned(counting, pose.rotation, "zeros")
+        height, width = template.shape[-2:]
     maps = [features[0] for features in backbone(template[None])]
     rows, columns = maps[0].shape[-2:]
     y, x = torch.meshgrid(
@@ -61,15 +83,11 @@ def describe_template(
     stride = backbone.stride
     middle = torch.tensor([width, height], device=template.device) / (2 * stride) - 0.5
     offsets = torch.stack([x, y], dim=-1).flatten(0, 1) - middle  # (T, 2)
-    counts = torch.ones(rows * columns, dtype=torch.bool, device=template.device)
-    if mask is not None:
-        cells = mask[None, None].float().to(template.device)
-        cells = F.interpolate(cells, (height, width))
-        beyond = (0, columns * stride - width, 0, rows * stride - height)
-        share = F.avg_pool2d(F.pad(cells, beyond), stride).flatten()
-        counts = share >= share.max() / 2
+    beyond = (0, columns * stride - width, 0, rows * stride - height)
+    share = F.avg_pool2d(F.pad(counting[None], beyond, mode="replicate"), stride).flatten()
+    counts = share >= share.max() / 2
     features = [of_kind.flatten(1).T[counts] for of_kind in maps]  # (T, D) each
-    return DescribedTemplate((height, width), features, offsets[counts])
+    return DescribedTemplate((height, width), extent, pose.rotation, features, offsets[counts])
 
 
 def _scaled(template: Tensor, scale: float) -> tuple[int, int]:
@@ -77,22 +95,63 @@ def _scaled(template: Tensor, scale: float) -> tuple[int, int]:
     return round(template.shape[-2] * scale), round(template.shape[-1] * scale)
 
 
-def unite(scene: list[Tensor], template: list[Tensor]) -> tuple[Tensor, Tensor]:
+def _enclosing(size: tuple[int, int], rotation: float) -> tuple[int, int]:
+    """Return height and width of the box around what is turned by degrees."""
+    height, width = size
+    sine, cosine = (abs(f(math.radians(rotation))) for f in (math.sin, math.cos))
+    return round(height * cosine + width * sine), round(width * cosine + height * sine)
+
+
+def _turned(picture: Tensor, rotation: float, beyond: str) -> Tensor:
+    """Turn a picture, (C, h, w), counter-clockwise by degrees, into the box around it.
+
+    Args:
+        picture: What to turn.
+        rotation: Degrees.
+        beyond: What the corners of the box show: ``border`` repeats that of the picture.
+    """
+    height, width = picture.shape[-2:]
+    rows, columns = _enclosing((height, width), rotation)
+    sine, cosine = math.sin(math.radians(rotation)), math.cos(math.radians(rotation))
+    # from places in the box to places in the picture, both from -1 to 1; y runs down
+    back = picture.new_tensor([
+        [cosine * columns / width, -sine * rows / width, 0],
+        [sine * columns / height, cosine * rows / height, 0],
+    ])  # fmt: skip
+    grid = F.affine_grid(back[None], [1, 1, rows, columns], align_corners=False)
+    return F.grid_sample(picture[None], grid, padding_mode=beyond, align_corners=False)[0]
+
+
+def unite(
+    scene: Sequence[Tensor], templates: Sequence[Sequence[Tensor]]
+) -> tuple[Tensor, list[Tensor]]:
     """Return features of length 1, to which each kind contributes as much as another.
 
-    Every channel has the same mean and deviation over scene and template together.
+    Every channel has the same mean and deviation over the scene and the first template together.
+
+    Args:
+        scene: Features of each kind, (S, D).
+        templates: Those of one template, or of its poses.
     """
-    kinds = []
-    for of_scene, of_template in zip(scene, template, strict=True):
-        both = (of_scene, of_template)
-        count = sum(map(len, both))
-        mean = sum((part.sum(dim=0) for part in both), start=of_scene.new_zeros(())) / count
-        squares = [((part - mean) ** 2).sum(dim=0) for part in both]
-        scale = (sum(squares, start=of_scene.new_zeros(())) / count).sqrt() + _NO_WEIGHT
-        kinds.append([F.normalize((part - mean) / scale, dim=1) for part in both])
-    united = [torch.cat(parts, dim=1) for parts in zip(*kinds, strict=True)]
-    weight = len(kinds) ** -0.5
-    return united[0] * weight, united[1] * weight
+    sources = [scene, *templates]
+    dimension = sum(of_kind.shape[1] for of_kind in scene)
+    united = [maps[0].new_empty(len(maps[0]), dimension) for maps in sources]
+    first = 0
+    for parts in zip(*sources, strict=True):
+        variance, mean = zip(
+            *(torch.var_mean(part, dim=0, correction=0) for part in parts[:2]), strict=True
+        )
+        share = len(parts[0]) / (len(parts[0]) + len(parts[1]))
+        middle = share * mean[0] + (1 - share) * mean[1]
+        spread = [v + (m - middle) ** 2 for v, m in zip(variance, mean, strict=True)]
+        scale = (share * spread[0] + (1 - share) * spread[1]).sqrt() + _NO_WEIGHT
+        last = first + len(middle)
+        for part, whole in zip(parts, united, strict=True):
+            even = (part - middle) / scale if part.requires_grad else (part - middle).div_(scale)
+            length = even.norm(dim=1, keepdim=True).clamp_min(_NO_LENGTH) * len(scene) ** 0.5
+            whole[:, first:last] = even / length if part.requires_grad else even.div_(length)
+        first = last
+    return united[0], united[1:]
 
 
 def cover(free: Tensor, box: Tensor, stride: int) -> None:
@@ -103,11 +162,9 @@ def cover(free: Tensor, box: Tensor, stride: int) -> None:
     free[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)] = False
 
 
-def why_not(
-    size: tuple[int, int], template: Tensor, mask: Tensor | None, scale: float = 1.0
-) -> str:
+def why_not(size: tuple[int, int], template: Tensor, mask: Tensor | None, pose: Pose) -> str:
     """Return why a template cannot be found in a scene of a size; nothing where it can."""
-    height, width = _scaled(template, scale)
+    height, width = _enclosing(_scaled(template, pose.scale), pose.rotation)
     if height > size[0] or width > size[1]:
         return (
             f"the template of {width}x{height} pixels is larger than the scene of "

@@ -1,5 +1,7 @@
 """Sums that a metric accumulates, to be divided once at the end; and how alike two images are."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -7,6 +9,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 _WINDOW = 11  # side of the Gaussian window of the structural similarity
 _ROWS = 256  # of an image measured at once, to bound the memory
+_SIMILARITIES = 2**22  # of queries with the gallery, computed at once
 
 
 def exact_shift_sums(
@@ -23,6 +26,68 @@ def exact_shift_sums(
     within = shift != logits.shape[1] - 1
     exact = logits[:, :-1].argmax(dim=1) == shift
     return torch.sum(exact & within), torch.sum(within)
+
+
+def retrieval_sums(
+    query: Float[Tensor, "Q D"],
+    query_place: Int[Tensor, " Q"],
+    gallery: Float[Tensor, "G D"],
+    gallery_place: Int[Tensor, " G"],
+    ranks: Sequence[int] = (1, 5, 10),
+) -> tuple[Float[Tensor, " ranks"], Tensor, Tensor]:
+    """Count the queries whose place is among the nearest of the gallery, and sum their precision.
+
+    Of equal similarities the wrong places come first, so that embeddings which are all the same
+    find nothing. Queries whose place is not in the gallery are not counted.
+
+    Args:
+        query: Embeddings of length 1.
+        query_place: The place of each.
+        gallery: Embeddings of length 1, none of them a query.
+        gallery_place: The place of each.
+        ranks: Of the gallery, how many of the nearest may hold the place.
+
+    Returns:
+        The number of queries with a hit for each rank; the sum of their average precision, which
+        is the mean precision at the ranks of all views of the place; the number of queries.
+    """
+    hits = query.new_zeros(len(ranks), dtype=torch.float64)
+    precision, count = hits.new_zeros(()), hits.new_zeros(())
+    step = max(1, _SIMILARITIES // max(1, len(gallery)))
+    positions = torch.arange(1, len(gallery) + 1, device=query.device)
+    for start in range(0, len(query) if len(gallery) else 0, step):
+        right = query_place[start : start + step, None] == gallery_place  # (q, G)
+        asked = right.any(dim=1)
+        right, similarity = right[asked], query[start : start + step][asked] @ gallery.T
+        wrong_first = right.byte().argsort(dim=1, stable=True)
+        order = similarity.gather(1, wrong_first).argsort(dim=1, descending=True, stable=True)
+        right = right.gather(1, wrong_first.gather(1, order))  # the nearest first
+        for i, rank in enumerate(ranks):
+            hits[i] += right[:, :rank].any(dim=1).sum()
+        at_right = right.cumsum(dim=1) / positions * right
+        precision += (at_right.sum(dim=1, dtype=torch.float64) / right.sum(dim=1)).sum()
+        count += asked.sum()
+    return hits, precision, count
+
+
+def false_positive_rate(
+    right: Float[Tensor, "bins"], wrong: Float[Tensor, "bins"], recall: float
+) -> Float[Tensor, ""]:
+    """Return which share of wrong pairs is nearer than what takes a share of the right ones.
+
+    Args:
+        right: How many right pairs have a distance in each bin, the nearest first.
+        wrong: How many wrong ones have.
+        recall: Share of the right pairs to be taken, 0.95 in the field.
+
+    Returns:
+        In [0, 1]; NaN where there is no right or no wrong pair.
+    """
+    taken = right.cumsum(dim=0) / right.sum()
+    last = int((taken < recall).sum())  # the bin that holds the last right pair to be taken
+    if not torch.isfinite(taken).all():
+        return right.new_full((), torch.nan)
+    return wrong[: last + 1].sum() / wrong.sum()
 
 
 def psnr(

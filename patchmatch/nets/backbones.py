@@ -108,8 +108,9 @@ class NetworkFeatures(Backbone):
         except ValueError as error:
             raise InputError(f"features {name}: has no such layers: {error}") from error
         self.layers = tuple(layers)
-        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("deviation", torch.tensor(_DEVIATION)[:, None, None], persistent=False)
+        mean, deviation = torch.tensor((_MEAN, _DEVIATION), device="cpu")[..., None, None]
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("deviation", deviation, persistent=False)
 
     def describe(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         """Return the layers in the order asked for."""
@@ -219,15 +220,32 @@ def load_backbone(
         InputError: If there is no such network or layer, or the weights cannot be had or are of
             another network.
     """
+    # the layers that are not asked for may take half a gigabyte
+    backbone = make_backbone(name, layers, stride, device="meta")
+    read_weights(backbone, name, weights)
+    return backbone.eval().requires_grad_(requires_grad=False)
+
+
+def make_backbone(
+    name: str, layers: Sequence[str] | None, stride: int, device: str = "cpu"
+) -> Backbone:
+    """Return features by name as ``load_backbone`` does, a network still without its weights."""
     if name == HANDCRAFTED:
-        if weights is not None:
-            raise InputError(f"{weights}: {HANDCRAFTED} features have no weights; leave them out")
-        return HandcraftedFeatures(stride).eval()
+        return HandcraftedFeatures(stride)
     if layers is None:
         if name not in LAYERS:
             raise InputError(f"features {name}: name the layers too, such as layer1 of a resnet")
         layers = LAYERS[name]
-    backbone = NetworkFeatures(name, layers, stride)
+    with torch.device(device):
+        return NetworkFeatures(name, layers, stride)
+
+
+def read_weights(backbone: Backbone, name: str, weights: str | None) -> None:
+    """Give the network of a backbone its weights, as ``load_backbone`` does."""
+    if not isinstance(backbone, NetworkFeatures):
+        if weights is not None:
+            raise InputError(f"{weights}: {HANDCRAFTED} features have no weights; leave them out")
+        return
     found = _download(name) if weights is None else _read(weights)
     needed = backbone.net.state_dict()
     have = {key: found.get(key, found.get(key.removeprefix("features."))) for key in needed}
@@ -237,9 +255,10 @@ def load_backbone(
             f"{weights or 'the download'}: holds weights of another network than {name}: "
             f"{len(wrong)} tensors do not fit, the first is {wrong[0]}; give weights of {name}"
         )
+    if any(parameter.is_meta for parameter in backbone.net.parameters()):
+        backbone.net.to_empty(device="cpu")
     backbone.net.load_state_dict(have)
     backbone.net.to(memory_format=torch.channels_last)  # a third faster on a CPU
-    return backbone.eval().requires_grad_(requires_grad=False)
 
 
 def _fits(needed: Tensor, have: object) -> bool:

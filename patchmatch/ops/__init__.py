@@ -2,10 +2,18 @@
 
 from patchmatch.ops.blocks import block_boxes, block_counts, sliding_row_sums
 from patchmatch.ops.camera import camera_motion
+from patchmatch.ops.embedding import (
+    UNKNOWN,
+    cells_around,
+    match_quality,
+    matching_cells,
+    triplet_loss,
+)
 from patchmatch.ops.homography import (
     corner_error,
     homography_of_corners,
     image_corners,
+    resizing,
     warp_points,
 )
 from patchmatch.ops.light import Light, matched_light, relight
@@ -16,8 +24,25 @@ from patchmatch.ops.neighbours import EIGHT, FOUR, geometric_median, neighbours
 from patchmatch.ops.nnf import Field, exact_field, nearest_neighbours, patch_match
 from patchmatch.ops.nnf_vote import consistent, copy_centres, vote
 from patchmatch.ops.noise import noise_level, noise_residual
+from patchmatch.ops.oriented import oriented_patches
 from patchmatch.ops.pyramid import contrast_and_gain, normalize_contrast, pyramid
-from patchmatch.ops.qatm import Matched, correlation_quality, qatm_quality, rank_quality, soft_rank
+from patchmatch.ops.qatm import (
+    Matched,
+    Scores,
+    best_matches,
+    correlation_scores,
+    qatm_scores,
+    rank_scores,
+    soft_rank,
+)
+from patchmatch.ops.rotations import (
+    circular_harmonics,
+    doubled,
+    group_filters,
+    lifting_filters,
+    pool_rotations,
+)
+from patchmatch.ops.sampling import sample_at, warp_by_homography
 from patchmatch.ops.search import best_candidates, cost_volume
 from patchmatch.ops.shifts import SHIFTS, STILL, shift_similarity, shifted_products, window_moments
 from patchmatch.ops.votes import Fit, box_mean, cast_votes, fit_scaled_shift
@@ -27,47 +52,63 @@ __all__ = [
     "FOUR",
     "SHIFTS",
     "STILL",
+    "UNKNOWN",
     "Field",
     "Fit",
     "Light",
     "Matched",
+    "Scores",
     "best_candidates",
+    "best_matches",
     "block_boxes",
     "block_counts",
     "box_mean",
     "camera_motion",
     "cast_votes",
+    "cells_around",
+    "circular_harmonics",
     "consistent",
     "contrast_and_gain",
     "copy_centres",
     "corner_error",
-    "correlation_quality",
+    "correlation_scores",
     "cost_volume",
+    "doubled",
     "drop_duplicates",
     "exact_field",
     "fit_scaled_shift",
     "geometric_median",
+    "group_filters",
     "homography_of_corners",
     "image_corners",
+    "lifting_filters",
     "luma",
     "match_descriptors",
+    "match_quality",
     "matched_light",
+    "matching_cells",
     "nearest_neighbours",
     "neighbours",
     "noise_level",
     "noise_residual",
     "normalize_contrast",
+    "oriented_patches",
     "patch_match",
+    "pool_rotations",
     "pyramid",
-    "qatm_quality",
-    "rank_quality",
+    "qatm_scores",
+    "rank_scores",
     "registration_step",
     "relight",
+    "resizing",
+    "sample_at",
     "shift_similarity",
     "shifted_products",
     "sliding_row_sums",
     "soft_rank",
+    "triplet_loss",
     "vote",
+    "warp_by_homography",
     "warp_points",
     "window_moments",
 ]

@@ -50,18 +50,32 @@ def corner_error(
 
 
 def homography_of_corners(
-    corners0: Float[Tensor, "4 2"], corners1: Float[Tensor, "4 2"]
-) -> Float[Tensor, "3 3"]:
+    corners0: Float[Tensor, "*B 4 2"], corners1: Float[Tensor, "*B 4 2"]
+) -> Float[Tensor, "*B 3 3"]:
     """Return the homography that takes four points to four others, in double precision.
 
     Args:
         corners0: x and y, no three of them on a line.
         corners1: Where they go, no three of them on a line.
     """
-    x, y = corners0.double().unbind(dim=1)
-    u, v = corners1.double().unbind(dim=1)
+    x, y = corners0.double().unbind(dim=-1)
+    u, v = corners1.double().unbind(dim=-1)
     one, zero = torch.ones_like(x), torch.zeros_like(x)
-    rows_u = torch.stack([x, y, one, zero, zero, zero, -u * x, -u * y], dim=1)
-    rows_v = torch.stack([zero, zero, zero, x, y, one, -v * x, -v * y], dim=1)
-    solution = torch.linalg.solve(torch.cat([rows_u, rows_v]), torch.cat([u, v]))
-    return torch.cat([solution, solution.new_ones(1)]).view(3, 3)
+    rows_u = torch.stack([x, y, one, zero, zero, zero, -u * x, -u * y], dim=-1)
+    rows_v = torch.stack([zero, zero, zero, x, y, one, -v * x, -v * y], dim=-1)
+    rows, right = torch.cat([rows_u, rows_v], dim=-2), torch.cat([u, v], dim=-1)  # (*B, 8, 8)
+    solution = torch.linalg.solve(rows, right[..., None])[..., 0]
+    entries = torch.cat([solution, torch.ones_like(solution[..., :1])], dim=-1)
+    return entries.unflatten(-1, (3, 3))
+
+
+def resizing(size: tuple[int, int], smaller: tuple[int, int]) -> Float[Tensor, "3 3"]:
+    """Return what resizing does to points, in double precision; the corners of images stay corners.
+
+    Args:
+        size: Height and width before.
+        smaller: Height and width after.
+    """
+    y, x = smaller[0] / size[0], smaller[1] / size[1]
+    matrix = [[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]]
+    return torch.tensor(matrix, dtype=torch.float64)

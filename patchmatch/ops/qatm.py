@@ -11,35 +11,56 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.backends import mkldnn
+from torch.nn import functional as F
 
-_CACHED = 2**19  # similarities of a block: few enough to stay in the processor's cache
-_FEWEST = 64  # rows of a block: with fewer a product of matrices is slow
-_SAFE = 40.0  # exp(-2 * 40) is still a float32
+_CACHED = 2**18  # similarities of a block: few enough to stay in the processor's cache
+_FEWEST = 128  # rows of a block: with fewer a product of matrices is slow
+_SAFE = 60.0  # the sum of many exp(60) is still a float32, and so is exp(-60)
+_EVERY = slice(None)
 _BINS = 512  # of the correlations, for the soft rank
+
+
+class Scores(NamedTuple):
+    """The scores of every scene feature with every template feature, made when they are asked for.
+
+    Attributes:
+        scene: (S, D) features.
+        template: (T, D) features.
+        table: Gives the scores of some scene features, (rows, T), or with a second argument, (C,)
+            long, those with some template features, (rows, C). They hold until it is asked again.
+    """
+
+    scene: Tensor
+    template: Tensor
+    table: Callable[..., Tensor]
 
 
 class Matched(NamedTuple):
     """The best match of every feature.
 
     Attributes:
-        scene: (S,) score of each scene feature with its best template feature.
-        template: (T,) score of each template feature with its best scene feature.
+        scene: (S,) score of each scene feature with its best template feature, free or not.
+        template: (T,) score of each template feature with its best free scene feature.
         place: (T,) long, index of that scene feature.
+        free: (S,) bool, scene features that may be a best match; the others only compete.
+        highest: (blocks, T) score of each template feature with the best of each block.
     """
 
     scene: Tensor
     template: Tensor
     place: Tensor
+    free: Tensor
+    highest: Tensor
 
 
-def qatm_quality(
+def qatm_scores(
     scene: Float[Tensor, "S D"],
     template: Float[Tensor, "T D"],
     alpha: float = 25.0,
-    memory: int = 2**29,
-    free: Bool[Tensor, " S"] | None = None,
-) -> Matched:
-    """Quality-aware template matching (Cheng et al., CVPR 2019): log quality of the best matches.
+    memory: int = 2**28,
+) -> Scores:
+    """Quality-aware template matching (Cheng et al., CVPR 2019): the log quality of matches.
 
     The likelihood that scene feature s is matched by template feature t is a soft-max of
     ``alpha`` times their cosine over all t, that t is matched by s one over all s. The quality is
@@ -50,76 +71,67 @@ def qatm_quality(
         scene: Features of length 1.
         template: Features of length 1.
         alpha: Inverse temperature.
-        memory: Bytes of similarities to keep from the first pass for the second. What does not
-            fit is computed again.
-        free: Scene features that may be a best match; the others only compete. None for all.
+        memory: Bytes of similarities to keep for later. What does not fit is computed again.
 
     Returns:
         Log qualities, at most 0.
     """
     _require_features(scene, template)
-    scene, template = scene.detach(), template.detach()
-    scaled = (template * alpha).T.contiguous()  # (D, T)
+    scene, count = scene.detach(), len(template)
+    multiply = _products(template.detach() * alpha)
     kept: dict[int, Tensor] = {}
     room = memory // scene.element_size()
-    total = scene.new_zeros(len(template))  # of exp(similarity - highest), over the scene
-    highest = scene.new_full((len(template),), alpha if alpha <= _SAFE else -math.inf)
+    total = scene.new_zeros(count)  # of exp(similarity - highest), over the scene
+    highest = scene.new_full((count,), 0.0 if alpha <= _SAFE else -math.inf)
     over_template = scene.new_empty(len(scene))
-    one, other = scene.new_empty(2, _step(len(template)), len(template))
-    for start, block in _blocks(scene, len(template)):
-        keep = len(block) * len(template) <= room
-        # Buffers are used again: fresh memory costs more than what is computed in it.
-        similarity = torch.mm(block, scaled, out=None if keep else one[: len(block)])  # (b, T)
-        rows = slice(start, start + len(block))
-        if keep:
-            room -= similarity.numel()
-            kept[start] = similarity
+    buffer = scene.new_empty(_step(count), count)  # fresh memory costs more than what is computed
+    for rows in _blocks(len(scene), count):
+        similarity = multiply(scene[rows])  # (b, T)
         if alpha <= _SAFE:  # cosines are at most 1: one exponential serves both sums
-            exponential = torch.sub(similarity, alpha, out=other[: len(block)]).exp_()
+            exponential = torch.exp(similarity, out=buffer[: len(similarity)])
             total += exponential.sum(dim=0)
-            over_template[rows] = exponential.sum(dim=1).log_() + alpha
+            over_template[rows] = exponential.sum(dim=1).log_()
         else:
             over_template[rows] = similarity.logsumexp(dim=1)
             higher = torch.maximum(highest, similarity.amax(dim=0))
             total = total * (highest - higher).exp() + (similarity - higher).exp_().sum(dim=0)
             highest = higher
+        if similarity.numel() <= room:
+            room -= similarity.numel()
+            kept[rows.start] = similarity
     half_scene, half_template = (total.log_() + highest) / 2, over_template / 2
 
-    def log_quality(start: int, block: Tensor) -> Tensor:
-        known = kept.get(start)
-        if known is None:
-            known = torch.mm(block, scaled, out=one[: len(block)])
+    def log_quality(rows: slice, some: Tensor | None = None) -> Tensor:
+        similarity = kept.get(rows.start)
+        if similarity is None:
+            similarity = multiply(scene[rows], some)
+        elif some is not None:
+            similarity = similarity[:, some]
         # log of the geometric mean: similarity - (over_scene + over_template) / 2
-        quality = torch.sub(known, half_scene, out=other[: len(block)])
-        return quality.sub_(half_template[start : start + len(block), None])
+        if some is not None:
+            return similarity - half_scene[some] - half_template[rows, None]
+        quality = torch.sub(similarity, half_scene, out=buffer[: len(similarity)])
+        return quality.sub_(half_template[rows, None])
 
-    return _best(scene, len(template), log_quality, free)
+    return Scores(scene, template, log_quality)
 
 
-def correlation_quality(
-    scene: Float[Tensor, "S D"],
-    template: Float[Tensor, "T D"],
-    free: Bool[Tensor, " S"] | None = None,
-) -> Matched:
-    """Return the highest cosines: for features without their mean, the normalised correlation.
+def correlation_scores(scene: Float[Tensor, "S D"], template: Float[Tensor, "T D"]) -> Scores:
+    """Return the cosines: for features without their mean, the normalised cross-correlation.
 
     Args:
         scene: Features of length 1.
         template: Features of length 1.
-        free: As for ``qatm_quality``.
     """
     _require_features(scene, template)
-    flipped = template.T.contiguous()
-    return _best(scene, len(template), lambda _, block: block @ flipped, free)
+    multiply = _products(template)
+    return Scores(scene, template, lambda rows, some=None: multiply(scene[rows], some))
 
 
-def rank_quality(
-    scene: Float[Tensor, "S D"],
-    template: Float[Tensor, "T D"],
-    temperature: float = 0.02,
-    free: Bool[Tensor, " S"] | None = None,
-) -> Matched:
-    """Return the best log quality by soft ranks in the place of likelihoods.
+def rank_scores(
+    scene: Float[Tensor, "S D"], template: Float[Tensor, "T D"], temperature: float = 0.02
+) -> Scores:
+    """Return the log quality by soft ranks in the place of likelihoods.
 
     The quality is the inverse geometric mean of two ranks of a cosine: among all scene features
     for the same template feature, and among all template features for the same scene feature. It
@@ -129,24 +141,66 @@ def rank_quality(
         scene: Features of length 1.
         template: Features of length 1.
         temperature: Difference of cosines that begins to count as one, see ``soft_rank``.
-        free: As for ``qatm_quality``.
 
     Returns:
         Log qualities, at most 0.
     """
     _require_features(scene, template)
-    flipped = template.T.contiguous()
+    multiply = _products(template)
     counts = scene.new_zeros(len(template), _BINS)
-    for _, block in _blocks(scene, len(template)):
-        counts += _histogram((block @ flipped).T)
+    for rows in _blocks(len(scene), len(template)):
+        counts += _histogram(multiply(scene[rows]).T)
     over_scene = _rank_table(counts, temperature)  # (T, bins)
 
-    def log_quality(_: int, block: Tensor) -> Tensor:
-        cosine = block @ flipped  # (b, T)
+    def log_quality(rows: slice, some: Tensor | slice = _EVERY) -> Tensor:
+        cosine = multiply(scene[rows])  # (b, T)
         over_template = _rank_table(_histogram(cosine), temperature)
-        return -(_look_up(over_scene, cosine.T).T.log() + _look_up(over_template, cosine).log()) / 2
+        cosine = cosine[:, some]
+        in_scene = _look_up(over_scene[some], cosine.T).T
+        return -(in_scene.log() + _look_up(over_template, cosine).log()) / 2
 
-    return _best(scene, len(template), log_quality, free)
+    return Scores(scene, template, log_quality)
+
+
+def best_matches(
+    scores: Scores, free: Bool[Tensor, " S"] | None = None, before: Matched | None = None
+) -> Matched:
+    """Return the best match of every feature, the first of equal ones.
+
+    Args:
+        scores: Of all features with each other.
+        free: Scene features that may be a best match; None for all.
+        before: What the same scores gave with other features free: only the blocks in which they
+            differ are looked through again.
+    """
+    scene, count = scores.scene, len(scores.template)
+    blocks = list(_blocks(len(scene), count))
+    if free is None:
+        free = scene.new_ones(len(scene), dtype=torch.bool)
+    if before is None:
+        best = scene.new_empty(len(scene))
+        highest = scene.new_empty(len(blocks), count)
+        changed = range(len(blocks))
+    else:
+        best, highest = before.scene, before.highest.clone()
+        changed = torch.unique(torch.nonzero(free != before.free) // _step(count)).tolist()
+
+    def among_free(i: int, values: Tensor) -> Tensor:
+        here = free[blocks[i]]
+        return values if here.all() else values.masked_fill(~here[:, None], -math.inf)
+
+    for i in changed:
+        values = scores.table(blocks[i])  # (b, T)
+        if before is None:
+            best[blocks[i]] = values.amax(dim=1)
+        highest[i] = among_free(i, values).amax(dim=0)
+    template, block = highest.max(dim=0)
+    place = torch.empty_like(block)
+    for i in torch.unique(block).tolist():  # looking for all places in all blocks would take longer
+        some = torch.nonzero(block == i).flatten()
+        values = scores.table(blocks[i], some)  # (b, C)
+        place[some] = among_free(i, values).argmax(dim=0) + blocks[i].start
+    return Matched(best, template, place, free, highest)
 
 
 def soft_rank(values: Float[Tensor, "B N"], temperature: float) -> Float[Tensor, "B N"]:
@@ -191,35 +245,32 @@ def _bin(cosine: Tensor) -> tuple[Tensor, Tensor]:
     return low, place - low
 
 
-def _best(
-    scene: Tensor, count: int, score: Callable[[int, Tensor], Tensor], free: Tensor | None
-) -> Matched:
-    """Return the maxima of a table of scores whose rows are made block by block."""
-    best_scene = scene.new_empty(len(scene))
-    best_template = scene.new_full((count,), -math.inf)
-    place = torch.zeros(count, dtype=torch.long, device=scene.device)
-    for start, block in _blocks(scene, count):
-        scores = score(start, block)  # (b, T)
-        if free is not None:
-            scores = scores.masked_fill(~free[start : start + len(block), None], -math.inf)
-        best_scene[start : start + len(block)] = scores.amax(dim=1)
-        highest = scores.amax(dim=0)
-        higher = torch.nonzero(highest > best_template).flatten()  # few, after the first blocks
-        best_template[higher] = highest[higher]
-        place[higher] = scores[:, higher].argmax(dim=0) + start
-    return Matched(best_scene, best_template, place)
+def _products(template: Tensor) -> Callable[..., Tensor]:
+    """Return what multiplies features, (b, D), by all or some of a template's: (b, T) or (b, C)."""
+    packed = None
+    if (template.device.type, template.dtype) == ("cpu", torch.float32) and mkldnn.is_available():
+        packed = template.contiguous().to_mkldnn()  # twice as fast as torch.mm on some processors
+
+    def multiply(rows: Tensor, some: Tensor | None = None) -> Tensor:
+        if some is not None:
+            return rows @ template[some].T
+        if packed is None:
+            return rows @ template.T
+        return F.linear(rows.to_mkldnn(), packed).to_dense()
+
+    return multiply
 
 
-def _blocks(scene: Tensor, count: int) -> Iterator[tuple[int, Tensor]]:
-    """Yield the scene in blocks with the index of their first row."""
-    step = _step(count)
-    for start in range(0, len(scene), step):
-        yield start, scene[start : start + step]
+def _blocks(count: int, width: int) -> Iterator[slice]:
+    """Yield ``count`` scene features in blocks, for ``width`` template features."""
+    step = _step(width)
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
 
 
-def _step(count: int) -> int:
-    """Return the rows of a block of similarities with ``count`` features."""
-    return min(1024, max(_FEWEST, _CACHED // count))
+def _step(width: int) -> int:
+    """Return the rows of a block of similarities with ``width`` features."""
+    return min(1024, max(_FEWEST, _CACHED // width // _FEWEST * _FEWEST))
 
 
 def _require_features(scene: Tensor, template: Tensor) -> None:

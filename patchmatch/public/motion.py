@@ -4,22 +4,16 @@ import functools
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
-from patchmatch.checkpoints import (
-    check_class,
-    check_weights,
-    read_checkpoint,
-    shipped_checkpoint,
-    trained_settings,
-)
 from patchmatch.data.clip_sets import Clips, LiveClips
 from patchmatch.data.frames import open_clips
 from patchmatch.io import read_image, to_gray_float
-from patchmatch.matchers import Matcher, MotionMatcher, ShiftMatcher
+from patchmatch.matchers import MotionMatcher, ShiftMatcher
 from patchmatch.public.images import Image
+from patchmatch.public.loading import load_matcher
 from patchmatch.results import FrameChanges
 
 
@@ -44,7 +38,7 @@ def load_shift_matcher(
         InputError: If the checkpoint is missing, damaged or not of a shift matcher.
     """
     settings = {"block": block, "stride": stride, "prior_still": prior_still}
-    matcher = _load(ShiftMatcher, path, settings, device)
+    matcher = load_matcher(ShiftMatcher, path, settings, device)
     matcher.measurer = functools.partial(measure_motion, device=matcher.device)
     return matcher
 
@@ -72,7 +66,7 @@ def load_motion_matcher(
         InputError: If the checkpoint is missing, damaged or not of a motion matcher.
     """
     settings = {"block": block, "radius": radius, "camera": camera, "min_matched": min_matched}
-    return _load(MotionMatcher, path, settings, device)
+    return load_matcher(MotionMatcher, path, settings, device)
 
 
 def measure_motion(
@@ -107,26 +101,6 @@ def measure_motion(
 @functools.cache
 def _shipped_motion_matcher(device: str | None) -> MotionMatcher:
     return load_motion_matcher(device=device)
-
-
-AnyMatcher = TypeVar("AnyMatcher", bound=Matcher)
-
-
-def _load(
-    kind: type[AnyMatcher],
-    path: str | Path | None,
-    settings: dict[str, Any],
-    device: str | torch.device | None,
-) -> AnyMatcher:
-    """Return a matcher with the weights of a checkpoint, ready to match."""
-    if path is None:
-        path = shipped_checkpoint(str(kind.shipped_weights))
-    checkpoint = read_checkpoint(path)
-    check_class(path, checkpoint, kind.__name__)
-    matcher = kind(**(trained_settings(path, checkpoint, kind) | settings))
-    check_weights(path, checkpoint, matcher)
-    matcher.load_state_dict(checkpoint["state_dict"])
-    return matcher.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def predict_frames(

@@ -1,6 +1,7 @@
 """Matching two pictures from Python: the same code that the CLI runs."""
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,20 +10,28 @@ from torch import Tensor
 from patchmatch.matchers import (
     AffNetHardNetMatcher,
     ASIFTMatcher,
+    DescriptorMatcher,
     FieldMatcher,
+    HomographyNetMatcher,
     LoFTRMatcher,
+    SE2LoFTRMatcher,
     SIFTMatcher,
 )
 from patchmatch.matchers.pairs import PairMatcher
+from patchmatch.matchers.trained import TrainedPairs
 from patchmatch.public.images import Image, as_picture
+from patchmatch.public.loading import load_matcher
 from patchmatch.results import Matches
 
 MATCHERS: dict[str, type[PairMatcher]] = {
     "sift": SIFTMatcher,
     "asift": ASIFTMatcher,
     "field": FieldMatcher,
+    "descriptor": DescriptorMatcher,
+    "homography_net": HomographyNetMatcher,
     "affnet_hardnet": AffNetHardNetMatcher,
     "loftr": LoFTRMatcher,
+    "se2_loftr": SE2LoFTRMatcher,
 }
 
 
@@ -33,6 +42,7 @@ def match_images(
     *,
     mask0: Image | None = None,
     mask1: Image | None = None,
+    ckpt_path: str | Path | None = None,
     device: str | torch.device | None = None,
     **options: Any,
 ) -> Matches:
@@ -42,11 +52,13 @@ def match_images(
         image0: A path; an array (H, W), (H, W, 3) or (H, W, 4), whose alpha is dropped, of uint8,
             uint16 or floats in [0, 1]; or a tensor of these shapes, (C, H, W) or (1, C, H, W).
         image1: The same; it may differ in size and channels.
-        matcher: sift, asift, field, affnet_hardnet or loftr; or a matcher that is kept between
-            calls.
+        matcher: sift, asift, field, descriptor, homography_net, affnet_hardnet, loftr or se2_loftr;
+            or a matcher that is kept between calls.
         mask0: Where image 0 counts: as large as the image, brighter than half or True. None for
             everywhere.
         mask1: The same of image 1.
+        ckpt_path: A checkpoint that ``patchmatch fit`` wrote, for a matcher that is trained; None
+            for the one the package ships (homography_net has none).
         device: Where to compute; CUDA where there is one, by default. A given matcher stays where
             it is.
         options: Of the matcher: max_size, max_matches, min_score, rotations, tile, weights and
@@ -55,7 +67,8 @@ def match_images(
     Returns:
         ``keypoints0`` and ``keypoints1``, (N, 2) x and y in pixels of the pictures as they came,
         and ``score`` (N,), the best first; ``homography`` and ``inliers`` where at least four
-        matches agree on one. Without matches all are empty.
+        matches agree on one; with ``epipolar="fundamental"``, or ``"essential"`` and
+        ``intrinsics0``, that matrix and its inliers. Without matches all are empty.
 
     Raises:
         ValueError: If something is no picture, or the matcher or a value of its options unknown.
@@ -67,11 +80,9 @@ def match_images(
         known = _options_of(MATCHERS[matcher])
         if unknown := sorted(set(options) - set(known)):
             raise ValueError(f"{matcher} has no {', '.join(unknown)}; it has {', '.join(known)}")
-        chosen = MATCHERS[matcher](**options).eval()
-        chosen = chosen.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        chosen.prepare()
-    elif options or device is not None:
-        given = ", ".join(options) or "device"
+        chosen = load_pair_matcher(matcher, ckpt_path, options, device)
+    elif options or device is not None or ckpt_path is not None:
+        given = ", ".join(options) or ("ckpt_path" if device is None else "device")
         raise ValueError(f"give a matcher or its options, not both: {given}")
     else:
         chosen = matcher
@@ -86,6 +97,25 @@ def match_images(
         on_device[1],
         *(None if mask is None else mask.to(chosen.device) for mask in masks),
     )
+
+
+def load_pair_matcher(
+    name: str,
+    ckpt_path: str | Path | None = None,
+    options: dict[str, Any] | None = None,
+    device: str | torch.device | None = None,
+) -> PairMatcher:
+    """Return a matcher of ``MATCHERS``, ready to match; the arguments are ``match_images``'s."""
+    kind, options = MATCHERS[name], options or {}
+    if issubclass(kind, TrainedPairs):
+        if ckpt_path is not None or kind.shipped_weights is not None:
+            return load_matcher(kind, ckpt_path, options, device)
+    elif ckpt_path is not None:
+        raise ValueError(f"{name} is not trained here: it has no ckpt_path")
+    chosen = kind(**options).eval()
+    chosen = chosen.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    chosen.prepare()
+    return chosen
 
 
 def _options_of(kind: type[PairMatcher]) -> list[str]:

@@ -4,12 +4,10 @@ import functools
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from patchmatch.io import read_image
 from patchmatch.matchers import TemplateMatcher
-from patchmatch.public.images import Image
+from patchmatch.public.images import Image, as_picture
 from patchmatch.results import Detections
 
 _MATCHERS = 4  # kept ready, with the weights in memory
@@ -18,7 +16,7 @@ _MATCHERS = 4  # kept ready, with the weights in memory
 def match_template(
     scene: Image,
     template: Image,
-    features: str = "vgg19",
+    features: str | Path = "vgg19",
     weights: str | Path | None = None,
     score: str = "qatm",
     *,
@@ -29,16 +27,17 @@ def match_template(
     """Find a template in a scene.
 
     Args:
-        scene: A path, an array ``(H, W)`` or ``(H, W, 3)`` of uint8, uint16 or float in [0, 1],
-            RGB, or a tensor of these or ``(3, H, W)``.
+        scene: A path, an array ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)`` of uint8, uint16 or
+            float in [0, 1], RGB, or a tensor of these or with its channels first.
         template: The picture of an object, of the same kinds.
-        features: ``vgg19``, another network of torchvision with its ``layers``, or
-            ``handcrafted``, which needs no weights.
+        features: ``vgg19``, another network of torchvision with its ``layers``,
+            ``handcrafted``, which needs no weights, or a checkpoint that was tuned here.
         weights: File with the weights of the network; None lets torchvision download them.
         score: ``qatm``, ``ncc`` or ``soft_rank``.
         mask: Of the template's size, not zero or True where the template counts.
         device: Where to compute; CUDA where there is one, by default.
-        options: Of ``TemplateMatcher``: threshold, max_detections, scales, stride and others.
+        options: Of ``TemplateMatcher``: threshold, max_detections, scales, rotations, stride and
+            others.
 
     Returns:
         Boxes, the best first. There are none, with the reason, where nothing reaches the
@@ -51,50 +50,28 @@ def match_template(
     settings = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
     matcher = _matcher(
         str(device or ("cuda" if torch.cuda.is_available() else "cpu")),
-        features=features,
+        features=str(features),
         weights=None if weights is None else str(weights),
-        stamp=_stamp(weights),
+        stamp=_stamp(features if weights is None else weights),
         score=score,
         **settings,
     )
-    counts = None if mask is None else to_colors(mask).amax(dim=0) > 0
-    return matcher.match(to_colors(scene), to_colors(template), counts)
+    counts = None if mask is None else to_colors(mask, "mask").amax(dim=0) > 0
+    return matcher.match(to_colors(scene, "scene"), to_colors(template, "template"), counts)
 
 
-def to_colors(image: Image) -> torch.Tensor:
-    """Return an image as (3, H, W) float32 RGB in [0, 1].
+def to_colors(image: Image, name: str = "image") -> torch.Tensor:
+    """Return a picture as (3, H, W) float32 RGB in [0, 1].
 
     Raises:
-        ValueError: If it is no image.
+        ValueError: If it is none.
     """
-    if isinstance(image, str | Path):
-        image = read_image(image)
-    values = torch.as_tensor(image) if isinstance(image, torch.Tensor) else _from_numpy(image)
-    scale = {torch.bool: 1, torch.uint8: 255, torch.uint16: 65535}.get(values.dtype)
-    if scale is None and not values.is_floating_point():
-        raise ValueError(f"an image must be uint8, uint16 or float, got {values.dtype}")
-    if isinstance(image, torch.Tensor) and values.ndim == 3 and len(values) in (1, 3):
-        values = values.permute(1, 2, 0)
-    if values.ndim == 2:
-        values = values[..., None]
-    if values.ndim != 3 or values.shape[2] not in (1, 3, 4) or not values.numel():
-        raise ValueError(
-            "an image must be (H, W), (H, W, 3) or, as a tensor, (3, H, W), with at least one "
-            f"pixel, got {tuple(image.shape)}"
-        )
-    colors = values[..., :3].permute(2, 0, 1).float() / (scale or 1)
-    if not bool(torch.isfinite(colors).all()) or colors.min() < 0 or colors.max() > 1:
-        raise ValueError("an image of floats must lie in [0, 1]; divide by its largest value")
-    return colors.expand(3, -1, -1).contiguous()
+    return as_picture(image, name)[0].expand(3, -1, -1).contiguous()
 
 
-def _from_numpy(image: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image))
-
-
-def _stamp(path: str | Path | None) -> tuple[int, int]:
+def _stamp(path: str | Path) -> tuple[int, int]:
     """Return what changes when a file of weights does."""
-    if path is None or not Path(path).is_file():
+    if not Path(path).is_file():
         return (0, 0)
     about = Path(path).stat()
     return (about.st_mtime_ns, about.st_size)

@@ -15,12 +15,15 @@ class Detections:
         scores: (N,) float in [0, 1], how probably the template is there.
         heatmap: (H, W) float in [0, 1] of the scene's pixels, how much of the template agrees on
             each place of its centre.
+        rotations: (N,) float, degrees by which the template was turned to be found,
+            counter-clockwise as one sees it; the box encloses it.
         reason: Why there are none, in words; empty where there are some.
     """
 
     boxes: Tensor
     scores: Tensor
     heatmap: Tensor
+    rotations: Tensor
     reason: str = ""
 
     def __len__(self) -> int:
@@ -29,7 +32,12 @@ class Detections:
     def sorted(self) -> "Detections":
         """Return them with the best first; equal ones keep their order."""
         order = torch.argsort(self.scores, descending=True, stable=True)
-        return replace(self, boxes=self.boxes[order], scores=self.scores[order])
+        return replace(
+            self,
+            boxes=self.boxes[order],
+            scores=self.scores[order],
+            rotations=self.rotations[order],
+        )
 
 
 @dataclass(frozen=True)

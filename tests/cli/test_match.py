@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 from whole_runs import one_line, rows, write
@@ -81,6 +82,53 @@ def test_a_folder_of_pairs_is_matched(folder, capsys):
     assert float(features[0].split()[0]) == pytest.approx(float(x) + 0.5, abs=2e-3)
 
 
+def test_matches_are_exported_for_hloc(folder):
+    predict(folder, "--writer.hloc=true")
+    with h5py.File("out/hloc/matches.h5") as file:
+        pair = file["image_1-b b.png"]["image_2-b b.png"]
+        index, score = pair["matches0"][:], pair["matching_scores0"][:]
+    with h5py.File("out/hloc/features.h5") as file:
+        one, other = file["image_1/b b.png"], file["image_2/b b.png"]
+        points0, points1 = one["keypoints"][:], other["keypoints"][:]
+        described = one["descriptors"][:].astype(float), other["descriptors"][:].astype(float)
+    table = rows("out/pairs/b b/matches.csv")
+    assert len(points0) == len(index) == len(table)
+    assert points1[index[0]].tolist() == pytest.approx(
+        [float(table[0]["x1"]), float(table[0]["y1"])], abs=1e-3
+    )
+    assert score[0] == pytest.approx(float(table[0]["score"]), abs=1e-3)
+    alike = (described[0] * described[1][:, index]).sum(axis=0)
+    assert described[0].shape == (128, len(points0))
+    assert np.median(alike) > 0.9
+
+
+def test_a_fundamental_matrix_is_written_with_its_inliers(folder):
+    predict(folder, "--model.epipolar=fundamental")
+    row = rows()[0]
+    assert 20 < int(row["epipolar_inliers"]) <= int(row["matches"])
+    matches = rows("out/pairs/a/matches.csv")
+    assert sum(int(m["epipolar_inlier"]) for m in matches) == int(row["epipolar_inliers"])
+    with np.load("out/pairs/a/matches.npz") as arrays:
+        agree = arrays["epipolar_inliers"]
+        ends = [np.c_[arrays[f"keypoints{i}"], np.ones(len(agree))] for i in (0, 1)]
+        lines = ends[0] @ arrays["epipolar"].T
+        off = np.abs((lines * ends[1]).sum(axis=1)) / np.linalg.norm(lines[:, :2], axis=1)
+        assert off[agree].max() < 1.5
+        assert np.isnan(arrays["pose"]).all()
+        entry = float(arrays["epipolar"][0, 1])
+    assert float(row["e12"]) == pytest.approx(entry, rel=1e-6)
+
+
+def test_an_essential_matrix_takes_intrinsics(folder, capsys):
+    line = refused(capsys, folder, "--model.epipolar=essential")
+    assert "takes intrinsics0: give fx, fy, cx, cy" in line
+    predict(folder, "--model.epipolar=essential", "--model.intrinsics0=[150,150,69,55]")
+    assert rows()[0]["epipolar_inliers"]
+    with np.load("out/pairs/a/matches.npz") as arrays:
+        rotation = arrays["pose"][:, :3]
+    assert rotation @ rotation.T == pytest.approx(np.eye(3), abs=1e-6)
+
+
 def test_every_config_matches_or_says_what_it_lacks(folder, capsys, monkeypatch):
     predict(f"{folder}/image_1/a.png,{folder}/image_2/a.png", "--model.tilts=1", name="asift")
     assert rows()[0]["name"] == "a-a"
@@ -98,6 +146,9 @@ def test_every_config_matches_or_says_what_it_lacks(folder, capsys, monkeypatch)
         line = refused(capsys, folder, "--writer.output_path=other", name=name)
         assert "cannot be downloaded (no network); fetch https://" in line
         assert line.endswith(option)
+    line = refused(capsys, folder, "--writer.output_path=other", name="se2_loftr")
+    assert "no weights that could be downloaded" in line
+    assert line.endswith("--model.weights")
 
 
 def test_a_broken_file_is_named_and_the_other_pairs_are_done(folder, capsys):

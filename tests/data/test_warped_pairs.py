@@ -140,11 +140,11 @@ def test_bundled_photographs_are_split_and_none_is_of_the_stereo_pair():
 
 
 def test_digits_stand_in_where_no_photographs_are(monkeypatch):
-    monkeypatch.setattr("patchmatch.data.warped_pairs.bundled_photographs", list)
+    monkeypatch.setattr("patchmatch.data.made_pictures.bundled_photographs", list)
     digits = np.random.default_rng(0).integers(0, 255, (50, 28, 28)).astype(np.uint8)
     monkeypatch.setattr("patchmatch.data.made.load_digits", lambda *_: digits)
     data = WarpedPhotographs(train_pairs=2, eval_pairs=2, canvases=5)
-    with pytest.warns(UserWarning, match="pairs are made of digits"):
+    with pytest.warns(UserWarning, match="pictures are made of digits"):
         data.setup("test")
     assert data.sets["test"][0]["image0"].shape == (3, 96, 96)
 

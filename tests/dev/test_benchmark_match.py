@@ -7,8 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from patchmatch.evaluation.synthetic import FACTORS, warped_pair
+from patchmatch.io import write_flo
 
 ROOT = Path(__file__).parents[2]
 pytest.importorskip("skimage", reason="the photographs are scikit-image's")
@@ -18,7 +20,8 @@ pytest.importorskip("sklearn", reason="the photographs are scikit-learn's")
 @pytest.fixture
 def benchmark(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "dev"))
-    sys.modules.pop("benchmark_match", None)
+    for name in ("benchmark_match", "match_directly"):
+        sys.modules.pop(name, None)
     import benchmark_match
 
     return benchmark_match
@@ -65,3 +68,53 @@ def test_matchers_without_weights_are_named(benchmark, monkeypatch, capsys):
 
     assert benchmark.prepared(["loftr"], Console()) == {}
     assert "loftr is left out" in capsys.readouterr().out
+
+
+def test_the_work_of_a_library_is_timed_beside_ours(benchmark, capsys):
+    numbers = {}
+    for how in ("ours", "directly"):
+        benchmark.one_pair("sift", how, 200, 300, {})
+        numbers[how] = [float(word) for word in capsys.readouterr().out.split()]
+    assert numbers["ours"][0] > 100
+    assert numbers["directly"][0] > 100
+    assert 0 < numbers["ours"][1] < 60
+
+
+class Nothing(torch.nn.Module):
+    """Stands for LoFTR and finds nothing."""
+
+    def forward(self, batch):
+        none = torch.zeros(0, 2)
+        return {"keypoints0": none, "keypoints1": none, "confidence": none[:, 0]}
+
+
+def test_what_random_weights_are_timed_on_are_the_true_tiles(benchmark, monkeypatch):
+    import match_directly
+
+    from patchmatch.matchers import LoFTRMatcher, SIFTMatcher
+
+    monkeypatch.setattr(match_directly, "_random_loftr", Nothing)
+    assert not match_directly.give_random_weights(SIFTMatcher())
+    matcher = LoFTRMatcher(max_size=None, tile=192)
+    assert match_directly.give_random_weights(matcher)
+    picture = benchmark.photographs(1)[0][:220, :300]
+    second = np.ascontiguousarray(picture[:, match_directly.MOVED :])
+    found = benchmark.match_images(picture, second, matcher)
+    off = np.abs((found.keypoints1 - found.keypoints0).numpy() - [-match_directly.MOVED, 0])
+    assert len(found) > 300
+    assert (off.max(axis=1) < 1).mean() > 0.9
+
+
+def test_matches_are_compared_with_a_true_flow(benchmark, tmp_path, capsys):
+    picture = benchmark.photographs(1)[0][:120, :160]
+    folder = tmp_path / "moved by six"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "frame_1.png"), picture[:, 6:])
+    cv2.imwrite(str(folder / "frame_2.png"), picture[:, :-6])
+    flow = np.zeros((120, 154, 2), np.float32)
+    flow[..., 0] = 6
+    write_flo(folder / "flow.flo", flow)
+    benchmark.true_flow(["sift"], tmp_path)
+    told = capsys.readouterr().out
+    assert "moved by six" in told
+    assert float(told.rpartition("sift")[2].split(",")[1].split()[0]) > 0.95

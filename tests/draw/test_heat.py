@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from patchmatch.draw import draw_heat
 
@@ -21,3 +22,26 @@ def test_hot_places_are_red_cold_ones_blue_and_the_scale_stands_beside():
 def test_a_map_of_zeros_is_cold_everywhere():
     drawn = draw_heat(np.zeros((40, 50, 3), np.uint8), np.zeros((40, 50), np.float32))
     assert len(np.unique(drawn[:, :50].reshape(-1, 3), axis=0)) == 1
+
+
+def dark_rows(drawn, width):
+    """Rows of the scale, right of the bar, in which something is written."""
+    beside = drawn[:, width + 30 * max(1, drawn.shape[0] // 700) :]
+    return (beside.min(axis=(1, 2)) < 100).nonzero()[0]
+
+
+@pytest.mark.parametrize("height", [60, 700, 2800])
+def test_the_numbers_of_the_scale_grow_with_the_picture(height):
+    heat = np.full((height, 50), 0.7, np.float32)
+    rows = dark_rows(draw_heat(np.zeros((height, 50), np.uint8), heat), 50)
+    groups = np.split(rows, (np.diff(rows) > height // 20).nonzero()[0] + 1)
+    assert len(groups) == 3  # 0.70, 0.35 and 0.00
+    assert all(max(6, height // 110) <= np.ptp(group) for group in groups)
+
+
+def test_a_low_picture_has_fewer_numbers_and_none_over_another():
+    for height in (6, 20, 34):
+        heat = np.full((height, 50), 0.7, np.float32)
+        drawn = draw_heat(np.zeros((height, 50), np.uint8), heat)
+        assert drawn.shape[0] == height
+        assert len(dark_rows(drawn, 50)) > 0

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from patchmatch.draw import draw_checkerboard, draw_matches, draw_panorama
-from patchmatch.draw.matches import INLIER, OUTLIER
+from patchmatch.draw.matches import INLIER, OUTLIER, _spread
 
 SHIFT = np.array([[1, 0, -30], [0, 1, 10], [0, 0, 1.0]])
 
@@ -49,6 +49,16 @@ def test_large_pictures_are_reduced_and_few_of_many_lines_drawn():
     assert max(few.shape) <= 410
     lit = [(picture[:200].max(axis=-1) > 20).mean() for picture in (few, many)]
     assert 0.01 < lit[0] < 0.5 < lit[1]
+
+
+def test_lines_are_spread_where_many_matches_are_equally_good():
+    """Three quarters of the points crowd a corner, and come first."""
+    rng = np.random.default_rng(0)
+    points = np.r_[rng.uniform(0, 60, (900, 2)), rng.uniform(0, 590, (300, 2))]
+    kept = points[_spread(points, np.arange(1200), 100)]
+    assert len(kept) == 100
+    assert (kept.max(axis=1) > 100).mean() > 0.6
+    assert len(_spread(points, np.arange(50), 100)) == 50
 
 
 def test_a_panorama_holds_both_pictures_and_is_whole(scene):

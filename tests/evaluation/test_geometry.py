@@ -103,6 +103,23 @@ def test_the_pose_of_two_cameras_is_found(scene):
     )
 
 
+def test_convention_epipolar_matrices_take_points_of_image0_to_lines_of_image1(scene):
+    found = estimate_fundamental(*scene)
+    ends = [np.c_[points[found.inliers], np.ones(found.inliers.sum())] for points in scene]
+    lines = ends[0] @ found.model.T  # a x + b y + c = 0 in image 1
+    off = np.abs((lines * ends[1]).sum(axis=1)) / np.linalg.norm(lines[:, :2], axis=1)
+    assert np.median(off) < 0.5
+    back = np.abs((ends[1] @ found.model.T * ends[0]).sum(axis=1))
+    assert np.median(back / np.linalg.norm((ends[1] @ found.model.T)[:, :2], axis=1)) > 5
+
+
+def test_convention_pose_brings_camera0_to_camera1(scene):
+    found = estimate_essential(*scene, CAMERA, CAMERA)
+    rotation, direction = relative_pose(found, *scene, CAMERA, CAMERA)
+    assert rotation == pytest.approx(ROTATION, abs=0.05)
+    assert direction == pytest.approx(TRANSLATION / np.linalg.norm(TRANSLATION), abs=0.15)
+
+
 def test_pose_error_is_the_larger_angle_and_blind_to_the_sign():
     turned = cv2.Rodrigues(np.array([0, 0, math.radians(7)]))[0]
     ahead, aside = np.array([0, 0, 1.0]), np.array([0, math.sin(0.2), math.cos(0.2)])

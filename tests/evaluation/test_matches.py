@@ -69,6 +69,7 @@ def test_scores_of_hpatches_by_hand(hpatches, predictions):
     (row,), pairs = score_benchmark(truth, read_predictions(predictions), Protocol())
     assert (row["pairs"], row["missing"]) == (5, 2)
     assert row["matches"] == pytest.approx((50 + 50 + 3) / 5)
+    assert row["inliers"] == pytest.approx((50 + 50) / 5)
     assert row["mma_1"] == pytest.approx(2 / 5)  # a pair without matches counts as 0
     assert row["mma_2"] == row["mma_10"] == pytest.approx(3 / 5)
     errors = [pair["corner_error"] for pair in pairs]
@@ -94,8 +95,38 @@ def test_the_program_prints_a_table_and_writes_it(hpatches, predictions, capsys)
         rows = list(csv.DictReader(file))
     assert [row["group"] for row in rows] == ["illumination", "viewpoint", "all"]
     assert float(rows[2]["mma_3"]) == pytest.approx(0.3)
+    assert "all matches; seed 0" in rows[0]["protocol"]
     content = json.loads((predictions / "evaluation.json").read_text())
     assert "MAGSAC++" in content["protocol"]
+    main([str(predictions), str(hpatches), "--exclude", "--max_matches=9", "--resize=480"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "viewpoint" not in told
+    assert "shorter side 480; best 9 matches" in told
+    assert "the field's eight sequences left out" in told
+
+
+@pytest.mark.parametrize("option", ["--resize=0", "--max_matches=-3", "--threshold=0"])
+def test_a_protocol_by_which_nothing_can_be_measured_is_refused(
+    hpatches, predictions, capsys, option
+):
+    with pytest.raises(SystemExit) as stop:
+        main([str(predictions), str(hpatches), option])
+    assert stop.value.code == 2
+    assert f"{option.partition('=')[0]} must be above 0" in capsys.readouterr().err
+
+
+def test_a_sequence_that_lacks_a_file_is_not_left_out_silently(hpatches):
+    (hpatches / "i_one" / "H_1_2").unlink()
+    with pytest.raises(InputError, match="H_1_2: no such file"):
+        read_benchmark(hpatches)
+
+
+def test_arrays_beside_pictures_make_no_benchmark(tmp_path):
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((9, 9), np.uint8))
+    np.savez(tmp_path / "matches.npz", keypoints0=np.zeros((1, 2)))
+    found, _ = find_picture_pairs(tmp_path)
+    assert [pair.name for pair in found] == ["a-b"]
 
 
 def scene():
@@ -130,6 +161,7 @@ def test_megadepth_in_loftrs_layout(tmp_path):
     write_matches(tmp_path / "run", *images, points0, points1, (480, 640))
     (row,), pairs = score_benchmark(truth, read_predictions(tmp_path / "run"), Protocol())
     assert pairs[0]["pose_error"] < 0.1
+    assert (pairs[0]["inliers"], pairs[1]["inliers"]) == (200, 0)
     assert pairs[1]["pose_error"] == np.inf
     assert row["pose_auc_5"] == pytest.approx(0.5, abs=0.02)
 

@@ -9,6 +9,7 @@ from patchmatch.errors import InputError
 from patchmatch.matchers import ASIFTMatcher, SIFTMatcher
 from patchmatch.matchers.asift import simulate, views
 from patchmatch.matchers.pairs import Found, PairMatcher
+from patchmatch.matchers.points import reduced_pair
 from patchmatch.ops import warp_points
 
 MILD = np.array([[0.9, 0.2, 20], [-0.18, 1.0, 60], [1e-4, -5e-5, 1]])
@@ -187,6 +188,75 @@ def test_fewer_than_four_matches_give_no_homography(picture):
     assert found.homography is None
 
 
+@pytest.fixture(scope="module")
+def two_views():
+    """Two pictures of a near and a far plane, by a camera that moves and turns; and its pose."""
+    camera = np.array([[400, 0, 200], [0, 420, 150], [0, 0, 1.0]])
+    turn = cv2.Rodrigues(np.array([0.02, -0.06, 0.03]))[0]
+    move = np.array([0.5, 0.05, 0.1])
+    noise = np.random.default_rng(5).random((2, 75, 100)).astype(np.float32)
+    planes = [cv2.resize(n, (400, 300), interpolation=cv2.INTER_CUBIC).clip(0, 1) for n in noise]
+    near = np.zeros((300, 400), np.float32)
+    near[60:240, 20:200] = 1
+    seen = []
+    for rotation, translation in ((np.eye(3), np.zeros(3)), (turn, move)):
+        layers = []
+        for depth in (8.0, 4.0):  # of planes that face the first camera
+            bend = rotation + np.outer(translation, [0, 0, 1]) / depth
+            layers.append(camera @ bend @ np.linalg.inv(camera))
+        far, there, mask = (
+            cv2.warpPerspective(image, homography, (400, 300), borderMode=cv2.BORDER_REFLECT)
+            for image, homography in zip((*planes, near), (*layers, layers[1]), strict=True)
+        )
+        seen.append(np.where(mask > 0.5, there, far).astype(np.float32))
+    return *seen, camera, np.c_[turn, move / np.linalg.norm(move)]
+
+
+def test_the_pose_between_two_cameras_is_found(two_views):
+    image0, image1, camera, pose = two_views
+    intrinsics = (400.0, 420.0, 200.0, 150.0)
+    options = {"epipolar": "essential", "intrinsics0": intrinsics, "seed": 1}
+    found = SIFTMatcher(**options).match(as_image(image0), as_image(image1))
+    cosine = (np.trace(found.pose[:, :3].numpy().T @ pose[:, :3]) - 1) / 2
+    assert np.degrees(np.arccos(min(1, cosine))) < 1
+    assert abs(found.pose[:, 3].numpy() @ pose[:, 3]) > np.cos(np.radians(8))
+    # the homography holds for one plane, the matrix for both
+    assert int(found.epipolar_inliers.sum()) > 1.2 * int(found.inliers.sum())
+    again = SIFTMatcher(**options).match(as_image(image0), as_image(image1))
+    assert torch.equal(found.epipolar, again.epipolar)
+    assert found[:5].epipolar_inliers.shape == (5,)
+    plain = SIFTMatcher(epipolar="fundamental").match(as_image(image0), as_image(image1))
+    assert plain.pose is None
+    rays = np.linalg.inv(camera)
+    from_essential = rays.T @ found.epipolar.numpy() @ rays
+    lines = [matrix / np.linalg.norm(matrix) for matrix in (from_essential, plain.epipolar.numpy())]
+    assert plain.epipolar_inliers.float().mean() > 0.8
+    assert min(np.abs(lines[0] - lines[1]).max(), np.abs(lines[0] + lines[1]).max()) < 0.1
+
+
+def test_without_matches_there_is_no_matrix():
+    blank = torch.full((1, 1, 40, 50), 0.5)
+    found = SIFTMatcher(epipolar="fundamental").match(blank, blank)
+    assert found.epipolar is None
+    assert found.epipolar_inliers is None
+
+
+def test_descriptors_come_with_their_places(picture):
+    found = SIFTMatcher(max_matches=20).match(as_image(picture), as_image(picture))
+    assert found.descriptors0.shape == (20, 128)
+    assert found.descriptors0 == pytest.approx(found.descriptors1, abs=1e-6)
+    assert found[3:5].descriptors1.shape == (2, 128)
+
+
+def test_pictures_of_about_one_size_are_reduced_by_one_factor():
+    first, second = reduced_pair(torch.zeros(1, 1, 300, 400), torch.zeros(1, 1, 500, 350), 250)
+    assert (first.shape[-2:], second.shape[-2:]) == ((150, 200), (250, 175))
+    first, second = reduced_pair(torch.zeros(1, 1, 300, 400), torch.zeros(1, 1, 900, 80), 250)
+    assert (first.shape[-2:], second.shape[-2:]) == ((188, 250), (250, 22))
+    first, second = reduced_pair(torch.zeros(1, 1, 30, 40), torch.zeros(1, 1, 40, 30), None)
+    assert (first.shape[-2:], second.shape[-2:]) == ((30, 40), (40, 30))
+
+
 def test_a_faint_picture_is_matched_as_well(picture):
     found = SIFTMatcher().match(as_image(0.02 * picture + 0.1), as_image(picture))
     assert (found.keypoints0 - found.keypoints1).norm(dim=1).median() < 0.2
@@ -240,6 +310,10 @@ def test_a_dot_of_a_view_is_carried_back_to_where_it_is(tilt, turn):
         ({"max_matches": 0}, "max_matches must be at least 1"),
         ({"rotations": 3}, "rotations must be 1, 2 or 4"),
         ({"threshold": 0.0}, "threshold must be a positive"),
+        ({"epipolar_threshold": -1.0}, "epipolar_threshold must be a positive"),
+        ({"epipolar": "trifocal"}, "epipolar must be one of fundamental, essential"),
+        ({"epipolar": "essential"}, "an essential matrix takes intrinsics0"),
+        ({"intrinsics0": (0.0, 1.0, 2.0, 3.0)}, "intrinsics0 must be fx, fy, cx, cy"),
         ({"check": "none"}, "check must be ratio, mutual or both"),
         ({"ratio": 1.5}, "ratio must lie above 0"),
         ({"tile": 10}, "tile must be at least 128"),

@@ -29,7 +29,7 @@ def test_there_and_back_is_where_it_began():
     torch.testing.assert_close(warp_points(homography.inverse(), there), points)
 
 
-def test_corners_are_the_centres_of_the_corner_pixels():
+def test_convention_corners_are_those_of_the_corner_pixels_clockwise():
     assert image_corners(3, 5).tolist() == [[0, 0], [4, 0], [4, 2], [0, 2]]
 
 
@@ -50,3 +50,15 @@ def test_four_points_fix_a_homography():
     corners = image_corners(30, 50)
     found = homography_of_corners(corners, warp_points(truth, corners))
     torch.testing.assert_close(found, truth)
+
+
+def test_homographies_of_many_corners_are_those_of_each():
+    corners = image_corners(30, 50)
+    generator = torch.Generator().manual_seed(0)
+    moved = corners + 8 * torch.randn(2, 3, 4, 2, generator=generator)
+    found = homography_of_corners(corners.expand_as(moved), moved)
+    assert found.shape == (2, 3, 3, 3)
+    torch.testing.assert_close(
+        warp_points(found, corners.expand_as(moved)), moved.double(), atol=1e-6, rtol=0
+    )
+    torch.testing.assert_close(found[1, 2], homography_of_corners(corners, moved[1, 2]))

@@ -6,7 +6,13 @@ from torch.autograd import gradcheck
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from patchmatch.ops import correlation_quality, qatm_quality, rank_quality, soft_rank
+from patchmatch.ops import (
+    best_matches,
+    correlation_scores,
+    qatm_scores,
+    rank_scores,
+    soft_rank,
+)
 
 
 def features(count, dimension=5, seed=0):
@@ -39,7 +45,7 @@ def test_qatm_agrees_with_a_loop_in_float64(alpha, memory, monkeypatch):
     monkeypatch.setattr("patchmatch.ops.qatm._FEWEST", 2)
     monkeypatch.setattr("patchmatch.ops.qatm._CACHED", 20)  # blocks of two rows, the last of one
     scene, template = features(11), features(7, seed=1)
-    found = qatm_quality(scene, template, alpha, memory)
+    found = best_matches(qatm_scores(scene, template, alpha, memory))
     expected = best_by_loops(qatm_by_loops(scene, template, alpha))
     assert_close(found.scene, expected[0].float(), rtol=1e-4, atol=1e-4)
     assert_close(found.template, expected[1].float(), rtol=1e-4, atol=1e-4)
@@ -48,38 +54,69 @@ def test_qatm_agrees_with_a_loop_in_float64(alpha, memory, monkeypatch):
 
 def test_a_pair_alone_is_certain_and_a_doubled_one_is_worth_half():
     (e0, e1, e2) = torch.eye(3)
-    sure = qatm_quality(torch.stack([e0, e1]), torch.stack([e1, e0]), alpha=40.0)
+
+    def match(scene, template):
+        return best_matches(qatm_scores(torch.stack(scene), torch.stack(template), alpha=40.0))
+
+    sure = match([e0, e1], [e1, e0])
     assert_close(sure.scene.exp(), torch.ones(2))
     assert sure.place.tolist() == [1, 0]
-    doubled = qatm_quality(torch.stack([e0, e0, e1]), torch.stack([e1, e0]), alpha=40.0)
+    doubled = match([e0, e0, e1], [e1, e0])
     assert_close(doubled.scene.exp(), torch.tensor([0.5**0.5, 0.5**0.5, 1]))
-    both = qatm_quality(torch.stack([e0, e0, e1]), torch.stack([e0, e0, e2]), alpha=40.0)
+    both = match([e0, e0, e1], [e0, e0, e2])
     assert_close(both.scene.exp()[:2], torch.tensor([0.5, 0.5]))
 
 
 def test_features_that_are_all_alike_give_no_nan():
-    found = qatm_quality(torch.zeros(6, 3), torch.zeros(4, 3), alpha=90.0)
+    found = best_matches(qatm_scores(torch.zeros(6, 3), torch.zeros(4, 3), alpha=90.0))
     assert_close(found.scene.exp(), torch.full((6,), (1 / 24) ** 0.5))
     assert found.place.tolist() == [0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("score", [qatm_quality, correlation_quality, rank_quality])
+@pytest.mark.parametrize("score", [qatm_scores, correlation_scores, rank_scores])
 def test_what_is_not_free_competes_and_is_no_best_match(score):
     scene, template = features(11), features(7, seed=1)
     free = torch.arange(11) % 3 > 0
-    every, some = score(scene, template), score(scene, template, free=free)
-    assert_close(some.scene[free], every.scene[free])
-    assert (some.scene[~free] == -math.inf).all()
+    every = best_matches(score(scene, template))
+    some = best_matches(score(scene, template), free)
+    assert_close(some.scene, every.scene)
     assert free[some.place].all()
     same = free[every.place]
+    assert 0 < same.sum() < 7
     assert_close(some.template[same], every.template[same])
-    assert (some.template <= every.template + 1e-6).all()
+    assert (some.template[~same] < every.template[~same]).all()
+
+
+@pytest.mark.parametrize("score", [qatm_scores, correlation_scores, rank_scores])
+def test_only_the_blocks_that_changed_are_looked_through_again(score, monkeypatch):
+    monkeypatch.setattr("patchmatch.ops.qatm._FEWEST", 2)
+    monkeypatch.setattr("patchmatch.ops.qatm._CACHED", 20)  # blocks of two rows, the last of one
+    scores = score(features(11), features(7, seed=1))
+    every = best_matches(scores)
+    copies = [part.clone() for part in every]
+    asked = []
+
+    def watch(rows, some=None):
+        if some is not None:
+            return scores.table(rows, some)
+        asked.append(rows.start)
+        return scores.table(rows)
+
+    watched = scores._replace(table=watch)
+    free = torch.ones(11, dtype=torch.bool)
+    free[[3, 4, 10]] = False
+    some = best_matches(watched, free, every)
+    assert asked == [2, 4, 10]
+    again = best_matches(watched, None, some)
+    for found, expected in ((some, best_matches(scores, free)), (again, every), (every, copies)):
+        for part, other in zip(found, expected, strict=True):
+            assert torch.equal(part, other)
 
 
 def test_its_arguments_are_left_as_they_are():
     scene, template = features(11), features(7, seed=1)
     copies = scene.clone(), template.clone()
-    qatm_quality(scene, template)
+    best_matches(qatm_scores(scene, template))
     assert torch.equal(scene, copies[0])
     assert torch.equal(template, copies[1])
 
@@ -90,7 +127,7 @@ def test_correlation_agrees_with_a_loop(monkeypatch):
     scene, template = features(11), features(7, seed=1)
     cosines = [[float(s @ t) for t in template.double()] for s in scene.double()]
     expected = best_by_loops(cosines)
-    found = correlation_quality(scene, template)
+    found = best_matches(correlation_scores(scene, template))
     assert_close(found.scene, expected[0].float())
     assert_close(found.template, expected[1].float())
     assert_close(found.place, expected[2])
@@ -128,12 +165,12 @@ def test_rank_quality_agrees_with_a_loop(monkeypatch):
     in_column = torch.tensor([ranks_by_loops(c, 0.05) for c in cosines.T.tolist()]).T
     in_row = torch.tensor([ranks_by_loops(r, 0.05) for r in cosines.tolist()])
     quality = -(in_column.log() + in_row.log()) / 2
-    found = rank_quality(scene, template, 0.05)
+    found = best_matches(rank_scores(scene, template, 0.05))
     assert_close(found.scene, quality.amax(dim=1).float(), rtol=0, atol=5e-3)
     assert_close(found.place, quality.argmax(dim=0))
 
 
-@pytest.mark.parametrize("score", [qatm_quality, correlation_quality, rank_quality])
+@pytest.mark.parametrize("score", [qatm_scores, correlation_scores, rank_scores])
 def test_no_features_are_refused(score):
     with pytest.raises(ValueError, match="at least one feature each, got 0 and 4"):
         score(torch.zeros(0, 3), torch.zeros(4, 3))

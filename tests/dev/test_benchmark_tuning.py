@@ -1,0 +1,69 @@
+"""What the benchmark of tuned features asks for, in a small form."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pytorch_lightning import Trainer
+
+from patchmatch.data import MadePlaces
+from patchmatch.data.photographs import bundled_photographs
+from patchmatch.matchers import PlaceMatcher
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "dev"))
+    sys.modules.pop("benchmark_tuning", None)
+    import benchmark_tuning
+
+    return benchmark_tuning
+
+
+def textured(height, width, seed=0):
+    rng = np.random.default_rng(seed)
+    noise = cv2.GaussianBlur(rng.standard_normal((height, width, 3)), (0, 0), 2)
+    return np.uint8((128 + 40 * noise / noise.std()).clip(0, 255))
+
+
+def test_templates_lie_where_the_truth_says(benchmark, monkeypatch):
+    monkeypatch.setattr(benchmark, "EACH", 4)
+    for name, value in (("TURN", 0.0), ("ZOOM", 1.0), ("TILT", 0.0), ("LIGHT", 0.0)):
+        monkeypatch.setattr(benchmark, name, value)
+    pairs = benchmark.made_pairs([textured(180, 220), textured(200, 170, 1)])
+    assert [pair.sequence for pair in pairs] == ["0"] * 4 + ["1"] * 4
+    for pair in pairs:
+        x0, y0, x1, y1 = (round(value) for value in pair.truth)
+        assert (y1 - y0, x1 - x0) == pair.template.shape[:2]
+        seen = pair.scene[y0:y1, x0:x1].astype(float)
+        apart = np.abs(seen - pair.template).mean()
+        assert apart < 12  # between pixels, with a little noise
+        assert np.abs(seen[::-1] - pair.template).mean() > 2 * apart
+
+
+def test_tables_compare_before_and_after(benchmark, monkeypatch, tmp_path, capsys):
+    if len(bundled_photographs()) < 5:
+        pytest.skip("photographs come with scikit-image and scikit-learn")
+    monkeypatch.setattr(benchmark, "EACH", 1)
+    monkeypatch.setattr(benchmark, "CALIBRATION", 1)
+    monkeypatch.setattr(benchmark, "MadePlaces", partial(MadePlaces, views=2))
+    run = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    matcher = PlaceMatcher("handcrafted", embedding=8)
+    matcher.has_weights.fill_(value=True)
+    run.strategy.connect(matcher)
+    run.save_checkpoint(tmp_path / "t.ckpt")
+    monkeypatch.setattr(sys, "argv", ["b", "--alarms", "--checkpoint", str(tmp_path / "t.ckpt")])
+    threads = torch.get_num_threads()
+    try:
+        benchmark.main()
+    finally:
+        torch.set_num_threads(threads)
+    told = capsys.readouterr().out
+    for words in ("before, pooled", "tuned, embedding", "3 templates, made of the test"):
+        assert words in told
