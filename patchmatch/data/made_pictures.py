@@ -39,7 +39,7 @@ class PictureData(MadeData):
             if paths := self._bundled(split):
                 return [load_picture(path) for path in paths]
             warnings.warn(
-                "scikit-image and scikit-learn are not installed: pairs are made of digits; "
+                "scikit-image and scikit-learn are not installed: pictures are made of digits; "
                 "install them or give data.source a folder of images",
                 stacklevel=2,
             )

@@ -13,6 +13,8 @@ FEW = 0.1  # share of the pixels of a window that may be cut off
 FINEST = 2e-3  # a difference that no estimate of the spread goes below
 STEPS = 15
 CORRELATED = 0.8  # share of the variance that the light must explain, or else it is not believed
+ALIKE = 0.3  # share by which the gain of a channel may differ from the median of the channels
+WORTH = 0.6  # of the median difference, what it must leave at most: wrong matches feign a small one
 PRIOR = 1e-4  # variance in brightness below which a gain cannot be told
 
 
@@ -32,7 +34,9 @@ def matched_light(
     """Estimate the light from matches, many of which may be wrong.
 
     Regression by least squares with weights that fall with the residual (Geman and McClure, 1987),
-    begun at the median ratio. Where that explains little, the light is taken to be the same.
+    begun at the median ratio. Where that explains little, the light is taken to be the same: a
+    light that differs by less than the matches do cannot be told from their faults. A channel whose
+    gain is unlike the others' is given that of the median.
 
     Args:
         image0: In [0, 1].
@@ -53,6 +57,12 @@ def matched_light(
     ratio = (seen1.clamp_min(DARK) / seen0.clamp_min(DARK)).log()
     start = _median(ratio, told).exp().nan_to_num(1.0)[..., None]  # (B, C, 1)
     gain, offset, sure = _robust_line(seen0, seen1, told, start)
+    middle, which = gain.median(dim=1, keepdim=True)  # (B, 1, 1)
+    odd = ~((gain - middle).abs() < ALIKE * middle)
+    gain = torch.where(odd, middle, gain)
+    offset = torch.where(odd, offset.gather(1, which), offset)
+    apart = _median((seen1 - gain * seen0 - offset).abs(), told).nansum(dim=1)  # (B,)
+    sure &= (apart < WORTH * _median((seen1 - seen0).abs(), told).nansum(dim=1))[:, None, None]
     return Light(torch.where(sure, gain, 1.0)[..., 0], torch.where(sure, offset, 0.0)[..., 0])
 
 

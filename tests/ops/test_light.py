@@ -16,8 +16,8 @@ def still(image):
 
 def test_gain_and_offset_of_each_channel_and_image_are_found():
     image0 = smooth(2, 3, 40, 52)
-    gain = torch.tensor([[0.7, 1.0, 1.4], [1.2, 0.8, 1.0]])
-    offset = torch.tensor([[0.05, 0.0, -0.03], [0.0, 0.1, 0.02]])
+    gain = torch.tensor([[0.7, 0.8, 0.9], [1.2, 1.5, 1.3]])
+    offset = torch.tensor([[0.05, 0.0, -0.03], [0.0, 0.01, 0.02]])
     light = matched_light(image0, relight(image0, Light(gain, offset)), still(image0))
     assert_close(light.gain, gain, rtol=0, atol=1e-3)
     assert_close(light.offset, offset, rtol=0, atol=1e-3)
@@ -89,9 +89,18 @@ def test_an_image_under_another_light_stays_between_black_and_white():
     assert_close(seen.flatten(), torch.tensor([0.0, 0.2, 0.65, 1.0]))
 
 
-def test_what_the_matches_do_not_bear_out_is_not_believed():
-    image0, image1 = smooth(1, 2, 40, 44), smooth(1, 2, 40, 44, seed=1)
-    image1[:, 1] = 0.8 * image0[:, 1]
+def test_a_channel_unlike_the_others_is_given_their_light():
+    image0 = smooth(1, 3, 40, 44)
+    image1 = 0.8 * image0 + 0.05
+    image1[:, 1] = 0.3 * image0[:, 1] + 0.2
     light = matched_light(image0, image1, still(image0))
-    assert_close(light.gain, torch.tensor([[1.0, 0.8]]), rtol=0, atol=1e-3)
-    assert light.offset[0, 0] == 0
+    assert_close(light.gain, torch.full((1, 3), 0.8), rtol=0, atol=1e-3)
+    assert_close(light.offset, torch.full((1, 3), 0.05), rtol=0, atol=1e-3)
+
+
+def test_what_the_matches_do_not_bear_out_is_not_believed():
+    image0, image1 = smooth(2, 3, 40, 44), smooth(2, 3, 40, 44, seed=1)
+    image1[1] = 0.8 * image0[1]
+    light = matched_light(image0, image1, still(image0))
+    assert_close(light.gain, torch.tensor([[1.0] * 3, [0.8] * 3]), rtol=0, atol=1e-3)
+    assert (light.offset[0] == 0).all()
