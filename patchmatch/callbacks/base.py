@@ -56,7 +56,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         subfolders: What the names of files match, in each subfolder or one folder below it.
         pictures: Name of the subfolder of the pictures.
         things: What a row of the first table is, in the plural.
-        batches: What a batch is, in the plural.
+        batches: What a batch is, in the plural; ``compared``: what is counted in it.
     """
 
     tables: ClassVar[Mapping[str, Sequence[str]]]
@@ -66,6 +66,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
     pictures: ClassVar[str]
     things: ClassVar[str]
     batches: ClassVar[str] = "clips"
+    compared: ClassVar[str] = "pairs"
 
     def __init__(
         self, output_path: str = "data/output", overwrite: bool = False, resume: bool = False
@@ -74,8 +75,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         if overwrite and resume:
             raise ValueError("overwrite and resume contradict each other; give one of them")
         self.output_path = output_path
-        self.overwrite = overwrite
-        self.resume = resume
+        self.overwrite, self.resume = overwrite, resume
         self._is_open = False
         self._start = 0.0
         self._told: set[str] = set()
@@ -295,6 +295,6 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         """Say in a few lines what was done and where it lies, once."""
         summary, self._summary = self._summary, None
         if summary is not None:
-            table = self.folder / f"{next(iter(self.tables))}.csv"
-            places = {"pictures": self.folder / self.pictures, **self._made, "table": table}
-            print_summary(summary, self.things, places)
+            places = {"pictures": self.folder / self.pictures, **self._made}
+            places["table"] = self.folder / f"{next(iter(self.tables))}.csv"
+            print_summary(summary, self.things, self.compared, places)

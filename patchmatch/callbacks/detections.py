@@ -2,11 +2,12 @@
 
 import colorsys
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from patchmatch.callbacks.base import PredictionWriter
-from patchmatch.callbacks.parts import Part, Row
+from patchmatch.callbacks.parts import Part, Parts, Row
 from patchmatch.callbacks.rows import number
 from patchmatch.data.template_scenes import TemplateScene
 from patchmatch.draw import draw_boxes, draw_heat
@@ -35,6 +36,7 @@ class TemplateBoxes(PredictionWriter):
     subfolders: ClassVar = {"scenes": re.compile(r"result\.png|heatmap\.png|boxes\.csv")}
     pictures = "scenes"
     things = "boxes"
+    batches = compared = "scenes"
 
     def __init__(
         self,
@@ -77,6 +79,17 @@ class TemplateBoxes(PredictionWriter):
         write_image(folder / "heatmap.png", draw_heat(batch["picture"], found.heatmap.numpy()))
         write_csv(folder / "boxes.csv", COLUMNS, map(self._as_csv, rows))
         return Part({"boxes": rows, "not_found": missed})
+
+    def finish(self, parts: Parts) -> Mapping[str, Path]:
+        """Name a picture to look at first, and where it is told what was not found."""
+        found, missed = (list(parts.rows(name)) for name in ("boxes", "not_found"))
+        made = {}
+        if found or missed:
+            scene = self.folder / self.pictures / str((found or missed)[0]["scene"])
+            made["look at"] = scene / ("result.png" if found else "heatmap.png")
+        if missed:
+            made["not found"] = self.folder / "not_found.csv"
+        return made
 
 
 def template_color(index: int) -> tuple[int, int, int]:

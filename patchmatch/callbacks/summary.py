@@ -40,12 +40,15 @@ def summarize(parts: Parts, table: str) -> dict[str, Any]:
     }
 
 
-def print_summary(summary: Mapping[str, Any], things: str, places: Mapping[str, Path]) -> None:
+def print_summary(
+    summary: Mapping[str, Any], things: str, compared: str, places: Mapping[str, Path]
+) -> None:
     """Say in a few lines what was done and where it lies.
 
     Args:
         summary: As ``summarize`` counts it, and whether the run is ``complete``.
         things: What a row is, in the plural.
+        compared: What ``pairs`` counts, in the plural.
         places: Where results lie, by what they are; those that do not exist are left out.
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
@@ -55,7 +58,7 @@ def print_summary(summary: Mapping[str, Any], things: str, places: Mapping[str, 
     sources = "" if summary["sources"] == 1 else f" of {summary['sources']} sequences"
     counts = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in summary["kinds"].items())
     console.print(
-        f"{summary['pairs']} pairs{sources}: {summary['rows']} {things}"
+        f"{summary['pairs']} {compared}{sources}: {summary['rows']} {things}"
         + (f" ({counts})" if counts else "")
     )
     for name, place in places.items():
