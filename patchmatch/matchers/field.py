@@ -63,9 +63,9 @@ class FieldMatcher(JointMatcher):
     ) -> Found:
         """Search both ways and keep what agrees, one place of each square."""
         even0, even1 = normalize_contrast(image0), normalize_contrast(image1)
-        flow01 = self._flow(even0, even1, valid0, valid1)
-        flow10 = self._flow(even1, even0, valid1, valid0)
-        agree = consistent(flow01, flow10, self.tolerance)
+        flow01, found01 = self._search(even0, even1, valid0, valid1)
+        flow10, found10 = self._search(even1, even0, valid1, valid0)
+        agree = found01 & consistent(flow01, flow10, self.tolerance, found10)
         if valid0 is not None:
             agree &= valid0
         # a blank patch is like any other blank patch
@@ -77,13 +77,13 @@ class FieldMatcher(JointMatcher):
         points1 = points0 + flow01[0, :, y, x].T.float()
         return Found(points0, points1, score[0, y, x])
 
-    def _flow(
+    def _search(
         self, image0: Tensor, image1: Tensor, valid0: Tensor | None, valid1: Tensor | None
-    ) -> Tensor:
-        """Return the flow (1, 2, H, W) of the last iteration."""
+    ) -> tuple[Tensor, Tensor]:
+        """Return the last flow, (1, 2, H, W), and which pixels found any, (1, H, W)."""
         options = {"preset": self.preset, "valid0": valid0, "valid1": valid1, "seed": self.seed}
         *_, field = nearest_neighbours(image0, image1, self.patch_size, **options)
-        return field.flow[:, 0]
+        return field.flow[:, 0], field.cost[:, 0].isfinite()
 
 
 def alike(flow: Tensor, agree: Tensor) -> Tensor:

@@ -42,6 +42,13 @@ def test_masks_are_kept():
     assert found.keypoints0[:, 0].max() < 30
 
 
+def test_where_a_mask_leaves_no_patch_nothing_is_found():
+    border = torch.zeros(1, 40, 60).bool()
+    border[:, :7] = True  # no patch of 15 is centred there
+    matcher = FieldMatcher(patch_size=15)
+    assert len(matcher.match(noise(40, 60), noise(40, 60, seed=1), border, border)) == 0
+
+
 def test_the_score_is_the_share_of_neighbours_that_moved_alike():
     flow, agree = torch.zeros(1, 2, 11, 12), torch.ones(1, 11, 12).bool()
     agree[0, 5, 5] = False
