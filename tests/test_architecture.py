@@ -67,7 +67,9 @@ TORCH = {"torch", "torchvision", "torchmetrics", "kornia", *LIGHTNING}
 ONLY = {"ops": {"torch", "jaxtyping"}, "errors": set(), "version": set()}
 NEVER = {"__init__": TORCH, "__main__": TORCH, "io": TORCH, "nets": LIGHTNING, "metrics": LIGHTNING}
 
-MACHINE_PATH = re.compile(r"(?<![\w.~>}/-])/(?:home|root|Users)/|\b[A-Z]:\\Users\\")
+MACHINE_PATH = re.compile(
+    r"(?<![\w.~>}/-])/(?:home|root|srv|Users|work|workspace)/|\b[A-Z]:\\Users\\"
+)
 LONGEST = 300  # lines of a file in the package
 
 
@@ -302,6 +304,7 @@ def test_no_tracked_text_names_a_folder_of_one_machine():
         ("cd /home/anna/patchmatch", True),
         ('open("/root/data")', True),
         ("/Users/anna", True),
+        ('Path("/work/data")', True),
         (r"C:\Users\anna", True),
         ("https://example.org/home/page", False),
         ("~/home/x and ./root/x and data/root/x and $HOME/root/", False),

@@ -10,7 +10,7 @@ from patchmatch.io import write_image
 from patchmatch.matchers import TemplateMatcher
 
 ROOT = Path(__file__).parents[2]
-PAIRS = Path("/work/shared/data/templates")
+PAIRS = ROOT.parent / "shared/data/templates"
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_search_is_timed_and_checked(speed):
     assert speed.run(speed.Search(120, 160, 40, None), "")["error"] == 0
 
 
-@pytest.mark.skipif(not PAIRS.is_dir(), reason=f"needs the OTB pairs in {PAIRS}")
+@pytest.mark.skipif(not PAIRS.is_dir(), reason="needs the OTB pairs in ../shared")
 def test_objects_of_real_scenes_are_found_again(benchmark):
     """By features without weights: of 35, OpenCV finds 20 so that the boxes overlap by half."""
     pairs = benchmark.read_pairs(PAIRS)
