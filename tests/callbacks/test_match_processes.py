@@ -1,18 +1,12 @@
 """Runs of matching that were killed and resumed, or made by two processes, leave the same files."""
 
-import csv
-import io
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from whole_runs import QUIET, ROOT, TWO, contents, kill_once_there_is, run, start
 
-ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "config_match_sift.yaml"
 PAIRS = 9
 BROKEN = 4  # whose second picture cannot be read
@@ -31,43 +25,11 @@ def write_pairs(folder: Path) -> None:
 
 def command(pairs: Path, output: Path, *options: str) -> list[str]:
     return [
-        *(sys.executable, "-m", "patchmatch", "predict", "-c", str(CONFIG)),
+        *("predict", "-c", str(CONFIG), *QUIET),
         *(f"--data.pairs={pairs}", f"--writer.output_path={output}"),
-        *("--writer.colmap=true", "--writer.hloc=true", "--trainer.accelerator=cpu"),
-        *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
+        *("--writer.colmap=true", "--writer.hloc=true"),
         *options,
     ]
-
-
-def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        arguments,
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def run(arguments: list[str], folder: Path) -> None:
-    process = start(arguments, folder)
-    told, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, told
-
-
-def contents(folder: Path) -> dict[str, object]:
-    """Return every file by its name, without the seconds that matching took."""
-    found: dict[str, object] = {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    summary = (folder / "summary.json").read_text()
-    found["summary.json"] = re.sub(r'"seconds": [0-9.]+', "", summary)
-    rows = list(csv.DictReader(io.StringIO((folder / "pairs.csv").read_text())))
-    found["pairs.csv"] = [row | {"seconds": ""} for row in rows]
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +44,7 @@ def whole(pairs, tmp_path_factory) -> dict[str, object]:
     """What one process leaves that nobody stops."""
     folder = tmp_path_factory.mktemp("whole")
     run(command(pairs, folder / "out"), folder)
-    return contents(folder / "out")
+    return contents(folder / "out", ["pairs.csv"])
 
 
 def test_a_broken_file_in_the_middle_costs_its_pair_alone(whole):
@@ -93,17 +55,12 @@ def test_a_broken_file_in_the_middle_costs_its_pair_alone(whole):
 
 def test_a_run_that_was_killed_goes_on(tmp_path, pairs, whole):
     process = start(command(pairs, tmp_path / "out"), tmp_path)
-    while process.poll() is None and not (tmp_path / "out/parts/000003.json").exists():
-        pass
-    process.kill()
-    process.communicate()
-    assert process.returncode < 0, "it came to its end before it could be killed"
+    kill_once_there_is(tmp_path / "out/parts/000003.json", process)
     assert not (tmp_path / "out/summary.json").exists()
     run(command(pairs, tmp_path / "out", "--writer.resume=true"), tmp_path)
-    assert contents(tmp_path / "out") == whole
+    assert contents(tmp_path / "out", ["pairs.csv"]) == whole
 
 
 def test_two_processes_write_the_files_of_one(tmp_path, pairs, whole):
-    two = ["--trainer.devices=2", "--trainer.strategy=ddp"]
-    run(command(pairs, tmp_path / "out", *two), tmp_path)
-    assert contents(tmp_path / "out") == whole
+    run(command(pairs, tmp_path / "out", *TWO), tmp_path)
+    assert contents(tmp_path / "out", ["pairs.csv"]) == whole

@@ -1,16 +1,12 @@
 """Whole programs: killed in the middle and resumed, or as two processes, the files are the same."""
 
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from whole_runs import QUIET, ROOT, TWO, contents, kill_once_there_is, run, start
 
-ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "config_patch_match_predict.yaml"
 
 
@@ -29,41 +25,11 @@ def write_frames(folder: Path, count: int, seed: int, size: tuple[int, int] = (6
 
 def command(frames: Path, output: Path, *options: str) -> list[str]:
     return [
-        *(sys.executable, "-m", "patchmatch", "predict", "-c", str(CONFIG)),
+        *("predict", "-c", str(CONFIG), *QUIET),
         *(f"--data.predict_dir={frames}", "--data.batch_size=2", f"--writer.output_path={output}"),
-        *("--writer.formats=[jsonl,flo,npz]", "--writer.video=true", "--trainer.accelerator=cpu"),
-        *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
+        *("--writer.formats=[jsonl,flo,npz]", "--writer.video=true"),
         *options,
     ]
-
-
-def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        arguments,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def run(arguments: list[str], folder: Path) -> None:
-    process = start(arguments, folder)
-    told, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, told
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return every file by its name; of the summary all but the seconds."""
-    found = {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    found["summary.json"] = re.sub(rb'"seconds": [0-9.]+', b"", found["summary.json"])
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +42,7 @@ def frames(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(frames, tmp_path_factory) -> dict[str, bytes]:
+def whole(frames, tmp_path_factory) -> dict[str, object]:
     """What one process leaves that nobody stops."""
     folder = tmp_path_factory.mktemp("whole")
     run(command(frames, folder / "out"), folder)
@@ -92,29 +58,21 @@ def whole(frames, tmp_path_factory) -> dict[str, bytes]:
 def test_a_run_that_was_killed_goes_on(tmp_path, frames, whole, until):
     """Kill -9 in the middle of the clips, and in the middle of the merge; then resume."""
     process = start(command(frames, tmp_path / "out"), tmp_path)
-    while process.poll() is None and not (tmp_path / "out" / until).exists():
-        pass
-    process.kill()
-    process.communicate()
-    assert process.returncode < 0, "it came to its end before it could be killed"
+    kill_once_there_is(tmp_path / "out" / until, process)
     assert not (tmp_path / "out/summary.json").exists()
     run(command(frames, tmp_path / "out", "--writer.resume=true"), tmp_path)
     assert contents(tmp_path / "out") == whole
 
 
 def test_two_processes_write_the_files_of_one(tmp_path, frames, whole):
-    two = ["--trainer.devices=2", "--trainer.strategy=ddp"]
-    run(command(frames, tmp_path / "out", *two), tmp_path)
+    run(command(frames, tmp_path / "out", *TWO), tmp_path)
     assert contents(tmp_path / "out") == whole
 
 
 @pytest.mark.slow
 def test_two_processes_go_on_where_two_were_killed(tmp_path, frames, whole):
-    two = ["--trainer.devices=2", "--trainer.strategy=ddp"]
-    process = start(command(frames, tmp_path / "out", *two), tmp_path)
-    while process.poll() is None and not (tmp_path / "out/parts/000003.json").exists():
-        pass
-    process.kill()  # the other process notices that it is alone, or ends by itself
-    process.communicate()
-    run(command(frames, tmp_path / "out", "--writer.resume=true", *two), tmp_path)
+    process = start(command(frames, tmp_path / "out", *TWO), tmp_path)
+    # the other process notices that it is alone, or ends by itself
+    kill_once_there_is(tmp_path / "out/parts/000003.json", process)
+    run(command(frames, tmp_path / "out", "--writer.resume=true", *TWO), tmp_path)
     assert contents(tmp_path / "out") == whole

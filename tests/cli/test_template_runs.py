@@ -1,20 +1,14 @@
 """Runs over templates, whole programs among them: stopped and resumed, and as two processes."""
 
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
+from whole_runs import QUIET, ROOT, TWO, contents, kill_once_there_is, run, start
 
 from patchmatch.cli import main
 from patchmatch.io import write_image
 from patchmatch.matchers import TemplateMatcher
 
-ROOT = Path(__file__).parents[2]
 COUNT = 4  # scenes
 
 
@@ -46,32 +40,8 @@ def arguments(places, output, *more):
         "predict", "-c", str(ROOT / "configs/config_template_predict.yaml"),
         f"--data.scene={places / 'scenes'}", f"--data.templates={places / 'templates'}",
         "--model.features=handcrafted", "--model.threshold=0.9", f"--writer.output_path={output}",
-        "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", *more,
+        *QUIET, *more,
     ]  # fmt: skip
-
-
-def start(*options):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "patchmatch", *options]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, env=environment, **pipes)
-
-
-def run(*options):
-    process = start(*options)
-    told, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, told
-
-
-def contents(folder):
-    """Return every file by its name; of the summary all but the seconds."""
-    found = {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    found["summary.json"] = re.sub(rb'"seconds": [0-9.]+', b"", found["summary.json"])
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -122,17 +92,13 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path, places, monkeypatch,
 @pytest.mark.slow
 def test_a_run_that_was_killed_goes_on(tmp_path, places, whole):
     """Kill -9 in the middle of the scenes, then resume."""
-    process = start(*arguments(places, tmp_path / "out"))
-    while process.poll() is None and not (tmp_path / "out/parts/000001.json").exists():
-        pass
-    process.kill()
-    process.communicate()
-    assert process.returncode < 0, "it came to its end before it could be killed"
+    process = start(arguments(places, tmp_path / "out"), tmp_path)
+    kill_once_there_is(tmp_path / "out/parts/000001.json", process)
     assert not (tmp_path / "out/summary.json").exists()
     main(arguments(places, tmp_path / "out", "--writer.resume=true"))
     assert contents(tmp_path / "out") == whole
 
 
 def test_two_processes_write_the_files_of_one(tmp_path, places, whole):
-    run(*arguments(places, tmp_path / "out", "--trainer.devices=2", "--trainer.strategy=ddp"))
+    run(arguments(places, tmp_path / "out", *TWO), tmp_path)
     assert contents(tmp_path / "out") == whole
