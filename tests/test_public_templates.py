@@ -3,20 +3,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from textures import texture
 
 import patchmatch
 from patchmatch.errors import InputError
 from patchmatch.public.templates import to_colors
-
-
-def texture(height, width, seed=0):
-    """A picture with detail of several sizes, uint8 RGB."""
-    rng = np.random.default_rng(seed)
-    total = np.zeros((height, width, 3), np.float32)
-    for side in (5, 13, 31):
-        small = rng.random((height // side + 2, width // side + 2, 3), np.float32)
-        total += cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    return (255 * np.clip((total - total.min()) / np.ptp(total), 0, 1)).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")

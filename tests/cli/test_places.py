@@ -5,10 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
+from textures import texture
 
 import patchmatch
 from patchmatch.cli import main
@@ -22,15 +22,6 @@ QUIET = [
     *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
     "--trainer.accelerator=cpu",
 ]
-
-
-def texture(height, width, seed=0):
-    rng = np.random.default_rng(seed)
-    total = np.zeros((height, width, 3), np.float32)
-    for side in (5, 13, 31):
-        small = rng.random((height // side + 2, width // side + 2, 3), np.float32)
-        total += cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    return (255 * np.clip((total - total.min()) / np.ptp(total), 0, 1)).astype(np.uint8)
 
 
 @pytest.fixture(autouse=True)

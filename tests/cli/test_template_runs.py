@@ -1,8 +1,7 @@
 """Runs over templates, whole programs among them: stopped and resumed, and as two processes."""
 
-import cv2
-import numpy as np
 import pytest
+from textures import texture
 from whole_runs import QUIET, ROOT, TWO, contents, kill_once_there_is, run, start
 
 from patchmatch.cli import main
@@ -10,15 +9,6 @@ from patchmatch.io import write_image
 from patchmatch.matchers import TemplateMatcher
 
 COUNT = 4  # scenes
-
-
-def texture(height, width, seed):
-    rng = np.random.default_rng(seed)
-    total = np.zeros((height, width, 3), np.float32)
-    for side in (5, 13, 31):
-        small = rng.random((height // side + 2, width // side + 2, 3), np.float32)
-        total += cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    return (255 * np.clip((total - total.min()) / np.ptp(total), 0, 1)).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")

@@ -7,21 +7,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from textures import texture
 
 from patchmatch.callbacks import detections
 from patchmatch.cli import main
 from patchmatch.io import read_csv, read_image, write_image, write_video
 
 CONFIG = "configs/config_template_predict.yaml"
-
-
-def texture(height, width, seed):
-    rng = np.random.default_rng(seed)
-    total = np.zeros((height, width, 3), np.float32)
-    for side in (5, 13, 31):
-        small = rng.random((height // side + 2, width // side + 2, 3), np.float32)
-        total += cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    return (255 * np.clip((total - total.min()) / np.ptp(total), 0, 1)).astype(np.uint8)
 
 
 @pytest.fixture

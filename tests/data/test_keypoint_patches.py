@@ -1,7 +1,7 @@
-import cv2
 import numpy as np
 import pytest
 import torch
+from textures import blobs
 
 from patchmatch.data import HomographyPairs, KeypointPatches
 from patchmatch.data.keypoint_patches import (
@@ -15,13 +15,6 @@ from patchmatch.errors import InputError
 from patchmatch.ops import warp_points
 
 MATRIX = np.array([[0.0, -2.0, 100.0], [2.0, 0.0, 10.0], [0.0, 0.0, 1.0]])  # 90 degrees, twice
-
-
-def blobs(height, width, seed=0):
-    rng = np.random.default_rng(seed)
-    small = rng.integers(0, 256, (height // 6, width // 6, 3)).astype(np.float32)
-    large = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    return large.clip(0, 255).astype(np.uint8)
 
 
 def keypoints(rows):

@@ -2,22 +2,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from textures import smooth
 
 from patchmatch.data import MadePlaces, MadeViews
 from patchmatch.errors import InputError
 from patchmatch.io import write_image
 
 
-def textured(height, width, seed=0):
-    rng = np.random.default_rng(seed)
-    noise = cv2.GaussianBlur(rng.standard_normal((height, width, 3)), (0, 0), 2)
-    return np.uint8((128 + 40 * noise / noise.std()).clip(0, 255))
-
-
 @pytest.fixture
 def folder(tmp_path):
     for i in range(6):
-        write_image(tmp_path / f"{i}.png", textured(70, 100 + i, i))
+        write_image(tmp_path / f"{i}.png", smooth(70, 100 + i, i, sigma=2))
     return tmp_path
 
 
@@ -27,7 +22,9 @@ def places(folder, **options):
 
 
 def test_places_are_pieces_that_do_not_overlap():
-    made = MadeViews([textured(70, 101), textured(31, 200), textured(40, 33)], 0, side=32)
+    made = MadeViews(
+        [smooth(70, 101, sigma=2), smooth(31, 200, sigma=2), smooth(40, 33, sigma=2)], 0, side=32
+    )
     assert [corner for corner in made.corners if corner[0] == 0] == [
         (0, x, y) for y in (2, 36) for x in (1, 34, 67)
     ]
@@ -35,13 +32,15 @@ def test_places_are_pieces_that_do_not_overlap():
 
 
 def test_plain_pieces_are_no_places():
-    picture = textured(32, 96)
+    picture = smooth(32, 96, sigma=2)
     picture[:, 32:64] = 77
     assert MadeViews([picture], 0, side=32).corners == [(0, 0, 0), (0, 64, 0)]
 
 
 def test_views_of_a_place_show_the_same_where_the_homographies_lead():
-    made = MadeViews([textured(200, 200)], 3, side=64, turn=10, zoom=1.1, tilt=0.03, light=0.0)
+    made = MadeViews(
+        [smooth(200, 200, sigma=2)], 3, side=64, turn=10, zoom=1.1, tilt=0.03, light=0.0
+    )
     views = [made.view((0, 4, number)) for number in range(3)]
     assert [view["query"] for view in views] == [False, True, True]
     for one, other in ((0, 1), (2, 0)):

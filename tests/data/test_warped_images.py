@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from textures import smooth
 
 from patchmatch.data import HomographyPairs, WarpedImages
 from patchmatch.data.photographs import (
@@ -17,22 +18,15 @@ from patchmatch.errors import InputError
 from patchmatch.io import write_image
 
 
-def textured(height, width, seed=0):
-    """A smooth colour picture, uint8: reading it between pixels is nearly exact."""
-    rng = np.random.default_rng(seed)
-    noise = cv2.GaussianBlur(rng.standard_normal((height, width, 3)), (0, 0), 3)
-    return np.uint8((128 + 40 * noise / noise.std()).clip(0, 255))
-
-
 def pairs(**settings):
     warp = Warp(**({"corner_shift": 0.2, "turn": 40, "zoom": 0.3, "disturbed": None} | settings))
-    return HomographyPairs([textured(150, 170), textured(130, 220, 1)], 6, 3, 64, warp)
+    return HomographyPairs([smooth(150, 170), smooth(130, 220, 1)], 6, 3, 64, warp)
 
 
 @pytest.fixture
 def folder(tmp_path):
     for i in range(6):
-        write_image(tmp_path / f"{i}.png", textured(80, 90 + i, i))
+        write_image(tmp_path / f"{i}.png", smooth(80, 90 + i, i))
     return tmp_path
 
 
@@ -102,7 +96,7 @@ def test_an_occluder_hides_a_part_and_tells_which():
 
 
 def test_light_and_camera_change_the_image_and_keep_its_range():
-    image = textured(60, 80).astype(np.float32) / 255
+    image = smooth(60, 80).astype(np.float32) / 255
     strong = [photograph(image, 1.0, np.random.default_rng(i)) for i in range(12)]
     for changed in strong:
         assert changed.dtype == np.float32
@@ -180,7 +174,7 @@ def test_pictures_of_the_benchmark_are_never_learned_from():
 
 def test_the_benchmark_matches_what_is_held_out():
     pytest.importorskip("skimage", reason="photographs come with scikit-image")
-    from dev.benchmark_match import photographs
+    from benchmark_match import photographs
 
     held = [picture.shape for picture in map(cv2.imread, map(str, benchmark_photographs()))]
     ratios = sorted(round(shape[0] / shape[1], 2) for shape in held)

@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from textures import smooth
 
 from patchmatch.data import WarpedPairs, WarpedPhotographs
 from patchmatch.data.photographs import bundled_photographs, load_picture
@@ -15,22 +16,15 @@ from patchmatch.errors import InputError
 from patchmatch.io import write_image
 
 
-def textured(height, width, seed=0):
-    """A smooth colour picture, uint8: reading it between pixels is nearly exact."""
-    rng = np.random.default_rng(seed)
-    noise = cv2.GaussianBlur(rng.standard_normal((height, width, 3)), (0, 0), 3)
-    return np.uint8((128 + 40 * noise / noise.std()).clip(0, 255))
-
-
 @pytest.fixture
 def pairs():
-    return WarpedPairs([textured(150, 170), textured(130, 220, 1)], 6, 3, 64, 8, disturbed=None)
+    return WarpedPairs([smooth(150, 170), smooth(130, 220, 1)], 6, 3, 64, 8, disturbed=None)
 
 
 @pytest.fixture
 def folder(tmp_path):
     for i in range(6):
-        write_image(tmp_path / f"{i}.png", textured(80, 90 + i, i))
+        write_image(tmp_path / f"{i}.png", smooth(80, 90 + i, i))
     return tmp_path
 
 
@@ -99,7 +93,7 @@ def test_disturbances_leave_the_flow_alone_and_change_the_images(pairs):
 
 
 def test_small_pictures_are_mirrored_beyond_their_border():
-    view0, view1 = view_pair(textured(20, 24), np.zeros((40, 40, 2)), np.random.default_rng(0))
+    view0, view1 = view_pair(smooth(20, 24), np.zeros((40, 40, 2)), np.random.default_rng(0))
     assert view0.shape == (40, 40, 3)
     assert np.array_equal(view0, view1)
     assert view0.std(axis=(0, 1)).min() > 0.01
@@ -150,7 +144,7 @@ def test_digits_stand_in_where_no_photographs_are(monkeypatch):
 
 
 def test_large_pictures_are_reduced_and_grey_ones_become_rgb(tmp_path):
-    write_image(tmp_path / "large.png", textured(60, 1024)[..., 0])
+    write_image(tmp_path / "large.png", smooth(60, 1024)[..., 0])
     assert load_picture(tmp_path / "large.png").shape == (30, 512, 3)
 
 

@@ -1,13 +1,10 @@
-import sys
 from pathlib import Path
 
+import benchmark_nnf
 import cv2
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "dev"))
-import benchmark_nnf
 
 RATHER_NOT = ["PatchMatch", "numba", "faiss", "preset balanced", "preset accurate"]
 

@@ -4,11 +4,11 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from pytorch_lightning import Trainer
+from textures import smooth
 
 from patchmatch.data import MadePlaces
 from patchmatch.data.photographs import bundled_photographs
@@ -26,17 +26,11 @@ def benchmark(monkeypatch):
     return benchmark_tuning
 
 
-def textured(height, width, seed=0):
-    rng = np.random.default_rng(seed)
-    noise = cv2.GaussianBlur(rng.standard_normal((height, width, 3)), (0, 0), 2)
-    return np.uint8((128 + 40 * noise / noise.std()).clip(0, 255))
-
-
 def test_templates_lie_where_the_truth_says(benchmark, monkeypatch):
     monkeypatch.setattr(benchmark, "EACH", 4)
     for name, value in (("TURN", 0.0), ("ZOOM", 1.0), ("TILT", 0.0), ("LIGHT", 0.0)):
         monkeypatch.setattr(benchmark, name, value)
-    pairs = benchmark.made_pairs([textured(180, 220), textured(200, 170, 1)])
+    pairs = benchmark.made_pairs([smooth(180, 220, sigma=2), smooth(200, 170, 1, sigma=2)])
     assert [pair.sequence for pair in pairs] == ["0"] * 4 + ["1"] * 4
     for pair in pairs:
         x0, y0, x1, y1 = (round(value) for value in pair.truth)

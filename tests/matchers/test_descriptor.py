@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning import Trainer
+from textures import blobs
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
@@ -33,13 +34,6 @@ TINY = [
     *("--trainer.logger=false", "--trainer.callbacks=[]", "--trainer.callbacks+=ModelCheckpoint"),
     *("--trainer.callbacks.dirpath=saved", "--trainer.callbacks.filename=mine", *QUICK),
 ]
-
-
-def blobs(height, width, seed=0):
-    rng = np.random.default_rng(seed)
-    small = rng.integers(0, 256, (height // 6, width // 6, 3)).astype(np.float32)
-    large = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    return large.clip(0, 255).astype(np.uint8)
 
 
 def test_the_loss_is_that_of_the_hardest_negative_of_row_or_column():

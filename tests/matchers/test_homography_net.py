@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning import Trainer
+from textures import blobs
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
@@ -29,13 +30,6 @@ TINY = [
     *("--trainer.logger=false", "--trainer.callbacks=[]", "--trainer.callbacks+=ModelCheckpoint"),
     *("--trainer.callbacks.dirpath=saved", "--trainer.callbacks.filename=mine", *QUICK),
 ]
-
-
-def blobs(height, width, seed=0):
-    rng = np.random.default_rng(seed)
-    small = rng.integers(0, 256, (height // 12, width // 12, 3)).astype(np.float32)
-    large = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    return large.clip(0, 255).astype(np.uint8)
 
 
 def trainer(**settings):
@@ -66,7 +60,7 @@ def known(corners, grid=10):
 
 def test_places_are_in_pixels_of_the_pictures_whatever_their_shape():
     """A picture of 80x200 and another of 120x90 that shows it squeezed, the other way round."""
-    small = blobs(72, 180, 1)[..., 0]
+    small = blobs(72, 180, 1, spacing=12)[..., 0]
     image0 = cv2.resize(small, (200, 80), interpolation=cv2.INTER_CUBIC)
     image1 = cv2.resize(small[::-1, ::-1], (90, 120), interpolation=cv2.INTER_AREA)
     matcher = known(image_corners(64, 64)[[2, 3, 0, 1]])
@@ -84,8 +78,8 @@ def test_places_are_in_pixels_of_the_pictures_whatever_their_shape():
 
 def test_where_the_pictures_do_not_look_alike_there_is_no_match():
     matcher = known(image_corners(64, 64), grid=16)
-    scene = torch.from_numpy(blobs(96, 96, 2)).movedim(-1, 0)[None] / 255
-    other = torch.from_numpy(blobs(96, 96, 3)).movedim(-1, 0)[None] / 255
+    scene = torch.from_numpy(blobs(96, 96, 2, spacing=12)).movedim(-1, 0)[None] / 255
+    other = torch.from_numpy(blobs(96, 96, 3, spacing=12)).movedim(-1, 0)[None] / 255
     half = torch.cat([scene[..., :48], other[..., 48:]], dim=3)
     assert len(matcher.match(scene, scene)) > 250
     found = matcher.match(scene, half)
@@ -128,7 +122,7 @@ def test_similarity_is_the_correlation_of_windows():
 
 def test_it_learns_from_four_pairs():
     torch.manual_seed(0)
-    pairs = HomographyPairs([blobs(120, 150)], 4, 0, 64, Warp(0.15, disturbed=None))
+    pairs = HomographyPairs([blobs(120, 150, spacing=12)], 4, 0, 64, Warp(0.15, disturbed=None))
     data = DataLoader(pairs, batch_size=4)
     matcher = HomographyNetMatcher(side=64, width=16, lr=1e-2)
     test = trainer()
@@ -141,7 +135,7 @@ def test_it_learns_from_four_pairs():
 
 
 def test_the_test_measures_sift_on_the_same_pairs():
-    pairs = HomographyPairs([blobs(300, 400)], 2, 0, 128, Warp(0.05, disturbed=None))
+    pairs = HomographyPairs([blobs(300, 400, spacing=12)], 2, 0, 128, Warp(0.05, disturbed=None))
     measured = trainer().test(
         HomographyNetMatcher(width=4), DataLoader(pairs, batch_size=2), verbose=False
     )[0]
@@ -158,8 +152,8 @@ def folder(tmp_path, monkeypatch):
     """A folder of pictures, and a pair to be matched."""
     monkeypatch.chdir(tmp_path)
     for i in range(5):
-        write_image(tmp_path / "pictures" / f"{i}.png", blobs(100, 120, i))
-    scene = blobs(150, 190, 9)
+        write_image(tmp_path / "pictures" / f"{i}.png", blobs(100, 120, i, spacing=12))
+    scene = blobs(150, 190, 9, spacing=12)
     write_image(tmp_path / "left.png", scene[:, :-14])
     write_image(tmp_path / "right.png", scene[:, 14:])
     return tmp_path
@@ -187,7 +181,7 @@ def test_fit_and_predict_on_the_command_line_and_match_from_python(folder):
 
 def test_a_checkpoint_trained_in_python_predicts_on_the_command_line(folder):
     matcher = HomographyNetMatcher(side=64, width=4, grid=5)
-    data = DataLoader(HomographyPairs([blobs(120, 150)], 2, 0, 64), batch_size=2)
+    data = DataLoader(HomographyPairs([blobs(120, 150, spacing=12)], 2, 0, 64), batch_size=2)
     fitting = trainer(max_epochs=1)
     fitting.fit(matcher, data)
     fitting.save_checkpoint("python.ckpt")
@@ -197,7 +191,7 @@ def test_a_checkpoint_trained_in_python_predicts_on_the_command_line(folder):
 
 
 def test_random_weights_are_never_used(folder, capsys):
-    scene = blobs(60, 60)
+    scene = blobs(60, 60, spacing=12)
     with pytest.raises(InputError, match=r"train it .* and give the checkpoint as --ckpt_path"):
         patchmatch.match_images(scene, scene, "homography_net")
     with pytest.raises(SystemExit) as stop:
@@ -211,7 +205,14 @@ def test_random_weights_are_never_used(folder, capsys):
 def test_blank_and_tiny_pictures_have_no_matches():
     matcher = known(image_corners(64, 64))
     for size in ((40, 50), (1, 1)):
-        assert len(patchmatch.match_images(np.zeros(size, np.uint8), blobs(60, 60), matcher)) == 0
+        assert (
+            len(
+                patchmatch.match_images(
+                    np.zeros(size, np.uint8), blobs(60, 60, spacing=12), matcher
+                )
+            )
+            == 0
+        )
 
 
 def test_wrong_settings_and_sizes_are_refused():
@@ -222,7 +223,7 @@ def test_wrong_settings_and_sizes_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             HomographyNetMatcher(**settings)
-    data = DataLoader(HomographyPairs([blobs(120, 150)], 2, 0, 96), batch_size=2)
+    data = DataLoader(HomographyPairs([blobs(120, 150, spacing=12)], 2, 0, 96), batch_size=2)
     with pytest.raises(InputError, match=r"64x64 pixels, the data 96x96; give --data\.side 64"):
         trainer(max_epochs=1).fit(HomographyNetMatcher(side=64, width=4), data)
 

@@ -1,9 +1,8 @@
-import cv2
-import numpy as np
 import pytest
 import torch
 import torchvision
 from pytorch_lightning import Trainer
+from textures import texture
 
 import patchmatch
 from patchmatch.data import MadePlaces, MadeViews
@@ -14,15 +13,6 @@ from patchmatch.io import write_image
 from patchmatch.matchers import PlaceMatcher, TemplateMatcher
 from patchmatch.metrics import retrieval_sums
 from patchmatch.nets import load_features
-
-
-def texture(height, width, seed=0):
-    rng = np.random.default_rng(seed)
-    total = np.zeros((height, width, 3), np.float32)
-    for side in (5, 13, 31):
-        small = rng.random((height // side + 2, width // side + 2, 3), np.float32)
-        total += cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    return (255 * np.clip((total - total.min()) / np.ptp(total), 0, 1)).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")

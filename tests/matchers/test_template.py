@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from textures import detailed
 from torch.testing import assert_close
 
 from patchmatch.data.templates import read_masks
@@ -15,13 +16,7 @@ from patchmatch.nets import load_backbone
 
 def texture(height, width, seed=0):
     """A picture with detail of several sizes, (3, height, width) in [0, 1]."""
-    rng = np.random.default_rng(seed)
-    total = np.zeros((height, width, 3), np.float32)
-    for side in (5, 13, 31):
-        small = rng.random((height // side + 2, width // side + 2, 3), np.float32)
-        total += cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    values = np.clip((total - total.min()) / np.ptp(total), 0, 1)
-    return torch.from_numpy(values).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(detailed(height, width, seed)).permute(2, 0, 1).contiguous()
 
 
 def scene_batch(scene, templates, thresholds=None):
