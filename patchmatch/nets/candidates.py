@@ -6,6 +6,8 @@ from torch import Tensor
 
 from patchmatch.ops import EIGHT, FOUR, neighbours
 
+APART = 0.5  # pixels, in x or in y: candidates that are nearer are the same one
+
 
 def offer(candidates: Float[Tensor, "B R C K 2"], level: int) -> Float[Tensor, "B R C _ 2"]:
     """Return the candidates of each block: its own, no motion at all, its neighbours' best.
@@ -35,6 +37,6 @@ def distinct(ranked: Float[Tensor, "B R C K 2"], count: int) -> Float[Tensor, "B
     """Return the first candidates that are half a pixel apart, in order, repeated ones last."""
     apart = (ranked.unsqueeze(-2) - ranked.unsqueeze(-3)).abs().amax(dim=-1)  # (B, R, C, K, K)
     again = torch.ones_like(apart[0, 0, 0]).tril(-1).bool()  # a better one stands before it
-    repeated = ((apart < 0.5) & again).any(dim=-1)
+    repeated = ((apart < APART) & again).any(dim=-1)
     first = repeated.to(torch.int8).argsort(dim=-1, stable=True)[..., :count]
     return ranked.gather(-2, first.unsqueeze(-1).expand(*first.shape, 2))

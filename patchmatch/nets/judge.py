@@ -1,10 +1,15 @@
 """Which of several displacements is right: evidence of the block and agreement around it."""
 
+from types import ModuleType
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from patchmatch.ops import neighbours
+from patchmatch.kernels import compiled_for
+from patchmatch.nets import motion_steps
 
 SHARPNESS, BONUS = 25.0, 3.0  # of a difference, and of the neighbours' full agreement
 SCALE = 0.35  # local standard deviations: a residual at which a cell counts a quarter
@@ -36,15 +41,17 @@ class Judge(nn.Module):
         #: logarithms of the sharpness, the bonus and the lure of ``PlainJudge``
         self.formula = nn.Parameter(torch.tensor([SHARPNESS, BONUS, LURE]).log())
         known = evidence + 5
-        self.cell = nn.Sequential(nn.Linear(5, hidden), nn.ReLU(inplace=True))
+        self.cell = nn.Sequential(nn.Linear(5, hidden))  # rectified, as part of ``votes``
         self.evidence = nn.Linear(hidden, evidence)
-        self.alone = nn.Sequential(nn.Linear(known, hidden), nn.ReLU(), silent(hidden))
-        self.trust = nn.Sequential(nn.Linear(known, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        self.alone = nn.Sequential(nn.Linear(known, hidden), nn.ReLU(inplace=True), silent(hidden))
+        self.trust = nn.Sequential(
+            nn.Linear(known, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 1)
+        )
         self.together = nn.Sequential(
             nn.Linear(known + 2 * len(REACHES), 2 * hidden),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Linear(2 * hidden, hidden),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             silent(hidden),
         )
 
@@ -66,30 +73,33 @@ class Judge(nn.Module):
             noise: Standard deviation of the noise in each cell.
             level: Level of the pyramid; a pixel of it is 2^level pixels of the frame.
         """
-        above = residual - residual.amin(dim=-2, keepdim=True)
-        roughness = (texture + 0.02).log().unsqueeze(-2).expand_as(residual)
-        scale = torch.full_like(residual, level / 2)
-        loudness = noise.unsqueeze(-2).expand_as(residual)
-        seen = torch.stack([residual, 4 * above, roughness, loudness, scale], dim=-1)
-        evidence = self.evidence(self.cell(seen).mean(dim=-2))  # (B, R, C, K, evidence)
+        steps = steps_for(candidates, residual)
+        cell: Any = self.cell[0]
+        scale = level / 2
+        roughness = (texture + 0.02).log()
+        known = torch.stack([roughness, noise], dim=-1) @ cell.weight[:, 2:4].T
+        known = known + (cell.bias + scale * cell.weight[:, 4])  # (B, R, C, cells, hidden)
+        weight = cell.weight[:, :2] * cell.weight.new_tensor([1, 4])
+        evidence = self.evidence(steps.votes(residual, known, weight))  # (B, R, C, K, evidence)
         middle = candidates[..., 0, :].flatten(1, 2).median(dim=1).values[:, None, None, None]
         lengths = [log_length(c, level) for c in (candidates, candidates - middle)]
-        rest = [x.mean(dim=-1) for x in (residual, roughness, loudness)] + lengths
+        means = [x.mean(dim=-1, keepdim=True).expand_as(lengths[0]) for x in (roughness, noise)]
+        rest = [residual.mean(dim=-1), *means, *lengths]
         known = torch.cat([evidence, torch.stack(rest, dim=-1)], dim=-1)
         trust = self.trust(known.amax(dim=-2)).sigmoid()  # (B, R, C, 1)
-        near = agreement(candidates)  # (B, R, C, 3 K, 4 K)
-        trusts = neighbours(trust)  # (B, R, C, 4, 1)
-        trusts = trusts / (trusts.sum(dim=-2, keepdim=True) + 0.1)
+        messages = steps.Messages(candidates, trust, REACHES)
         sharpness, bonus, lure = self.formula.exp().unbind()
         plain = difference_price(residual, lengths[0], noise, sharpness, lure)
         logits = plain + self.alone(known).squeeze(-1)
+        # the first layer of what is said together: what does not change is computed once
+        layer: Any = self.together[0]
+        heard = layer.weight[:, -2 * len(REACHES) :]
+        told = F.linear(known, layer.weight[:, : known.shape[-1]], layer.bias).flatten(0, 3)
         rounds = [logits]
         for _ in range(self.rounds):
-            believed = neighbours(logits.softmax(dim=-1))  # (B, R, C, 4, K)
-            both = torch.stack([believed * trusts, believed / 4], dim=-1).flatten(3, 4)
-            support = (near @ both).unflatten(3, (len(REACHES), -1))  # (B, R, C, 3, K, 2)
-            support = support.transpose(3, 4).flatten(4)  # (B, R, C, K, 6)
-            learned = self.together(torch.cat([known, support], dim=-1)).squeeze(-1)
+            support = messages.support(logits.softmax(dim=-1))  # (B, R, C, K, 6)
+            hidden = torch.addmm(told, support.flatten(0, 3), heard.T)
+            learned = self.together[1:](hidden).view_as(logits)
             logits = plain + bonus * support[..., NEAR] + learned
             rounds.append(logits)
         return rounds
@@ -126,13 +136,23 @@ class PlainJudge(nn.Module):
         """Return the logits after each round; the arguments are those of ``Judge``."""
         length = log_length(candidates, level)
         alone = difference_price(residual, length, noise, self.sharpness, self.lure)
-        near = agreement(candidates).unflatten(3, (len(REACHES), -1))[..., 1, :, :]
+        messages = steps_for(candidates, residual).Messages(
+            candidates, torch.zeros_like(candidates[..., :1, 0]), REACHES[1:2]
+        )
         rounds = [alone]
         for _ in range(self.rounds):
-            believed = neighbours(rounds[-1].softmax(dim=-1)).flatten(3)  # (B, R, C, 4 K)
-            support = (near @ believed.unsqueeze(-1)).squeeze(-1) / 4
+            support = messages.support(rounds[-1].softmax(dim=-1))[..., 1]
             rounds.append(alone + self.bonus * support)
         return rounds
+
+
+def steps_for(*tensors: Tensor) -> ModuleType:
+    """Return the module of steps that serves these tensors: compiled ones, or ``motion_steps``."""
+    if compiled_for(*tensors):
+        from patchmatch.nets import motion_kernels
+
+        return motion_kernels
+    return motion_steps
 
 
 def log_length(displacement: Float[Tensor, "*N 2"], level: int) -> Float[Tensor, "*N"]:
@@ -168,18 +188,6 @@ def silent(channels: int) -> nn.Linear:
     return layer
 
 
-def agreement(candidates: Float[Tensor, "B R C K 2"]) -> Float[Tensor, "B R C _ _"]:
-    """Return how near each candidate is to each of the four neighbours', (3 K, 4 K) a block.
-
-    One for equal displacements, a half for those one of ``REACHES`` apart.
-    """
-    around = neighbours(candidates.flatten(3)).unflatten(-1, candidates.shape[-2:])
-    around = around.flatten(3, 4)  # (B, R, C, 4 K, 2)
-    x, y = (candidates.unsqueeze(-2) - around.unsqueeze(-3)).unbind(dim=-1)
-    squared = x * x + y * y  # (B, R, C, K, 4 K)
-    return torch.cat([(1 + squared / reach**2).reciprocal() for reach in REACHES], dim=-2)
-
-
 class CellTrust(nn.Module):
     """How far each cell of a window is trusted when its displacement is refined, learned.
 
@@ -193,7 +201,8 @@ class CellTrust(nn.Module):
 
     def __init__(self, hidden: int = 16) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(), silent(hidden))
+        self.scale, self.least = SCALE, 1e-3
+        self.layers = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(inplace=True), silent(hidden))
 
     def forward(
         self, squared: Float[Tensor, "N K cells"], texture: Float[Tensor, "N cells"], level: int
@@ -205,7 +214,14 @@ class CellTrust(nn.Module):
         scale = torch.full_like(squared, level / 2)
         seen = torch.stack([residual, roughness, average, scale], dim=-1)
         factor = self.layers(seen).squeeze(-1).clamp(-6, 6).exp()
-        return factor * geman_mcclure(squared, SCALE) + 1e-3
+        return factor * geman_mcclure(squared, self.scale) + self.least
+
+    def network(self, level: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the weights on a level, in the form that ``refine_windows`` takes."""
+        first: Any = self.layers[0]
+        last: Any = self.layers[2]
+        bias = first.bias + level / 2 * first.weight[:, 3]
+        return first.weight[:, :3].T.contiguous(), bias, torch.cat([last.weight[0], last.bias])
 
 
 class PlainTrust(nn.Module):
@@ -217,13 +233,17 @@ class PlainTrust(nn.Module):
 
     def __init__(self, scale: float = SCALE) -> None:
         super().__init__()
-        self.scale = scale
+        self.scale, self.least = scale, 0.0
 
     def forward(
         self, squared: Float[Tensor, "N K cells"], texture: Float[Tensor, "N cells"], level: int
     ) -> Float[Tensor, "N K cells"]:
         """Return weights above 0; the arguments are those of ``CellTrust``."""
         return geman_mcclure(squared, self.scale)
+
+    def network(self, level: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the weights of a network without units, whose output is 0."""
+        return torch.zeros(3, 0), torch.zeros(0), torch.zeros(1)
 
 
 def geman_mcclure(squared: Tensor, scale: float) -> Tensor:

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+DAMPING = 1e-3  # of sums of squared gradients: without texture there is no step
+LONGEST = 1.0  # pixels of a step, in x or in y
 NOTHING, PLENTY = 1.2, 1.5  # gradients in units of the noise's: none to follow, and enough
 
 
@@ -12,8 +14,8 @@ def registration_step(
     mismatch: Float[Tensor, "*#N C 2"],
     weights: Float[Tensor, "*#N C"],
     noise: Float[Tensor, "*#N C"] | None = None,
-    damping: float = 1e-3,
-    longest: float = 1.0,
+    damping: float = DAMPING,
+    longest: float = LONGEST,
 ) -> Float[Tensor, "*N 2"]:
     """Return by how much a displacement should change, by weighted least squares.
 

@@ -10,6 +10,8 @@ TILE = 10  # pixels: side of the tiles that are looked at
 SPACING = 16  # pixels from tile to tile, at most
 QUIET = 0.1  # share of the tiles that is taken for plain
 BIAS = 0.82  # where the quietest tenth of equally noisy tiles begins, in units of their mean
+# deviations of the difference to noise blended from four pixels, and from one
+LEAST, MOST = math.sqrt(1.25), math.sqrt(2.0)
 DARK, BRIGHT = 3 / 255, 252 / 255  # beyond, a sensor is cut off and shows no noise
 
 
@@ -54,10 +56,19 @@ def noise_residual(
     between = displacement - displacement.floor()
     left = (1 - 2 * between * (1 - between)).prod(dim=-1, keepdim=True)  # of the variance
     # exact at whole pixels and between four, and nearly a line in between
-    least, most = math.sqrt(1.25), math.sqrt(2.0)
-    share = ((1 + left).sqrt() - least) / (most - least)
-    low, high = _clipped(least * noise, clip), _clipped(most * noise, clip)
+    share = ((1 + left).sqrt() - LEAST) / (MOST - LEAST)
+    low, high = noise_bounds(noise, clip)
     return low + share * (high - low)
+
+
+def noise_bounds(
+    noise: Float[Tensor, "*N cells"], clip: float = 1.0
+) -> tuple[Float[Tensor, "*N cells"], Float[Tensor, "*N cells"]]:
+    """Return what noise leaves where the second image is read between four pixels, and at one.
+
+    The arguments are those of ``noise_residual``.
+    """
+    return _clipped(LEAST * noise, clip), _clipped(MOST * noise, clip)
 
 
 def _clipped(spread: Tensor, clip: float) -> Tensor:

@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from patchmatch import load_motion_matcher
 from patchmatch.nets import Judged, MotionNet
-from patchmatch.nets.motion import settle
+from patchmatch.nets.motion_steps import settle
 
 MARGIN = 40
 

@@ -1,0 +1,299 @@
+"""Windows around blocks, compared at any displacement in one pass over their pixels.
+
+The arguments that the kernels share:
+
+    image0: (B, 2, H, W), the earlier frames: an image, and the standard deviation of its noise.
+    image1: (B, 2, H, W), the later frames.
+    grid: (2,) int64, rows R and columns C of the blocks of a frame. Block n of all frames'
+        together, row by row, has window n; N = B R C.
+    block: Side of a block in pixels.
+    side: Side S of the window around its centre, at least that of the block, a multiple of 4.
+    displacement: (N, K, 2), dx and dy in pixels.
+
+A cell is a sixteenth of a window, the cells row by row. Helpers stand here and not in a module of
+their own because what is compiled is kept until this file changes.
+"""
+
+import numpy as np
+from numpy import float32, uintp
+
+from patchmatch.kernels.compiling import ONE, helper, kernel
+from patchmatch.kernels.noise import LEAST, MOST
+
+CELLS = 4  # a window is divided into CELLS x CELLS cells
+PAD = 24  # pixels: windows may reach so far beyond the border, where its pixels are repeated
+
+
+@kernel
+def cell_gradients(image0, image1, grid, block, side, tensor, loudness):
+    """Tell what is in the cells of windows of frame 0.
+
+    Beside the shared arguments:
+        tensor: (N, 16, 3), written: each cell's means of the gradients' products xx, xy and yy.
+        loudness: (N, 16), written: each cell's mean variance of the noise of both frames.
+    """
+    step = side // CELLS
+    windows = np.empty((4, side, side), float32)
+    along, down, loud0, loud1 = windows[0], windows[1], windows[2], windows[3]
+    sums = np.empty((4, side), float32)
+    xx, xy, yy, loud = sums[0], sums[1], sums[2], sums[3]
+    for n in range(len(tensor)):
+        b, left, top = _corner_of(n, grid, block, side)
+        _cut_gradients(image0[b, 0], left, top, along, down)
+        _cut_window(image0[b, 1], left, top, loud0)
+        _cut_window(image1[b, 1], left, top, loud1)
+        for row in range(CELLS):
+            sums[:] = 0
+            for r in range(uintp(row * step), uintp((row + 1) * step)):
+                for c in range(uintp(side)):  # loops that write to one array become vectors
+                    xx[c] += along[r, c] * along[r, c]
+                for c in range(uintp(side)):
+                    xy[c] += along[r, c] * down[r, c]
+                for c in range(uintp(side)):
+                    yy[c] += down[r, c] * down[r, c]
+                for c in range(uintp(side)):
+                    loud[c] += loud0[r, c] ** 2 + loud1[r, c] ** 2
+            for column in range(CELLS):
+                cell = row * CELLS + column
+                tensor[n, cell, 0] = _cell_mean(xx, column, step)
+                tensor[n, cell, 1] = _cell_mean(xy, column, step)
+                tensor[n, cell, 2] = _cell_mean(yy, column, step)
+                loudness[n, cell] = _cell_mean(loud, column, step) * float32(0.5)
+
+
+@kernel
+def window_residuals(image0, image1, grid, block, side, displacement, quiet, noisy, clip, residual):
+    """Compare windows with frame 1 at their displacements by a clipped absolute difference.
+
+    Beside the shared arguments:
+        quiet: (N, 16), what noise alone leaves in each cell between four pixels.
+        noisy: (N, 16), what it leaves at whole pixels.
+        clip: Differences count no more than this.
+        residual: (N, K, 16), written: each cell's mean, less what noise alone leaves.
+    """
+    step = side // CELLS
+    window = np.empty((side, side), float32)
+    total = np.empty(side, float32)
+    before = np.empty(side, float32)
+    border = np.empty((side + 1) ** 2, float32)
+    for n in range(len(displacement)):
+        b, left, top = _corner_of(n, grid, block, side)
+        _cut_window(image0[b, 0], left, top, window)
+        for k in range(displacement.shape[1]):
+            pixels, at, stride, right, down = _displaced(
+                image1[b, 0], left, top, displacement[n, k], side, border
+            )
+            # the share of the variance that is left by blending
+            share = float32(1)
+            for i in range(2):
+                between = displacement[n, k, i] - np.floor(displacement[n, k, i])
+                share *= float32(1) - float32(2) * between * (float32(1) - between)
+            loud = (np.sqrt(float32(1) + share) - LEAST) / (MOST - LEAST)
+            for c in range(uintp(side)):
+                before[c] = pixels[at + c] + right * (pixels[at + c + ONE] - pixels[at + c])
+            for row in range(CELLS):
+                total[:] = 0
+                for r in range(row * step, (row + 1) * step):
+                    at += stride
+                    for c in range(uintp(side)):
+                        below = pixels[at + c] + right * (pixels[at + c + ONE] - pixels[at + c])
+                        seen = before[c] + down * (below - before[c])
+                        total[c] += min(abs(seen - window[r, c]), clip)
+                        before[c] = below
+                for column in range(CELLS):
+                    cell = row * CELLS + column
+                    expected = quiet[n, cell] + loud * (noisy[n, cell] - quiet[n, cell])
+                    residual[n, k, cell] = _cell_mean(total, column, step) - expected
+
+
+@kernel
+def refine_windows(
+    image0, image1, grid, block, side, tensor, loudness, texture,
+    weight0, bias0, weight1, limits, steps, displacement,
+):  # fmt: skip
+    """Refine displacements as ``patchmatch.ops.registration_step`` does, window by window.
+
+    A cell is trusted as ``patchmatch.nets.judge.CellTrust`` tells.
+
+    Beside the shared arguments:
+        tensor: (N, 16, 3), each cell's means of the gradients' products.
+        loudness: (N, 16), what noise alone adds to them.
+        texture: (N, 16), logarithm of each cell's root mean square gradient.
+        weight0: (3, units), of the logarithms of a cell's squared difference, of its texture and
+            of the mean squared difference.
+        bias0: (units,).
+        weight1: (units + 1,), of the units and, last, of nothing.
+        limits: (6,), damping, the longest step, the loudness of nothing and of plenty, the squared
+            difference at which a cell counts a quarter, and the least weight.
+        steps: How many; they change ``displacement``.
+    """
+    damping, longest, nothing, plenty, quarter, least = limits
+    windows = np.empty((3, side, side), float32)
+    window, slope_x, slope_y = windows[0], windows[1], windows[2]
+    border = np.empty((side + 1) ** 2, float32)
+    sums = np.empty((5, side), float32)
+    cells = np.empty((5, CELLS**2), float32)
+    x, y, squared, weight = cells[0], cells[1], cells[2], cells[3]
+    for n in range(len(displacement)):
+        b, left, top = _corner_of(n, grid, block, side)
+        _cut_window(image0[b, 0], left, top, window)
+        _cut_gradients(image0[b, 0], left, top, slope_x, slope_y)
+        for k in range(displacement.shape[1]):
+            for _ in range(steps):
+                source = _displaced(image1[b, 0], left, top, displacement[n, k], side, border)
+                _compare(source, window, slope_x, slope_y, sums, x, y, squared)
+                _trust(squared, texture[n], weight0, bias0, weight1, cells[4], weight)
+                xx, xy, yy = damping, float32(0), damping
+                by_x, by_y, quiet = float32(0), float32(0), float32(1e-9)
+                for cell in range(CELLS**2):
+                    near = float32(1) / (float32(1) + squared[cell] / quarter)
+                    trust = weight[cell] * near * near + least
+                    xx += trust * tensor[n, cell, 0]
+                    xy += trust * tensor[n, cell, 1]
+                    yy += trust * tensor[n, cell, 2]
+                    by_x += trust * x[cell]
+                    by_y += trust * y[cell]
+                    quiet += trust * loudness[n, cell]
+                share = ((xx + yy) / quiet - nothing) / (plenty - nothing)
+                share = min(max(share, float32(0)), float32(1)) / (xx * yy - xy * xy)
+                dx, dy = (xy * by_y - yy * by_x) * share, (xy * by_x - xx * by_y) * share
+                displacement[n, k, 0] += min(max(dx, -longest), longest)
+                displacement[n, k, 1] += min(max(dy, -longest), longest)
+
+
+@helper
+def _compare(source, window, slope_x, slope_y, sums, x, y, squared):
+    """Write each cell's means of gradient times difference and of the squared difference."""
+    pixels, at, stride, right, down = source
+    side = len(window)
+    step = side // CELLS
+    along, across, square, before, apart = sums[0], sums[1], sums[2], sums[3], sums[4]
+    for c in range(uintp(side)):
+        before[c] = pixels[at + c] + right * (pixels[at + c + ONE] - pixels[at + c])
+    for row in range(CELLS):
+        sums[:3] = 0
+        for r in range(row * step, (row + 1) * step):
+            at += stride
+            for c in range(uintp(side)):
+                below = pixels[at + c] + right * (pixels[at + c + ONE] - pixels[at + c])
+                apart[c] = before[c] + down * (below - before[c]) - window[r, c]
+                before[c] = below
+            for c in range(uintp(side)):  # loops that write to one array become vectors
+                along[c] += slope_x[r, c] * apart[c]
+            for c in range(uintp(side)):
+                across[c] += slope_y[r, c] * apart[c]
+            for c in range(uintp(side)):
+                square[c] += apart[c] * apart[c]
+        for column in range(CELLS):
+            cell = row * CELLS + column
+            x[cell] = _cell_mean(along, column, step)
+            y[cell] = _cell_mean(across, column, step)
+            squared[cell] = _cell_mean(square, column, step)
+
+
+@helper
+def _trust(squared, texture, weight0, bias0, weight1, logarithm, weight):
+    """Write the factors by which the network trusts the cells."""
+    units = len(bias0)
+    total = float32(0)
+    for cell in range(CELLS**2):
+        total += squared[cell]
+        logarithm[cell] = np.log(squared[cell] + float32(1e-3))
+        weight[cell] = weight1[units]
+    average = np.log(total / float32(CELLS**2) + float32(1e-3))
+    for h in range(units):
+        known = bias0[h] + weight0[2, h] * average
+        for cell in range(CELLS**2):
+            unit = known + weight0[0, h] * logarithm[cell] + weight0[1, h] * texture[cell]
+            weight[cell] += max(unit, float32(0)) * weight1[h]
+    for cell in range(CELLS**2):
+        weight[cell] = np.exp(min(max(weight[cell], float32(-6)), float32(6)))
+
+
+@helper
+def _corner_of(n, grid, block, side):
+    """Return the image of a window, and x and y of its top left pixel."""
+    b, rest = divmod(n, grid[0] * grid[1])
+    row, column = divmod(rest, grid[1])
+    around = (block - side) // 2
+    return b, column * block + around, row * block + around
+
+
+@helper
+def _cut_window(picture, left, top, window):
+    """Copy a window; beyond the border the border's own pixels."""
+    height, width = picture.shape
+    side = len(window)
+    inside = left >= 0 and left + side <= width
+    start = uintp(max(left, 0))
+    for r in range(side):
+        y = uintp(min(max(top + r, 0), height - 1))
+        if inside:
+            for c in range(uintp(side)):
+                window[r, c] = picture[y, start + c]
+        else:
+            for c in range(side):
+                window[r, c] = picture[y, min(max(left + c, 0), width - 1)]
+
+
+@helper
+def _cut_gradients(picture, left, top, along, down):
+    """Write a window's central differences; beyond the border those at the border."""
+    height, width = picture.shape
+    side = len(along)
+    inside = left >= 1 and left + side < width
+    start = uintp(max(left, 0))
+    half = float32(0.5)
+    for r in range(side):
+        place = min(max(top + r, 0), height - 1)
+        y, above = uintp(place), uintp(max(place - 1, 0))
+        below = uintp(min(place + 1, height - 1))
+        if inside:
+            for c in range(uintp(side)):
+                along[r, c] = half * (picture[y, start + c + ONE] - picture[y, start + c - ONE])
+            for c in range(uintp(side)):
+                down[r, c] = half * (picture[below, start + c] - picture[above, start + c])
+        else:
+            for c in range(side):
+                x = min(max(left + c, 0), width - 1)
+                before, after = max(x - 1, 0), min(x + 1, width - 1)
+                along[r, c] = half * (picture[y, after] - picture[y, before])
+                down[r, c] = half * (picture[below, x] - picture[above, x])
+
+
+@helper
+def _cell_mean(total, column, step):
+    """Return the mean over a cell of ``step`` summed rows."""
+    found = float32(0)
+    for c in range(column * step, (column + 1) * step):
+        found += total[c]
+    return found / float32(step * step)
+
+
+@helper
+def _displaced(picture, left, top, displacement, side, border):
+    """Return where to read a displaced window, and how far right and down of pixels it lies.
+
+    Where: pixels as one long row, the number of the first one, and how many lie from row to row.
+    Beyond the border the border's own pixels are repeated, in ``border``.
+    """
+    height, width = picture.shape
+    place_x = _within(float32(left) + displacement[0], width + PAD - side - 1)
+    place_y = _within(float32(top) + displacement[1], height + PAD - side - 1)
+    x, y = int(np.floor(place_x)), int(np.floor(place_y))
+    right, down = place_x - float32(x), place_y - float32(y)
+    if x >= 0 and y >= 0 and x + side < width and y + side < height:
+        return picture.ravel(), uintp(y * width + x), uintp(width), right, down
+    for r in range(side + 1):
+        for c in range(side + 1):
+            row, column = min(max(y + r, 0), height - 1), min(max(x + c, 0), width - 1)
+            border[r * (side + 1) + c] = picture[row, column]
+    return border, uintp(0), uintp(side + 1), right, down
+
+
+@helper
+def _within(place, last):
+    """Return a place that is not beyond the repeated border; what is no number is at it."""
+    if not place >= float32(-PAD):
+        return float32(-PAD)
+    return min(place, float32(last) - float32(1e-3))

@@ -1,0 +1,285 @@
+"""Steps of the motion network by tensor operations, which pass gradients, on any device."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from patchmatch.nets.candidates import distinct
+from patchmatch.nets.candidates import distinct_best as keep
+from patchmatch.nets.candidates import offer as all_candidates
+from patchmatch.nets.windows import Windows, cell_weights, window_corners
+from patchmatch.ops import (
+    best_candidates,
+    contrast_and_gain,
+    cost_volume,
+    geometric_median,
+    neighbours,
+    noise_residual,
+    pyramid,
+    registration_step,
+)
+
+__all__ = [
+    "Matching",
+    "Messages",
+    "describe",
+    "keep",
+    "offer",
+    "search",
+    "settle",
+    "votes",
+]
+
+FLOOR = 0.01  # of contrast: noise in a plain area stays small
+CLIP = 1.0  # local standard deviations: a difference counts no more
+SMALLEST_WINDOW = 16  # pixels of a level
+STANDS_FOR = 0.75  # pixels: the refined best candidate stands for all those so near
+WEISZFELD, SOFTENING = 4, 0.05  # iterations, and pixels added to every distance
+SMALLEST_TRUST = 0.1  # added to the neighbours': where nobody is trusted, nobody is heard
+AT_ONCE = 400_000  # pixels of windows that are compared at a time
+
+
+def describe(frames: Tensor, noise: Tensor, levels: int) -> list[Tensor]:
+    """Return every level of even contrast with the noise in it, (B, 2, H, W) each.
+
+    Args:
+        frames: (B, 1, H, W), gray in [0, 1].
+        noise: (B,), standard deviation of the noise.
+        levels: Number of levels.
+    """
+    described = []
+    for level, image in enumerate(pyramid(frames, levels)):
+        even, gain = contrast_and_gain(image, FLOOR)
+        described.append(torch.cat([even, gain * (noise[:, None, None, None] / 2**level)], dim=1))
+    return described
+
+
+def search(
+    described0: Tensor, described1: Tensor, shape: torch.Size, block: int, radius: int, count: int
+) -> Tensor:
+    """Return the best candidates of an exhaustive search, (B, R, C, count, 2).
+
+    Args:
+        described0: (B, 2, H, W), the earlier frames' smallest level.
+        described1: (B, 2, H, W), that of the later ones.
+        shape: (B, R, C), the grid of blocks.
+        block: Side of a block in pixels of the level.
+        radius: Reach in pixels.
+        count: Number of candidates.
+    """
+    volume = cost_volume(described0[:, :1], described1[:, :1], block, radius, CLIP)
+    return best_candidates(volume[..., : shape[1], : shape[2]], count).unflatten(0, shape)
+
+
+def offer(candidates: Tensor, level: int, count: int | None) -> Tensor:
+    """Return the candidates that each block considers, (B, R, C, count, 2).
+
+    Args:
+        candidates: (B, R, C, K, 2), its own in pixels of the level, the best first.
+        level: Level of the pyramid.
+        count: How many that are apart, or None for all.
+    """
+    offered = all_candidates(candidates, level)
+    return offered if count is None else distinct(offered, count)
+
+
+def votes(residual: Tensor, known: Tensor, weight: Tensor) -> Tensor:
+    """Return the means of a layer of rectified units over the cells, (B, R, C, K, H).
+
+    Args:
+        residual: (B, R, C, K, cells).
+        known: (B, R, C, cells, H), what the units get from all but the residuals.
+        weight: (H, 2), what they make of a residual and of how far it is above the least.
+    """
+    above = residual - residual.amin(dim=-2, keepdim=True)
+    seen = torch.stack([residual, above], dim=-1) @ weight.T
+    return (seen + known.unsqueeze(-3)).relu().mean(dim=-2)
+
+
+class Messages:
+    """What the four neighbours say to each candidate.
+
+    Args:
+        candidates: (B, R, C, K, 2).
+        trust: (B, R, C, 1), how far each block is trusted.
+        reaches: M distances at which a displacement counts a half.
+    """
+
+    def __init__(self, candidates: Tensor, trust: Tensor, reaches: tuple[float, ...]) -> None:
+        self.reaches = len(reaches)
+        self.near = agreement(candidates, reaches)  # (B, R, C, M K, 4 K)
+        trusts = neighbours(trust)  # (B, R, C, 4, 1)
+        self.shares = trusts / (trusts.sum(dim=-2, keepdim=True) + SMALLEST_TRUST)
+
+    def support(self, belief: Tensor) -> Tensor:
+        """Return how much is believed near each candidate, (B, R, C, K, 2 M).
+
+        Args:
+            belief: (B, R, C, K), each block's probabilities.
+
+        Returns:
+            For every reach by trusted neighbours, and by all of them alike.
+        """
+        believed = neighbours(belief)  # (B, R, C, 4, K)
+        both = torch.stack([believed * self.shares, believed / 4], dim=-1).flatten(3, 4)
+        found = (self.near @ both).unflatten(3, (self.reaches, -1))  # (B, R, C, M, K, 2)
+        return found.transpose(3, 4).flatten(4)
+
+
+def agreement(candidates: Tensor, reaches: tuple[float, ...]) -> Tensor:
+    """Return how near each candidate is to each of the four neighbours', (M K, 4 K) a block.
+
+    One for equal displacements, a half for those one of M reaches apart.
+    """
+    around = neighbours(candidates.flatten(3)).unflatten(-1, candidates.shape[-2:])
+    around = around.flatten(3, 4)  # (B, R, C, 4 K, 2)
+    x, y = (candidates.unsqueeze(-2) - around.unsqueeze(-3)).unbind(dim=-1)
+    squared = x * x + y * y  # (B, R, C, K, 4 K)
+    return torch.cat([(1 + squared / reach**2).reciprocal() for reach in reaches], dim=-2)
+
+
+def settle(
+    offered: Float[Tensor, "B R C K 2"],
+    logits: Float[Tensor, "B R C K"],
+    best: Float[Tensor, "B R C 1 2"],
+) -> Float[Tensor, "B R C 2"]:
+    """Return the answer of least expected error: the geometric median of what is possible.
+
+    The refined best candidate stands for all those close to the one it came from.
+    """
+    top = logits.argmax(dim=-1, keepdim=True).unsqueeze(-1).expand_as(best)
+    near = (offered - offered.gather(-2, top)).norm(dim=-1, keepdim=True) < STANDS_FOR
+    points = torch.where(near, best, offered)
+    probability = logits.softmax(dim=-1)
+    answer = geometric_median(
+        points.flatten(0, 2),
+        probability.flatten(0, 2),
+        best.detach().flatten(0, 3),
+        WEISZFELD,
+        SOFTENING,
+    )
+    return answer.view_as(best[..., 0, :])
+
+
+class Matching:
+    """One level of two frames, window by window: what does not change from step to step.
+
+    Args:
+        image0: (B, 2, H, W), the earlier frames: even contrast, and the noise in it.
+        image1: (B, 2, H, W), the later frames.
+        shape: Number of frames, rows and columns of blocks.
+        block: Side of a block in pixels of the level.
+
+    Attributes:
+        shape: (B, R, C).
+        tensor: (N, 16, 3), means over each cell of the gradients' products xx, xy and yy.
+        loudness: (N, 16), variance of the noise, of both frames as one of them.
+        roughness: (B, R, C, 16), root mean square gradient.
+        noise: (B, R, C, 16), standard deviation of the noise.
+    """
+
+    def __init__(self, image0: Tensor, image1: Tensor, shape: torch.Size, block: int) -> None:
+        self.shape, self.block = shape, block
+        self.side = max(block, SMALLEST_WINDOW)
+        self.tensor, self.loudness = self._cut(image0, image1)
+        self.roughness = (self.tensor[..., 0] + self.tensor[..., 2]).sqrt().unflatten(0, shape)
+        self.noise = self.loudness.sqrt().unflatten(0, shape)
+
+    def _cut(self, image0: Tensor, image1: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep the windows of frame 0 and return ``tensor`` and ``loudness``."""
+        batch, rows, columns = self.shape
+        corner, image = window_corners(batch, rows, columns, self.block, self.side, image0.device)
+        (image0, noise0), (image1, noise1) = image0.unbind(dim=1), image1.unbind(dim=1)
+        dx, dy = (F.pad(image0[:, None], p, mode="replicate") for p in ((1, 1, 0, 0), (0, 0, 1, 1)))
+        dx, dy = (
+            (dx[..., 2:] - dx[..., :-2])[:, 0] / 2,
+            (dy[..., 2:, :] - dy[..., :-2, :])[:, 0] / 2,
+        )
+        self.window, *self.gradient, loudness = (
+            Windows(values, corner, image, self.side).cut()
+            for values in (image0, dx, dy, (noise0.square() + noise1.square()) / 2)
+        )
+        self.windows1 = Windows(image1, corner, image, self.side)
+        self.weights = cell_weights(self.side, image0.device)
+        x, y = self.gradient
+        tensor = torch.stack([self._cells(p) for p in (x * x, x * y, y * y)], dim=-1)
+        return tensor, self._cells(loudness)
+
+    def _cells(self, windows: Tensor) -> Tensor:
+        return windows @ self.weights
+
+    def _differences(self, candidates: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Yield frame 1 minus frame 0 under every candidate, (n, K, L), some blocks at a time.
+
+        What fits into the cache is faster, and the memory of large frames stays small.
+        """
+        flat = candidates.flatten(0, 2)
+        step = max(1, AT_ONCE // (flat.shape[1] * self.window.shape[1]))
+        for first in range(0, len(flat), step):
+            part = slice(first, first + step)
+            yield part, self.windows1.read(flat[part], part) - self.window[part, None]
+
+    def residual(self, candidates: Tensor) -> Tensor:
+        """Return the mean clipped difference in each cell, less the noise's, (B, R, C, K, 16)."""
+        parts = [
+            self._cells(difference.abs().clamp_max(CLIP))
+            for _, difference in self._differences(candidates)
+        ]
+        expected = noise_residual(self.noise.unsqueeze(-2), candidates, CLIP)
+        return torch.cat(parts).unflatten(0, self.shape) - expected
+
+    def mismatch(self, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """Return gradient times difference, (N, K, 16, 2), and its square, (N, K, 16)."""
+        products, squares = [], []
+        for part, difference in self._differences(candidates):
+            along = [self._cells(g[part, None] * difference) for g in self.gradient]
+            products.append(torch.stack(along, dim=-1))
+            squares.append(self._cells(difference * difference))
+        return torch.cat(products), torch.cat(squares)
+
+    def refine(
+        self,
+        candidates: Tensor,
+        trust: Any,
+        level: int,
+        steps: int,
+    ) -> list[Tensor]:
+        """Return displacements after each step of registration, (B, R, C, K, 2).
+
+        Args:
+            candidates: (B, R, C, K, 2), where to begin.
+            trust: What weighs the cells: ``CellTrust`` or ``PlainTrust``.
+            level: Level of the pyramid.
+            steps: How many.
+        """
+        refined = [candidates]
+        for _ in range(steps):
+            mismatch, squared = self.mismatch(refined[-1])
+            weights = trust(squared, self.roughness.flatten(0, 2), level)
+            step = registration_step(
+                self.tensor[:, None], mismatch, weights, self.loudness[:, None]
+            )
+            refined.append(refined[-1] + step.view_as(candidates))
+        return refined[1:]
+
+    def evidence(self, best: Tensor, answer: Tensor, offered: Tensor, logits: Tensor) -> Tensor:
+        """Return what tells a right answer from a wrong one, (B, R, C, 10); no gradient passes."""
+        best, answer, offered, logits = (x.detach() for x in (best, answer, offered, logits))
+        still = torch.zeros_like(best)
+        residual, at_rest = self.residual(torch.cat([best, still], dim=-2)).unbind(dim=-2)
+        texture = (self.roughness + 0.02).log()
+        probability = logits.softmax(dim=-1)
+        spread = (offered - answer.unsqueeze(-2)).norm(dim=-1)
+        columns = [
+            residual.mean(dim=-1), residual.amax(dim=-1), residual.amin(dim=-1),
+            (at_rest - residual).mean(dim=-1), self.noise.mean(dim=-1),
+            texture.mean(dim=-1), texture.amax(dim=-1),
+            (probability * spread).sum(dim=-1).log1p(),
+            (probability * (spread < 1)).sum(dim=-1),
+            (neighbours(answer) - answer.unsqueeze(-2)).norm(dim=-1).mean(dim=-1).log1p(),
+        ]  # fmt: skip
+        return torch.stack(columns, dim=-1)

@@ -1,0 +1,173 @@
+"""The compiled steps of the motion network against the tensor operations that they stand for."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from patchmatch import load_motion_matcher
+from patchmatch.kernels import compiled_for
+from patchmatch.nets import MotionNet, motion_kernels, motion_steps
+from patchmatch.nets.judge import CellTrust, PlainTrust, steps_for
+from patchmatch.ops import noise_level
+
+SIZES = [(64, 96), (67, 101), (33, 50)]
+GRID = torch.Size([2, 3, 5])
+
+
+@pytest.fixture(autouse=True)
+def _without_gradients():
+    with torch.no_grad():
+        yield
+
+
+@pytest.fixture
+def rng():
+    return torch.Generator().manual_seed(0)
+
+
+def normal(rng, *shape):
+    return torch.randn(*shape, generator=rng)
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_frames_are_described_alike(rng, height, width):
+    frames = torch.rand(2, 1, height, width, generator=rng)
+    frames[1, :, : height // 2] = 0.3  # plain: all gain is that of the floor
+    given = frames, noise_level(frames), 4
+    both = motion_steps.describe(*given), motion_kernels.describe(*given)
+    for one, other in zip(*both, strict=True):
+        assert_close(one, other, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("radius", [1, 4])
+def test_the_search_finds_the_same(rng, radius):
+    described = [normal(rng, 2, 2, 14, 23) for _ in range(2)]
+    given = *described, GRID, 4, radius, 6
+    assert_close(motion_steps.search(*given), motion_kernels.search(*given), rtol=0, atol=1e-4)
+
+
+def test_of_equal_costs_the_shortest_is_found_first():
+    flat = torch.zeros(2, 2, 12, 20)
+    given = flat, flat, GRID, 4, 2, 9
+    found = motion_kernels.search(*given)
+    assert not found[..., 0, :].any()
+    assert_close(motion_steps.search(*given).norm(dim=-1), found.norm(dim=-1))
+
+
+@pytest.mark.parametrize(("level", "count"), [(0, 7), (2, 10), (1, None), (0, None)])
+def test_the_same_candidates_are_offered(rng, level, count):
+    candidates = normal(rng, *GRID, 6, 2).round(decimals=1)  # many repeat others
+    one = motion_steps.offer(candidates, level, count)
+    other = motion_kernels.offer(candidates, level, count)
+    if count is None:  # the same ones, in another order
+        one, other = (x[..., 0].sort(dim=-1).values for x in (one, other))
+    assert torch.equal(one, other)
+
+
+def test_the_same_candidates_are_kept(rng):
+    candidates, logits = normal(rng, *GRID, 9, 2), normal(rng, *GRID, 9)
+    given = candidates, logits, 4
+    assert torch.equal(motion_steps.keep(*given), motion_kernels.keep(*given))
+
+
+def test_the_same_answer_is_settled_on(rng):
+    given = normal(rng, *GRID, 7, 2), normal(rng, *GRID, 7), normal(rng, *GRID, 1, 2)
+    assert_close(motion_steps.settle(*given), motion_kernels.settle(*given))
+
+
+def test_cells_vote_alike(rng):
+    given = normal(rng, *GRID, 7, 16), normal(rng, *GRID, 16, 12), normal(rng, 12, 2)
+    assert_close(motion_steps.votes(*given), motion_kernels.votes(*given), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("reaches", [(1.0,), (0.3, 1.0, 4.0)])
+def test_neighbours_say_the_same(rng, reaches):
+    candidates, belief = normal(rng, *GRID, 7, 2), normal(rng, *GRID, 7).softmax(dim=-1)
+    trust = torch.rand(*GRID, 1, generator=rng)
+    one, other = (
+        steps.Messages(candidates, trust, reaches).support(belief)
+        for steps in (motion_steps, motion_kernels)
+    )
+    assert_close(one, other)
+
+
+@pytest.fixture(params=[(8, 24, 40), (16, 55, 90), (24, 72, 125)], ids=["inside", "16", "24"])
+def matchings(request, rng):
+    """Both kinds of a level whose windows are larger than its blocks, as large, and not 2^n."""
+    block, height, width = request.param
+    smooth = torch.nn.functional.avg_pool2d(normal(rng, 2, 2, height + 4, width + 4), 5, 1) * 3
+    images = [smooth, smooth.roll((1, 2), dims=(2, 3)) + 0.1 * normal(rng, 2, 2, height, width)]
+    images = [torch.stack([i[:, 0], 0.1 * i[:, 1].abs()], dim=1) for i in images]
+    shape = torch.Size([2, height // block, width // block])
+    return [steps.Matching(*images, shape, block) for steps in (motion_steps, motion_kernels)]
+
+
+def far_and_near(rng, shape, count):
+    """Displacements between pixels, at them, and far beyond the border."""
+    found = 4 * normal(rng, *shape, count, 2)
+    found[..., 0, :] = found[..., 0, :].round()
+    found[:, 0, 0, -1] = torch.tensor([-400.0, 400.0])
+    return found
+
+
+def test_what_is_in_the_cells_is_the_same(matchings):
+    one, other = matchings
+    for name in ("tensor", "loudness", "roughness", "noise"):
+        assert_close(getattr(one, name), getattr(other, name), rtol=1e-4, atol=1e-6)
+
+
+def test_windows_differ_as_much(matchings, rng):
+    one, other = matchings
+    candidates = far_and_near(rng, one.shape, 5)
+    assert_close(one.residual(candidates), other.residual(candidates), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_displacements_are_refined_alike(matchings, rng, learned):
+    one, other = matchings
+    trust = CellTrust(16) if learned else PlainTrust()
+    for weight in trust.parameters():
+        weight.copy_(0.3 * normal(rng, *weight.shape))
+    candidates = far_and_near(rng, one.shape, 3)
+    before = candidates.clone()
+    wanted = one.refine(candidates, trust, 1, 3)[-1]
+    assert_close(other.refine(candidates, trust, 1, 3)[-1], wanted, rtol=0, atol=1e-4)
+    assert torch.equal(candidates, before)
+
+
+def test_a_displacement_that_is_no_number_reads_no_strange_memory(matchings):
+    _, other = matchings
+    nowhere = torch.full((*other.shape, 1, 2), torch.nan)
+    assert other.residual(nowhere).shape == (*other.shape, 1, 16)
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_the_whole_network_measures_the_same(rng, learned):
+    net = load_motion_matcher(device="cpu").net if learned else MotionNet(learned=False)
+    net.eval()
+    scene = torch.nn.functional.interpolate(torch.rand(2, 1, 30, 40, generator=rng), (134, 197))
+    frames = torch.stack([scene, scene.roll((2, -3), dims=(2, 3))], dim=2)
+    compiled = net(frames)
+    with torch.enable_grad():  # the steps that pass gradients
+        wanted = net(frames)
+    assert wanted.displacement.requires_grad == learned
+    apart = (compiled.displacement - wanted.displacement).norm(dim=-1)
+    assert (apart < 1e-3).float().mean() > 0.95  # among equally good ones rounding may choose
+    assert_close(compiled.doubts.median(), wanted.doubts.median(), rtol=0, atol=0.05)
+
+
+def test_kernels_serve_float32_on_the_cpu_without_gradients():
+    tensor = torch.zeros(1)
+    assert compiled_for(tensor)
+    assert steps_for(tensor) is motion_kernels
+    assert not compiled_for(tensor, tensor.double())
+    assert not compiled_for(torch.zeros(1, device="meta"))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not compiled_for(tensor)
+    with torch.enable_grad():
+        assert not compiled_for(tensor)
+        assert steps_for(tensor) is motion_steps
+
+
+def test_both_kinds_offer_the_same_steps():
+    assert set(motion_steps.__all__) == set(motion_kernels.__all__)
