@@ -97,7 +97,7 @@ class MadeData(MatchingData, abc.ABC):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return fresh examples in every epoch."""
-        return self._loader("train", EpochSampler(self.sizes["train"]))
+        return self._loader("train")
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation set, always the same."""
@@ -107,11 +107,11 @@ class MadeData(MatchingData, abc.ABC):
         """Return the test set, always the same."""
         return self._loader("test")
 
-    def _loader(self, split: str, sampler: "EpochSampler | None" = None) -> DataLoader[Any]:
+    def _loader(self, split: str) -> DataLoader[Any]:
         return DataLoader(
             self.sets[split],
             batch_size=self.batch_size,
-            sampler=sampler,
+            sampler=EpochSampler(self.sizes["train"]) if split == "train" else None,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

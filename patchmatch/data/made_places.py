@@ -13,12 +13,11 @@ from patchmatch.data.places import (
     Key,
     PlaceBatches,
     PlaceSet,
-    in_batches,
+    each_view_once,
     place_loader,
     process_of,
     require_batches,
 )
-from patchmatch.data.samplers import EachOnce
 from patchmatch.data.views import draw_homography, look, relight
 from patchmatch.errors import InputError
 
@@ -147,28 +146,15 @@ class MadePlaces(PictureData):
             )
         return made
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Return fresh views in every epoch."""
-        made = self.sets["train"]
-        sampler = PlaceBatches(
-            len(made), self.batch_size, self.views, self.sizes["train"], made.seed,
-            *process_of(self),
-        )  # fmt: skip
-        return place_loader(made, sampler, self.num_workers)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Return the validation set, always the same."""
-        return self._all_views("val")
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """Return the test set, always the same."""
-        return self._all_views("test")
-
-    def _all_views(self, split: str) -> DataLoader[Any]:
-        made = self.sets[split]
+    def _loader(self, split: str) -> DataLoader[Any]:
+        made, process = self.sets[split], process_of(self)
+        if split == "train":
+            sampler = PlaceBatches(
+                len(made), self.batch_size, self.views, self.sizes["train"], made.seed, *process
+            )
+            return place_loader(made, sampler, self.num_workers)
         keys = [(0, place, view) for place in range(len(made)) for view in range(self.views)]
-        batches = in_batches(keys, self.batch_size * self.views)
-        return place_loader(made, EachOnce(batches, *process_of(self)), self.num_workers)
+        return each_view_once(made, keys, self.batch_size * self.views, process, self.num_workers)
 
 
 def _starts(length: int, side: int) -> list[int]:

@@ -10,7 +10,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
 
-from patchmatch.data.samplers import as_it_is
+from patchmatch.data.samplers import EachOnce, as_it_is
 
 #: Of a view: the epoch, the number of its place within the set, and which view of it.
 Key = tuple[int, int, int]
@@ -109,6 +109,21 @@ def place_loader(
         collate_fn=as_it_is,
         pin_memory=torch.cuda.is_available(),
     )
+
+
+def each_view_once(
+    data: PlaceSet, keys: Sequence[Any], size: int, process: tuple[int, int], num_workers: int
+) -> DataLoader[Any]:
+    """Return a loader of views in their order, in batches that the processes share.
+
+    Args:
+        data: The views.
+        keys: Which of them.
+        size: Views in a batch.
+        process: Number of this process, and how many share the run.
+        num_workers: Processes that make or read views.
+    """
+    return place_loader(data, EachOnce(in_batches(keys, size), *process), num_workers)
 
 
 def process_of(module: LightningDataModule) -> tuple[int, int]:

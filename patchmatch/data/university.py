@@ -14,12 +14,11 @@ from patchmatch.data.places import (
     Key,
     PlaceBatches,
     PlaceSet,
-    in_batches,
+    each_view_once,
     place_loader,
     process_of,
     require_batches,
 )
-from patchmatch.data.samplers import EachOnce
 from patchmatch.data.views import draw_homography, look, relight
 from patchmatch.errors import InputError
 from patchmatch.io import IMAGE_SUFFIXES, natural_key, read_image, to_rgb_uint8
@@ -227,9 +226,8 @@ class University1652(MatchingData):
         return self._each_once("test")
 
     def _each_once(self, split: str) -> DataLoader[Any]:
-        data = self.sets[split]
-        batches = in_batches(range(len(data)), self.places * self.views)
-        return place_loader(data, EachOnce(batches, *process_of(self)), self.num_workers)
+        data, size = self.sets[split], self.places * self.views
+        return each_view_once(data, range(len(data)), size, process_of(self), self.num_workers)
 
 
 def pictures_of(folder: Path) -> dict[str, list[Path]]:
