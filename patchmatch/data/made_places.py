@@ -18,7 +18,7 @@ from patchmatch.data.places import (
     process_of,
     require_batches,
 )
-from patchmatch.data.views import draw_homography, look, relight
+from patchmatch.data.views import draw_homography, jitter_light, look
 from patchmatch.errors import InputError
 
 PLAIN = 8.0  # grey levels of 255: a place that deviates less looks like others, such as sky
@@ -68,7 +68,7 @@ class MadeViews(PlaceSet):
         number, x, y = self.corners[place]
         homography = draw_homography(self.side, self.turn, self.zoom, self.tilt, rng)
         image = look(self.pictures[number], (x, y), homography, self.side)
-        image = relight(image, self.light, rng)
+        image = jitter_light(image, self.light, rng)
         return {
             "image": torch.from_numpy(image).movedim(-1, 0).contiguous(),
             "place": place,

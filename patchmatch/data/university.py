@@ -19,7 +19,7 @@ from patchmatch.data.places import (
     process_of,
     require_batches,
 )
-from patchmatch.data.views import draw_homography, look, relight
+from patchmatch.data.views import draw_homography, jitter_light, look
 from patchmatch.errors import InputError
 from patchmatch.io import IMAGE_SUFFIXES, natural_key, read_image, to_rgb_uint8
 
@@ -86,7 +86,7 @@ class PlacePictures(PlaceSet):
             image = np.float32(pixels) / 255
         else:
             homography = draw_homography(self.side, TURN, ZOOM, TILT, rng)
-            image = relight(look(pixels, (0, 0), homography, self.side), self.light, rng)
+            image = jitter_light(look(pixels, (0, 0), homography, self.side), self.light, rng)
         return {
             "image": torch.from_numpy(image).movedim(-1, 0).contiguous(),
             "place": picture.place,

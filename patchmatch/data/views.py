@@ -57,7 +57,7 @@ def look(
     return view.clip(0, 1)
 
 
-def relight(view: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+def jitter_light(view: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Return a view, (H, W, 3) float32 in [0, 1], as it looks in another light to another camera.
 
     Args:
@@ -78,6 +78,9 @@ def relight(view: np.ndarray, share: float, rng: np.random.Generator) -> np.ndar
     noise = rng.uniform(*NOISE) if rng.random() < share else rng.uniform(0, NOISE[0])
     view = view + rng.normal(0, noise / 255, view.shape)
     return view.clip(0, 1).astype(np.float32)
+
+
+relight = jitter_light  # as dev/benchmark_tuning.py calls it
 
 
 def _shadow(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
