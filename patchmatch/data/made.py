@@ -41,12 +41,10 @@ class MadeData(MatchingData, abc.ABC):
         num_workers: int,
         seed: int,
     ) -> None:
-        super().__init__()
-        if num_workers < 0:
-            raise ValueError(f"num_workers must be at least 0, got {num_workers}")
+        super().__init__(num_workers)
         self.source, self.data_dir, self.canvases, self.seed = source, data_dir, canvases, seed
         self.sizes = {"train": sizes[0], "val": sizes[1], "test": sizes[1]}
-        self.batch_size, self.num_workers = batch_size, num_workers
+        self.batch_size = batch_size
         self.sets: dict[str, Any] = {}
 
     @abc.abstractmethod

@@ -15,8 +15,8 @@ from patchmatch.data.places import (
     PlaceSet,
     each_view_once,
     place_loader,
-    process_of,
     require_batches,
+    require_views,
 )
 from patchmatch.data.views import draw_homography, jitter_light, look
 from patchmatch.errors import InputError
@@ -120,16 +120,13 @@ class MadePlaces(PictureData):
         seed: int = 0,
     ) -> None:
         require_positive(batches=batches, canvases=canvases)
-        if side < 32 or side % 8:
-            raise ValueError(f"side must be a multiple of 8, at least 32 pixels, got {side}")
+        require_views(side, light)
         if not 0 <= turn <= 180:
             raise ValueError(f"turn must lie between 0 and 180 degrees, got {turn}")
         if not 1 <= zoom <= 4:
             raise ValueError(f"zoom must lie between 1 and 4, got {zoom}")
         if not 0 <= tilt <= 0.2:
             raise ValueError(f"tilt must lie between 0 and 0.2 sides, got {tilt}")
-        if not 0 <= light <= 1:
-            raise ValueError(f"light must lie between 0 and 1, got {light}")
         require_batches(places, views)
         super().__init__(source, data_dir, (batches, 1), canvases, places, num_workers, seed)
         self.views, self.side = views, side
@@ -147,7 +144,7 @@ class MadePlaces(PictureData):
         return made
 
     def _loader(self, split: str) -> DataLoader[Any]:
-        made, process = self.sets[split], process_of(self)
+        made, process = self.sets[split], self.process
         if split == "train":
             sampler = PlaceBatches(
                 len(made), self.batch_size, self.views, self.sizes["train"], made.seed, *process
