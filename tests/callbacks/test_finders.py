@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import yaml
+from whole_runs import quiet_trainer
 
 from patchmatch import callbacks, matchers
 from patchmatch.callbacks import (
@@ -100,8 +101,8 @@ def test_what_is_not_annotated_is_not_refused():
 
 def test_a_former_run_survives_a_writer_that_is_refused(tmp_path):
     (tmp_path / "summary.json").write_text("{}")
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
     writer = PairMatches(str(tmp_path), overwrite=True)
+    trainer = quiet_trainer(writer)
     with pytest.raises(InputError, match="PairMatches cannot write what a PatchMatch finds"):
         writer.setup(trainer, PatchMatch(), "predict")
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
