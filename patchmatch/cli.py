@@ -24,6 +24,7 @@ from pytorch_lightning.cli import (
 )
 
 from patchmatch.callbacks import PredictionWriter
+from patchmatch.callbacks.finders import require_finder
 from patchmatch.checkpoints import (
     check_class,
     check_weights,
@@ -151,6 +152,8 @@ class MatchingCLI(LightningCLI):
                 f"--trainer.precision {precision}: a {type(self.model).__name__} computes places "
                 "in float32; give 32-true, or a mixed precision"
             )
+        if (writer := self._get(self.config_init, "writer")) is not None:
+            require_finder(self.model, writer)  # before Lightning misses a method of the matcher
         if self.checkpoint is not None:
             check_weights(self._get(self.config, "ckpt_path"), self.checkpoint, self.model)
 

@@ -12,17 +12,18 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BasePredictionWriter
 from rich.console import Console
 
+from patchmatch.callbacks.finders import require_finder
 from patchmatch.callbacks.parts import (
     LEFT_BY_A_KILL,
     RUN,
     Part,
     Parts,
-    Row,
     as_json,
     files_of_a_run,
     remove,
     remove_empty,
 )
+from patchmatch.callbacks.rows import as_csv
 from patchmatch.callbacks.settings import differences, fingerprint, run_settings
 from patchmatch.callbacks.state import SUMMARY, State, require_usable
 from patchmatch.callbacks.summary import print_summary, summarize
@@ -90,7 +91,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
     def write_tables(self, parts: Parts) -> None:
         """Write the tables from all parts, those of a run that was stopped as well."""
         for name, columns in self.tables.items():
-            rows = (self._as_csv(row) for row in parts.rows(name))
+            rows = (as_csv(row, self.csv_formats) for row in parts.rows(name))
             write_csv(self.folder / f"{name}.csv", columns, rows)
 
     def finish(self, parts: Parts) -> Mapping[str, Path]:
@@ -102,15 +103,17 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         return {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Make sure that the folder can be used, before anything is computed.
+        """Make sure that matcher and folder can be used, before anything is computed.
 
         Raises:
-            InputError: If it cannot be written, holds a run that must not be overwritten, or one
-                to resume that had other settings.
+            InputError: If the matcher finds something else than is written here; if the folder
+                cannot be written, holds a run that must not be overwritten, or one to resume that
+                had other settings.
         """
         super().setup(trainer, pl_module, stage)
         if stage != "predict":
             return
+        require_finder(pl_module, self)
         # Lightning asks for the indices of samples, which a stream of clips does not have.
         warnings.filterwarnings("ignore", message="Couldn't infer the batch indices")
         require_writable_folder(self.output_path)
@@ -193,7 +196,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         index = batch.get("index", batch_idx * trainer.world_size + trainer.global_rank)
         about = {key: batch[key] for key in ("source", "notes")} | {"pairs": len(batch["pairs"])}
         table, columns = next(iter(self.tables.items()))
-        shown = [self._as_csv(row) for row in part.rows.get(table, ())]
+        shown = [as_csv(row, self.csv_formats) for row in part.rows.get(table, ())]
         self.parts.add(index, part, about, columns, shown)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -247,17 +250,6 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         return bool(
             name in tables or self.top_files.fullmatch(name) or LEFT_BY_A_KILL.fullmatch(name)
         )
-
-    def _as_csv(self, row: Row) -> Row:
-        """Return a row with its numbers as the table shows them."""
-        return {
-            name: str(value).lower()
-            if isinstance(value, bool)
-            else format(value, self.csv_formats[name])
-            if value is not None and name in self.csv_formats
-            else value
-            for name, value in row.items()
-        }
 
     def _merge(self, complete: bool, finish: bool) -> None:
         """Make tables and summary of all parts; they go when the run is complete."""

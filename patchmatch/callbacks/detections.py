@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from patchmatch.callbacks.base import PredictionWriter
 from patchmatch.callbacks.parts import Part, Parts, Row
-from patchmatch.callbacks.rows import number
+from patchmatch.callbacks.rows import as_csv, number
 from patchmatch.data.template_scenes import TemplateScene
 from patchmatch.draw import draw_boxes, draw_heat
 from patchmatch.io import write_csv, write_image
@@ -77,7 +77,8 @@ class TemplateBoxes(PredictionWriter):
         drawn = draw_boxes(batch["picture"], found.boxes.numpy(), colors, labels, self.line_width)
         write_image(folder / "result.png", drawn)
         write_image(folder / "heatmap.png", draw_heat(batch["picture"], found.heatmap.numpy()))
-        write_csv(folder / "boxes.csv", COLUMNS, map(self._as_csv, rows))
+        shown = [as_csv(row, self.csv_formats) for row in rows]
+        write_csv(folder / "boxes.csv", COLUMNS, shown)
         return Part({"boxes": rows, "not_found": missed})
 
     def finish(self, parts: Parts) -> Mapping[str, Path]:

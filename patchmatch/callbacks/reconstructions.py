@@ -17,7 +17,6 @@ from patchmatch.callbacks.parts import Part, Parts, Row
 from patchmatch.callbacks.rows import number
 from patchmatch.data.image_pairs import ImagePair
 from patchmatch.draw import draw_cost, draw_curves, draw_flow
-from patchmatch.errors import InputError
 from patchmatch.io import write_bytes_atomic, write_csv, write_flo, write_image
 from patchmatch.results import DenseMatches, Step
 
@@ -87,17 +86,12 @@ class Reconstructions(PredictionWriter):
         self.max_flow, self.max_cost, self.overview_size = max_flow, max_cost, overview_size
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Ask the matcher for what is wanted on the way, and make sure of the folder."""
+        """Make sure of matcher and folder, and ask for what is wanted on the way."""
+        super().setup(trainer, pl_module, stage)
         if stage == "predict":
             matcher: Any = pl_module
-            if not hasattr(matcher, "keep_iterations"):
-                raise InputError(
-                    f"Reconstructions cannot write what a {type(matcher).__name__} finds; give "
-                    "--model PatchMatch or DifferentiablePatchMatch, or a config of its own"
-                )
             matcher.keep_iterations = tuple(self.keep_iterations)
             matcher.listener = lambda name, step: _show_progress(trainer, name, step)
-        super().setup(trainer, pl_module, stage)
 
     def write_batch(self, prediction: list[DenseMatches], batch: ImagePair) -> Part:
         """Write the folder of a pair, and return its row of the table."""

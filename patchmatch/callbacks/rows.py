@@ -1,6 +1,7 @@
-"""The rows of the tables of changes; what is not known is None."""
+"""The rows of tables, those of changes above all; what is not known is None."""
 
 import math
+from collections.abc import Mapping
 
 from torch import Tensor
 
@@ -68,6 +69,23 @@ def pair_row(changes: FrameChanges, boxes: int) -> Row:
         "unmatched": int((~changes.matched).sum()),
         "mean_score": number(finite.double().mean().item()) if len(finite) else None,
         "boxes": boxes,
+    }
+
+
+def as_csv(row: Row, formats: Mapping[str, str]) -> Row:
+    """Return a row as a csv file shows it.
+
+    Args:
+        row: Values by the name of their column.
+        formats: How the numbers of a column are written, ``.4f`` for example.
+    """
+    return {
+        name: str(value).lower()
+        if isinstance(value, bool)
+        else format(value, formats[name])
+        if value is not None and name in formats
+        else value
+        for name, value in row.items()
     }
 
 

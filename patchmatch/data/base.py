@@ -10,7 +10,23 @@ from patchmatch.data.samplers import EachOnce, as_it_is
 
 
 class MatchingData(LightningDataModule):
-    """Base of every data module; it makes and reads nothing before ``setup``."""
+    """Base of every data module; it makes and reads nothing before ``setup``.
+
+    Args:
+        num_workers: Processes that make or read ahead; 0 does it in the main process.
+    """
+
+    def __init__(self, num_workers: int) -> None:
+        super().__init__()
+        if num_workers < 0:
+            raise ValueError(f"num_workers must be at least 0, got {num_workers}")
+        self.num_workers = num_workers
+
+    @property
+    def process(self) -> tuple[int, int]:
+        """Number of this process, and how many share the run."""
+        trainer = self.trainer
+        return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
 
 
 class PredictionData(MatchingData):
@@ -26,12 +42,9 @@ class PredictionData(MatchingData):
     clips: Any = None
 
     def __init__(self, num_workers: int) -> None:
-        super().__init__()
-        if num_workers < 0:
-            raise ValueError(f"num_workers must be at least 0, got {num_workers}")
+        super().__init__(num_workers)
         # Of several processes, one may have nothing to do.
         self.allow_zero_length_dataloader_with_multiple_devices = True
-        self.num_workers = num_workers
         self._done: frozenset[int] = frozenset()
 
     def skip(self, done: Collection[int]) -> None:
@@ -47,16 +60,10 @@ class PredictionData(MatchingData):
         """Return the batches in order; of several processes, each gets batches of its own."""
         assert self.clips is not None
         left = [index for index in range(len(self.clips)) if index not in self._done]
-        rank = self.trainer.global_rank if self.trainer else 0
         return DataLoader(
             self.clips,
             batch_size=None,  # its items are batches
-            sampler=EachOnce(left, rank, self._processes),
+            sampler=EachOnce(left, *self.process),
             num_workers=self.num_workers,
             collate_fn=as_it_is,
         )
-
-    @property
-    def _processes(self) -> int:
-        """Number of processes that share the run."""
-        return self.trainer.world_size if self.trainer else 1

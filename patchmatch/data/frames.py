@@ -90,9 +90,10 @@ class Frames(PredictionData):
                 "Frames have no ground truth: they can be predicted, not used to "
                 f"{stage}; choose other data, --data ShiftedDigits for example"
             )
-        if self._processes > 1 and is_live(self.predict_dir):
+        _, processes = self.process
+        if processes > 1 and is_live(self.predict_dir):
             raise InputError(
-                f"a camera or stream is read by one process, got {self._processes}; give "
+                f"a camera or stream is read by one process, got {processes}; give "
                 "--trainer.devices 1 --trainer.num_nodes 1"
             )
         self.clips, notes = open_clips(

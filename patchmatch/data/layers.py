@@ -10,6 +10,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from patchmatch.data.placing import rotation, smoothed
+
 MOST_LAYERS = 6
 SHORTEST, LONGEST = 0.05, 32.0  # pixels: lengths of motions, all scales being equally frequent
 STILL_SHARE = 0.25  # of the grounds do not move: a camera on a tripod
@@ -174,9 +176,8 @@ def _texture(
     """Return a canvas and the 2x3 matrix that takes points of the scene to it."""
     scale = rng.uniform(0.35, 1.1)
     angle = 0.0 if upright else rng.uniform(0, 2 * np.pi)
-    if scale > 1:  # a sampler alone would alias
-        canvas = cv2.GaussianBlur(canvas, (0, 0), scale / 2)
-    matrix = _rotation(angle) * scale
+    canvas = smoothed(canvas, scale)
+    matrix = rotation(angle) * scale
     origin = rng.uniform(0, canvas.shape[::-1])
     return canvas, np.c_[matrix, origin - matrix @ np.full(2, side / 2)]
 
@@ -192,13 +193,9 @@ def _outline(
         width = int(rng.integers(9, 50))
         fine = cv2.dilate(fine, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
     size = np.exp(rng.uniform(np.log(30), np.log(1.2 * side))) / 20  # pixels to a pixel of MNIST
-    matrix = _rotation(rng.uniform(0, 2 * np.pi)) * (FINE / size)
+    matrix = rotation(rng.uniform(0, 2 * np.pi)) * (FINE / size)
     middle = np.array(fine.shape[::-1]) / 2
     return fine, np.c_[matrix, middle - matrix @ centre]
-
-
-def _rotation(angle: float) -> np.ndarray:
-    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
 def _chain(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:

@@ -41,12 +41,10 @@ class MadeData(MatchingData, abc.ABC):
         num_workers: int,
         seed: int,
     ) -> None:
-        super().__init__()
-        if num_workers < 0:
-            raise ValueError(f"num_workers must be at least 0, got {num_workers}")
+        super().__init__(num_workers)
         self.source, self.data_dir, self.canvases, self.seed = source, data_dir, canvases, seed
         self.sizes = {"train": sizes[0], "val": sizes[1], "test": sizes[1]}
-        self.batch_size, self.num_workers = batch_size, num_workers
+        self.batch_size = batch_size
         self.sets: dict[str, Any] = {}
 
     @abc.abstractmethod
@@ -97,7 +95,7 @@ class MadeData(MatchingData, abc.ABC):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return fresh examples in every epoch."""
-        return self._loader("train", EpochSampler(self.sizes["train"]))
+        return self._loader("train")
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation set, always the same."""
@@ -107,11 +105,11 @@ class MadeData(MatchingData, abc.ABC):
         """Return the test set, always the same."""
         return self._loader("test")
 
-    def _loader(self, split: str, sampler: "EpochSampler | None" = None) -> DataLoader[Any]:
+    def _loader(self, split: str) -> DataLoader[Any]:
         return DataLoader(
             self.sets[split],
             batch_size=self.batch_size,
-            sampler=sampler,
+            sampler=EpochSampler(self.sizes["train"]) if split == "train" else None,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -13,13 +13,12 @@ from patchmatch.data.places import (
     Key,
     PlaceBatches,
     PlaceSet,
-    in_batches,
+    each_view_once,
     place_loader,
-    process_of,
     require_batches,
+    require_views,
 )
-from patchmatch.data.samplers import EachOnce
-from patchmatch.data.views import draw_homography, look, relight
+from patchmatch.data.views import draw_homography, jitter_light, look
 from patchmatch.errors import InputError
 
 PLAIN = 8.0  # grey levels of 255: a place that deviates less looks like others, such as sky
@@ -69,7 +68,7 @@ class MadeViews(PlaceSet):
         number, x, y = self.corners[place]
         homography = draw_homography(self.side, self.turn, self.zoom, self.tilt, rng)
         image = look(self.pictures[number], (x, y), homography, self.side)
-        image = relight(image, self.light, rng)
+        image = jitter_light(image, self.light, rng)
         return {
             "image": torch.from_numpy(image).movedim(-1, 0).contiguous(),
             "place": place,
@@ -121,16 +120,13 @@ class MadePlaces(PictureData):
         seed: int = 0,
     ) -> None:
         require_positive(batches=batches, canvases=canvases)
-        if side < 32 or side % 8:
-            raise ValueError(f"side must be a multiple of 8, at least 32 pixels, got {side}")
+        require_views(side, light)
         if not 0 <= turn <= 180:
             raise ValueError(f"turn must lie between 0 and 180 degrees, got {turn}")
         if not 1 <= zoom <= 4:
             raise ValueError(f"zoom must lie between 1 and 4, got {zoom}")
         if not 0 <= tilt <= 0.2:
             raise ValueError(f"tilt must lie between 0 and 0.2 sides, got {tilt}")
-        if not 0 <= light <= 1:
-            raise ValueError(f"light must lie between 0 and 1, got {light}")
         require_batches(places, views)
         super().__init__(source, data_dir, (batches, 1), canvases, places, num_workers, seed)
         self.views, self.side = views, side
@@ -147,28 +143,15 @@ class MadePlaces(PictureData):
             )
         return made
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Return fresh views in every epoch."""
-        made = self.sets["train"]
-        sampler = PlaceBatches(
-            len(made), self.batch_size, self.views, self.sizes["train"], made.seed,
-            *process_of(self),
-        )  # fmt: skip
-        return place_loader(made, sampler, self.num_workers)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Return the validation set, always the same."""
-        return self._all_views("val")
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """Return the test set, always the same."""
-        return self._all_views("test")
-
-    def _all_views(self, split: str) -> DataLoader[Any]:
-        made = self.sets[split]
+    def _loader(self, split: str) -> DataLoader[Any]:
+        made, process = self.sets[split], self.process
+        if split == "train":
+            sampler = PlaceBatches(
+                len(made), self.batch_size, self.views, self.sizes["train"], made.seed, *process
+            )
+            return place_loader(made, sampler, self.num_workers)
         keys = [(0, place, view) for place in range(len(made)) for view in range(self.views)]
-        batches = in_batches(keys, self.batch_size * self.views)
-        return place_loader(made, EachOnce(batches, *process_of(self)), self.num_workers)
+        return each_view_once(made, keys, self.batch_size * self.views, process, self.num_workers)
 
 
 def _starts(length: int, side: int) -> list[int]:

@@ -6,11 +6,10 @@ from typing import Any, TypedDict
 
 import numpy as np
 import torch
-from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
 
-from patchmatch.data.samplers import as_it_is
+from patchmatch.data.samplers import EachOnce, as_it_is
 
 #: Of a view: the epoch, the number of its place within the set, and which view of it.
 Key = tuple[int, int, int]
@@ -91,6 +90,14 @@ def require_batches(places: int, views: int) -> None:
         )
 
 
+def require_views(side: int, light: float) -> None:
+    """Raise ValueError unless views can have such a side and such a share of disturbed ones."""
+    if side < 32 or side % 8:
+        raise ValueError(f"side must be a multiple of 8, at least 32 pixels, got {side}")
+    if not 0 <= light <= 1:
+        raise ValueError(f"light must lie between 0 and 1, got {light}")
+
+
 def in_batches(keys: Sequence[Any], size: int) -> list[list[Any]]:
     """Return keys in their order, ``size`` in a batch, the last one with what is left."""
     return [list(keys[i : i + size]) for i in range(0, len(keys), size)]
@@ -111,7 +118,16 @@ def place_loader(
     )
 
 
-def process_of(module: LightningDataModule) -> tuple[int, int]:
-    """Return the number of this process, and how many share the run."""
-    trainer = module.trainer
-    return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+def each_view_once(
+    data: PlaceSet, keys: Sequence[Any], size: int, process: tuple[int, int], num_workers: int
+) -> DataLoader[Any]:
+    """Return a loader of views in their order, in batches that the processes share.
+
+    Args:
+        data: The views.
+        keys: Which of them.
+        size: Views in a batch.
+        process: Number of this process, and how many share the run.
+        num_workers: Processes that make or read views.
+    """
+    return place_loader(data, EachOnce(in_batches(keys, size), *process), num_workers)

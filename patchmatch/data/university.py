@@ -9,25 +9,23 @@ import torch
 from torch.utils.data import DataLoader
 
 from patchmatch.data.base import MatchingData
-from patchmatch.data.made import require_positive
+from patchmatch.data.made import STAGES, require_positive
 from patchmatch.data.places import (
     Key,
     PlaceBatches,
     PlaceSet,
-    in_batches,
+    each_view_once,
     place_loader,
-    process_of,
     require_batches,
+    require_views,
 )
-from patchmatch.data.samplers import EachOnce
-from patchmatch.data.views import draw_homography, look, relight
+from patchmatch.data.views import draw_homography, jitter_light, look
 from patchmatch.errors import InputError
 from patchmatch.io import IMAGE_SUFFIXES, natural_key, read_image, to_rgb_uint8
 
 VIEWS = ("satellite", "street", "drone", "google")
 SPLIT_SEED = 0  # fixed, so that no later seed moves a place from training to validation
 TURN, ZOOM, TILT = 10.0, 1.15, 0.05  # of the views that are trained on
-STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
 
 
 class Picture(NamedTuple):
@@ -87,7 +85,7 @@ class PlacePictures(PlaceSet):
             image = np.float32(pixels) / 255
         else:
             homography = draw_homography(self.side, TURN, ZOOM, TILT, rng)
-            image = relight(look(pixels, (0, 0), homography, self.side), self.light, rng)
+            image = jitter_light(look(pixels, (0, 0), homography, self.side), self.light, rng)
         return {
             "image": torch.from_numpy(image).movedim(-1, 0).contiguous(),
             "place": picture.place,
@@ -132,7 +130,7 @@ class University1652(MatchingData):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(num_workers)
         require_batches(places, views)
         if batches is not None:
             require_positive(batches=batches)
@@ -143,15 +141,10 @@ class University1652(MatchingData):
             raise ValueError(f"query and gallery must be different views, both are {query}")
         if not 0 < val_share < 1:
             raise ValueError(f"val_share must lie between 0 and 1, got {val_share}")
-        if side < 32 or side % 8:
-            raise ValueError(f"side must be a multiple of 8, at least 32 pixels, got {side}")
-        if not 0 <= light <= 1:
-            raise ValueError(f"light must lie between 0 and 1, got {light}")
-        if num_workers < 0:
-            raise ValueError(f"num_workers must be at least 0, got {num_workers}")
+        require_views(side, light)
         self.base_dir, self.query, self.gallery = Path(base_dir), query, gallery
         self.val_share, self.batches, self.places, self.views = val_share, batches, places, views
-        self.side, self.light, self.num_workers, self.seed = side, light, num_workers, seed
+        self.side, self.light, self.seed = side, light, seed
         self.sets: dict[str, PlacePictures] = {}
 
     def setup(self, stage: str) -> None:
@@ -210,7 +203,7 @@ class University1652(MatchingData):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return batches of places, whose pictures are drawn anew in every epoch."""
-        data, (rank, processes) = self.sets["train"], process_of(self)
+        data, (rank, processes) = self.sets["train"], self.process
         count = len(data.places)
         sampler = PlaceBatches(
             count, self.places, self.views, self.batches or count // self.places, self.seed,
@@ -227,9 +220,8 @@ class University1652(MatchingData):
         return self._each_once("test")
 
     def _each_once(self, split: str) -> DataLoader[Any]:
-        data = self.sets[split]
-        batches = in_batches(range(len(data)), self.places * self.views)
-        return place_loader(data, EachOnce(batches, *process_of(self)), self.num_workers)
+        data, size = self.sets[split], self.places * self.views
+        return each_view_once(data, range(len(data)), size, self.process, self.num_workers)
 
 
 def pictures_of(folder: Path) -> dict[str, list[Path]]:

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from patchmatch.data.placing import rotation, smoothed
+
 CLOSER = 0.1  # of the side: how far a place lies from the middle of its view
 GAIN, GAMMA, CAST = (0.6, 1.6), (0.6, 1.6), 0.12  # of brightness; of each colour by itself
 SHADE = (0.4, 0.9)  # what a shadow leaves
@@ -24,9 +26,8 @@ def draw_homography(
     """
     angle = np.deg2rad(rng.uniform(-turn, turn))
     size = zoom ** rng.uniform(-1, 1)
-    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
-    seen = size * corners @ rotation.T + rng.uniform(-tilt, tilt, (4, 2))
+    seen = size * corners @ rotation(angle).T + rng.uniform(-tilt, tilt, (4, 2))
     seen += rng.uniform(-CLOSER, CLOSER, 2)
     middle = (side - 1) / 2
     place, view = ((corner * side + middle).astype(np.float32) for corner in (corners, seen))
@@ -49,16 +50,14 @@ def look(
     shift = np.array([[1, 0, -corner[0]], [0, 1, -corner[1]], [0, 0, 1]], np.float64)
     matrix = homography @ shift  # from the picture to the view
     size = np.sqrt(abs(np.linalg.det(homography[:2, :2])))
-    picture = picture.astype(np.float32) / 255
-    if size < 1:  # a sampler alone would alias
-        picture = cv2.GaussianBlur(picture, (0, 0), 0.5 / size)
+    picture = smoothed(picture.astype(np.float32) / 255, 1 / size)
     view = cv2.warpPerspective(
         picture, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
     )
     return view.clip(0, 1)
 
 
-def relight(view: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+def jitter_light(view: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Return a view, (H, W, 3) float32 in [0, 1], as it looks in another light to another camera.
 
     Args:
@@ -79,6 +78,9 @@ def relight(view: np.ndarray, share: float, rng: np.random.Generator) -> np.ndar
     noise = rng.uniform(*NOISE) if rng.random() < share else rng.uniform(0, NOISE[0])
     view = view + rng.normal(0, noise / 255, view.shape)
     return view.clip(0, 1).astype(np.float32)
+
+
+relight = jitter_light  # as dev/benchmark_tuning.py calls it
 
 
 def _shadow(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

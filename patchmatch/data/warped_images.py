@@ -18,9 +18,9 @@ from patchmatch.data.photographs import (
     photographs_beside_benchmark,
 )
 from patchmatch.data.photometry import occlude, photograph
+from patchmatch.data.placing import draw_placing, read_at, rotation, smoothed
 from patchmatch.ops import homography_of_corners, image_corners, warp_points
 
-SCALE = (0.6, 1.4)  # pixels of the picture in a pixel of image 0
 VALIDATED = 4  # every fourth of the photographs that may be learned from is validated on
 BENT = 0.25  # of the side: corners that move farther may turn an image inside out
 
@@ -61,6 +61,20 @@ class Warp:
             raise ValueError(f"zoom must lie between 0 and 2 octaves, got {self.zoom}")
         if self.disturbed is not None and not 0 <= self.disturbed <= 1:
             raise ValueError(f"disturbed must lie between 0 and 1, got {self.disturbed}")
+
+    def draw(self, side: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw a homography, (3, 3) float64: corners that move, a turn, a change of scale.
+
+        Args:
+            side: Of either image in pixels.
+            rng: Where the chance comes from.
+        """
+        corners, middle = image_corners(side, side).numpy(), (side - 1) / 2
+        moved = corners + rng.uniform(-1, 1, (4, 2)) * self.corner_shift * side
+        turn = np.radians(rng.uniform(-1, 1) * self.turn)
+        zoom = 2 ** (rng.uniform(-1, 1) * self.zoom)
+        moved = (moved - middle) @ (zoom * rotation(turn)).T + middle
+        return homography_of_corners(torch.from_numpy(corners), torch.from_numpy(moved)).numpy()
 
 
 @dataclass(frozen=True)
@@ -123,7 +137,7 @@ class HomographyPairs(MadeSet):
     def pair(self, rng: np.random.Generator) -> WarpedPair:
         """Return a pair as arrays."""
         number = int(rng.integers(len(self.pictures)))
-        homography = draw_homography(self.side, self.warp, rng)
+        homography = self.warp.draw(self.side, rng)
         images, placing = view_pair(self.pictures[number], homography, self.side, rng)
         shown = [np.ones((self.side, self.side), bool) for _ in images]
         share = self.warp.disturbed
@@ -215,15 +229,6 @@ class WarpedImages(PictureData):
         return pictures
 
 
-def draw_homography(side: int, warp: Warp, rng: np.random.Generator) -> np.ndarray:
-    """Draw a homography of an image onto itself: corners that move, a turn, a change of scale."""
-    corners, last = image_corners(side, side).numpy(), side - 1
-    moved = corners + rng.uniform(-1, 1, (4, 2)) * warp.corner_shift * side
-    turn, zoom = np.radians(rng.uniform(-1, 1) * warp.turn), 2 ** (rng.uniform(-1, 1) * warp.zoom)
-    moved = (moved - last / 2) @ (zoom * _rotation(turn)).T + last / 2
-    return homography_of_corners(torch.from_numpy(corners), torch.from_numpy(moved)).numpy()
-
-
 def view_pair(
     picture: np.ndarray, homography: np.ndarray, side: int, rng: np.random.Generator
 ) -> tuple[list[np.ndarray], np.ndarray]:
@@ -240,15 +245,7 @@ def view_pair(
     Returns:
         Both views, and (3, 3) from points of image 0 to the picture, turned and mirrored.
     """
-    picture = np.rot90(picture, int(rng.integers(4)))
-    if rng.random() < 0.5:
-        picture = picture[:, ::-1]
-    picture = np.ascontiguousarray(picture, np.float32) / 255
-    scale = rng.uniform(*SCALE)
-    matrix = scale * _rotation(rng.normal(0, 0.3))
-    size = np.array(picture.shape[1::-1])
-    room = np.maximum(size - scale * side, 0)
-    centre = (size - room) / 2 + rng.uniform(0, 1, 2) * room
+    picture, _, matrix, centre = draw_placing(picture, side, rng)
     placing = np.eye(3)
     placing[:2, :2], placing[:2, 2] = matrix, centre - matrix @ np.full(2, (side - 1) / 2)
     views = [
@@ -279,11 +276,7 @@ def _view(picture: np.ndarray, placing: np.ndarray, side: int) -> np.ndarray:
     across = grid[middle, middle + 1] - grid[middle, middle]
     down = grid[middle + 1, middle] - grid[middle, middle]
     scale = np.sqrt(abs(across[0] * down[1] - across[1] * down[0]))
-    if scale > 1:  # a sampler alone would alias
-        picture = cv2.GaussianBlur(picture, (0, 0), scale / 2)
-    x, y = np.moveaxis(grid.astype(np.float32), -1, 0)
-    view = cv2.remap(picture, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-    return view.clip(0, 1)
+    return read_at(smoothed(picture, scale), grid)
 
 
 def _moved(matrix: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -291,7 +284,3 @@ def _moved(matrix: np.ndarray, height: int, width: int) -> np.ndarray:
     y, x = np.mgrid[:height, :width].astype(np.float64)
     grid = torch.from_numpy(np.stack([x, y], axis=-1))
     return warp_points(torch.from_numpy(matrix), grid.flatten(0, 1)).view_as(grid).numpy()
-
-
-def _rotation(angle: float) -> np.ndarray:
-    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from patchmatch.data.made import MadeSet, require_positive
 from patchmatch.data.made_pictures import PictureData
+from patchmatch.data.placing import draw_placing, read_at, rotation, smoothed
 
 KNOTS = 4  # the bending is drawn at 4x4 places of an image and smooth between them
 BEND = 0.03  # of the side: standard deviation of the bending at a knot
 TURN = 0.08  # standard deviation of a rotation in radians, and of the logarithm of a scale
-SCALE = (0.6, 1.4)  # pixels of the picture in a pixel of a view
 GAIN, OFFSET = (0.6, 1.6), 0.08
 BLUR = (0.4, 1.6)  # pixels
 NOISE = 12.0  # grey levels of 255
@@ -132,7 +132,7 @@ def draw_flow(side: int, max_shift: float, rng: np.random.Generator) -> np.ndarr
     y, x = np.mgrid[:side, :side].astype(np.float32)
     away = np.stack([x, y], axis=-1) - (side - 1) / 2
     turn, grow = rng.normal(0, TURN, 2)
-    change = _rotation(turn) * np.exp(grow) - np.eye(2)
+    change = rotation(turn) * np.exp(grow) - np.eye(2)
     knots = rng.normal(0, BEND * side, (KNOTS, KNOTS, 2)).astype(np.float32)
     bending = cv2.resize(knots, (side, side), interpolation=cv2.INTER_CUBIC)
     shift = rng.uniform(-max_shift, max_shift, 2)
@@ -153,26 +153,15 @@ def view_pair(
         rng: Where the chance comes from.
     """
     side = len(flow)
-    picture = np.rot90(picture, int(rng.integers(4)))
-    if rng.random() < 0.5:
-        picture = picture[:, ::-1]
-    picture = np.ascontiguousarray(picture, np.float32) / 255
-    scale = rng.uniform(*SCALE)
-    if scale > 1:  # a sampler alone would alias
-        picture = cv2.GaussianBlur(picture, (0, 0), scale / 2)
-    matrix = _rotation(rng.normal(0, 0.3)) * scale
-    room = np.maximum(np.array(picture.shape[1::-1]) - scale * side, 0)
-    centre = (np.array(picture.shape[1::-1]) - room) / 2 + rng.uniform(0, 1, 2) * room
+    picture, scale, matrix, centre = draw_placing(picture, side, rng)
+    picture = smoothed(picture, scale)
     y, x = np.mgrid[:side, :side].astype(np.float32)
     grid1 = np.stack([x, y], axis=-1)
-    views = []
-    for places in (grid1 + flow, grid1):
-        where = ((places - (side - 1) / 2) @ matrix.T + centre).astype(np.float32)
-        view = cv2.remap(
-            picture, where[..., 0], where[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
-        )
-        views.append(view.clip(0, 1))
-    return views[0], views[1]
+    view0, view1 = (
+        read_at(picture, (pixels - (side - 1) / 2) @ matrix.T + centre)
+        for pixels in (grid1 + flow, grid1)
+    )
+    return view0, view1
 
 
 def disturb(
@@ -208,7 +197,3 @@ def lands_inside(flow: np.ndarray) -> np.ndarray:
     y, x = np.mgrid[:height, :width]
     x, y = x + flow[..., 0], y + flow[..., 1]
     return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-
-
-def _rotation(angle: float) -> np.ndarray:
-    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

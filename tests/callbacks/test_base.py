@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
+from whole_runs import quiet_trainer
 
 from patchmatch.callbacks import Part, Parts, PredictionWriter
 from patchmatch.errors import InputError
@@ -61,20 +62,10 @@ def batch(name: str, **options: object) -> dict[str, Any]:
     return {"source": name, "pairs": [(0, 1)], "notes": []} | options
 
 
-def trainer(writer: PredictionWriter | None = None) -> pl.Trainer:
-    return pl.Trainer(
-        accelerator="cpu",
-        logger=False,
-        callbacks=[writer] if writer else [],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
 def predict(folder: Path, batches: list[dict[str, Any]], **options: bool) -> None:
     loader = DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)  # type: ignore
     writer = Matches(str(folder), **options)
-    trainer(writer).predict(Matcher(), loader, return_predictions=False)
+    quiet_trainer(writer).predict(Matcher(), loader, return_predictions=False)
 
 
 def files(folder: Path) -> list[str]:
@@ -122,7 +113,7 @@ def write(writer: Matches, process: Any, batch_idx: int, **options: object) -> N
 
 
 def test_parts_of_several_processes_are_merged_in_the_order_of_their_index(tmp_path):
-    writer, process = Matches(str(tmp_path)), trainer()
+    writer, process = Matches(str(tmp_path)), quiet_trainer()
     writer.setup(process, Matcher(), "predict")
     for index in (3, 10, 0, 2):
         write(writer, process, 0, index=index, source=f"p{index}")
@@ -133,7 +124,7 @@ def test_parts_of_several_processes_are_merged_in_the_order_of_their_index(tmp_p
 
 def test_batches_without_an_index_are_dealt_out_in_turn(tmp_path):
     writer = Matches(str(tmp_path))
-    writer.setup(trainer(), Matcher(), "predict")
+    writer.setup(quiet_trainer(), Matcher(), "predict")
 
     class Process:
         world_size = 3
@@ -163,5 +154,5 @@ def test_a_run_without_any_batch_is_an_error_too(tmp_path):
 def test_a_second_dataloader_is_refused(tmp_path):
     with pytest.raises(ValueError, match="one dataloader"):
         Matches(str(tmp_path)).write_on_batch_end(
-            trainer(), Matcher(), [], None, batch("a"), 0, dataloader_idx=1
+            quiet_trainer(), Matcher(), [], None, batch("a"), 0, dataloader_idx=1
         )

@@ -9,6 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
+from whole_runs import quiet_trainer
 
 from patchmatch.callbacks import ChangeBoxes
 from patchmatch.data.clips import Clip
@@ -74,17 +75,10 @@ def changes(batch: Clip, pair: tuple[int, int], **options: object) -> FrameChang
 
 
 def predict(writer: ChangeBoxes, clips: list[Clip], model: Toy | None = None) -> None:
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        logger=False,
-        callbacks=[writer],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
     numbered = [{**clip, "index": index} for index, clip in enumerate(clips)]
     # Without a collate_fn the pictures would become tensors.
     loader = DataLoader(numbered, batch_size=None, collate_fn=lambda batch: batch)
-    trainer.predict(model or Toy(), loader, return_predictions=False)
+    quiet_trainer(writer).predict(model or Toy(), loader, return_predictions=False)
 
 
 def files(folder: Path) -> list[str]:

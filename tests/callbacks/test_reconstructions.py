@@ -11,6 +11,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
+from whole_runs import quiet_trainer
 
 from patchmatch.callbacks import Reconstructions
 from patchmatch.data.image_pairs import ImagePair
@@ -96,13 +97,7 @@ def _keep_the_signal_handler():
 
 def predict(folder, model=None, data=None, **options):
     model = model or Toy()
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        logger=False,
-        callbacks=[Reconstructions(str(folder), **options)],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet_trainer(Reconstructions(str(folder), **options))
     trainer.predict(model, datamodule=data or Pairs(), return_predictions=False)
     return model
 

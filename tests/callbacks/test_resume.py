@@ -11,6 +11,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
+from whole_runs import quiet_trainer
 
 from patchmatch.callbacks import ChangeBoxes
 from patchmatch.callbacks.parts import PARTS, RUN
@@ -85,14 +86,7 @@ class Toy(pl.LightningModule):
 def predict(folder: Path, model: Toy | None = None, batch_size: int = 2, **options: object) -> Toy:
     model = model or Toy()
     writer = ChangeBoxes(str(folder), **{"formats": ["jsonl", "flo", "npz"]} | options)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        logger=False,
-        callbacks=[writer],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.predict(model, datamodule=Stream(batch_size), return_predictions=False)
+    quiet_trainer(writer).predict(model, datamodule=Stream(batch_size), return_predictions=False)
     return model
 
 

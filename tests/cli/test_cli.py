@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from whole_runs import one_line
 
 from patchmatch import load_shift_matcher
 from patchmatch.checkpoints import shipped_checkpoint
@@ -56,14 +57,7 @@ def predict(folder, *args):
 
 def refusal(capsys, *args):
     """Run a command that must end with exit code 2 and return its one line."""
-    with pytest.raises(SystemExit) as stop:
-        main(list(args))
-    assert stop.value.code == 2
-    message = capsys.readouterr().err
-    assert "Traceback" not in message
-    lines = [line for line in message.splitlines() if "error:" in line]
-    assert len(lines) == 1, message
-    return lines[0]
+    return one_line(capsys, lambda: main(list(args)))
 
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from whole_runs import one_line, rows, write
 
+from patchmatch import matchers
 from patchmatch.cli import main
 from patchmatch.io import read_image
 from patchmatch.matchers import dense as dense_module
@@ -208,14 +209,27 @@ def test_a_complete_run_is_not_done_again(folder, capsys):
     assert Path("out/pairs.csv").read_bytes() == before
 
 
-def test_a_matcher_that_rebuilds_nothing_is_refused(folder, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["predict", "-c", CONFIG, f"--data.base_dir={folder}", "--model=SIFTMatcher",
-              "--trainer.accelerator=cpu", "--writer.output_path=out"])  # fmt: skip
-    assert stop.value.code == 2
-    message = capsys.readouterr().err
-    assert "Reconstructions cannot write what a SIFTMatcher finds; give --model Pa" in message
-    assert "Traceback" not in message
+@pytest.mark.parametrize(
+    ("model", "writer", "told"),
+    [
+        ("SIFTMatcher", "Reconstructions", "PatchMatch or Diff"),
+        ("PatchMatch", "ChangeBoxes", "ShiftMatcher or Motion"),
+        ("PatchMatch", "TemplateBoxes", "TemplateMatcher, or "),
+        ("PlaceMatcher", "ChangeBoxes", "ShiftMatcher or Motion"),
+        ("ShiftMatcher", "PairMatches", "SIFTMatcher, ASIFTMatcher, "),
+    ],
+)
+def test_a_writer_of_something_else_is_refused(folder, capsys, model, writer, told):
+    line = one_line(
+        capsys,
+        lambda: main(
+            ["predict", "-c", CONFIG, f"--data.base_dir={folder}", f"--model={model}",
+             f"--writer={writer}", "--writer.output_path=out", "--trainer.accelerator=cpu"]
+        ),
+    )  # fmt: skip
+    assert f"error: {writer} cannot write what a {model} finds; give --model {told}" in line
+    assert line.endswith(f"or -c configs/{getattr(matchers, model).predict_config}")
+    assert not Path("out").exists()
 
 
 @pytest.mark.parametrize("verb", ["fit", "test"])

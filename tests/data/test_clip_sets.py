@@ -1,31 +1,19 @@
 import pickle
 import re
 
-import cv2
 import numpy as np
 import pytest
 import torch
+from made_frames import Source, gap_pairs, pair_names, video_of, write_frames
 
 from patchmatch.data.clip_sets import make_clip
 from patchmatch.data.frames import Clips, LiveClips, open_clips
-from patchmatch.errors import InputError
-from patchmatch.io import LiveSequence, find_sequences, write_video
-
-
-def write_frames(folder, count, size=(30, 40), first=0):
-    folder.mkdir(parents=True, exist_ok=True)
-    for i in range(first, first + count):
-        picture = np.full((*size, 3), i, np.uint8)
-        cv2.imwrite(str(folder / f"frame_{i}.png"), picture)
+from patchmatch.io import find_sequences
 
 
 def clips(folder, pairs=4):
     dataset = Clips(find_sequences(folder).sequences, pairs)
     return [dataset[i] for i in range(len(dataset))]
-
-
-def pair_names(found):
-    return [(c["names"][a], c["names"][b]) for c in found for a, b in c["pairs"]]
 
 
 @pytest.mark.parametrize("count", [2, 5, 8, 9, 12])
@@ -102,10 +90,6 @@ def test_sequences_never_mix(tmp_path):
     assert all(c["several"] for c in found)
 
 
-def gap_pairs(count, gaps):
-    return [(f"frame_{i - g}", f"frame_{i}") for i in range(count) for g in gaps if i >= g]
-
-
 @pytest.mark.parametrize("gaps", [(1,), (1, 2, 4), (4,), (2, 3), (7, 12)])
 @pytest.mark.parametrize("count", [5, 13, 21])
 @pytest.mark.parametrize("frames", [1, 3, 8])
@@ -158,12 +142,6 @@ def test_a_clip_is_the_same_in_any_order_and_in_another_process(tmp_path):
         assert clip["index"] == index
 
 
-def video_of(path, count=12, **options):
-    pictures = (np.full((32, 48, 3), 10 * i % 256, np.uint8) for i in range(count))
-    write_video(path, pictures, **options)
-    return path
-
-
 def test_a_cut_off_video_says_so_in_one_clip(tmp_path):
     path = video_of(tmp_path / "a.mp4", 60)
     path.write_bytes(path.read_bytes()[:-120])
@@ -172,23 +150,6 @@ def test_a_cut_off_video_says_so_in_one_clip(tmp_path):
     assert len(notes) == 1
     assert "the video is cut off or damaged" in notes[0]
     assert found[0]["notes"] == notes
-
-
-class Source(LiveSequence):
-    """A stream of pictures made here."""
-
-    def __init__(self, sizes, end=None):
-        super().__init__("camera:0")
-        self.sizes, self.end = sizes, end
-
-    def open(self):
-        """Connect to nothing."""
-
-    def frames(self):
-        for number, size in enumerate(self.sizes):
-            yield number / 10, np.full((*size, 3), number, np.uint8)
-        if self.end:
-            raise InputError(self.end)
 
 
 @pytest.mark.parametrize("gaps", [(1,), (1, 2, 4), (3,), (7, 9)])

@@ -3,24 +3,12 @@ import subprocess
 import sys
 import textwrap
 
-import cv2
 import numpy as np
 import pytest
+from made_frames import Source, gap_pairs, pair_names, video_of, write_frames
 
 from patchmatch.data.frames import Frames, open_clips
 from patchmatch.errors import InputError
-from patchmatch.io import LiveSequence, write_video
-
-
-def write_frames(folder, count, size=(30, 40), first=0):
-    folder.mkdir(parents=True, exist_ok=True)
-    for i in range(first, first + count):
-        picture = np.full((*size, 3), i, np.uint8)
-        cv2.imwrite(str(folder / f"frame_{i}.png"), picture)
-
-
-def pair_names(found):
-    return [(c["names"][a], c["names"][b]) for c in found for a, b in c["pairs"]]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -54,10 +42,6 @@ def test_frames_cannot_be_trained_on():
         Frames().setup("fit")
 
 
-def gap_pairs(count, gaps):
-    return [(f"frame_{i - g}", f"frame_{i}") for i in range(count) for g in gaps if i >= g]
-
-
 def test_frames_after_max_frames_are_not_read(tmp_path):
     write_frames(tmp_path, 9)
     (tmp_path / "frame_5.png").write_text("no picture")
@@ -75,12 +59,6 @@ def test_sequences_shorter_than_all_gaps_are_left_out_and_told(tmp_path):
     assert notes == ("short: none of its frames lie 4 apart; left out",)
     with pytest.raises(InputError, match="none of its frames lie 9 apart; give smaller gaps"):
         open_clips(str(tmp_path), 4, (9,))
-
-
-def video_of(path, count=12, **options):
-    pictures = (np.full((32, 48, 3), 10 * i % 256, np.uint8) for i in range(count))
-    write_video(path, pictures, **options)
-    return path
 
 
 def test_the_times_of_a_video_are_those_of_its_frames(tmp_path):
@@ -172,23 +150,6 @@ def test_a_stream_for_two_processes_is_refused_in_one_line(tmp_path):
     done = run_processes(tmp_path, "http://127.0.0.1:1/a.mp4", 2)
     assert done.returncode != 0
     assert "a camera or stream is read by one process, got 2; give" in done.stderr
-
-
-class Source(LiveSequence):
-    """A stream of pictures made here."""
-
-    def __init__(self, sizes, end=None):
-        super().__init__("camera:0")
-        self.sizes, self.end = sizes, end
-
-    def open(self):
-        """Connect to nothing."""
-
-    def frames(self):
-        for number, size in enumerate(self.sizes):
-            yield number / 10, np.full((*size, 3), number, np.uint8)
-        if self.end:
-            raise InputError(self.end)
 
 
 def test_a_live_source_ends_after_max_frames_and_cannot_be_continued(monkeypatch):

@@ -13,7 +13,7 @@ from patchmatch.data.photographs import (
     photographs_beside_benchmark,
 )
 from patchmatch.data.photometry import RIM, occlude, photograph
-from patchmatch.data.warped_images import Warp, draw_homography, seen_in
+from patchmatch.data.warped_images import Warp, seen_in
 from patchmatch.errors import InputError
 from patchmatch.io import write_image
 
@@ -108,14 +108,14 @@ def test_light_and_camera_change_the_image_and_keep_its_range():
 
 def test_the_warp_is_as_strong_as_asked():
     rng = np.random.default_rng(0)
-    still = draw_homography(50, Warp(corner_shift=0.0), rng)
+    still = Warp(corner_shift=0.0).draw(50, rng)
     assert still == pytest.approx(np.eye(3), abs=1e-9)
     corners = np.array([[0, 0, 1], [49, 0, 1], [49, 49, 1], [0, 49, 1.0]])
     far, turns, scales = [], [], []
     for _ in range(200):
-        moved = corners @ draw_homography(50, Warp(corner_shift=0.2), rng).T
+        moved = corners @ Warp(corner_shift=0.2).draw(50, rng).T
         far.append(np.abs(moved[:, :2] / moved[:, 2:] - corners[:, :2]).max())
-        matrix = draw_homography(50, Warp(corner_shift=0.0, turn=30, zoom=0.5), rng)
+        matrix = Warp(corner_shift=0.0, turn=30, zoom=0.5).draw(50, rng)
         assert matrix[2, :2] == pytest.approx([0, 0], abs=1e-9)
         assert matrix[:2] @ [24.5, 24.5, 1] == pytest.approx([24.5, 24.5])
         turns.append(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 
 ROOT = Path(__file__).parents[2]
 QUIET = [
@@ -41,6 +42,17 @@ def one_line(capsys: pytest.CaptureFixture[str], run: Callable[[], None]) -> str
     lines = [line for line in message.splitlines() if "error:" in line]
     assert len(lines) == 1, message
     return lines[0]
+
+
+def quiet_trainer(*callbacks: pl.Callback) -> pl.Trainer:
+    """Return a trainer that prints and logs nothing of its own."""
+    return pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        callbacks=list(callbacks),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
 
 
 def start(options: Sequence[str], folder: Path, threads: int | None = 1) -> subprocess.Popen[str]:

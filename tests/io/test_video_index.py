@@ -1,72 +1,13 @@
 import random
 import struct
 from fractions import Fraction
-from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
+from made_videos import CODECS, COUNT, encode, paint, read_all
 
 from patchmatch.io import VideoSequence
-
-COUNT, HEIGHT, WIDTH = 40, 48, 80
-CODECS = {
-    ".mp4": "mp4v",
-    ".mov": "mp4v",
-    ".m4v": "mp4v",
-    ".mkv": "mp4v",
-    ".avi": "MJPG",
-    ".webm": "VP80",
-    ".mpg": "PIM1",
-    ".mpeg": "MPG2",
-}
-
-
-def paint(index: int) -> np.ndarray:
-    """Return a frame whose colour and bar tell its index, as BGR."""
-    image = np.full((HEIGHT, WIDTH, 3), (20, 60, (40 + 5 * index) % 256), np.uint8)
-    image[:10, index % WIDTH : index % WIDTH + 20] = 250
-    return image
-
-
-def write_with_opencv(path: Path, count: int = COUNT) -> Path:
-    codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix])
-    writer = cv2.VideoWriter(str(path), codec, 25, (WIDTH, HEIGHT))
-    assert writer.isOpened()
-    for index in range(count):
-        writer.write(paint(index))
-    writer.release()
-    return path
-
-
-def encode(path: Path, stamps: list[int], rate=30, tick=Fraction(1, 1000), options=None) -> None:
-    """Write H.264 with a frame at each time stamp."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, options=options)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream.codec_context.time_base = tick
-        for index, stamp in enumerate(stamps):
-            image = np.ascontiguousarray(paint(index)[..., ::-1])
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.pts, frame.time_base = stamp, tick
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("Vidéos mit Lücke")
-    return {suffix: write_with_opencv(folder / f"clip ü{suffix}") for suffix in CODECS}
-
-
-def read_all(path: Path) -> list[np.ndarray]:
-    video = VideoSequence(path)
-    return [video.read(index) for index in range(len(video))]
-
-
-def read_frames(video: VideoSequence, indices: list[int]) -> list[np.ndarray]:
-    return [video.read(index) for index in indices]
 
 
 @pytest.mark.parametrize(
@@ -89,8 +30,7 @@ def test_kinds_of_keyframes_make_no_difference(tmp_path, options):
 def test_an_avi_whose_frames_are_stored_in_another_order_comes_in_order(tmp_path):
     path = tmp_path / "b-frames.avi"
     encode(path, list(range(COUNT)), rate=25, tick=Fraction(1, 25), options={"bf": "3"})
-    video = VideoSequence(path)
-    frames = read_frames(video, list(range(COUNT)))
+    frames, video = read_all(path), VideoSequence(path)
     assert len(video) == COUNT
     for index, image in enumerate(frames):
         assert abs(int(image[30, 70, 0]) - int(paint(index)[30, 70, 2])) < 4
@@ -122,7 +62,7 @@ def test_the_times_of_an_unsteady_video_are_its_own(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("first", [1, 5, 13])
-def test_what_an_edit_list_leaves_out_is_no_frame(videos, tmp_path, first):
+def test_what_an_edit_list_leaves_out_is_no_frame(tmp_path, first):
     whole = tmp_path / "whole.mp4"
     encode(whole, [40 * index for index in range(COUNT)], options={"g": "20"})
     path = tmp_path / "trimmed.mp4"
