@@ -15,6 +15,7 @@ STEPS = 10
 FAR = 0.5  # difference of even contrast from which on a pixel counts little
 DAMPING = 1e-4  # for each pixel: where there is no texture, there is no step
 LONGEST = 3.0  # pixels that a step moves a corner by at most
+NARROWEST = 8  # pixels: a level with a smaller side is left out
 KEPT = 0.6  # share of what is seen that must remain so: little is easily made alike
 
 
@@ -39,6 +40,8 @@ def refine_homography(
     small0, small1 = (pyramid(image, levels) for image in (image0, image1))
     best, seen = agreement(image0, image1, homography)
     for level in range(levels - 1, -1, -1):
+        if min(*small0[level].shape[-2:], *small1[level].shape[-2:]) < NARROWEST:
+            continue
         grow = resizing((1, 1), (2**level, 2**level)).to(homography)
         even0, even1 = (normalize_contrast(s[level], FLOOR) for s in (small0, small1))
         found = grow @ aligned(even0, even1, grow.inverse() @ homography @ grow) @ grow.inverse()

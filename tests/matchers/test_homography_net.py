@@ -238,6 +238,16 @@ def test_blank_and_tiny_pictures_have_no_matches():
         )
 
 
+def test_a_strip_and_a_mask_are_taken():
+    strip = blobs(36, 3000, 1, spacing=12)[:20]
+    assert patchmatch.match_images(strip, strip, "homography_net").homography is not None
+    picture = blobs(120, 150, 2, spacing=9)
+    left = np.arange(150)[None].repeat(120, 0) < 60
+    found = patchmatch.match_images(picture, picture, "homography_net", mask0=left)
+    assert len(found) > 50
+    assert found.keypoints0[:, 0].max() < 60
+
+
 def test_wrong_settings_and_sizes_are_refused():
     for settings, message in (
         ({"passes": 0}, "passes must be at least 1, got 0"),

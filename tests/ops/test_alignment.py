@@ -61,6 +61,13 @@ def test_what_does_not_look_more_alike_is_not_kept():
     assert agreement(plain, plain, guess)[0] == 0
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 40), (40, 9)])
+def test_what_is_too_narrow_to_be_aligned_stays_as_it_is(size):
+    image = torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(0))
+    found = refine_homography(image, image, UNIT)
+    assert_close(found, UNIT, atol=1e-3, rtol=0)
+
+
 def test_agreement_is_the_correlation_of_what_both_show():
     scene = gray(smooth(60, 90, 1))
     for shift, share in ((0, 1.0), (10, 2 / 3)):
