@@ -18,6 +18,7 @@ from patchmatch.io import atomic_path
 from patchmatch.matchers import (
     DescriptorMatcher,
     DifferentiablePatchMatch,
+    HomographyNetMatcher,
     MotionMatcher,
     ShiftMatcher,
 )
@@ -32,7 +33,13 @@ def main() -> None:
     checkpoint_path = parser.parse_args().checkpoint
     checkpoint = read_checkpoint(checkpoint_path)
     name = str(checkpoint["hyper_parameters"].get("_class_path", "")).rpartition(".")[2]
-    kinds = (DescriptorMatcher, DifferentiablePatchMatch, MotionMatcher, ShiftMatcher)
+    kinds = (
+        DescriptorMatcher,
+        DifferentiablePatchMatch,
+        HomographyNetMatcher,
+        MotionMatcher,
+        ShiftMatcher,
+    )
     shipped = {kind.__name__: kind.shipped_weights for kind in kinds}
     if name not in shipped:
         parser.error(f"{checkpoint_path}: holds {name or 'no known class'}, not {list(shipped)}")

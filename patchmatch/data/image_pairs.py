@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from patchmatch.data.base import PredictionData
-from patchmatch.data.pair_files import PairFiles, find_pairs
+from patchmatch.data.pair_files import Intrinsics, PairFiles, find_pairs
 from patchmatch.errors import InputError
 from patchmatch.io import read_image, to_gray_float
 
@@ -34,6 +34,7 @@ class ImagePair(TypedDict):
     valid1: Tensor | None  #: (1, H1, W1) bool, where they may be found
     scale: float  #: side of the pictures over that of the files
     sizes: tuple[tuple[int, int], tuple[int, int]]  #: height and width of the files' pictures
+    intrinsics: tuple[Intrinsics | None, Intrinsics | None]  #: fx, fy, cx, cy, of the files
     pairs: list[tuple[int, int]]  #: (0, 1); empty where the pair had to be left out
     notes: list[str]  #: a line for each thing the user should know of the pair
 
@@ -130,6 +131,7 @@ class ImagePairSet(Dataset[ImagePair]):
             "valid1": valid1,
             "scale": scale,
             "sizes": (sizes[0], sizes[1]),
+            "intrinsics": files.intrinsics,
             "pairs": list(pairs),
             "notes": list(notes),
         }

@@ -1,5 +1,6 @@
 """Which pictures make a pair: two folders side by side, or a table."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from patchmatch.io.frames import safe_name, unique_name
 
 FOLDERS, MASK_FOLDERS, TABLE = ("image_1", "image_2"), ("mask_1", "mask_2"), "pairs.csv"
 COLUMNS, MASK_COLUMNS = ("image0", "image1"), ("mask0", "mask1")
+CAMERA_COLUMNS = ("intrinsics0", "intrinsics1")
+Intrinsics = tuple[float, float, float, float]
 _OR_TABLE = f"or list the pairs in a {TABLE} with the columns {','.join(COLUMNS)}"
 
 
@@ -21,11 +24,13 @@ class PairFiles:
         name: Unique within the run and safe in file names.
         images: The pictures 0 and 1.
         masks: Their masks; None where all of a picture may be used.
+        intrinsics: fx, fy, cx and cy of the camera of each, in pixels; None where not known.
     """
 
     name: str
     images: tuple[Path, Path]
     masks: tuple[Path | None, Path | None] = (None, None)
+    intrinsics: tuple[Intrinsics | None, Intrinsics | None] = (None, None)
 
 
 def find_pairs(base_dir: str | Path) -> tuple[list[PairFiles], list[str]]:
@@ -123,7 +128,8 @@ def listed_pairs(table: Path) -> list[PairFiles]:
     """Return the pairs of a table with the columns image0 and image1.
 
     Raises:
-        InputError: If it lists none or a file that is missing, or a mask does not fit.
+        InputError: If it lists none or a file that is missing, a mask does not fit, or intrinsics
+            are wrong, or missing where other pairs have some.
     """
     rows = read_csv(table, COLUMNS)
     if not rows:
@@ -139,9 +145,32 @@ def listed_pairs(table: Path) -> list[PairFiles]:
         masks = [row.get(column, "").strip() for column in MASK_COLUMNS]
         mask0, mask1 = (_existing(table, number, mask) if mask else None for mask in masks)
         name = unique_name(safe_name(paths[0].stem), taken)
-        found.append(PairFiles(name, (paths[0], paths[1]), (mask0, mask1)))
+        cameras = _cameras(table, number, row)
+        found.append(PairFiles(name, (paths[0], paths[1]), (mask0, mask1), cameras))
     _require_masks_fit(found)
     return found
+
+
+def _cameras(
+    table: Path, number: int, row: dict[str, str]
+) -> tuple[Intrinsics | None, Intrinsics | None]:
+    """Return the intrinsics of both pictures; a camera that has none of its own is the other."""
+    if CAMERA_COLUMNS[0] not in row:
+        return None, None
+    texts = [row.get(column, "").strip() for column in CAMERA_COLUMNS]
+    found: list[Intrinsics] = []
+    for column, text in zip(CAMERA_COLUMNS, (texts[0], texts[1] or texts[0]), strict=True):
+        try:
+            fx, fy, cx, cy = (float(value) for value in text.split())
+        except ValueError:
+            fx = fy = cx = cy = math.nan
+        if not (math.isfinite(fx + fy + cx + cy) and min(fx, fy) > 0):
+            raise InputError(
+                f"{table}: {column} of pair {number} must be fx fy cx cy in pixels, with spaces "
+                f"between and the first two above 0, got {text or 'nothing'}"
+            )
+        found.append((fx, fy, cx, cy))
+    return found[0], found[1]
 
 
 def _existing(table: Path, number: int, name: str) -> Path:

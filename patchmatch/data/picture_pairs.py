@@ -22,9 +22,10 @@ class PicturePairs(ImagePairs):
     Args:
         pairs: Two pictures as image0,image1; or a folder that holds image_1 and image_2, whose
             pictures are paired in order, or a pairs.csv; or a csv file with the columns image0 and
-            image1, paths from where it lies (mask0 and mask1 may follow); or a folder of pictures,
-            or a txt file with a path in each line, which are paired among each other by ``order``;
-            or HPatches, MegaDepth-1500 or ScanNet-1500 in their own layouts.
+            image1, paths from where it lies (mask0 and mask1 may follow, and intrinsics0 and
+            intrinsics1, each fx fy cx cy with spaces between); or a folder of pictures, or a txt
+            file with a path in each line, which are paired among each other by ``order``; or
+            HPatches, MegaDepth-1500 or ScanNet-1500 in their own layouts.
         order: How the pictures of one folder or list are paired: all with all, or sequential, each
             with the next one.
         num_workers: Processes that read pictures ahead; 0 reads in the main process.

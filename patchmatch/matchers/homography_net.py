@@ -10,46 +10,54 @@ from torch.nn import functional as F
 from patchmatch.data.warped_images import HomographyBatch
 from patchmatch.errors import InputError
 from patchmatch.matchers.pairs import Found, PairMatcher
+from patchmatch.matchers.points import reduced_pair
 from patchmatch.matchers.sift import SIFTMatcher
 from patchmatch.matchers.trained import TrainedPairs
 from patchmatch.nets import HomographyNet
-from patchmatch.nets.homography import Pass
+from patchmatch.nets.homography import matching_loss
 from patchmatch.ops import (
+    agreement,
     homography_of_corners,
     image_corners,
     luma,
+    normalize_contrast,
+    refine_homography,
     resizing,
     warp_by_homography,
     warp_points,
 )
 
-WINDOW = 9  # pixels a side over which both images are compared to score a place
-FLAT = 2 / 255  # standard deviation of a window that shows nothing
+WINDOW = 17  # pixels a side over which both images are compared to score a place
+FLAT = 0.3  # standard deviation of a window, of even contrast, that shows nothing
+ALIKE = 0.3  # correlation of what both pictures show; below it the homography is believed only
+PART = 0.25  # where so large a share of the places
+CLEAR = 0.5  # scores as much: something else may cover the rest
 WITHIN = (1, 3, 5)  # pixels
-TRAINED = (1, 1)  # passes in training
-GUIDANCE = 0.1  # what it counts that features find each other, beside where the corners are
-SHARPNESS = 10.0  # a correlation of 1 is e^10 times as likely as one of 0
 
 
 class HomographyNetMatcher(TrainedPairs, PairMatcher):
     """The homography of two pictures by four-point regression (DeTone et al. 2016).
 
     It knows pictures of nearly one place: no corner may have moved by much more than a quarter of
-    the side. What comes out is a grid of places under the homography, each with the correlation of
-    both pictures around it; where they do not look alike there is no match.
+    the side. A net estimates the homography on small pictures, steps of Lucas and Kanade make it
+    exact on larger ones. What comes out is a grid of places under it, each with the correlation of
+    both pictures around it, in even contrast; where they do not look alike there is no match. Where
+    they do not as a whole, all scores are 0.
 
     Args:
         side: Side in pixels to which both pictures are reduced inside, whatever their shape.
-        width: Channels of the features.
+        width: Channels of the finest features.
         lr: Highest learning rate of AdamW; it warms up and decays over the whole training.
         weight_decay: Weight decay of AdamW.
-        coarse_passes: How often the estimate is refined on coarse features.
-        fine_passes: How often it is on fine ones.
+        passes: How often the net estimates, each time on what the last estimate left.
+        refine: Pixels to which the longer side is reduced where the homography is made exact; null
+            leaves it as the net estimates it.
         grid: Places along each side of image 0 that become matches.
         min_score: Matches that score less are left out.
         options: Of ``PairMatcher``.
     """
 
+    shipped_weights = "homography_net.ckpt"
     predict_config = "config_match_homography_net.yaml"
     trained = frozenset({"side", "width", "lr", "weight_decay"})
 
@@ -59,77 +67,61 @@ class HomographyNetMatcher(TrainedPairs, PairMatcher):
         width: int = 32,
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
-        coarse_passes: int = 1,
-        fine_passes: int = 1,
+        passes: int = 3,
+        refine: int | None = 512,
         grid: int = 24,
-        min_score: float = 0.5,
+        min_score: float = 0.3,
         **options: Any,
     ) -> None:
         super().__init__(min_score=min_score, **options)
-        if min(coarse_passes, fine_passes) < 0 or coarse_passes + fine_passes < 1:
-            raise ValueError(
-                "coarse_passes and fine_passes must be at least 0, and one of them 1, got "
-                f"{coarse_passes} and {fine_passes}"
-            )
+        if passes < 1:
+            raise ValueError(f"passes must be at least 1, got {passes}")
+        if refine is not None and refine < side:
+            raise ValueError(f"refine must be at least side, {side} pixels, got {refine}")
         if grid < 2:
             raise ValueError(f"grid must be at least 2, got {grid}")
         self.net = HomographyNet(side, width)
         self.lr, self.weight_decay = lr, weight_decay
-        self.passes, self.grid = (coarse_passes, fine_passes), grid
-        #: Steps of training that the weights have behind them.
-        self.steps: Tensor
-        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
-
-    def setup(self, stage: str) -> None:
-        """Wait for the first pair: a checkpoint is read after this."""
-
-    def prepare(self) -> None:
-        """Refuse to match by random weights.
-
-        Raises:
-            InputError: If the net was not trained.
-        """
-        if self.steps == 0:
-            raise InputError(
-                "the homography net has no weights in the package: train it (patchmatch fit -c "
-                "configs/config_homography_train.yaml) and give the checkpoint as --ckpt_path"
-            )
+        self.passes, self.refine, self.grid = passes, refine, grid
 
     def find(
         self, image0: Tensor, image1: Tensor, valid0: Tensor | None, valid1: Tensor | None
     ) -> Found:
         """Return a grid of places of image 0 and where the homography takes them."""
-        self.prepare()
         side = self.net.side
-        small0, small1 = (_reduced(image, side) for image in (image0, image1))
-        corners = self.net(small0, small1, self.passes)[-1].corners
-        homography = homography_of_corners(image_corners(side, side).to(corners), corners[0])
-        seen = warp_by_homography(small1, homography[None], side, side)
-        place = torch.linspace(0, side - 1, self.grid, device=image0.device)
-        place = place.round().long()
+        images = (image0, image1)
+        small0, small1 = (_reduced(image, side) for image in images)
+        to0, to1 = (resizing(_size(image), (side, side)).to(image0.device) for image in images)
+        matrix = to1.inverse() @ self.estimate(small0, small1) @ to0
+        if self.refine is not None and max(*_size(image0), *_size(image1)) > side:
+            matrix = _refined_on(reduced_pair(image0, image1, self.refine), images, matrix)
+        homography = to1 @ matrix @ to0.inverse()
+        score, seen = local_similarity(small0, small1, homography)
+        place = torch.linspace(0, side - 1, self.grid, device=image0.device).round().long()
         y, x = (axis.flatten() for axis in torch.meshgrid(place, place, indexing="ij"))
-        score = local_similarity(small0, seen)[0, 0, y, x]
-        points0 = torch.stack([x, y], dim=1).to(homography)
-        points1 = warp_points(homography, points0)
-        enlarged = [
-            warp_points(resizing((side, side), _size(image)).to(homography), points)
-            for image, points in ((image0, points0), (image1, points1))
-        ]
-        known = enlarged[1].isfinite().all(dim=1)
-        return Found(enlarged[0][known], enlarged[1][known], score[known])
+        score, seen = score[0, 0, y, x], seen[0, 0, y, x]
+        clear = (score >= CLEAR).sum() >= PART * seen.sum()
+        if agreement(small0, small1, homography)[0] < ALIKE and not clear:
+            score = torch.zeros_like(score)
+        points0 = warp_points(to0.inverse(), torch.stack([x, y], dim=1).to(homography))
+        points1 = warp_points(matrix[0], points0)
+        known = seen & points1.isfinite().all(dim=1)
+        return Found(points0[known], points1[known], score[known])
+
+    def estimate(
+        self, image0: Float[Tensor, "B 1 S S"], image1: Float[Tensor, "B 1 S S"]
+    ) -> Float[Tensor, "B 3 3"]:
+        """Return the homographies of small images, made exact if that is asked for."""
+        corners1 = self.net(image0, image1, self.passes)[-1].corners
+        return self._with_corners(image0, image1, corners1, self.refine is not None)
 
     def training_step(self, batch: HomographyBatch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch: how far the corners are off after each pass."""
-        self.steps += 1
+        """Return the loss of a batch: how unlikely the net makes the true partners."""
         image0, image1, truth = self._inputs(batch)
-        found = self.net(image0, image1, TRAINED)
-        loss = truth.new_zeros(())
-        for one in found:
-            error = (one.corners - truth).abs().sum(dim=2).mean()
-            surprise = displacement_loss(one, batch["homography"], batch["valid"])
-            loss = loss + error / self.net.side + GUIDANCE * surprise
+        found = self.net(image0, image1, 1)[-1]
+        loss = matching_loss(found, batch["homography"], batch["valid"])
         self.log("train/loss", loss, batch_size=len(truth))
-        error = (found[-1].corners.detach() - truth).norm(dim=2).mean()
+        error = (found.corners - truth).norm(dim=2).mean()
         self.log("train/corner_error", error, batch_size=len(truth), prog_bar=True)
         return loss
 
@@ -142,21 +134,38 @@ class HomographyNetMatcher(TrainedPairs, PairMatcher):
         self._measure("test", batch)
         image0, image1, truth = self._inputs(batch)
         corners0 = image_corners(self.net.side, self.net.side).to(truth)
-        errors, sift = [], SIFTMatcher()
+        found, sift = [], SIFTMatcher()
         for i in range(len(truth)):
-            found = sift.match(image0[i : i + 1], image1[i : i + 1]).homography
-            matrix = torch.eye(3) if found is None else found
-            moved = warp_points(matrix.to(truth), corners0)
-            errors.append((moved - truth[i]).norm(dim=1).mean())
-        self._log("test", torch.stack(errors), "sift_")
+            homography = sift.match(image0[i : i + 1], image1[i : i + 1]).homography
+            matrix = torch.eye(3) if homography is None else homography
+            found.append(warp_points(matrix.to(truth), corners0))
+        self._compare("test", batch, torch.stack(found), "sift_")
 
     def _measure(self, stage: str, batch: HomographyBatch) -> None:
         image0, image1, truth = self._inputs(batch)
-        found = self.net(image0, image1, self.passes)[-1].corners
-        error = (found - truth).norm(dim=2).mean(dim=1)
-        self._log(stage, error)
-        corners0 = image_corners(self.net.side, self.net.side).to(truth)
-        self._log(stage, (corners0 - truth).norm(dim=2).mean(dim=1), "identity_")
+        corners0 = image_corners(self.net.side, self.net.side).to(truth).expand_as(truth)
+        self._compare(stage, batch, self.net(image0, image1, self.passes)[-1].corners)
+        self._compare(stage, batch, corners0, "identity_")
+
+    def _compare(
+        self, stage: str, batch: HomographyBatch, corners1: Float[Tensor, "B 4 2"], kind: str = ""
+    ) -> None:
+        """Log how far corners are off, as they were found and made exact."""
+        image0, image1, truth = self._inputs(batch)
+        self._log(stage, (corners1 - truth).norm(dim=2).mean(dim=1), kind)
+        if stage == "test":
+            exact = self._with_corners(image0, image1, corners1, True)
+            corners0 = image_corners(self.net.side, self.net.side).to(exact)
+            moved = warp_points(exact, corners0.expand(len(exact), -1, -1)).to(truth)
+            self._log(stage, (moved - truth).norm(dim=2).mean(dim=1), f"{kind}refined_")
+
+    def _with_corners(
+        self, image0: Tensor, image1: Tensor, corners1: Tensor, exactly: bool
+    ) -> Float[Tensor, "B 3 3"]:
+        """Return the homographies that take the corners there, in double precision."""
+        corners0 = image_corners(self.net.side, self.net.side).to(image0.device)
+        homography = homography_of_corners(corners0.expand(len(corners1), -1, -1), corners1)
+        return refine_homography(image0, image1, homography) if exactly else homography
 
     def _log(self, stage: str, error: Float[Tensor, "B"], kind: str = "") -> None:
         """Log the mean corner error in pixels, at most the side each, and shares below some."""
@@ -184,48 +193,50 @@ class HomographyNetMatcher(TrainedPairs, PairMatcher):
         return luma(batch["image0"]), luma(batch["image1"]), truth.float()
 
 
-def displacement_loss(
-    seen: Pass, truth: Float[Tensor, "B 3 3"], valid: Bool[Tensor, "B H W"]
-) -> Float[Tensor, ""]:
-    """Return how unlikely the features make the right displacements: their cross-entropy.
+def local_similarity(
+    image0: Float[Tensor, "B 1 H W"],
+    image1: Float[Tensor, "B 1 H1 W1"],
+    homography: Float[Tensor, "B 3 3"],
+) -> tuple[Float[Tensor, "B 1 H W"], Bool[Tensor, "B 1 H W"]]:
+    """Return how alike two images are around each pixel under a homography, and which both show.
 
-    Eight numbers a pair teach slowly what to compare; every pixel of the features teaches it.
+    That is the normalised correlation of windows of even contrast, in [0, 1]; 0 where either is
+    plain, or where image 1 shows less than half of the window.
 
     Args:
-        seen: What a pass compared.
-        truth: The homography from image 0 to image 1.
-        valid: The pixels of image 0 that are seen in image 1.
+        image0: Gray, in [0, 1].
+        image1: Gray, in [0, 1].
+        homography: Takes points of image 0 to image 1.
     """
-    height, width = seen.correlation.shape[-2:]
-    radius = int(seen.correlation.shape[1] ** 0.5) // 2
-    rows, columns = (torch.arange(n, device=valid.device) for n in (height, width))
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    places = torch.stack([x, y], dim=-1).flatten(0, 1).to(truth)
-    rest = torch.linalg.solve(seen.before, truth)
-    there = warp_points(rest, (seen.stride * places).expand(len(rest), -1, -1)) / seen.stride
-    dx, dy = (there - places).round().clamp(-1e3, 1e3).long().unbind(dim=-1)  # each (B, h * w)
-    known = (dx.abs() <= radius) & (dy.abs() <= radius)
-    known &= valid[:, :: seen.stride, :: seen.stride].flatten(1)
-    number = (dy + radius) * (2 * radius + 1) + dx + radius
-    score = SHARPNESS * seen.correlation.flatten(2)  # (B, D, h * w)
-    surprise = F.cross_entropy(score, torch.where(known, number, 0), reduction="none")
-    return (surprise * known).sum() / known.sum().clamp_min(1)
-
-
-def local_similarity(
-    image0: Float[Tensor, "B 1 H W"], image1: Float[Tensor, "B 1 H W"]
-) -> Float[Tensor, "B 1 H W"]:
-    """Return the normalised correlation around each pixel, in [0, 1]; 0 where either is plain."""
+    even0, even1 = normalize_contrast(image0), normalize_contrast(image1)
+    both = torch.cat([even1, torch.ones_like(even1)], dim=1)
+    there, inside = warp_by_homography(both, homography, *image0.shape[-2:]).chunk(2, dim=1)
+    seen = inside > 0.99
+    shown = F.avg_pool2d(seen.to(there), WINDOW, 1, WINDOW // 2, count_include_pad=False)
 
     def mean(values: Tensor) -> Tensor:
-        return F.avg_pool2d(values, WINDOW, 1, WINDOW // 2, count_include_pad=False)
+        values = torch.where(seen, values, 0.0)
+        total = F.avg_pool2d(values, WINDOW, 1, WINDOW // 2, count_include_pad=False)
+        return total / shown.clamp_min(0.5)
 
-    mean0, mean1 = mean(image0), mean(image1)
-    spread0 = (mean(image0.square()) - mean0.square()).clamp_min(0)
-    spread1 = (mean(image1.square()) - mean1.square()).clamp_min(0)
-    product = mean(image0 * image1) - mean0 * mean1
+    mean0, mean1 = mean(even0), mean(there)
+    spread0 = (mean(even0.square()) - mean0.square()).clamp_min(0)
+    spread1 = (mean(there.square()) - mean1.square()).clamp_min(0)
+    product = mean(even0 * there) - mean0 * mean1
     length = ((spread0 + FLAT**2) * (spread1 + FLAT**2)).sqrt()
-    return (product / length).clamp(0, 1)
+    return torch.where(shown >= 0.5, (product / length).clamp(0, 1), 0.0), seen
+
+
+def _refined_on(
+    smaller: tuple[Tensor, Tensor], images: tuple[Tensor, Tensor], homography: Tensor
+) -> Float[Tensor, "1 3 3"]:
+    """Make the homography of two images exact on smaller ones."""
+    to0, to1 = (
+        resizing(_size(image), _size(small)).to(homography)
+        for image, small in zip(images, smaller, strict=True)
+    )
+    exact = refine_homography(*smaller, to1 @ homography @ to0.inverse())
+    return to1.inverse() @ exact @ to0
 
 
 def _reduced(image: Tensor, side: int) -> Tensor:

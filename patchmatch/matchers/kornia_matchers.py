@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from patchmatch.data.keypoint_patches import find_keypoints
 from patchmatch.matchers.features import FeatureMatcher, Features, as_bytes
 from patchmatch.matchers.pretrained import download_weights, half_precision, read_weights
-from patchmatch.matchers.sift import SIZE, detect
+from patchmatch.matchers.sift import SIZE
 
 REGION = 6.0  # radius of the region that is described, in standard deviations of its blob
 PATCHES_AT_ONCE = 2048
+REGIONS_AT_ONCE = 5000  # every part costs a pyramid of the picture, and each region 130 kB
 
 
 class AffNetHardNetMatcher(FeatureMatcher):
@@ -73,11 +75,10 @@ class AffNetHardNetMatcher(FeatureMatcher):
     def describe(self, image: Tensor, valid: Tensor | None) -> Features:
         """Return the blobs of a gray image (1, 1, H, W), with radius and angle of each."""
         mask = None if valid is None else valid[0].cpu().numpy().astype(np.uint8)
-        keypoints, _ = detect(as_bytes(image), self.contrast, mask)
+        found = find_keypoints(as_bytes(image), self.contrast, mask)
         # OpenCV's size is a diameter of the blob, its angle clockwise as y points down
-        values = [(*k.pt, REGION * k.size / 2, -k.angle, k.response) for k in keypoints]
-        blobs = torch.tensor(values, device=image.device).reshape(-1, 5)
-        return Features(blobs[:, :2], blobs[:, 2:4], blobs[:, 4])
+        shapes = torch.stack([REGION * found.size / 2, -found.angle], dim=1)
+        return Features(*(part.to(image.device) for part in (found.points, shapes, found.response)))
 
     def complete(self, image: Tensor, features: Features) -> Features:
         """Return the HardNet descriptors of the affine regions of blobs that were kept."""
@@ -91,10 +92,11 @@ class AffNetHardNetMatcher(FeatureMatcher):
         regions = laf_from_center_scale_ori(
             features.points[None], radius[None, :, None, None], angle[None, :, None]
         )  # (1, N, 2, 3)
-        found = []
-        for part in regions.split(PATCHES_AT_ONCE, dim=1):
-            shaped = part if self.shape is None else self.shape(part, image)
-            patches = extract_patches_from_pyramid(image, shaped, 32)[0]  # (N, 1, 32, 32)
-            with half_precision(patches, self.half_precision):
-                found.append(self.descriptor(patches).float())
+        if self.shape is not None:
+            parts = regions.split(REGIONS_AT_ONCE, dim=1)
+            regions = torch.cat([self.shape(part, image) for part in parts], dim=1)
+        # at once, since every call makes a pyramid of the whole picture
+        patches = extract_patches_from_pyramid(image, regions, 32)[0]  # (N, 1, 32, 32)
+        with half_precision(patches, self.half_precision):
+            found = [self.descriptor(part).float() for part in patches.split(PATCHES_AT_ONCE)]
         return replace(features, descriptors=torch.cat(found))

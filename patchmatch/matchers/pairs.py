@@ -2,7 +2,6 @@
 
 import abc
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -20,6 +19,7 @@ from patchmatch.evaluation.geometry import (
     relative_pose,
 )
 from patchmatch.matchers.base import Matcher, keep_freed_memory
+from patchmatch.matchers.cameras import Cameras, camera_matrices
 from patchmatch.matchers.points import (
     as_gray,
     enlarged,
@@ -85,7 +85,7 @@ class PairMatcher(Matcher, abc.ABC):
             or essential, which takes intrinsics; null for nothing.
         epipolar_threshold: Pixels from its epipolar line within which a match agrees.
         intrinsics0: fx, fy, cx and cy of the camera of image 0, in pixels of the images as they
-            came.
+            came; where a pair brings its own, those count.
         intrinsics1: The same of image 1; null for the same camera.
     """
 
@@ -118,15 +118,10 @@ class PairMatcher(Matcher, abc.ABC):
                 raise ValueError(f"{name} must be a positive number of pixels, got {value}")
         if epipolar is not None and epipolar not in EPIPOLAR:
             raise ValueError(f"epipolar must be one of {', '.join(EPIPOLAR)}, got {epipolar}")
-        if epipolar == "essential" and intrinsics0 is None:
-            raise ValueError("an essential matrix takes intrinsics0: give fx, fy, cx, cy in pixels")
         self.max_size, self.max_matches, self.min_score = max_size, max_matches, min_score
         self.rotations, self.threshold, self.seed = rotations, threshold, seed
         self.epipolar, self.epipolar_threshold = epipolar, epipolar_threshold
-        self.cameras = [
-            None if values is None else _camera(values, f"intrinsics{i}")
-            for i, values in enumerate((intrinsics0, intrinsics1 or intrinsics0))
-        ]
+        self.cameras = camera_matrices((intrinsics0, intrinsics1 or intrinsics0))
 
     @abc.abstractmethod
     def find(
@@ -152,6 +147,7 @@ class PairMatcher(Matcher, abc.ABC):
         image1: Float[Tensor, "1 C1 H1 W1"],
         valid0: Bool[Tensor, "1 H W"] | None = None,
         valid1: Bool[Tensor, "1 H1 W1"] | None = None,
+        cameras: Cameras | None = None,
     ) -> Matches:
         """Return the corresponding points of two images and the homography most agree with.
 
@@ -160,12 +156,22 @@ class PairMatcher(Matcher, abc.ABC):
             image1: RGB or gray in [0, 1], of any size.
             valid0: The pixels that count; None for all.
             valid1: The same of image 1.
+            cameras: The matrices of both; None for those of the options.
 
         Returns:
             Matches in pixels of the images, on the CPU, the best first. Without matches all
             tensors are empty.
+
+        Raises:
+            InputError: If an essential matrix is asked for and a camera is not known.
         """
         start = time.perf_counter()
+        cameras = self.cameras if cameras is None else cameras
+        if self.epipolar == "essential" and any(camera is None for camera in cameras):
+            raise InputError(
+                "an essential matrix takes intrinsics0: give fx, fy, cx, cy in pixels, as an "
+                "option or in columns of a pairs.csv"
+            )
         keep_freed_memory()
         small0, small1 = reduced_pair(as_gray(image0), as_gray(image1), self.max_size)
         mask0, mask1 = resized_mask(valid0, small0), resized_mask(valid1, small1)
@@ -184,13 +190,17 @@ class PairMatcher(Matcher, abc.ABC):
                 found = replace(found, points0=points0, points1=points1, score=score)
                 answer = self._with_homography(self._ordered(found[keep]))
                 best = max(best, answer, key=_support)
-        return replace(self._with_epipolar(best), seconds=time.perf_counter() - start)
+        return replace(self._with_epipolar(best, cameras), seconds=time.perf_counter() - start)
 
     def predict_step(self, batch: ImagePair, batch_idx: int) -> list[Matches]:
         """Return the matches of a pair in pixels of the files; nothing where it was left out."""
         if not batch["pairs"]:
             return []
-        found = self.match(batch["image0"], batch["image1"], batch["valid0"], batch["valid1"])
+        own = batch["intrinsics"]
+        cameras = self.cameras if own[0] is None else camera_matrices(own)
+        found = self.match(
+            batch["image0"], batch["image1"], batch["valid0"], batch["valid1"], cameras
+        )
         if batch["scale"] == 1:
             return [found]
         points = [
@@ -200,7 +210,7 @@ class PairMatcher(Matcher, abc.ABC):
             )
         ]
         whole = replace(found, keypoints0=points[0], keypoints1=points[1])
-        return [self._with_epipolar(self._with_homography(whole))]
+        return [self._with_epipolar(self._with_homography(whole), cameras)]
 
     def setup(self, stage: str) -> None:
         """Make ready before the first pair, so that what is missing is told at once."""
@@ -246,10 +256,10 @@ class PairMatcher(Matcher, abc.ABC):
             homography=torch.from_numpy(estimate.model),
         )
 
-    def _with_epipolar(self, matches: Matches) -> Matches:
+    def _with_epipolar(self, matches: Matches, cameras: Cameras) -> Matches:
         """Add the fundamental or essential matrix, if asked for and found."""
         points = matches.keypoints0.numpy(), matches.keypoints1.numpy()
-        camera0, camera1 = self.cameras
+        camera0, camera1 = cameras
         options = (self.epipolar_threshold, self.seed)
         pose = None
         if self.epipolar == "fundamental":
@@ -271,13 +281,3 @@ class PairMatcher(Matcher, abc.ABC):
 def _support(matches: Matches) -> tuple[int, int]:
     """Return what one orientation is better by than another."""
     return 0 if matches.inliers is None else int(matches.inliers.sum()), len(matches)
-
-
-def _camera(values: Sequence[float], name: str) -> np.ndarray:
-    """Return the camera matrix (3, 3) of fx, fy, cx and cy, or refuse them."""
-    if len(values) != 4 or not np.isfinite(values).all() or min(values[:2]) <= 0:
-        raise ValueError(
-            f"{name} must be fx, fy, cx, cy in pixels, the first two above 0, got {list(values)}"
-        )
-    fx, fy, cx, cy = values
-    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], float)

@@ -1,5 +1,6 @@
 """Pure tensor functions. Import torch only; hold no state; never move or cast the input."""
 
+from patchmatch.ops.alignment import agreement, aligned, refine_homography
 from patchmatch.ops.blocks import block_boxes, block_counts, sliding_row_sums
 from patchmatch.ops.camera import camera_motion
 from patchmatch.ops.embedding import (
@@ -9,6 +10,7 @@ from patchmatch.ops.embedding import (
     matching_cells,
     triplet_loss,
 )
+from patchmatch.ops.four_points import corner_motion, fit_homography, moved_corners
 from patchmatch.ops.homography import (
     corner_error,
     homography_of_corners,
@@ -62,6 +64,8 @@ __all__ = [
     "Light",
     "Matched",
     "Scores",
+    "agreement",
+    "aligned",
     "best_candidates",
     "best_matches",
     "block_boxes",
@@ -75,11 +79,13 @@ __all__ = [
     "contrast_and_gain",
     "copy_centres",
     "corner_error",
+    "corner_motion",
     "correlation_scores",
     "cost_volume",
     "doubled",
     "drop_duplicates",
     "exact_field",
+    "fit_homography",
     "fit_scaled_shift",
     "geometric_median",
     "group_filters",
@@ -91,6 +97,7 @@ __all__ = [
     "match_quality",
     "matched_light",
     "matching_cells",
+    "moved_corners",
     "nearest_neighbours",
     "neighbours",
     "noise_bounds",
@@ -103,6 +110,7 @@ __all__ = [
     "pyramid",
     "qatm_scores",
     "rank_scores",
+    "refine_homography",
     "registration_step",
     "relight",
     "resizing",

@@ -58,7 +58,7 @@ def match_images(
             everywhere.
         mask1: The same of image 1.
         ckpt_path: A checkpoint that ``patchmatch fit`` wrote, for a matcher that is trained; None
-            for the one the package ships (homography_net has none).
+            for the one the package ships.
         device: Where to compute; CUDA where there is one, by default. A given matcher stays where
             it is.
         options: Of the matcher: max_size, max_matches, min_score, rotations, tile, weights and
@@ -91,12 +91,9 @@ def match_images(
         None if mask is None else _as_mask(mask, f"mask{i}", pictures[i])
         for i, mask in enumerate((mask0, mask1))
     ]
-    on_device = [image.to(chosen.device) for image in pictures]
-    return chosen.match(
-        on_device[0],
-        on_device[1],
-        *(None if mask is None else mask.to(chosen.device) for mask in masks),
-    )
+    images = [image.to(chosen.device) for image in pictures]
+    valid = [None if mask is None else mask.to(chosen.device) for mask in masks]
+    return chosen.match(images[0], images[1], valid[0], valid[1])
 
 
 def load_pair_matcher(

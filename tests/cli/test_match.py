@@ -129,6 +129,29 @@ def test_an_essential_matrix_takes_intrinsics(folder, capsys):
     assert rotation @ rotation.T == pytest.approx(np.eye(3), abs=1e-6)
 
 
+def test_each_pair_of_a_table_may_bring_its_own_intrinsics(folder):
+    """The second pair has another camera, and with the option alone another answer."""
+    table = "image0,image1,intrinsics0,intrinsics1\n"
+    for camera in ("150 150 69 55,", "90 90 69 55,300 300 69 55"):
+        table += f"{folder}/image_1/a.png,{folder}/image_2/a.png,{camera}\n"
+    Path("pairs.csv").write_text(table)
+    predict("pairs.csv", "--model.epipolar=essential")
+
+    def matrices():
+        found = []
+        for row in rows():
+            with np.load(f"out/pairs/{row['name']}/matches.npz") as arrays:
+                found.append(arrays["epipolar"])
+        return found
+
+    own = matrices()
+    given = ("--model.intrinsics0=[150,150,69,55]", "--writer.overwrite=true")
+    predict(folder, "--model.epipolar=essential", *given)
+    expected = matrices()[0]
+    assert own[0] == pytest.approx(expected)
+    assert own[1] != pytest.approx(expected, abs=0.01)
+
+
 def test_every_config_matches_or_says_what_it_lacks(folder, capsys, monkeypatch):
     predict(f"{folder}/image_1/a.png,{folder}/image_2/a.png", "--model.tilts=1", name="asift")
     assert rows()[0]["name"] == "a-a"

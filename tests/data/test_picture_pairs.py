@@ -98,3 +98,21 @@ def test_other_orders_and_verbs_are_refused(folder):
         PicturePairs(order="random")
     with pytest.raises(InputError, match="no ground truth"):
         PicturePairs(str(folder)).setup("test")
+
+
+def test_a_table_tells_the_cameras_of_its_pairs(folder):
+    table = folder / "t.csv"
+    pictures = "b.png,a_2.png"
+    table.write_text(f"image0,image1,intrinsics0\n{pictures},90 80 15 10.5\n")
+    (pair,) = find_picture_pairs(table)[0]
+    assert pair.intrinsics == ((90, 80, 15, 10.5), (90, 80, 15, 10.5))
+    table.write_text(f"image0,image1,intrinsics1,intrinsics0\n{pictures},9 9 1 1,8 7 2 2\n")
+    data = PicturePairs(str(table))
+    data.setup("predict")
+    assert next(iter(data.predict_dataloader()))["intrinsics"] == ((8, 7, 2, 2), (9, 9, 1, 1))
+    for text, message in (("", "got nothing"), ("90,80", "got 90"), ("0 1 2 3", "got 0 1 2 3")):
+        table.write_text(f'image0,image1,intrinsics0\n{pictures},"{text}"\n')
+        with pytest.raises(
+            InputError, match=f"intrinsics0 of pair 1 must be fx fy cx cy.*{message}"
+        ):
+            find_picture_pairs(table)

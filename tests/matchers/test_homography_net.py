@@ -10,6 +10,7 @@ from pytorch_lightning import Trainer
 from textures import blobs
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
+from whole_runs import rows
 
 import patchmatch
 from patchmatch.cli import main
@@ -18,9 +19,17 @@ from patchmatch.data.warped_images import Warp
 from patchmatch.errors import InputError
 from patchmatch.io import write_image
 from patchmatch.matchers import HomographyNetMatcher
-from patchmatch.matchers.homography_net import displacement_loss, local_similarity
+from patchmatch.matchers.homography_net import local_similarity
 from patchmatch.nets.homography import Pass
-from patchmatch.ops import image_corners, resizing, warp_points
+from patchmatch.ops import (
+    corner_error,
+    homography_of_corners,
+    image_corners,
+    normalize_contrast,
+    resizing,
+    warp_points,
+)
+from patchmatch.public.pairs import load_pair_matcher
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
@@ -48,13 +57,13 @@ class Known(torch.nn.Module):
 
     def forward(self, image0, image1, passes):
         corners = self.corners.float().expand(len(image0), -1, -1)
-        return [Pass(corners, torch.eye(3), torch.zeros(0), 4)]
+        return [Pass(corners, torch.eye(3), torch.zeros(0))]
 
 
-def known(corners, grid=10):
+def known(corners, grid=10, refine=None):
     """A matcher with such a net."""
-    matcher = HomographyNetMatcher(side=64, width=4, grid=grid).eval()
-    matcher.net, matcher.steps = Known(corners), torch.ones((), dtype=torch.long)
+    matcher = HomographyNetMatcher(side=64, width=4, grid=grid, refine=refine).eval()
+    matcher.net = Known(corners)
     return matcher
 
 
@@ -73,7 +82,7 @@ def test_places_are_in_pixels_of_the_pictures_whatever_their_shape():
     squeezed = torch.tensor([[-0.45, 0, 89.275], [0, -1.5, 118.75], [0, 0, 1]], dtype=torch.float64)
     assert_close(found.homography, squeezed, atol=2e-3, rtol=0)
     assert found.inliers.all()
-    assert found.score.min() >= 0.5
+    assert found.score.min() >= 0.3
 
 
 def test_where_the_pictures_do_not_look_alike_there_is_no_match():
@@ -88,36 +97,31 @@ def test_where_the_pictures_do_not_look_alike_there_is_no_match():
     assert len(matcher.match(scene, torch.zeros_like(scene))) == 0
 
 
-def test_the_right_displacement_is_asked_for_in_the_frame_of_the_estimate():
-    """Image 1 is moved by (9, -4); the estimate says (5, -4): one feature further right is left."""
-    truth, before = torch.eye(3).double()[None], torch.eye(3).double()[None]
-    truth[0, :2, 2] = torch.tensor([9.0, -4.0])
-    before[0, :2, 2] = torch.tensor([5.0, -4.0])
-    valid = torch.ones(1, 16, 24, dtype=torch.bool)
-    losses = []
-    for number in range(9):
-        correlation = torch.zeros(1, 9, 4, 6)
-        correlation[:, number] = 1
-        seen = Pass(torch.zeros(1, 4, 2), before, correlation, 4)
-        losses.append(displacement_loss(seen, truth, valid).item())
-    assert np.argmin(losses) == 5  # of 3x3, row by row: dx = 1, dy = 0
-    far = truth.clone()
-    far[0, 0, 2] = 40
-    assert displacement_loss(seen, far, valid).item() == 0
-    assert displacement_loss(seen, truth, ~valid).item() == 0
-
-
 def test_similarity_is_the_correlation_of_windows():
     generator = torch.Generator().manual_seed(0)
-    image = torch.rand(1, 1, 20, 24, generator=generator)
-    assert local_similarity(image, 0.5 * image + 0.3).min() > 0.98
-    assert local_similarity(image, 1 - image).max() == 0
-    other = torch.rand(1, 1, 20, 24, generator=generator)
-    found = local_similarity(image, other)[0, 0, 10, 12]
-    first, second = (i[0, 0, 6:15, 8:17].flatten().double().numpy() for i in (image, other))
+    image = torch.rand(1, 1, 40, 48, generator=generator)
+    unit = torch.eye(3, dtype=torch.float64)[None]
+    found, seen = local_similarity(image, 0.5 * image + 0.3, unit)
+    assert found.min() > 0.8
+    assert seen.all()
+    assert local_similarity(image, 1 - image, unit)[0].max() == 0
+    other = torch.rand(1, 1, 40, 48, generator=generator)
+    found = local_similarity(image, other, unit)[0][0, 0, 20, 22]
+    even = [normalize_contrast(i)[0, 0, 12:29, 14:31].flatten() for i in (image, other)]
+    first, second = (values.double().numpy() for values in even)
     expected = max(0.0, np.corrcoef(first, second)[0, 1])
-    assert found.item() == pytest.approx(expected, abs=0.01)
-    assert local_similarity(image, torch.full_like(image, 0.4)).max() < 0.05
+    assert found.item() == pytest.approx(expected, abs=0.02)
+    assert local_similarity(image, torch.full_like(image, 0.4), unit)[0].max() < 0.05
+
+
+def test_nothing_is_like_what_image_1_does_not_show():
+    image = torch.rand(1, 1, 40, 48, generator=torch.Generator().manual_seed(0))
+    right = torch.eye(3, dtype=torch.float64)[None]
+    right[0, 0, 2] = 16
+    found, seen = local_similarity(image, image[..., 16:].repeat(1, 1, 1, 2)[..., :48], right)
+    assert seen[..., :32].all()
+    assert not seen[..., 32:].any()
+    assert found[..., 42:].max() == 0
 
 
 def test_it_learns_from_four_pairs():
@@ -129,7 +133,6 @@ def test_it_learns_from_four_pairs():
     before = test.validate(matcher, data, verbose=False)[0]
     trainer(max_epochs=40).fit(matcher, data)
     after = test.validate(matcher, data, verbose=False)[0]
-    assert before["val/corner_error"] == pytest.approx(before["val/identity_corner_error"], rel=0.1)
     assert after["val/identity_corner_error"] == before["val/identity_corner_error"]
     assert after["val/corner_error"] < 0.5 * before["val/corner_error"]
 
@@ -190,16 +193,36 @@ def test_a_checkpoint_trained_in_python_predicts_on_the_command_line(folder):
         assert next(Path("out").glob(f"pairs/*/{name}")).is_file()
 
 
-def test_random_weights_are_never_used(folder, capsys):
-    scene = blobs(60, 60, spacing=12)
-    with pytest.raises(InputError, match=r"train it .* and give the checkpoint as --ckpt_path"):
-        patchmatch.match_images(scene, scene, "homography_net")
-    with pytest.raises(SystemExit) as stop:
-        predict()
-    assert stop.value.code == 2
-    message = capsys.readouterr().err
-    assert "has no weights in the package" in message
-    assert "Traceback" not in message
+def seen_through(truth, scene, size):
+    """Gray pictures of 180x240: a part of a scene, and what a homography makes of it."""
+    into = np.array([[1, 0, 60], [0, 1, 50], [0, 0, 1.0]])
+    image1 = cv2.warpPerspective(scene, truth @ np.linalg.inv(into), size, flags=cv2.INTER_AREA)
+    return scene[50:230, 60:300], image1
+
+
+def test_the_shipped_weights_find_what_moved_and_got_darker():
+    corners = image_corners(180, 240)
+    offsets = torch.tensor([[35.0, -25], [-40, 20], [20, 35], [-25, -30]], dtype=torch.float64)
+    truth = homography_of_corners(corners, corners + offsets)
+    image0, image1 = seen_through(truth.numpy(), blobs(280, 360, 3, spacing=9), (240, 180))
+    found = patchmatch.match_images(image0, np.uint8(0.6 * image1), "homography_net", device="cpu")
+    assert len(found) > 100
+    assert corner_error(found.homography, truth, 180, 240) < 1
+    rough = patchmatch.match_images(image0, image1, "homography_net", device="cpu", refine=None)
+    assert 0.3 < corner_error(rough.homography, truth, 180, 240) < 12
+
+
+def test_the_shipped_weights_find_nothing_in_pictures_of_other_things():
+    matcher = load_pair_matcher("homography_net", device="cpu")
+    for seed in range(4):
+        pair = (blobs(150, 200, i, spacing=9) for i in (seed, seed + 10))
+        assert len(patchmatch.match_images(*pair, matcher)) < 10
+
+
+def test_predict_needs_no_checkpoint(folder):
+    predict()
+    (row,) = rows()
+    assert float(row["inliers"]) > 100
 
 
 def test_blank_and_tiny_pictures_have_no_matches():
@@ -215,9 +238,20 @@ def test_blank_and_tiny_pictures_have_no_matches():
         )
 
 
+def test_a_strip_and_a_mask_are_taken():
+    strip = blobs(36, 3000, 1, spacing=12)[:20]
+    assert patchmatch.match_images(strip, strip, "homography_net").homography is not None
+    picture = blobs(120, 150, 2, spacing=9)
+    left = np.arange(150)[None].repeat(120, 0) < 60
+    found = patchmatch.match_images(picture, picture, "homography_net", mask0=left)
+    assert len(found) > 50
+    assert found.keypoints0[:, 0].max() < 60
+
+
 def test_wrong_settings_and_sizes_are_refused():
     for settings, message in (
-        ({"coarse_passes": 0, "fine_passes": 0}, "and one of them 1, got 0 and 0"),
+        ({"passes": 0}, "passes must be at least 1, got 0"),
+        ({"refine": 100}, "refine must be at least side, 128 pixels, got 100"),
         ({"grid": 1}, "grid must be at least 2, got 1"),
         ({"side": 100}, "side must be a multiple of 32"),
     ):
