@@ -93,7 +93,7 @@ def random_features() -> tuple[Tensor, Tensor]:
     return scene_features, template_features
 
 
-def time_layers(rounds: int = 3) -> Table:
+def time_layers(rounds: int = 8) -> Table:
     """Time the exact layer and the plain formula in turn."""
     features = random_features()
     seconds: dict[str, list[float]] = {name: [] for name in LAYERS}

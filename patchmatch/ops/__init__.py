@@ -9,6 +9,7 @@ from patchmatch.ops.embedding import (
     matching_cells,
     triplet_loss,
 )
+from patchmatch.ops.handcrafted import even_contrast, opponent_colors, orientation_histograms
 from patchmatch.ops.homography import (
     corner_error,
     homography_of_corners,
@@ -27,6 +28,7 @@ from patchmatch.ops.noise import noise_level, noise_residual
 from patchmatch.ops.oriented import oriented_patches
 from patchmatch.ops.pyramid import contrast_and_gain, normalize_contrast, pyramid
 from patchmatch.ops.qatm import (
+    FeatureRows,
     Matched,
     Scores,
     best_matches,
@@ -53,6 +55,7 @@ __all__ = [
     "SHIFTS",
     "STILL",
     "UNKNOWN",
+    "FeatureRows",
     "Field",
     "Fit",
     "Light",
@@ -75,6 +78,7 @@ __all__ = [
     "cost_volume",
     "doubled",
     "drop_duplicates",
+    "even_contrast",
     "exact_field",
     "fit_scaled_shift",
     "geometric_median",
@@ -92,6 +96,8 @@ __all__ = [
     "noise_level",
     "noise_residual",
     "normalize_contrast",
+    "opponent_colors",
+    "orientation_histograms",
     "oriented_patches",
     "patch_match",
     "pool_rotations",
