@@ -34,7 +34,7 @@ FEATURES = (129_600, 920, 320)  # of the scene, of the template, and their numbe
 PLAIN = "plain formula"
 LAYERS = {
     PLAIN: None,
-    "patchmatch, 512 MB kept": 2**29,
+    "patchmatch, 512 MB kept, the default": 2**29,
     "patchmatch, 256 MB kept": 2**28,
     "patchmatch, nothing kept": 0,
 }
