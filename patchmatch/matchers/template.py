@@ -52,7 +52,7 @@ class TemplateMatcher(Matcher):
         rotations: Degrees by which to turn the template, counter-clockwise as one sees it. Each
             scale with each rotation is one more search.
         adapt_size: Whether the size of a box follows what matched.
-        memory_mb: Megabytes of similarities to keep; the rest is computed twice.
+        memory_mb: Megabytes of similarities to keep, if an eighth fits; the rest is computed twice.
         features_mb: Megabytes of features of a scene to keep; where they would be more, they are
             described strip by strip, anew for each pass over the scene.
     """

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.backends import mkldnn
-from torch.nn import functional as F
 
 _CACHED = 2**18  # similarities of a block: few enough to stay in the processor's cache
 _FEWEST = 128  # rows of a block: with fewer a product of matrices is slow
@@ -84,7 +83,7 @@ def qatm_scores(
         scene: Features of length 1.
         template: Features of length 1.
         alpha: Inverse temperature.
-        memory: Bytes of similarities to keep for later. What does not fit is computed again.
+        memory: Bytes of similarities to keep, if an eighth fits; the others are computed again.
 
     Returns:
         Log qualities, at most 0.
@@ -92,7 +91,8 @@ def qatm_scores(
     _require_features(scene, template)
     template, count = template.detach(), len(template)
     multiply = _products(template * alpha)
-    kept = template.new_empty(min(len(scene), memory // (template.element_size() * count)), count)
+    fit = min(len(scene), memory // (template.element_size() * count))
+    kept = template.new_empty(fit if 8 * fit >= len(scene) else 0, count)
     total = template.new_zeros(count)  # of exp(similarity - highest), over the scene
     highest = template.new_full((count,), 0.0 if alpha <= _SAFE else -math.inf)
     over_template = template.new_empty(len(scene))
@@ -107,9 +107,8 @@ def qatm_scores(
             over_template[rows] = exponential.sum(dim=1).log_()
         else:
             over_template[rows] = similarity.logsumexp(dim=1)
-            higher = torch.maximum(highest, similarity.amax(dim=0))
-            total = total * (highest - higher).exp() + (similarity - higher).exp_().sum(dim=0)
-            highest = higher
+            lower, highest = highest, torch.maximum(highest, similarity.amax(dim=0))
+            total = total * (lower - highest).exp() + (similarity - highest).exp_().sum(dim=0)
     # the log of the geometric mean is similarity - half_scene - half_template
     half_scene, half_template = (total.log_() + highest) / 2, over_template / 2
 
@@ -235,8 +234,7 @@ def soft_rank(values: Float[Tensor, "B N"], temperature: float) -> Float[Tensor,
 def _histogram(cosine: Float[Tensor, "R N"]) -> Float[Tensor, "R bins"]:
     """Count the cosines of every row, each shared by the two bins beside it."""
     low, share = _bin(cosine)
-    counts = cosine.new_zeros(len(cosine), _BINS)
-    counts.scatter_add_(1, low, 1 - share)
+    counts = cosine.new_zeros(len(cosine), _BINS).scatter_add_(1, low, 1 - share)
     return counts.scatter_add_(1, low + 1, share)
 
 

@@ -10,6 +10,7 @@ from patchmatch.ops import (
     FeatureRows,
     best_matches,
     correlation_scores,
+    qatm,
     qatm_scores,
     rank_scores,
     soft_rank,
@@ -51,6 +52,21 @@ def test_qatm_agrees_with_a_loop_in_float64(alpha, memory, monkeypatch):
     assert_close(found.scene, expected[0].float(), rtol=1e-4, atol=1e-4)
     assert_close(found.template, expected[1].float(), rtol=1e-4, atol=1e-4)
     assert_close(found.place, expected[2])
+
+
+@pytest.mark.parametrize(("memory", "computed"), [(0, 12), (27, 12), (2 * 28, 11), (2**20, 6)])
+def test_similarities_are_computed_twice_where_too_few_would_be_kept(memory, computed, monkeypatch):
+    monkeypatch.setattr("patchmatch.ops.qatm._FEWEST", 2)
+    monkeypatch.setattr("patchmatch.ops.qatm._CACHED", 20)  # six blocks, rows of 28 bytes
+    products, multiplied = qatm._products, []
+
+    def counting(template):
+        multiply = products(template)
+        return lambda rows, some=None: multiplied.append(some is None) or multiply(rows, some)
+
+    monkeypatch.setattr("patchmatch.ops.qatm._products", counting)
+    best_matches(qatm_scores(features(11), features(7, seed=1), memory=memory))
+    assert sum(multiplied) == computed
 
 
 def test_a_pair_alone_is_certain_and_a_doubled_one_is_worth_half():
