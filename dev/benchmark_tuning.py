@@ -153,7 +153,9 @@ def main() -> None:
         table = Table("features", "AUC, true size", "AUC, own size", "right and kept",
                       "false alarms", title=f"{len(pairs)} templates, {title}")  # fmt: skip
         for name, finder in finders.items():
-            table.add_row(name, *templates(finder, pairs, options.threshold, options.alarms))
+            cells = templates(finder, pairs, options.threshold, options.alarms)
+            table.add_row(name, *cells)
+            Console(width=140, stderr=True).print(name, *cells)
         console.print(table)
 
 
