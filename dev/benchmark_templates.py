@@ -10,6 +10,7 @@ as it is. The interval is 95% by drawing sequences with replacement.
 """
 
 import argparse
+import math
 import re
 import sys
 import time
@@ -128,7 +129,8 @@ def qatm_alone(matcher: TemplateMatcher) -> Finder:
     def find(scene: np.ndarray, template: np.ndarray) -> tuple[Box, float]:
         described = matcher.describe(to_colors(scene))
         one = describe_template(matcher.backbone, to_colors(template), None, Pose())
-        scene_features, (features,) = unite(described.maps, [one.maps])
+        scene_maps = described.features(slice(0, math.prod(described.grid)))
+        scene_features, (features,) = unite(scene_maps, [one.maps])
         quality = best_matches(qatm_scores(scene_features, features)).scene
         height, width = one.size
         cells = (max(1, round(height / 4)), max(1, round(width / 4)))

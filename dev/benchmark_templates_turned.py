@@ -1,6 +1,7 @@
 """Whether turned objects are found: the table of docs/benchmarks.md, "Templates", rotations.
 
-python3 dev/benchmark_templates_turned.py --pairs FOLDER --weights vgg19.pth
+python3 dev/benchmark_templates_turned.py --pairs FOLDER
+python3 dev/benchmark_templates_turned.py --pairs FOLDER --weights vgg19.pth --every 4
 
 Scenes are made: the template of each pair, as an ellipse, is turned and laid into the scene of
 another sequence. It is found where the centre is right to a quarter of the root of its area.
@@ -67,13 +68,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=Path, required=True, help="folder of the pairs")
     parser.add_argument("--weights", help="file with the weights of VGG-19")
+    parser.add_argument("--every", type=int, default=1, help="take each Nth pair alone")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    pairs = read_pairs(options.pairs)
+    pairs = read_pairs(options.pairs)[:: options.every]
     table = Table("", *(f"{angle} deg" for angle in ANGLES), "false alarms", "CPU s")
     kinds = {"handcrafted": {"features": "handcrafted"}}
     if options.weights:
-        kinds["VGG-19"] = {"weights": options.weights}
+        kinds = {"VGG-19": {"weights": options.weights}} | kinds
     for name, given in kinds.items():
         for rotations in ((0.0,), SEARCHED):
             matcher = TemplateMatcher(**given, rotations=rotations, max_detections=1).eval()

@@ -35,7 +35,7 @@ from benchmark_templates import (  # type: ignore[import-not-found]
 )
 
 from patchmatch.data import MadePlaces
-from patchmatch.data.views import draw_homography, look, relight
+from patchmatch.data.views import draw_homography, jitter_light, look
 from patchmatch.matchers import PlaceMatcher, TemplateMatcher
 from patchmatch.metrics import Retrieval
 from patchmatch.nets import TunedFeatures, read_weights
@@ -56,7 +56,7 @@ def made_pairs(pictures: list[np.ndarray], seed: int = 0) -> list[Pair]:
             rng = np.random.default_rng((seed, number, i))
             x0, y0 = (int(rng.integers(0, length - side + 1)) for length in picture.shape[1::-1])
             homography = draw_homography(side, TURN, ZOOM, TILT, rng)
-            scene = relight(look(picture, (x0, y0), homography, side), LIGHT, rng)
+            scene = jitter_light(look(picture, (x0, y0), homography, side), LIGHT, rng)
             place = picture[y0 : y0 + side, x0 : x0 + side]
             while True:
                 width, height = (int(length) for length in rng.integers(*SIDES, 2))
@@ -153,7 +153,9 @@ def main() -> None:
         table = Table("features", "AUC, true size", "AUC, own size", "right and kept",
                       "false alarms", title=f"{len(pairs)} templates, {title}")  # fmt: skip
         for name, finder in finders.items():
-            table.add_row(name, *templates(finder, pairs, options.threshold, options.alarms))
+            cells = templates(finder, pairs, options.threshold, options.alarms)
+            table.add_row(name, *cells)
+            Console(width=140, stderr=True).print(name, *cells)
         console.print(table)
 
 

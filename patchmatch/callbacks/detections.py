@@ -36,7 +36,7 @@ class TemplateBoxes(PredictionWriter):
     subfolders: ClassVar = {"scenes": re.compile(r"result\.png|heatmap\.png|boxes\.csv")}
     pictures = "scenes"
     things = "boxes"
-    batches = compared = "scenes"
+    batches, compared = "scenes", "searches"  # of one template in one scene
 
     def __init__(
         self,

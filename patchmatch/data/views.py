@@ -80,9 +80,6 @@ def jitter_light(view: np.ndarray, share: float, rng: np.random.Generator) -> np
     return view.clip(0, 1).astype(np.float32)
 
 
-relight = jitter_light  # as dev/benchmark_tuning.py calls it
-
-
 def _shadow(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """Return what a shadow with one straight, soft edge leaves of the light, (H, W)."""
     angle, softness = rng.uniform(0, 2 * np.pi), rng.uniform(1, 8)

@@ -14,15 +14,16 @@ from patchmatch.data.template_scenes import TemplateScene
 from patchmatch.matchers.base import Matcher, keep_freed_memory
 from patchmatch.matchers.template_features import (
     DescribedScene,
+    Moments,
     Pose,
+    SceneFeatures,
     cover,
     describe_template,
-    unite,
     why_not,
 )
 from patchmatch.matchers.template_search import Search, Winner
 from patchmatch.nets import Backbone, load_features
-from patchmatch.ops import Scores, correlation_scores, qatm_scores, rank_scores
+from patchmatch.ops import FeatureRows, Scores, correlation_scores, qatm_scores, rank_scores
 from patchmatch.results import Detections, SceneDetections
 
 SCORES = ("qatm", "ncc", "soft_rank")
@@ -51,7 +52,9 @@ class TemplateMatcher(Matcher):
         rotations: Degrees by which to turn the template, counter-clockwise as one sees it. Each
             scale with each rotation is one more search.
         adapt_size: Whether the size of a box follows what matched.
-        memory_mb: Megabytes of similarities to keep; the rest is computed twice.
+        memory_mb: Megabytes of similarities to keep, if an eighth fits; the rest is computed twice.
+        features_mb: Megabytes of features of a scene to keep; where they would be more, they are
+            described strip by strip, anew for each pass over the scene.
     """
 
     predict_config = "config_template_predict.yaml"
@@ -70,7 +73,8 @@ class TemplateMatcher(Matcher):
         scales: Sequence[float] = (1.0,),
         rotations: Sequence[float] = (0.0,),
         adapt_size: bool = True,
-        memory_mb: int = 256,
+        memory_mb: int = 512,
+        features_mb: int = 2048,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["weights"])  # read, they are told by their values
@@ -90,10 +94,13 @@ class TemplateMatcher(Matcher):
             raise ValueError(f"rotations must be one or more angles, got {tuple(rotations)}")
         if memory_mb < 0:
             raise ValueError(f"memory_mb must be at least 0, got {memory_mb}")
+        if features_mb < 0:
+            raise ValueError(f"features_mb must be at least 0, got {features_mb}")
         self.features, self.weights_file, self.layers = features, weights, layers
         self.stride, self.score, self.alpha, self.threshold = stride, score, alpha, threshold
         self.max_detections, self.max_overlap = max_detections, max_overlap
-        self.adapt_size, self.memory_mb = adapt_size, memory_mb
+        self.adapt_size = adapt_size
+        self.memory_mb, self.features_mb = memory_mb, features_mb
         self.poses = [Pose(scale, rotation) for scale, rotation in product(scales, rotations)]
         self.backbone: Backbone | None = None
 
@@ -135,14 +142,7 @@ class TemplateMatcher(Matcher):
         keep_freed_memory()
         self.configure_model()
         assert self.backbone is not None
-        with torch.inference_mode():
-            maps = [features[0] for features in self.backbone(scene[None].to(self.device))]
-        return DescribedScene(
-            (scene.shape[-2], scene.shape[-1]),
-            (maps[0].shape[-2], maps[0].shape[-1]),
-            self.stride,
-            [features.flatten(1).T for features in maps],  # (S, D) each
-        )
+        return DescribedScene(self.backbone, scene.to(self.device), self.features_mb * 2**20)
 
     def find(
         self,
@@ -195,16 +195,17 @@ class TemplateMatcher(Matcher):
         """Begin to search for a template in some poses."""
         assert self.backbone is not None
         described = [describe_template(self.backbone, template, mask, pose) for pose in poses]
-        scene_features, features = unite(scene.maps, [one.maps for one in described])
+        evening = scene.moments.join(Moments.of(described[0].maps)).evening()
+        features = SceneFeatures(scene, evening)
         return [
             Search(
-                scene, one, self._compare(scene_features, template_features, len(poses)),
+                scene, one, self._compare(features, evening.unite(one.maps), len(poses)),
                 self.score == "qatm", self.adapt_size, len(poses),
             )
-            for one, template_features in zip(described, features, strict=True)
+            for one in described
         ]  # fmt: skip
 
-    def _compare(self, scene: Tensor, template: Tensor, count: int) -> Scores:
+    def _compare(self, scene: FeatureRows, template: Tensor, count: int) -> Scores:
         """Return the scores of features of the scene with those of one of ``count`` poses."""
         if self.score == "qatm":
             return qatm_scores(scene, template, self.alpha, self.memory_mb * 2**20 // count)

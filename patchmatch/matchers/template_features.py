@@ -1,5 +1,6 @@
 """Scenes and templates as they are compared with each other."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,11 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from patchmatch.nets import Backbone
+from patchmatch.ops import FeatureRows
 
 SMALLEST = 4  # pixels of a template
 PLAIN = 2 / 255  # a template whose pixels differ by no more shows nothing
 _NO_WEIGHT = 1e-6
-_NO_LENGTH = 1e-12
+_STRIP = 2**28  # bytes of features that are described at once, where not all are kept
 
 
 class Pose(NamedTuple):
@@ -33,20 +35,122 @@ class DescribedTemplate(NamedTuple):
     offsets: Tensor  #: (T, 2) x and y of each feature from the centre, in cells
 
 
-class DescribedScene(NamedTuple):
+class Evening(NamedTuple):
+    """What makes features of all kinds comparable: mean and deviation of every channel, (D,)."""
+
+    mean: list[Tensor]
+    deviation: list[Tensor]
+
+    def unite(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return features of length 1, to which each kind contributes as much as another.
+
+        Args:
+            maps: Features of each kind, (N, D).
+        """
+        kinds = zip(maps, self.mean, self.deviation, strict=True)
+        even = [F.normalize((part - mean) / deviation, dim=1) for part, mean, deviation in kinds]
+        return torch.cat(even, dim=1) * len(even) ** -0.5
+
+
+class Moments(NamedTuple):
+    """Mean and variance of every channel over some features, of each kind (D,)."""
+
+    number: int
+    mean: list[Tensor]
+    variance: list[Tensor]
+
+    @classmethod
+    def of(cls, maps: Sequence[Tensor]) -> "Moments":
+        """Return those of features of each kind, (N, D)."""
+        both = [torch.var_mean(part, dim=0, correction=0) for part in maps]
+        return cls(len(maps[0]), [mean for _, mean in both], [variance for variance, _ in both])
+
+    def join(self, other: "Moments") -> "Moments":
+        """Return those of both sets of features together."""
+        number = self.number + other.number
+        share = self.number / number
+        mean, variance = [], []
+        for m0, m1, v0, v1 in zip(
+            self.mean, other.mean, self.variance, other.variance, strict=True
+        ):
+            middle = share * m0 + (1 - share) * m1
+            spread = share * (v0 + (m0 - middle) ** 2) + (1 - share) * (v1 + (m1 - middle) ** 2)
+            mean.append(middle)
+            variance.append(spread)
+        return Moments(number, mean, variance)
+
+    def evening(self) -> Evening:
+        """Return what gives every channel mean 0 and deviation 1."""
+        return Evening(self.mean, [variance.sqrt() + _NO_WEIGHT for variance in self.variance])
+
+
+class DescribedScene:
     """A scene as templates are compared with it.
+
+    Its features are kept if they are not too many. Else they are described strip by strip
+    whenever they are asked for, row after row.
 
     Attributes:
         size: Height and width in pixels.
         grid: Rows and columns of cells.
         stride: Side of a cell in pixels.
-        maps: Features of each kind, (S, D), row by row.
+
+    Args:
+        backbone: What describes it.
+        scene: (3, H, W) RGB in [0, 1].
+        memory: Bytes of features to keep.
     """
 
-    size: tuple[int, int]
-    grid: tuple[int, int]
-    stride: int
-    maps: list[Tensor]
+    def __init__(self, backbone: Backbone, scene: Tensor, memory: int) -> None:
+        height, width = self.size = scene.shape[-2], scene.shape[-1]
+        self.stride = backbone.stride
+        rows, columns = self.grid = -(-height // self.stride), -(-width // self.stride)
+        self._backbone, self._scene = backbone, scene[None]
+        of_row = columns * sum(backbone.channels) * scene.element_size()
+        self._rows = rows if rows * of_row <= memory else max(1, min(memory, _STRIP) // of_row)
+        self._held: tuple[int, list[Tensor]] = (-1, [])
+        strips = (Moments.of(self._strip(i)) for i in range(-(-rows // self._rows)))
+        self.moments = functools.reduce(Moments.join, strips)
+
+    def _strip(self, number: int) -> list[Tensor]:
+        """Return the features of a strip, of each kind (cells, D), and hold them until the next."""
+        if self._held[0] != number:
+            self._held = (-1, [])  # makes room first
+            first = number * self._rows
+            rows = slice(first, min(first + self._rows, self.grid[0]))
+            with torch.inference_mode():
+                maps = self._backbone(self._scene, rows)
+            self._held = (number, [m[0].movedim(0, -1).flatten(0, 1) for m in maps])
+        return self._held[1]
+
+    def features(self, cells: slice) -> list[Tensor]:
+        """Return features of cells that follow each other, row by row, of each kind (cells, D)."""
+        in_strip = self._rows * self.grid[1]
+        found = []
+        for number in range(cells.start // in_strip, -(-cells.stop // in_strip)):
+            first = number * in_strip
+            inside = slice(max(0, cells.start - first), cells.stop - first)
+            found.append([part[inside] for part in self._strip(number)])
+        return found[0] if len(found) == 1 else [torch.cat(p) for p in zip(*found, strict=True)]
+
+
+class SceneFeatures(FeatureRows):
+    """The united features of a scene, made when they are asked for.
+
+    Args:
+        scene: The scene.
+        evening: What makes its kinds of features comparable.
+    """
+
+    def __init__(self, scene: DescribedScene, evening: Evening) -> None:
+        self.scene, self.evening = scene, evening
+
+    def __len__(self) -> int:
+        return math.prod(self.scene.grid)
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        with torch.inference_mode():
+            return self.evening.unite(self.scene.features(rows))
 
 
 def describe_template(
@@ -133,25 +237,8 @@ def unite(
         scene: Features of each kind, (S, D).
         templates: Those of one template, or of its poses.
     """
-    sources = [scene, *templates]
-    dimension = sum(of_kind.shape[1] for of_kind in scene)
-    united = [maps[0].new_empty(len(maps[0]), dimension) for maps in sources]
-    first = 0
-    for parts in zip(*sources, strict=True):
-        variance, mean = zip(
-            *(torch.var_mean(part, dim=0, correction=0) for part in parts[:2]), strict=True
-        )
-        share = len(parts[0]) / (len(parts[0]) + len(parts[1]))
-        middle = share * mean[0] + (1 - share) * mean[1]
-        spread = [v + (m - middle) ** 2 for v, m in zip(variance, mean, strict=True)]
-        scale = (share * spread[0] + (1 - share) * spread[1]).sqrt() + _NO_WEIGHT
-        last = first + len(middle)
-        for part, whole in zip(parts, united, strict=True):
-            even = (part - middle) / scale if part.requires_grad else (part - middle).div_(scale)
-            length = even.norm(dim=1, keepdim=True).clamp_min(_NO_LENGTH) * len(scene) ** 0.5
-            whole[:, first:last] = even / length if part.requires_grad else even.div_(length)
-        first = last
-    return united[0], united[1:]
+    evening = Moments.of(scene).join(Moments.of(templates[0])).evening()
+    return evening.unite(scene), [evening.unite(maps) for maps in templates]
 
 
 def cover(free: Tensor, box: Tensor, stride: int) -> None:

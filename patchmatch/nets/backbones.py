@@ -1,6 +1,7 @@
 """Features of pictures on a grid of cells: those of trained networks, and some made by hand."""
 
 import abc
+import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from patchmatch.errors import InputError
+from patchmatch.ops import even_contrast, opponent_colors, orientation_histograms
 
 HANDCRAFTED = "handcrafted"
 #: Layers that match templates well, by the name of the network in torchvision.
@@ -22,7 +24,6 @@ CELL = 4  # pixels
 MARGIN = 24  # pixels around a picture, repeated from its border: a cell of VGG-19 sees 24
 TILE = 512  # pixels of a picture that are described at once
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB
-_ORIENTATIONS = 8
 
 
 class Backbone(nn.Module, abc.ABC):
@@ -39,26 +40,44 @@ class Backbone(nn.Module, abc.ABC):
         super().__init__()
         self.stride = stride
 
-    def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ h w"]]:
-        """Return the maps of each kind of features: h and w are H and W in cells, rounded up."""
+    @functools.cached_property
+    def channels(self) -> list[int]:
+        """How many numbers of each kind describe a cell."""
+        device = next(self.parameters(), torch.empty(0)).device
+        with torch.no_grad():
+            return [m.shape[1] for m in self.describe(torch.zeros(1, 3, 64, 64, device=device))]
+
+    def forward(
+        self, images: Float[Tensor, "B 3 H W"], rows: slice | None = None
+    ) -> list[Float[Tensor, "B _ h w"]]:
+        """Return the maps of each kind of features: h and w are H and W in cells, rounded up.
+
+        Args:
+            images: RGB in [0, 1].
+            rows: Describe these rows of cells alone, ``slice(first, last)``; None for all.
+        """
         height, width = images.shape[-2:]
         step = math.lcm(self.stride, 8)
-        rows, columns = -(-height // self.stride), -(-width // self.stride)
+        first, last = (0, -(-height // self.stride)) if rows is None else (rows.start, rows.stop)
+        top, bottom = first * self.stride // step * step, -(-last * self.stride // step) * step
         below, right = MARGIN + -height % step, MARGIN + -width % step
         padded = F.pad(images, (MARGIN, right, MARGIN, below), mode="replicate")
         maps: list[Tensor] = []
-        for y in range(0, height, TILE):  # in tiles, for the first layers are large
+        for y in range(top, bottom, TILE):  # in tiles, for the first layers are large
+            end = min(y + TILE, bottom)
             for x in range(0, width, TILE):
-                tile = padded[..., y : y + TILE + 2 * MARGIN, x : x + TILE + 2 * MARGIN]
+                tile = padded[..., y : end + 2 * MARGIN, x : x + TILE + 2 * MARGIN]
                 parts = [self._on_grid(f, tile.shape[-2:]) for f in self.describe(tile)]
                 if not maps:
-                    maps = [part.new_empty(*part.shape[:2], rows, columns) for part in parts]
-                first, row, column = MARGIN // self.stride, y // self.stride, x // self.stride
+                    size = last - first, -(-width // self.stride)
+                    maps = [_empty_map(part, size) for part in parts]
+                row, column, margin = y // self.stride, x // self.stride, MARGIN // self.stride
+                skipped = max(0, first - row)
                 for features, part in zip(maps, parts, strict=True):
-                    whole = features[..., row : row + TILE // self.stride, :]
+                    whole = features[..., max(0, row - first) : end // self.stride - first, :]
                     place = whole[..., column : column + TILE // self.stride]
-                    inner = part[..., first : first + place.shape[-2], :]
-                    place.copy_(inner[..., first : first + place.shape[-1]])
+                    inner = part[..., margin + skipped :, margin:]
+                    place.copy_(inner[..., : place.shape[-2], : place.shape[-1]])
         return maps
 
     @abc.abstractmethod
@@ -137,58 +156,10 @@ class HandcraftedFeatures(Backbone):
         ]
 
 
-def opponent_colors(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
-    """Return brightness, red against green, and blue against both."""
-    red, green, blue = images.unbind(dim=1)
-    pairs = ((red + green + blue) / 3, (red - green) / 2, (blue - (red + green) / 2) / 2)
-    return torch.stack(pairs, dim=1)
-
-
-def even_contrast(
-    images: Float[Tensor, "B C H W"], window: int, softening: float = 0.02
-) -> Float[Tensor, "B C H W"]:
-    """Subtract the mean around every pixel and divide by the standard deviation there.
-
-    Args:
-        images: Any channels.
-        window: Side of the square in which mean and deviation are taken, odd.
-        softening: Least deviation, so that noise stays small.
-    """
-
-    def mean(values: Tensor) -> Tensor:
-        return F.avg_pool2d(values, window, 1, window // 2, count_include_pad=False)
-
-    centre = mean(images)
-    variance = (mean(images**2) - centre**2).clamp_min(0)
-    return (images - centre) / (variance + softening**2).sqrt()
-
-
-def orientation_histograms(
-    images: Float[Tensor, "B 3 H W"], cell: int, softening: float = 0.02
-) -> Float[Tensor, "B orientations _ _"]:
-    """Return how strong the gradients of each direction are in every cell, free of the contrast.
-
-    Of the three colours the strongest gradient counts, shared by the two directions beside it.
-
-    Args:
-        images: RGB in [0, 1].
-        cell: Side of a cell in pixels.
-        softening: Gradient below which a cell counts as plain.
-    """
-    padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
-    dx = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
-    dy = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
-    strongest = (dx**2 + dy**2).argmax(dim=1, keepdim=True)
-    dx, dy = dx.gather(1, strongest), dy.gather(1, strongest)  # (B, 1, H, W)
-    strength = (dx**2 + dy**2).sqrt()
-    turn = torch.atan2(dy, dx) / (2 * math.pi) * _ORIENTATIONS
-    directions = torch.arange(_ORIENTATIONS, device=images.device)[:, None, None]
-    apart = (turn - directions).remainder(_ORIENTATIONS)
-    share = (1 - torch.minimum(apart, _ORIENTATIONS - apart)).clamp_min(0)
-    histograms = F.avg_pool2d(strength * share, cell)
-    histograms = F.avg_pool2d(histograms, 3, 1, 1, count_include_pad=False)
-    around = F.avg_pool2d(histograms.sum(dim=1, keepdim=True), 3, 1, 1, count_include_pad=False)
-    return (histograms / (around + softening)).sqrt()
+def _empty_map(like: Tensor, size: Sequence[int]) -> Tensor:
+    """Return a map of another size; the numbers of a cell lie side by side."""
+    kind = {"dtype": like.dtype, "device": like.device, "memory_format": torch.channels_last}
+    return torch.empty(*like.shape[:2], *size, **kind)
 
 
 def _neighbourhood(cells: Float[Tensor, "B C h w"], side: int) -> Float[Tensor, "B _ h w"]:

@@ -48,12 +48,11 @@ class TunedFeatures(Backbone):
         super().__init__(stride)
         self.name = name
         self.backbone = make_backbone(name, layers, stride).requires_grad_(requires_grad=False)
-        with torch.no_grad():
-            maps = self.backbone.eval().describe(torch.zeros(1, 3, 64, 64))
-        channels = [features.shape[1] for features in maps]
+        channels = self.backbone.eval().channels
         self.even = nn.ModuleList(
             nn.BatchNorm2d(count, affine=False, momentum=SLOW) for count in channels
         )
+        self.reach = head // 2
         self.heads = nn.ModuleList(_zeroed(count, head) for count in channels if head)
         self.embed = nn.Linear(2 * sum(channels), embedding, bias=False)
         nn.init.orthogonal_(self.embed.weight)
@@ -68,14 +67,25 @@ class TunedFeatures(Backbone):
         """Return the maps of the backbone; the convolutions come on the grid, in ``forward``."""
         return self.backbone.describe(images)
 
-    def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ h w"]]:
-        """Return the tuned maps of each kind of features, all on the grid of cells."""
-        evened = [even(f) for even, f in zip(self.even, self.backbone(images), strict=True)]
-        if not len(self.heads):
-            return evened
-        return [
-            features + head(features) for features, head in zip(evened, self.heads, strict=True)
-        ]
+    def forward(
+        self, images: Float[Tensor, "B 3 H W"], rows: slice | None = None
+    ) -> list[Float[Tensor, "B _ h w"]]:
+        """Return the tuned maps of each kind of features, all on the grid of cells.
+
+        Args:
+            images: RGB in [0, 1].
+            rows: Rows of cells, as in ``Backbone``.
+        """
+        count = -(-images.shape[-2] // self.stride)
+        rows = slice(0, count) if rows is None else rows
+        # the convolutions see beyond these rows
+        wide = slice(max(0, rows.start - self.reach), min(count, rows.stop + self.reach))
+        maps = self.backbone(images, wide)
+        maps = [even(features) for even, features in zip(self.even, maps, strict=True)]
+        if len(self.heads):
+            maps = [f + head(f) for f, head in zip(maps, self.heads, strict=True)]
+        inner = slice(rows.start - wide.start, rows.stop - wide.start)
+        return [features[..., inner, :] for features in maps]
 
     def pooled(self, maps: Sequence[Float[Tensor, "B _ h w"]]) -> Float[Tensor, "B D"]:
         """Return mean and deviation of every channel; each kind of features counts the same."""

@@ -11,6 +11,7 @@ from patchmatch.ops.embedding import (
     triplet_loss,
 )
 from patchmatch.ops.four_points import corner_motion, fit_homography, moved_corners
+from patchmatch.ops.handcrafted import even_contrast, opponent_colors, orientation_histograms
 from patchmatch.ops.homography import (
     corner_error,
     homography_of_corners,
@@ -29,6 +30,7 @@ from patchmatch.ops.noise import noise_bounds, noise_level, noise_residual
 from patchmatch.ops.oriented import oriented_patches
 from patchmatch.ops.pyramid import contrast_and_gain, normalize_contrast, pyramid
 from patchmatch.ops.qatm import (
+    FeatureRows,
     Matched,
     Scores,
     best_matches,
@@ -59,6 +61,7 @@ __all__ = [
     "SHIFTS",
     "STILL",
     "UNKNOWN",
+    "FeatureRows",
     "Field",
     "Fit",
     "Light",
@@ -84,6 +87,7 @@ __all__ = [
     "cost_volume",
     "doubled",
     "drop_duplicates",
+    "even_contrast",
     "exact_field",
     "fit_homography",
     "fit_scaled_shift",
@@ -104,6 +108,8 @@ __all__ = [
     "noise_level",
     "noise_residual",
     "normalize_contrast",
+    "opponent_colors",
+    "orientation_histograms",
     "oriented_patches",
     "patch_match",
     "pool_rotations",

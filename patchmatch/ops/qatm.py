@@ -4,6 +4,7 @@ All of them compare every feature of a scene with every feature of a template. T
 blocks, so that the table of all similarities need not exist.
 """
 
+import abc
 import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -12,13 +13,24 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.backends import mkldnn
-from torch.nn import functional as F
 
 _CACHED = 2**18  # similarities of a block: few enough to stay in the processor's cache
 _FEWEST = 128  # rows of a block: with fewer a product of matrices is slow
 _SAFE = 60.0  # the sum of many exp(60) is still a float32, and so is exp(-60)
-_EVERY = slice(None)
 _BINS = 512  # of the correlations, for the soft rank
+_GROUPS = 256  # parts of a scene of which the best matches are known one by one
+
+
+class FeatureRows(abc.ABC):
+    """Features, (S, D), that are made when they are asked for, as all of them may be too many."""
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    @abc.abstractmethod
+    def __getitem__(self, rows: slice) -> Tensor:
+        """Return some of them that follow each other, (rows, D)."""
 
 
 class Scores(NamedTuple):
@@ -31,7 +43,7 @@ class Scores(NamedTuple):
             long, those with some template features, (rows, C). They hold until it is asked again.
     """
 
-    scene: Tensor
+    scene: Tensor | FeatureRows
     template: Tensor
     table: Callable[..., Tensor]
 
@@ -44,7 +56,7 @@ class Matched(NamedTuple):
         template: (T,) score of each template feature with its best free scene feature.
         place: (T,) long, index of that scene feature.
         free: (S,) bool, scene features that may be a best match; the others only compete.
-        highest: (blocks, T) score of each template feature with the best of each block.
+        highest: (parts, T) score of each template feature with the best of each part of the scene.
     """
 
     scene: Tensor
@@ -55,10 +67,10 @@ class Matched(NamedTuple):
 
 
 def qatm_scores(
-    scene: Float[Tensor, "S D"],
+    scene: Float[Tensor, "S D"] | FeatureRows,
     template: Float[Tensor, "T D"],
     alpha: float = 25.0,
-    memory: int = 2**28,
+    memory: int = 2**29,
 ) -> Scores:
     """Quality-aware template matching (Cheng et al., CVPR 2019): the log quality of matches.
 
@@ -71,52 +83,50 @@ def qatm_scores(
         scene: Features of length 1.
         template: Features of length 1.
         alpha: Inverse temperature.
-        memory: Bytes of similarities to keep for later. What does not fit is computed again.
+        memory: Bytes of similarities to keep, if an eighth fits; the others are computed again.
 
     Returns:
         Log qualities, at most 0.
     """
     _require_features(scene, template)
-    scene, count = scene.detach(), len(template)
-    multiply = _products(template.detach() * alpha)
-    kept: dict[int, Tensor] = {}
-    room = memory // scene.element_size()
-    total = scene.new_zeros(count)  # of exp(similarity - highest), over the scene
-    highest = scene.new_full((count,), 0.0 if alpha <= _SAFE else -math.inf)
-    over_template = scene.new_empty(len(scene))
-    buffer = scene.new_empty(_step(count), count)  # fresh memory costs more than what is computed
+    template, count = template.detach(), len(template)
+    multiply = _products(template * alpha)
+    fit = min(len(scene), memory // (template.element_size() * count))
+    kept = template.new_empty(fit if 8 * fit >= len(scene) else 0, count)
+    total = template.new_zeros(count)  # of exp(similarity - highest), over the scene
+    highest = template.new_full((count,), 0.0 if alpha <= _SAFE else -math.inf)
+    over_template = template.new_empty(len(scene))
+    buffer = template.new_empty(_step(count), count)  # fresh memory costs more than the sums
     for rows in _blocks(len(scene), count):
-        similarity = multiply(scene[rows])  # (b, T)
+        similarity = multiply(scene[rows].detach())  # (b, T)
+        if rows.stop <= len(kept):
+            kept[rows] = similarity
         if alpha <= _SAFE:  # cosines are at most 1: one exponential serves both sums
             exponential = torch.exp(similarity, out=buffer[: len(similarity)])
             total += exponential.sum(dim=0)
             over_template[rows] = exponential.sum(dim=1).log_()
         else:
             over_template[rows] = similarity.logsumexp(dim=1)
-            higher = torch.maximum(highest, similarity.amax(dim=0))
-            total = total * (highest - higher).exp() + (similarity - higher).exp_().sum(dim=0)
-            highest = higher
-        if similarity.numel() <= room:
-            room -= similarity.numel()
-            kept[rows.start] = similarity
+            lower, highest = highest, torch.maximum(highest, similarity.amax(dim=0))
+            total = total * (lower - highest).exp() + (similarity - highest).exp_().sum(dim=0)
+    # the log of the geometric mean is similarity - half_scene - half_template
     half_scene, half_template = (total.log_() + highest) / 2, over_template / 2
 
     def log_quality(rows: slice, some: Tensor | None = None) -> Tensor:
-        similarity = kept.get(rows.start)
-        if similarity is None:
-            similarity = multiply(scene[rows], some)
-        elif some is not None:
-            similarity = similarity[:, some]
-        # log of the geometric mean: similarity - (over_scene + over_template) / 2
-        if some is not None:
-            return similarity - half_scene[some] - half_template[rows, None]
-        quality = torch.sub(similarity, half_scene, out=buffer[: len(similarity)])
-        return quality.sub_(half_template[rows, None])
+        is_kept = rows.stop <= len(kept)
+        if some is None:
+            similarity = kept[rows] if is_kept else multiply(scene[rows].detach())
+            quality = torch.sub(similarity, half_scene, out=buffer[: len(similarity)])
+            return quality.sub_(half_template[rows, None])
+        similarity = kept[rows, some] if is_kept else multiply(scene[rows].detach(), some)
+        return similarity - half_scene[some] - half_template[rows, None]
 
     return Scores(scene, template, log_quality)
 
 
-def correlation_scores(scene: Float[Tensor, "S D"], template: Float[Tensor, "T D"]) -> Scores:
+def correlation_scores(
+    scene: Float[Tensor, "S D"] | FeatureRows, template: Float[Tensor, "T D"]
+) -> Scores:
     """Return the cosines: for features without their mean, the normalised cross-correlation.
 
     Args:
@@ -129,7 +139,9 @@ def correlation_scores(scene: Float[Tensor, "S D"], template: Float[Tensor, "T D
 
 
 def rank_scores(
-    scene: Float[Tensor, "S D"], template: Float[Tensor, "T D"], temperature: float = 0.02
+    scene: Float[Tensor, "S D"] | FeatureRows,
+    template: Float[Tensor, "T D"],
+    temperature: float = 0.02,
 ) -> Scores:
     """Return the log quality by soft ranks in the place of likelihoods.
 
@@ -147,12 +159,12 @@ def rank_scores(
     """
     _require_features(scene, template)
     multiply = _products(template)
-    counts = scene.new_zeros(len(template), _BINS)
+    counts = template.new_zeros(len(template), _BINS)
     for rows in _blocks(len(scene), len(template)):
         counts += _histogram(multiply(scene[rows]).T)
     over_scene = _rank_table(counts, temperature)  # (T, bins)
 
-    def log_quality(rows: slice, some: Tensor | slice = _EVERY) -> Tensor:
+    def log_quality(rows: slice, some: Tensor | slice = slice(None)) -> Tensor:
         cosine = multiply(scene[rows])  # (b, T)
         over_template = _rank_table(_histogram(cosine), temperature)
         cosine = cosine[:, some]
@@ -170,37 +182,39 @@ def best_matches(
     Args:
         scores: Of all features with each other.
         free: Scene features that may be a best match; None for all.
-        before: What the same scores gave with other features free: only the blocks in which they
-            differ are looked through again.
+        before: What the same scores gave with other features free: only the parts of the scene in
+            which they differ are looked through again.
     """
-    scene, count = scores.scene, len(scores.template)
-    blocks = list(_blocks(len(scene), count))
+    scene, template = scores.scene, scores.template
+    parts = _parts(len(scene), len(template))
     if free is None:
-        free = scene.new_ones(len(scene), dtype=torch.bool)
+        free = torch.ones(len(scene), dtype=torch.bool, device=template.device)
     if before is None:
-        best = scene.new_empty(len(scene))
-        highest = scene.new_empty(len(blocks), count)
-        changed = range(len(blocks))
+        best = template.new_empty(len(scene))
+        highest = template.new_full((len(parts), len(template)), -math.inf)
+        changed = range(len(parts))
     else:
         best, highest = before.scene, before.highest.clone()
-        changed = torch.unique(torch.nonzero(free != before.free) // _step(count)).tolist()
+        rows = len(parts[0]) * _step(len(template))
+        changed = torch.unique(torch.nonzero(free != before.free) // rows).tolist()
+        highest[changed] = -math.inf
 
-    def among_free(i: int, values: Tensor) -> Tensor:
-        here = free[blocks[i]]
-        return values if here.all() else values.masked_fill(~here[:, None], -math.inf)
+    def among_free(rows: slice, values: Tensor) -> Tensor:
+        return values if free[rows].all() else values.masked_fill(~free[rows, None], -math.inf)
 
     for i in changed:
-        values = scores.table(blocks[i])  # (b, T)
-        if before is None:
-            best[blocks[i]] = values.amax(dim=1)
-        highest[i] = among_free(i, values).amax(dim=0)
-    template, block = highest.max(dim=0)
-    place = torch.empty_like(block)
-    for i in torch.unique(block).tolist():  # looking for all places in all blocks would take longer
-        some = torch.nonzero(block == i).flatten()
-        values = scores.table(blocks[i], some)  # (b, C)
-        place[some] = among_free(i, values).argmax(dim=0) + blocks[i].start
-    return Matched(best, template, place, free, highest)
+        for rows in parts[i]:
+            values = scores.table(rows)  # (b, T)
+            if before is None:
+                best[rows] = values.amax(dim=1)
+            torch.maximum(highest[i], among_free(rows, values).amax(dim=0), out=highest[i])
+    best_of_template, part = highest.max(dim=0)
+    place = torch.empty_like(part)
+    for i in torch.unique(part).tolist():  # looking for all places in all parts would take longer
+        some = torch.nonzero(part == i).flatten()
+        values = torch.cat([among_free(rows, scores.table(rows, some)) for rows in parts[i]])
+        place[some] = values.argmax(dim=0) + parts[i][0].start
+    return Matched(best, best_of_template, place, free, highest)
 
 
 def soft_rank(values: Float[Tensor, "B N"], temperature: float) -> Float[Tensor, "B N"]:
@@ -220,8 +234,7 @@ def soft_rank(values: Float[Tensor, "B N"], temperature: float) -> Float[Tensor,
 def _histogram(cosine: Float[Tensor, "R N"]) -> Float[Tensor, "R bins"]:
     """Count the cosines of every row, each shared by the two bins beside it."""
     low, share = _bin(cosine)
-    counts = cosine.new_zeros(len(cosine), _BINS)
-    counts.scatter_add_(1, low, 1 - share)
+    counts = cosine.new_zeros(len(cosine), _BINS).scatter_add_(1, low, 1 - share)
     return counts.scatter_add_(1, low + 1, share)
 
 
@@ -248,24 +261,30 @@ def _bin(cosine: Tensor) -> tuple[Tensor, Tensor]:
 def _products(template: Tensor) -> Callable[..., Tensor]:
     """Return what multiplies features, (b, D), by all or some of a template's: (b, T) or (b, C)."""
     packed = None
-    if (template.device.type, template.dtype) == ("cpu", torch.float32) and mkldnn.is_available():
-        packed = template.contiguous().to_mkldnn()  # twice as fast as torch.mm on some processors
+    known = mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    if known and (template.device.type, template.dtype) == ("cpu", torch.float32):
+        # what torch.compile calls for F.linear: twice as fast as torch.mm on some processors
+        packed = torch.ops.mkldnn._reorder_linear_weight(template.contiguous())
 
     def multiply(rows: Tensor, some: Tensor | None = None) -> Tensor:
-        if some is not None:
-            return rows @ template[some].T
-        if packed is None:
-            return rows @ template.T
-        return F.linear(rows.to_mkldnn(), packed).to_dense()
+        if some is not None or packed is None:
+            return rows @ (template if some is None else template[some]).T
+        return torch.ops.mkldnn._linear_pointwise(rows, packed, None, "none", [], "")
 
     return multiply
 
 
 def _blocks(count: int, width: int) -> Iterator[slice]:
-    """Yield ``count`` scene features in blocks, for ``width`` template features."""
-    step = _step(width)
-    for start in range(0, count, step):
-        yield slice(start, min(start + step, count))
+    """Return ``count`` scene features in blocks, for ``width`` template features."""
+    starts = range(0, count, _step(width))
+    return (slice(start, min(start + starts.step, count)) for start in starts)
+
+
+def _parts(count: int, width: int) -> list[list[slice]]:
+    """Return the blocks of ``count`` scene features, as many of them together as need be."""
+    blocks = list(_blocks(count, width))
+    together = -(-len(blocks) // _GROUPS)
+    return [blocks[i : i + together] for i in range(0, len(blocks), together)]
 
 
 def _step(width: int) -> int:
@@ -273,7 +292,7 @@ def _step(width: int) -> int:
     return min(1024, max(_FEWEST, _CACHED // width // _FEWEST * _FEWEST))
 
 
-def _require_features(scene: Tensor, template: Tensor) -> None:
+def _require_features(scene: Tensor | FeatureRows, template: Tensor) -> None:
     if not len(scene) or not len(template):
         raise ValueError(
             f"scene and template must have at least one feature each, got {len(scene)} and "

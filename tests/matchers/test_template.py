@@ -160,6 +160,7 @@ def test_the_heat_map_of_a_scene_is_the_highest_of_its_templates():
         ({"rotations": (float("nan"),)}, "rotations must be one or more angles"),
         ({"scales": (0.0,)}, "scales must be one or more numbers above 0"),
         ({"memory_mb": -1}, "memory_mb must be at least 0"),
+        ({"features_mb": -1}, "features_mb must be at least 0"),
         ({"alpha": 0.0}, "alpha must be above 0"),
         ({"threshold": 1.5}, "threshold must lie between 0 and 1"),
         ({"max_detections": 0}, "max_detections must be at least 1"),
@@ -178,6 +179,28 @@ def test_memory_does_not_change_what_is_found(memory_mb):
     found = matcher(memory_mb=memory_mb).match(scene, template)
     assert_close(found.boxes, expected.boxes)
     assert_close(found.scores, expected.scores)
+
+
+@pytest.mark.parametrize(("stride", "rows"), [(4, 5), (1, 37)])
+def test_a_scene_described_in_strips_is_the_same(stride, rows, monkeypatch):
+    scene = texture(150, 210)
+    template = scene[:, 40:90, 60:110]
+    whole = matcher(stride=stride)
+    expected, described = whole.match(scene, template), whole.describe(scene)
+    bytes_of_row = described.grid[1] * sum(whole.backbone.channels) * 4
+    monkeypatch.setattr("patchmatch.matchers.template_features._STRIP", rows * bytes_of_row)
+    in_strips = matcher(stride=stride, features_mb=1)
+    assert whole.features_mb * 2**20 > described.grid[0] * bytes_of_row > 2**20
+    strips = in_strips.describe(scene)
+    assert len(strips.features(slice(0, 3))[0]) == 3
+    for cells in (slice(0, 60), slice(4 * described.grid[1], 80 * described.grid[1] // stride)):
+        for found, part in zip(strips.features(cells), described.features(cells), strict=True):
+            assert_close(found, part, atol=1e-5, rtol=1e-4)
+    assert_close(strips.moments.mean, described.moments.mean, atol=1e-5, rtol=1e-4)
+    assert_close(strips.moments.variance, described.moments.variance, atol=1e-5, rtol=1e-4)
+    found = in_strips.match(scene, template)
+    assert_close(found.boxes, expected.boxes, atol=1e-3, rtol=0)
+    assert_close(found.scores, expected.scores, atol=1e-4, rtol=0)
 
 
 def test_convention_cells_begin_at_multiples_of_the_stride(backbone):

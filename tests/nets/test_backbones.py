@@ -4,7 +4,6 @@ import torchvision
 
 from patchmatch.errors import InputError
 from patchmatch.nets import HandcraftedFeatures, NetworkFeatures, load_backbone
-from patchmatch.nets.backbones import even_contrast, orientation_histograms
 
 
 def picture(height, width, seed=0):
@@ -44,6 +43,21 @@ def test_a_large_picture_in_tiles_is_the_same_as_whole(kind, vgg_file, monkeypat
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["network", "handcrafted"])
+@pytest.mark.parametrize(("first", "last"), [(0, 5), (5, 12), (11, 23), (22, 23)])
+def test_some_rows_of_cells_are_those_of_the_whole(kind, first, last, vgg_file, monkeypatch):
+    monkeypatch.setattr("patchmatch.nets.backbones.TILE", 64)
+    backbone = load_backbone("vgg19", vgg_file) if kind == "network" else HandcraftedFeatures()
+    image = picture(90, 150)  # 23 rows of cells
+    for whole, found in zip(backbone(image), backbone(image, slice(first, last)), strict=True):
+        torch.testing.assert_close(found, whole[..., first:last, :], atol=1e-4, rtol=1e-3)
+
+
+def test_channels_are_those_of_the_maps(vgg_file):
+    backbone = load_backbone("vgg19", vgg_file)
+    assert backbone.channels == [m.shape[1] for m in backbone(picture(16, 40))] == [64, 128, 256]
+
+
 def test_features_move_with_the_picture():
     backbone = HandcraftedFeatures()
     image = picture(80, 120)
@@ -56,22 +70,6 @@ def test_the_colour_of_the_network_is_red_first(vgg_file):
     image = picture(16, 16)
     assert not torch.allclose(backbone(image)[0], backbone(image.flip(1))[0])
     assert backbone.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
-
-
-def test_contrast_does_not_change_what_is_made_even():
-    image = picture(30, 40)
-    torch.testing.assert_close(
-        even_contrast(image, 9, 1e-6), even_contrast(0.3 * image + 0.4, 9, 1e-6), atol=1e-3, rtol=0
-    )
-    assert even_contrast(torch.full((1, 1, 20, 20), 0.7), 9).abs().max() < 1e-3
-
-
-def test_a_ramp_to_the_right_has_direction_0_and_one_down_a_quarter_turn():
-    ramp = torch.linspace(0, 1, 40).expand(1, 3, 40, 40).contiguous()
-    right, down = (orientation_histograms(r, 4)[0, :, 5, 5] for r in (ramp, ramp.mT))
-    assert right.argmax().item() == 0
-    assert down.argmax().item() == 2
-    assert right[1:].abs().max() < 1e-3
 
 
 def test_another_network_of_torchvision_is_described_by_its_layers(tmp_path):

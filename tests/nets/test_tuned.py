@@ -33,6 +33,18 @@ def test_maps_are_on_one_grid(head):
     assert len(net.heads) == (len(maps) if head else 0)
 
 
+@pytest.mark.parametrize("head", [0, 1, 3])
+@pytest.mark.parametrize(("first", "last"), [(0, 2), (1, 7), (10, 11)])
+def test_some_rows_of_cells_are_those_of_the_whole(head, first, last):
+    net = TunedFeatures("handcrafted", head=head).eval()
+    with torch.no_grad():
+        for layer in net.heads:
+            torch.nn.init.normal_(layer.weight, std=0.1)
+        whole, found = net(pictures(2, 41, 30)), net(pictures(2, 41, 30), slice(first, last))
+    for expected, part in zip(whole, found, strict=True):
+        torch.testing.assert_close(part, expected[..., first:last, :], atol=1e-4, rtol=1e-4)
+
+
 def test_convention_embeddings_have_length_one():
     net = TunedFeatures("handcrafted", embedding=5).eval()
     with torch.no_grad():

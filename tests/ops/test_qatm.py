@@ -7,8 +7,10 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from patchmatch.ops import (
+    FeatureRows,
     best_matches,
     correlation_scores,
+    qatm,
     qatm_scores,
     rank_scores,
     soft_rank,
@@ -50,6 +52,21 @@ def test_qatm_agrees_with_a_loop_in_float64(alpha, memory, monkeypatch):
     assert_close(found.scene, expected[0].float(), rtol=1e-4, atol=1e-4)
     assert_close(found.template, expected[1].float(), rtol=1e-4, atol=1e-4)
     assert_close(found.place, expected[2])
+
+
+@pytest.mark.parametrize(("memory", "computed"), [(0, 12), (27, 12), (2 * 28, 11), (2**20, 6)])
+def test_similarities_are_computed_twice_where_too_few_would_be_kept(memory, computed, monkeypatch):
+    monkeypatch.setattr("patchmatch.ops.qatm._FEWEST", 2)
+    monkeypatch.setattr("patchmatch.ops.qatm._CACHED", 20)  # six blocks, rows of 28 bytes
+    products, multiplied = qatm._products, []
+
+    def counting(template):
+        multiply = products(template)
+        return lambda rows, some=None: multiplied.append(some is None) or multiply(rows, some)
+
+    monkeypatch.setattr("patchmatch.ops.qatm._products", counting)
+    best_matches(qatm_scores(features(11), features(7, seed=1), memory=memory))
+    assert sum(multiplied) == computed
 
 
 def test_a_pair_alone_is_certain_and_a_doubled_one_is_worth_half():
@@ -111,6 +128,49 @@ def test_only_the_blocks_that_changed_are_looked_through_again(score, monkeypatc
     for found, expected in ((some, best_matches(scores, free)), (again, every), (every, copies)):
         for part, other in zip(found, expected, strict=True):
             assert torch.equal(part, other)
+
+
+class Made(FeatureRows):
+    """Features that exist only while they are asked for."""
+
+    def __init__(self, features):
+        self.hidden = features
+
+    def __len__(self):
+        return len(self.hidden)
+
+    def __getitem__(self, rows):
+        return self.hidden[rows].clone()
+
+
+@pytest.mark.parametrize("score", [qatm_scores, correlation_scores, rank_scores])
+def test_features_may_be_made_when_they_are_asked_for(score, monkeypatch):
+    monkeypatch.setattr("patchmatch.ops.qatm._FEWEST", 2)
+    monkeypatch.setattr("patchmatch.ops.qatm._CACHED", 20)
+    scene, template = features(11), features(7, seed=1)
+    for found, expected in zip(
+        best_matches(score(Made(scene), template)),
+        best_matches(score(scene, template)),
+        strict=True,
+    ):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_blocks_that_are_looked_through_together_give_the_same(groups, monkeypatch):
+    monkeypatch.setattr("patchmatch.ops.qatm._FEWEST", 2)
+    monkeypatch.setattr("patchmatch.ops.qatm._CACHED", 20)  # six blocks, the last of one row
+    scores = qatm_scores(features(11), features(7, seed=1), memory=0)
+    free = torch.ones(11, dtype=torch.bool)
+    free[[3, 4, 10]] = False
+    every, some = best_matches(scores), best_matches(scores, free)
+    monkeypatch.setattr("patchmatch.ops.qatm._GROUPS", groups)
+    first = best_matches(scores)
+    assert len(first.highest) == {1: 1, 2: 2, 4: 3}[groups] < len(every.highest)
+    for found, expected in ((first, every), (best_matches(scores, free, first), some)):
+        assert_close(found.scene, expected.scene)
+        assert_close(found.template, expected.template)
+        assert torch.equal(found.place, expected.place)
 
 
 def test_its_arguments_are_left_as_they_are():
