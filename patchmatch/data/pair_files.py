@@ -156,6 +156,10 @@ def _cameras(
 ) -> tuple[Intrinsics | None, Intrinsics | None]:
     """Return the intrinsics of both pictures; a camera that has none of its own is the other."""
     if CAMERA_COLUMNS[0] not in row:
+        if CAMERA_COLUMNS[1] in row:
+            raise InputError(
+                f"{table}: a column {CAMERA_COLUMNS[1]} needs one of {CAMERA_COLUMNS[0]} beside it"
+            )
         return None, None
     texts = [row.get(column, "").strip() for column in CAMERA_COLUMNS]
     found: list[Intrinsics] = []

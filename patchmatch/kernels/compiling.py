@@ -1,6 +1,7 @@
 """How kernels are compiled and called."""
 
 import logging
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -8,39 +9,69 @@ import numba
 import numpy as np
 from torch import Tensor
 
+logger = logging.getLogger(__name__)
+
 # as fast as it gets without leave to forget that there are numbers that are none
-RELAXED = {"contract", "reassoc", "nsz"}
+OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "fastmath": {"contract", "reassoc", "nsz"},
+    "error_model": "numpy",
+}
 ONE = np.uintp(1)  # beside a signed 1 it would be asked of every place whether it is negative
 
-logger = logging.getLogger(__name__)
-_told = False
 
+class Kernel:
+    """A function of numbers and contiguous arrays, compiled when it is first called.
 
-def kernel(function: Callable[..., None]) -> Any:
-    """Compile a function of numbers and contiguous arrays when it is first called.
+    What was compiled is kept on the disk, where that can be read and written.
 
-    What was compiled is kept on the disk where that can be written.
+    Args:
+        function: Loops that write their results into arrays.
     """
-    options: dict[str, Any] = {"nogil": True, "fastmath": RELAXED, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # nowhere to write
-        return numba.njit(**options)(function)
+
+    told = False  # that something is being compiled
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self.function = function
+        try:
+            self.compiled = numba.njit(cache=True, **OPTIONS)(function)
+        except RuntimeError:  # nowhere to write
+            self._keep_nothing()
+
+    def __call__(self, *arguments: Any) -> None:
+        """Compute; the disk may be full, or what is on it damaged."""
+        try:
+            self.compiled(*arguments)
+        except (OSError, EOFError, ValueError, pickle.PickleError):
+            self._keep_nothing()
+            self.compiled(*arguments)
+        if self.compiled.stats.cache_misses and not Kernel.told:
+            Kernel.told = True
+            often = "once only" if self.kept else "at every start, as no cache can be written"
+            logger.warning("compiling the loops of the motion network: some 15 s, %s", often)
+
+    @property
+    def kept(self) -> bool:
+        """Whether what was compiled is on the disk."""
+        return self.compiled.stats.cache_path is not None
+
+    def _keep_nothing(self) -> None:
+        self.compiled = numba.njit(**OPTIONS)(self.function)
+
+
+def kernel(function: Callable[..., None]) -> Kernel:
+    """Make a kernel of a function."""
+    return Kernel(function)
 
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that kernels call, into each of them."""
-    return numba.njit(fastmath=RELAXED, error_model="numpy")(function)
+    return numba.njit(fastmath=OPTIONS["fastmath"], error_model="numpy")(function)
 
 
-def run(function: Any, *arguments: Tensor | float) -> None:
+def run(function: Kernel, *arguments: Tensor | float) -> None:
     """Call a kernel with numbers, and with contiguous tensors that it reads and writes in place."""
-    global _told
     function(*(_plain(argument) for argument in arguments))
-    if not _told:
-        _told = True
-        if function.stats.cache_misses:  # the first kernel was compiled, so the others will be
-            logger.warning("compiling the loops of the motion network: seconds, and once only")
 
 
 def _plain(argument: Tensor | float) -> np.ndarray | np.float32 | int:

@@ -18,9 +18,10 @@ import numpy as np
 from numpy import float32, uintp
 
 from patchmatch.kernels.compiling import ONE, helper, kernel
-from patchmatch.kernels.noise import LEAST, MOST
 
 CELLS = 4  # a window is divided into CELLS x CELLS cells
+# deviations of the difference to noise blended from four pixels, and from one
+LEAST, MOST = float32(np.sqrt(1.25)), float32(np.sqrt(2.0))
 PAD = 24  # pixels: windows may reach so far beyond the border, where its pixels are repeated
 
 

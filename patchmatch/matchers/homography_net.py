@@ -32,6 +32,7 @@ FLAT = 0.3  # standard deviation of a window, of even contrast, that shows nothi
 ALIKE = 0.3  # correlation of what both pictures show; below it the homography is believed only
 PART = 0.25  # where so large a share of the places
 CLEAR = 0.5  # scores as much: something else may cover the rest
+FEWEST = 0.1  # share of the places that must match: a few always look alike by chance
 WITHIN = (1, 3, 5)  # pixels
 
 
@@ -58,6 +59,7 @@ class HomographyNetMatcher(TrainedPairs, PairMatcher):
     """
 
     shipped_weights = "homography_net.ckpt"
+    needs_float32 = True
     predict_config = "config_match_homography_net.yaml"
     trained = frozenset({"side", "width", "lr", "weight_decay"})
 
@@ -101,11 +103,11 @@ class HomographyNetMatcher(TrainedPairs, PairMatcher):
         y, x = (axis.flatten() for axis in torch.meshgrid(place, place, indexing="ij"))
         score, seen = score[0, 0, y, x], seen[0, 0, y, x]
         clear = (score >= CLEAR).sum() >= PART * seen.sum()
-        if agreement(small0, small1, homography)[0] < ALIKE and not clear:
-            score = torch.zeros_like(score)
+        alike = agreement(small0, small1, homography)[0] >= ALIKE
+        enough = (score >= self.min_score).sum() >= FEWEST * seen.sum()
         points0 = warp_points(to0.inverse(), torch.stack([x, y], dim=1).to(homography))
         points1 = warp_points(matrix[0], points0)
-        known = seen & points1.isfinite().all(dim=1)
+        known = seen & points1.isfinite().all(dim=1) & (score > 0) & (alike | clear) & enough
         return Found(points0[known], points1[known], score[known])
 
     def estimate(

@@ -57,6 +57,7 @@ class TemplateMatcher(Matcher):
             described strip by strip, anew for each pass over the scene.
     """
 
+    needs_float32 = True
     predict_config = "config_template_predict.yaml"
 
     def __init__(

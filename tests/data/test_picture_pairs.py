@@ -110,6 +110,9 @@ def test_a_table_tells_the_cameras_of_its_pairs(folder):
     data = PicturePairs(str(table))
     data.setup("predict")
     assert next(iter(data.predict_dataloader()))["intrinsics"] == ((8, 7, 2, 2), (9, 9, 1, 1))
+    table.write_text(f"image0,image1,intrinsics1\n{pictures},9 9 1 1\n")
+    with pytest.raises(InputError, match="intrinsics1 needs one of intrinsics0 beside it"):
+        find_picture_pairs(table)
     for text, message in (("", "got nothing"), ("90,80", "got 90"), ("0 1 2 3", "got 0 1 2 3")):
         table.write_text(f'image0,image1,intrinsics0\n{pictures},"{text}"\n')
         with pytest.raises(

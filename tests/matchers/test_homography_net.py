@@ -60,9 +60,9 @@ class Known(torch.nn.Module):
         return [Pass(corners, torch.eye(3), torch.zeros(0))]
 
 
-def known(corners, grid=10, refine=None):
+def known(corners, grid=10, refine=None, **options):
     """A matcher with such a net."""
-    matcher = HomographyNetMatcher(side=64, width=4, grid=grid, refine=refine).eval()
+    matcher = HomographyNetMatcher(64, 4, grid=grid, refine=refine, **options).eval()
     matcher.net = Known(corners)
     return matcher
 
@@ -95,6 +95,17 @@ def test_where_the_pictures_do_not_look_alike_there_is_no_match():
     assert (found.keypoints0[:, 0] < 50).float().mean() > 0.8
     assert len(matcher.match(scene, other)) < 80
     assert len(matcher.match(scene, torch.zeros_like(scene))) == 0
+
+
+def test_whatever_the_score_blank_and_unlike_pictures_have_no_match():
+    matcher = known(image_corners(64, 64), grid=16, min_score=0.0, rotations=4)
+    blank = torch.full((1, 3, 96, 96), 0.5)
+    assert len(matcher.match(blank, blank)) == 0
+    one, other = (
+        torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(n)) for n in (0, 1)
+    )
+    assert len(matcher.match(one, one)) > 200
+    assert len(matcher.match(one, other)) == 0
 
 
 def test_similarity_is_the_correlation_of_windows():

@@ -1,0 +1,55 @@
+"""Kernels where numba cannot keep, or must not or cannot compile."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MEASURE = """
+import torch
+from patchmatch import load_motion_matcher
+frame = torch.rand(48, 64, generator=torch.Generator().manual_seed(0))
+moved = load_motion_matcher(device="cpu").measure_motion(frame, frame.roll(1, 1), block=16)
+print(moved[1, 2].round().int().tolist())
+"""
+
+
+def measured(code=MEASURE, **environment):
+    """Measure in a process of its own, and return what it printed and what it said."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | environment,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), done.stderr
+
+
+@pytest.mark.slow
+def test_what_is_compiled_is_kept_and_a_damaged_file_of_it_is_no_error(tmp_path):
+    answer, said = measured(NUMBA_CACHE_DIR=str(tmp_path))
+    assert answer == "[1, 0]"
+    assert said.count("once only") == 1
+    kept = sorted(tmp_path.rglob("*.nb[ic]"))
+    assert len(kept) > 20
+    assert "compiling" not in measured(NUMBA_CACHE_DIR=str(tmp_path))[1]
+    next(path for path in kept if path.suffix == ".nbi").write_bytes(b"")
+    next(path for path in kept[4:] if path.suffix == ".nbc").write_bytes(b"\x80\x04")
+    assert measured(NUMBA_CACHE_DIR=str(tmp_path))[0] == answer
+
+
+def test_where_numba_must_not_compile_motion_is_measured_all_the_same():
+    answer, said = measured(NUMBA_DISABLE_JIT="1")
+    assert answer == "[1, 0]"
+    assert "compiling" not in said
+
+
+def test_without_numba_motion_is_measured_all_the_same_and_it_is_said():
+    answer, said = measured("import sys; sys.modules['numba'] = None\n" + MEASURE)
+    assert answer == "[1, 0]"
+    assert "numba cannot be used" in said
