@@ -11,7 +11,7 @@ LEAST, MOST = float32(np.sqrt(1.25)), float32(np.sqrt(2.0))
 
 @kernel
 def noise_bounds(loudness, clip, quiet, noisy):
-    """Tell what noise leaves of differences, as ``patchmatch.ops.noise_bounds`` does.
+    """Tell what noise leaves of differences, as ``patchmatch.ops.noise_residual`` blends it.
 
     Args:
         loudness: (N, 16), variance of the noise in each cell.

@@ -76,7 +76,7 @@ class Judge(nn.Module):
         steps = steps_for(candidates, residual)
         cell: Any = self.cell[0]
         scale = level / 2
-        roughness = (texture + 0.02).log()
+        roughness = motion_steps.log_texture(texture)
         known = torch.stack([roughness, noise], dim=-1) @ cell.weight[:, 2:4].T
         known = known + (cell.bias + scale * cell.weight[:, 4])  # (B, R, C, cells, hidden)
         weight = cell.weight[:, :2] * cell.weight.new_tensor([1, 4])
@@ -210,7 +210,7 @@ class CellTrust(nn.Module):
         """Return weights above 0 from mean squared residuals and root mean square gradients."""
         residual = (squared + 1e-3).log()
         average = (squared.mean(dim=-1, keepdim=True) + 1e-3).log().expand_as(squared)
-        roughness = (texture + 0.02).log().unsqueeze(1).expand_as(squared)
+        roughness = motion_steps.log_texture(texture).unsqueeze(1).expand_as(squared)
         scale = torch.full_like(squared, level / 2)
         seen = torch.stack([residual, roughness, average, scale], dim=-1)
         factor = self.layers(seen).squeeze(-1).clamp(-6, 6).exp()

@@ -23,7 +23,7 @@ from patchmatch.nets.motion_steps import (
     STANDS_FOR,
     WEISZFELD,
 )
-from patchmatch.ops import DAMPING, LONGEST, NOTHING, PLENTY
+from patchmatch.ops.lucas_kanade import DAMPING, LONGEST, NOTHING, PLENTY
 
 __all__ = ["Matching", "Messages", "describe", "keep", "offer", "search", "settle", "votes"]
 
@@ -140,7 +140,7 @@ class Matching(motion_steps.Matching):
 
     def refine(self, candidates: Tensor, trust: Any, level: int, steps: int) -> list[Tensor]:
         """As that of ``motion_steps``; only the last step is returned."""
-        texture = (self.roughness + 0.02).log().flatten(0, 2)
+        texture = motion_steps.log_texture(self.roughness).flatten(0, 2)
         limits = torch.tensor([DAMPING, LONGEST, NOTHING, PLENTY, trust.scale**2, trust.least])
         refined = candidates.clone(memory_format=torch.contiguous_format)
         run(

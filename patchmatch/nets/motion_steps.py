@@ -100,6 +100,11 @@ def votes(residual: Tensor, known: Tensor, weight: Tensor) -> Tensor:
     return (seen + known.unsqueeze(-3)).relu().mean(dim=-2)
 
 
+def log_texture(texture: Tensor) -> Tensor:
+    """Return the logarithm of root mean square gradients, which is finite where there are none."""
+    return (texture + 0.02).log()
+
+
 class Messages:
     """What the four neighbours say to each candidate.
 
@@ -271,7 +276,7 @@ class Matching:
         best, answer, offered, logits = (x.detach() for x in (best, answer, offered, logits))
         still = torch.zeros_like(best)
         residual, at_rest = self.residual(torch.cat([best, still], dim=-2)).unbind(dim=-2)
-        texture = (self.roughness + 0.02).log()
+        texture = log_texture(self.roughness)
         probability = logits.softmax(dim=-1)
         spread = (offered - answer.unsqueeze(-2)).norm(dim=-1)
         columns = [

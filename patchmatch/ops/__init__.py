@@ -20,13 +20,13 @@ from patchmatch.ops.homography import (
     warp_points,
 )
 from patchmatch.ops.light import Light, matched_light, relight
-from patchmatch.ops.lucas_kanade import DAMPING, LONGEST, NOTHING, PLENTY, registration_step
+from patchmatch.ops.lucas_kanade import registration_step
 from patchmatch.ops.luma import luma
 from patchmatch.ops.matching import drop_duplicates, match_descriptors
 from patchmatch.ops.neighbours import EIGHT, FOUR, geometric_median, neighbours
 from patchmatch.ops.nnf import Field, exact_field, nearest_neighbours, patch_match
 from patchmatch.ops.nnf_vote import consistent, copy_centres, vote
-from patchmatch.ops.noise import noise_bounds, noise_level, noise_residual
+from patchmatch.ops.noise import noise_level, noise_residual
 from patchmatch.ops.oriented import oriented_patches
 from patchmatch.ops.pyramid import contrast_and_gain, normalize_contrast, pyramid
 from patchmatch.ops.qatm import (
@@ -52,12 +52,8 @@ from patchmatch.ops.shifts import SHIFTS, STILL, shift_similarity, shifted_produ
 from patchmatch.ops.votes import Fit, box_mean, cast_votes, fit_scaled_shift
 
 __all__ = [
-    "DAMPING",
     "EIGHT",
     "FOUR",
-    "LONGEST",
-    "NOTHING",
-    "PLENTY",
     "SHIFTS",
     "STILL",
     "UNKNOWN",
@@ -104,7 +100,6 @@ __all__ = [
     "moved_corners",
     "nearest_neighbours",
     "neighbours",
-    "noise_bounds",
     "noise_level",
     "noise_residual",
     "normalize_contrast",

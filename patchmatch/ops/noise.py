@@ -57,18 +57,8 @@ def noise_residual(
     left = (1 - 2 * between * (1 - between)).prod(dim=-1, keepdim=True)  # of the variance
     # exact at whole pixels and between four, and nearly a line in between
     share = ((1 + left).sqrt() - LEAST) / (MOST - LEAST)
-    low, high = noise_bounds(noise, clip)
+    low, high = _clipped(LEAST * noise, clip), _clipped(MOST * noise, clip)
     return low + share * (high - low)
-
-
-def noise_bounds(
-    noise: Float[Tensor, "*N cells"], clip: float = 1.0
-) -> tuple[Float[Tensor, "*N cells"], Float[Tensor, "*N cells"]]:
-    """Return what noise leaves where the second image is read between four pixels, and at one.
-
-    The arguments are those of ``noise_residual``.
-    """
-    return _clipped(LEAST * noise, clip), _clipped(MOST * noise, clip)
 
 
 def _clipped(spread: Tensor, clip: float) -> Tensor:
