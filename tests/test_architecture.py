@@ -32,6 +32,7 @@ DOORS = {
     },
     "data": {"draw", "ops", "io", "results", "errors"},
     "matchers": {
+        "data.base",
         "data.clips",
         "data.image_pairs",
         "data.keypoint_patches",

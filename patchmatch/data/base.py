@@ -1,7 +1,7 @@
 """What every data module shares."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, ClassVar
 
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
@@ -15,6 +15,9 @@ class MatchingData(LightningDataModule):
     Args:
         num_workers: Processes that make or read ahead; 0 does it in the main process.
     """
+
+    #: What its batches are. It is not inherited: a subclass that does not say so may give any.
+    gives: ClassVar[type | None] = None
 
     def __init__(self, num_workers: int) -> None:
         super().__init__()
@@ -67,3 +70,13 @@ class PredictionData(MatchingData):
             num_workers=self.num_workers,
             collate_fn=as_it_is,
         )
+
+
+def givers(batch: type) -> list[str]:
+    """Return the names of the data modules that give a kind of batch, in alphabetical order."""
+    kinds: list[type[MatchingData]] = [MatchingData]
+    for kind in kinds:  # it grows by the subclasses of each
+        kinds += kind.__subclasses__()
+    return sorted(
+        {kind.__name__ for kind in kinds if batch is not None and vars(kind).get("gives") is batch}
+    )

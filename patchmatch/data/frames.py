@@ -64,6 +64,8 @@ class Frames(PredictionData):
             until Ctrl+C.
     """
 
+    gives = Clip
+
     def __init__(
         self,
         predict_dir: str = "data/images",

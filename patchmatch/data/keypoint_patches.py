@@ -163,6 +163,8 @@ class KeypointPatches(WarpedImages):
         seed: Seed of canvases and pairs; the same pairs whatever the number of workers.
     """
 
+    gives = PatchBatch
+
     def __init__(
         self,
         source: str = "photographs",

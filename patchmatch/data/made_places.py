@@ -11,6 +11,7 @@ from patchmatch.data.made import require_positive
 from patchmatch.data.made_pictures import PictureData
 from patchmatch.data.places import (
     Key,
+    PlaceBatch,
     PlaceBatches,
     PlaceSet,
     each_view_once,
@@ -102,6 +103,8 @@ class MadePlaces(PictureData):
         num_workers: Processes that make views; 0 makes them in the main process.
         seed: Seed of canvases and views; the same whatever the number of workers.
     """
+
+    gives = PlaceBatch
 
     def __init__(
         self,

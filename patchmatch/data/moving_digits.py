@@ -84,6 +84,8 @@ class MovingDigits(MadeData):
         seed: Seed of canvases and scenes; the same scenes whatever the number of workers.
     """
 
+    gives = MotionBatch
+
     def __init__(
         self,
         source: str = "embedded",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pytorch_lightning.utilities import rank_zero_warn
 
-from patchmatch.data.image_pairs import ImagePairs, ImagePairSet
+from patchmatch.data.image_pairs import ImagePair, ImagePairs, ImagePairSet
 from patchmatch.data.pair_files import FOLDERS, TABLE, PairFiles, find_pairs, listed_pairs
 from patchmatch.errors import InputError
 from patchmatch.io import FolderSequence, read_bytes
@@ -30,6 +30,8 @@ class PicturePairs(ImagePairs):
             with the next one.
         num_workers: Processes that read pictures ahead; 0 reads in the main process.
     """
+
+    gives = ImagePair
 
     def __init__(self, pairs: str = "data/pairs", order: str = "all", num_workers: int = 0) -> None:
         super().__init__(pairs, None, num_workers)

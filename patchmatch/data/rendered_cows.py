@@ -4,6 +4,7 @@ import warnings
 
 from pytorch_lightning.utilities import rank_zero_info
 
+from patchmatch.data.clips import Clip
 from patchmatch.data.cows import check_folder, check_options, render_sequence, write_sequence
 from patchmatch.data.frames import Frames
 from patchmatch.errors import InputError
@@ -29,6 +30,8 @@ class RenderedCows(Frames):
         gaps: Distances in frames from the earlier to the later frame of a pair.
         max_frames: Stop after so many frames; null reads all.
     """
+
+    gives = Clip
 
     def __init__(
         self,

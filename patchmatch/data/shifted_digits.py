@@ -1,7 +1,7 @@
 """Digits that turn themselves into shifted pairs, to train the shift matcher on."""
 
 from patchmatch.data.made import MadeData, require_positive
-from patchmatch.data.pairs import ShiftedPairs
+from patchmatch.data.pairs import PairBatch, ShiftedPairs
 from patchmatch.errors import InputError
 
 
@@ -23,6 +23,8 @@ class ShiftedDigits(MadeData):
         num_workers: Processes that make pairs; 0 makes them in the main process.
         seed: Seed of canvases and pairs; the same pairs whatever the number of workers.
     """
+
+    gives = PairBatch
 
     def __init__(
         self,

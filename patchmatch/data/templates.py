@@ -37,6 +37,8 @@ class TemplateScenes(PredictionData):
         num_workers: Processes that read scenes ahead.
     """
 
+    gives = TemplateScene
+
     def __init__(
         self,
         scene: str = "data/images",

@@ -12,6 +12,7 @@ from patchmatch.data.base import MatchingData
 from patchmatch.data.made import STAGES, require_positive
 from patchmatch.data.places import (
     Key,
+    PlaceBatch,
     PlaceBatches,
     PlaceSet,
     each_view_once,
@@ -115,6 +116,8 @@ class University1652(MatchingData):
         num_workers: Processes that read pictures; 0 reads in the main process.
         seed: Seed of what is left to chance in training.
     """
+
+    gives = PlaceBatch
 
     def __init__(
         self,

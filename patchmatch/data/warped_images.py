@@ -181,6 +181,8 @@ class WarpedImages(PictureData):
         seed: Seed of canvases and pairs; the same pairs whatever the number of workers.
     """
 
+    gives = HomographyBatch
+
     def __init__(
         self,
         source: str = "photographs",

@@ -94,6 +94,8 @@ class WarpedPhotographs(PictureData):
         seed: Seed of canvases and pairs; the same pairs whatever the number of workers.
     """
 
+    gives = WarpedBatch
+
     def __init__(
         self,
         source: str = "photographs",

@@ -1,16 +1,26 @@
 """What every matcher shares."""
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import torch
-from pytorch_lightning import LightningModule
+from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 
+from patchmatch.data.base import givers
 from patchmatch.data.clips import Clip
 from patchmatch.errors import InputError
 
 Described = TypeVar("Described")
+
+#: What takes the batches in each stage of a run, and what it does with them.
+STEPS = {
+    "fit": ("training_step", "learn from"),
+    "validate": ("validation_step", "be measured on"),
+    "test": ("test_step", "be measured on"),
+    "predict": ("predict_step", "match"),
+}
 
 
 class Matcher(LightningModule):
@@ -40,6 +50,12 @@ class Matcher(LightningModule):
     #: Option that tells that configuration what to predict.
     predict_source: ClassVar[str] = "--data.predict_dir FOLDER_OR_VIDEO"
 
+    def configure_callbacks(self) -> Sequence[Callback] | Callback:
+        """Refuse data of another kind; it is the first hook, before any data are prepared."""
+        if (stage := self.trainer.state.fn) is not None:
+            require_data_fits(self, getattr(self.trainer, "datamodule", None), stage.value)
+        return super().configure_callbacks()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Name the class, so that the CLI opens a checkpoint that was trained from Python."""
         hyper_parameters = checkpoint.get("hyper_parameters")
@@ -59,6 +75,32 @@ class Matcher(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def require_data_fits(matcher: LightningModule, data: object, stage: str) -> None:
+    """Raise InputError if a data module gives other batches than a matcher takes.
+
+    The matcher tells by the annotation ``batch`` of its step, the data module by ``gives``. Data
+    that say nothing, and batches that none of our data give, are their author's business.
+
+    Args:
+        matcher: Any matcher.
+        data: Any data module, or None.
+        stage: ``fit``, ``validate``, ``test`` or ``predict``; a matcher that does not know how is
+            refused as well.
+    """
+    step, does = STEPS[stage]
+    name = type(matcher).__name__
+    if stage != "predict" and getattr(type(matcher), step) is getattr(LightningModule, step):
+        raise InputError(f"{name} cannot {does} any data: it has no {step}; give another --model")
+    taken = inspect.get_annotations(getattr(type(matcher), step)).get("batch")
+    given = vars(type(data)).get("gives")
+    if taken is None or given in (None, taken) or not (fitting := givers(taken)):
+        return
+    raise InputError(
+        f"{name} cannot {does} what {type(data).__name__} gives: batches of {given.__name__}, "
+        f"where it takes {taken.__name__}; give --data {' or '.join(fitting)}"
+    )
 
 
 def require_block_fits(batch: Clip, block: int) -> None:
