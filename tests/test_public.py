@@ -86,6 +86,33 @@ def test_numbers_that_cannot_be_meant_are_refused(tmp_path, options, message):
         patchmatch.predict_frames(tmp_path, **options)
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, torch.tensor])
+def test_whole_numbers_of_other_libraries_are_taken(tmp_path, kind):
+    write_walk(tmp_path, count=4)
+    frame0, frame1 = (cv2.imread(str(tmp_path / f"frame_{i}.png"), 0) for i in (0, 3))
+    moved = patchmatch.measure_motion(frame0, frame1, kind(24))
+    assert torch.equal(moved, patchmatch.measure_motion(frame0, frame1, 24))
+    assert moved.shape == (3, 4, 2)
+    motion = patchmatch.load_motion_matcher(block=kind(40), radius=kind(4))
+    (found, *_) = patchmatch.predict_frames(tmp_path, matcher=motion)
+    assert found.boxes.tolist() == [[0, 0, 40, 40], [40, 0, 80, 40], [0, 40, 40, 80],
+                                    [40, 40, 80, 80]]  # fmt: skip
+    options = {"block": kind(20), "stride": kind(15), "batch_size": kind(2), "max_frames": kind(3)}
+    found = list(patchmatch.predict_frames(tmp_path, gaps=[kind(1), kind(2)], **options))
+    assert [(c.frame0[-1], c.frame1[-1]) for c in found] == [("0", "1"), ("1", "2"), ("0", "2")]
+    assert found[0].boxes[-1].tolist() == [90, 60, 110, 80]
+
+
+def test_gaps_may_be_an_array(tmp_path):
+    write_walk(tmp_path, count=3)
+    found = patchmatch.predict_frames(tmp_path, gaps=np.array([1, 2]))
+    assert sorted((c.frame0[-1], c.frame1[-1]) for c in found) == [
+        ("0", "1"), ("0", "2"), ("1", "2"),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"gaps must be numbers from 1 on, got \[\]"):
+        patchmatch.predict_frames(tmp_path, gaps=np.array([], int))
+
+
 def test_a_matcher_and_its_options_exclude_each_other(tmp_path):
     write_walk(tmp_path, count=2)
     matcher = patchmatch.load_shift_matcher()

@@ -44,6 +44,17 @@ def test_voting_by_the_field_of_an_image_in_itself_rebuilds_it(picture):
     assert torch.equal(patchmatch.vote(picture, field.flow, 5), rebuilt)
 
 
+def test_whole_numbers_of_numpy_are_those_of_python(picture):
+    other = picture[:28, ::-1]
+    options = {"patch_size": 17, "seed": 3, "count": 2, "reach": 9}  # 17 * 17 is more than 255
+    numpys = {name: np.uint8(value) for name, value in options.items()}
+    expected = patchmatch.nearest_neighbour_field(picture, other, **options)
+    found = patchmatch.nearest_neighbour_field(picture, other, **numpys)
+    assert torch.equal(found.flow, expected.flow)
+    rebuilt = patchmatch.vote(other, found, np.uint8(17))
+    assert torch.equal(rebuilt, patchmatch.vote(other, expected, 17))
+
+
 def test_options_reach_the_search(picture):
     gray, other = picture[..., 0], picture[:20, ::-1, 1]
     mask = np.ones(gray.shape, bool)

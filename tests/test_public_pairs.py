@@ -25,6 +25,15 @@ def require_in_place(found, dx=0.0, dy=0.0):
     assert off.abs().max() < 0.1
 
 
+def test_whole_numbers_of_numpy_are_those_of_python(picture):
+    options = {"max_size": 200, "max_matches": 40, "rotations": 2, "seed": 3}
+    found = patchmatch.match_images(picture, picture[:, 8:], **options)
+    numpys = {name: np.uint8(value) for name, value in options.items()}
+    again = patchmatch.match_images(picture, picture[:, 8:], **numpys)
+    assert torch.equal(again.keypoints1, found.keypoints1)
+    assert len(again) == 40
+
+
 def test_arrays_tensors_and_paths_say_the_same(picture, tmp_path):
     path = tmp_path / "a picture.png"
     Image.fromarray(picture).save(path)

@@ -31,6 +31,17 @@ def test_a_part_of_the_scene_is_found_where_it_is(scene, score):
     assert found.reason == ""
 
 
+def test_whole_numbers_of_numpy_are_those_of_python(scene):
+    template = np.rot90(scene[60:109, 100:153]).copy()
+    numbers = {"max_detections": 2, "stride": 4}
+    found = find(scene, template, threshold=0, rotations=(0, 270), **numbers)
+    numpys = {name: np.uint8(value) for name, value in numbers.items()}
+    for turns in ([np.int64(0), np.int64(270)], np.array([0, 270])):
+        again = find(scene, template, threshold=0, rotations=turns, **numpys)
+        assert torch.equal(again.boxes, found.boxes)
+        assert again.rotations[0] == 270
+
+
 def test_a_template_at_the_very_border_is_found(scene):
     found = find(scene, scene[:40, 170:])
     torch.testing.assert_close(found.boxes[0], torch.tensor([170.0, 0, 210, 40]), atol=2, rtol=0)

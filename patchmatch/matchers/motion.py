@@ -17,6 +17,7 @@ from patchmatch.matchers.base import (
     keep_freed_memory,
     require_block_fits,
 )
+from patchmatch.matchers.whole_numbers import takes_whole_numbers
 from patchmatch.nets import Judged, Motion, MotionNet
 from patchmatch.ops import block_boxes, block_counts, camera_motion, luma
 from patchmatch.results import FrameChanges, Kind, kind_of
@@ -160,6 +161,7 @@ class MotionMatcher(Matcher):
         return displacement, kind, (expected / 2).clamp(0, 1), matched, confidence, camera
 
     @torch.inference_mode()
+    @takes_whole_numbers
     def measure_motion(
         self, frame0: Tensor | np.ndarray, frame1: Tensor | np.ndarray, block: int = 32
     ) -> Tensor:

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from patchmatch.errors import InputError
+from patchmatch.matchers.whole_numbers import takes_whole_numbers
 from patchmatch.ops import nearest_neighbours
 from patchmatch.ops import vote as vote_patches
 from patchmatch.public.images import Image, as_image
@@ -12,6 +13,7 @@ from patchmatch.results import NearestNeighbourField
 PATCH_BYTES = 4 * 2**30  # what the patches of a nearest-neighbour field may take
 
 
+@takes_whole_numbers
 def nearest_neighbour_field(
     image0: Image,
     image1: Image,
@@ -71,6 +73,7 @@ def nearest_neighbour_field(
     return NearestNeighbourField(flow, cost)
 
 
+@takes_whole_numbers
 def vote(
     image1: Image, field: NearestNeighbourField | torch.Tensor, patch_size: int = 7
 ) -> torch.Tensor:

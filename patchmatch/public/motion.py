@@ -12,11 +12,13 @@ from patchmatch.data.clip_sets import Clips, LiveClips
 from patchmatch.data.frames import open_clips
 from patchmatch.io import read_image, to_gray_float
 from patchmatch.matchers import MotionMatcher, ShiftMatcher
+from patchmatch.matchers.whole_numbers import takes_whole_numbers
 from patchmatch.public.images import Image
 from patchmatch.public.loading import load_matcher
 from patchmatch.results import FrameChanges
 
 
+@takes_whole_numbers
 def load_shift_matcher(
     path: str | Path | None = None,
     *,
@@ -43,6 +45,7 @@ def load_shift_matcher(
     return matcher
 
 
+@takes_whole_numbers
 def load_motion_matcher(
     path: str | Path | None = None,
     *,
@@ -69,6 +72,7 @@ def load_motion_matcher(
     return load_matcher(MotionMatcher, path, settings, device)
 
 
+@takes_whole_numbers
 def measure_motion(
     frame0: Image,
     frame1: Image,
@@ -103,6 +107,7 @@ def _shipped_motion_matcher(device: str | None) -> MotionMatcher:
     return load_motion_matcher(device=device)
 
 
+@takes_whole_numbers
 def predict_frames(
     source: str | Path,
     *,
@@ -135,6 +140,7 @@ def predict_frames(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    gaps = tuple(gaps)
     if not gaps or min(gaps) < 1:
         raise ValueError(f"gaps must be numbers from 1 on, got {list(gaps)}")
     if matcher is None:

@@ -19,6 +19,7 @@ from patchmatch.matchers import (
 )
 from patchmatch.matchers.pairs import PairMatcher
 from patchmatch.matchers.trained import TrainedPairs
+from patchmatch.matchers.whole_numbers import takes_whole_numbers
 from patchmatch.public.images import Image, as_picture
 from patchmatch.public.loading import load_matcher
 from patchmatch.results import Matches
@@ -35,6 +36,7 @@ MATCHERS: dict[str, type[PairMatcher]] = {
 }
 
 
+@takes_whole_numbers
 def match_images(
     image0: Image,
     image1: Image,

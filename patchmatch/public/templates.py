@@ -4,15 +4,18 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from patchmatch.matchers import TemplateMatcher
+from patchmatch.matchers.whole_numbers import takes_whole_numbers
 from patchmatch.public.images import Image, as_picture
 from patchmatch.results import Detections
 
 _MATCHERS = 4  # kept ready, with the weights in memory
 
 
+@takes_whole_numbers
 def match_template(
     scene: Image,
     template: Image,
@@ -47,7 +50,9 @@ def match_template(
         InputError: If a picture or the weights cannot be read.
         ValueError: If an array is no picture, or an option is wrong.
     """
-    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+    settings = {
+        name: tuple(v) if isinstance(v, list | np.ndarray) else v for name, v in options.items()
+    }
     matcher = _matcher(
         str(device or ("cuda" if torch.cuda.is_available() else "cpu")),
         features=str(features),
