@@ -37,8 +37,8 @@ from patchmatch.ops.qatm import (
     correlation_scores,
     qatm_scores,
     rank_scores,
-    soft_rank,
 )
+from patchmatch.ops.ranks import soft_rank
 from patchmatch.ops.rotations import (
     circular_harmonics,
     doubled,

@@ -1,7 +1,8 @@
 """How good the best match of every feature is: QATM, correlation and soft rank, streamed.
 
 All of them compare every feature of a scene with every feature of a template. The scene passes in
-blocks, so that the table of all similarities need not exist.
+blocks, so that the table of all similarities need not exist. They are for searching: no gradient
+flows back to the features.
 """
 
 import abc
@@ -14,10 +15,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.backends import mkldnn
 
+from patchmatch.ops.ranks import BINS, histogram, look_up, rank_table
+
 _CACHED = 2**18  # similarities of a block: few enough to stay in the processor's cache
 _FEWEST = 128  # rows of a block: with fewer a product of matrices is slow
 _SAFE = 60.0  # the sum of many exp(60) is still a float32, and so is exp(-60)
-_BINS = 512  # of the correlations, for the soft rank
 _GROUPS = 256  # parts of a scene of which the best matches are known one by one
 
 
@@ -89,7 +91,7 @@ def qatm_scores(
         Log qualities, at most 0.
     """
     _require_features(scene, template)
-    template, count = template.detach(), len(template)
+    count = len(template)
     multiply = _products(template * alpha)
     fit = min(len(scene), memory // (template.element_size() * count))
     kept = template.new_empty(fit if 8 * fit >= len(scene) else 0, count)
@@ -98,7 +100,7 @@ def qatm_scores(
     over_template = template.new_empty(len(scene))
     buffer = template.new_empty(_step(count), count)  # fresh memory costs more than the sums
     for rows in _blocks(len(scene), count):
-        similarity = multiply(scene[rows].detach())  # (b, T)
+        similarity = multiply(scene[rows])  # (b, T)
         if rows.stop <= len(kept):
             kept[rows] = similarity
         if alpha <= _SAFE:  # cosines are at most 1: one exponential serves both sums
@@ -115,10 +117,10 @@ def qatm_scores(
     def log_quality(rows: slice, some: Tensor | None = None) -> Tensor:
         is_kept = rows.stop <= len(kept)
         if some is None:
-            similarity = kept[rows] if is_kept else multiply(scene[rows].detach())
+            similarity = kept[rows] if is_kept else multiply(scene[rows])
             quality = torch.sub(similarity, half_scene, out=buffer[: len(similarity)])
             return quality.sub_(half_template[rows, None])
-        similarity = kept[rows, some] if is_kept else multiply(scene[rows].detach(), some)
+        similarity = kept[rows, some] if is_kept else multiply(scene[rows], some)
         return similarity - half_scene[some] - half_template[rows, None]
 
     return Scores(scene, template, log_quality)
@@ -159,17 +161,17 @@ def rank_scores(
     """
     _require_features(scene, template)
     multiply = _products(template)
-    counts = template.new_zeros(len(template), _BINS)
+    counts = template.new_zeros(len(template), BINS)
     for rows in _blocks(len(scene), len(template)):
-        counts += _histogram(multiply(scene[rows]).T)
-    over_scene = _rank_table(counts, temperature)  # (T, bins)
+        counts += histogram(multiply(scene[rows]).T)
+    over_scene = rank_table(counts, temperature)  # (T, bins)
 
     def log_quality(rows: slice, some: Tensor | slice = slice(None)) -> Tensor:
         cosine = multiply(scene[rows])  # (b, T)
-        over_template = _rank_table(_histogram(cosine), temperature)
+        over_template = rank_table(histogram(cosine), temperature)
         cosine = cosine[:, some]
-        in_scene = _look_up(over_scene[some], cosine.T).T
-        return -(in_scene.log() + _look_up(over_template, cosine).log()) / 2
+        in_scene = look_up(over_scene[some], cosine.T).T
+        return -(in_scene.log() + look_up(over_template, cosine).log()) / 2
 
     return Scores(scene, template, log_quality)
 
@@ -217,56 +219,16 @@ def best_matches(
     return Matched(best, best_of_template, place, free, highest)
 
 
-def soft_rank(values: Float[Tensor, "B N"], temperature: float) -> Float[Tensor, "B N"]:
-    """Return the rank of every value in its row, 1 for the highest, differentiable.
-
-    A value's rank is 1 plus the number of others that are higher, counted by a logistic function
-    of the difference over ``temperature``: half for equals.
-
-    Args:
-        values: Rows of values.
-        temperature: Differences much larger than this count fully.
-    """
-    higher = (values[:, None, :] - values[:, :, None]) / temperature  # (B, N, N)
-    return higher.sigmoid().sum(dim=-1) + 0.5  # of which half is the value itself
-
-
-def _histogram(cosine: Float[Tensor, "R N"]) -> Float[Tensor, "R bins"]:
-    """Count the cosines of every row, each shared by the two bins beside it."""
-    low, share = _bin(cosine)
-    counts = cosine.new_zeros(len(cosine), _BINS).scatter_add_(1, low, 1 - share)
-    return counts.scatter_add_(1, low + 1, share)
-
-
-def _rank_table(counts: Float[Tensor, "R bins"], temperature: float) -> Float[Tensor, "R bins"]:
-    """Return the soft rank of a cosine at the centre of every bin."""
-    centres = torch.linspace(-1, 1, _BINS, device=counts.device, dtype=counts.dtype)
-    higher = ((centres[:, None] - centres) / temperature).sigmoid()  # (bins, asked)
-    return (counts @ higher + 0.5).clamp_min(1)
-
-
-def _look_up(table: Float[Tensor, "R bins"], cosine: Float[Tensor, "R N"]) -> Tensor:
-    """Read a table of every row between the centres of its bins."""
-    low, share = _bin(cosine)
-    return table.gather(1, low) * (1 - share) + table.gather(1, low + 1) * share
-
-
-def _bin(cosine: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the bin below each cosine, and how far it lies on the way to the next one."""
-    place = (cosine.clamp(-1, 1) + 1) * ((_BINS - 1) / 2)
-    low = place.long().clamp_max(_BINS - 2)
-    return low, place - low
-
-
 def _products(template: Tensor) -> Callable[..., Tensor]:
     """Return what multiplies features, (b, D), by all or some of a template's: (b, T) or (b, C)."""
-    packed = None
+    template, packed = template.detach(), None
     known = mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     if known and (template.device.type, template.dtype) == ("cpu", torch.float32):
         # what torch.compile calls for F.linear: twice as fast as torch.mm on some processors
         packed = torch.ops.mkldnn._reorder_linear_weight(template.contiguous())
 
     def multiply(rows: Tensor, some: Tensor | None = None) -> Tensor:
+        rows = rows.detach()
         if some is not None or packed is None:
             return rows @ (template if some is None else template[some]).T
         return torch.ops.mkldnn._linear_pointwise(rows, packed, None, "none", [], "")
@@ -297,4 +259,9 @@ def _require_features(scene: Tensor | FeatureRows, template: Tensor) -> None:
         raise ValueError(
             f"scene and template must have at least one feature each, got {len(scene)} and "
             f"{len(template)}"
+        )
+    if isinstance(scene, Tensor) and scene.dtype != template.dtype:
+        raise ValueError(
+            f"scene and template must be of one dtype, got {scene.dtype} and {template.dtype}; "
+            "convert one with .to(dtype)"
         )

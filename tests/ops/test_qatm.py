@@ -204,6 +204,25 @@ def ranks_by_loops(row, temperature):
     ]
 
 
+@pytest.mark.parametrize("score", [qatm_scores, correlation_scores, rank_scores])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_features_that_are_trained_are_matched_without_gradients(score, dtype):
+    scene, template = features(11).to(dtype), features(7, seed=1).to(dtype)
+    expected = best_matches(score(scene, template))
+    scores = score(scene.requires_grad_(), template.requires_grad_())
+    assert not scores.table(slice(2, 5)).requires_grad
+    found = best_matches(scores)
+    assert_close(found, expected, rtol=0, atol=0)
+    assert not found.scene.requires_grad
+    assert not found.template.requires_grad
+
+
+@pytest.mark.parametrize("score", [qatm_scores, correlation_scores, rank_scores])
+def test_features_of_two_dtypes_are_refused(score):
+    with pytest.raises(ValueError, match=r"one dtype, got torch\.float64 and torch\.float32; conv"):
+        score(features(11).double(), features(7))
+
+
 def test_soft_ranks_agree_with_a_loop_and_harden_with_the_temperature():
     values = torch.tensor([[0.3, -0.2, 0.9, 0.25], [0.1, 0.1, -0.5, 0.2]])
     expected = [ranks_by_loops(row, 0.1) for row in values.tolist()]
