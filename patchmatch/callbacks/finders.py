@@ -19,6 +19,13 @@ FINDERS: Mapping[type, tuple[str, ...]] = {
     ),
     SceneDetections: ("TemplateMatcher",),
 }
+#: What ``--writer`` writes each of them.
+WRITERS: Mapping[type, str] = {
+    FrameChanges: "ChangeBoxes",
+    DenseMatches: "Reconstructions",
+    Matches: "PairMatches",
+    SceneDetections: "TemplateBoxes",
+}
 
 
 def require_finder(matcher: pl.LightningModule, writer: object) -> None:
@@ -37,14 +44,16 @@ def require_finder(matcher: pl.LightningModule, writer: object) -> None:
     if written is None or found is written or (found is None and predicts):
         return
     *others, last = FINDERS[written]
-    models = f"{', '.join(others)} or {last}" if others else last
+    advice = f"--model {', '.join(others)} or {last}" if others else f"--model {last}"
+    if found is not None:
+        own = getattr(matcher, "predict_config", None)  # perhaps what the run has, but overruled
+        example = f" as configs/{own} does" if own else ""
+        advice = f"--writer {WRITERS[found]}{example}, or {advice}"
     name = type(matcher).__name__
     article = "an" if name[0] in "AEIOU" else "a"
-    own = getattr(matcher, "predict_config", None)
-    config = f"-c configs/{own}" if own else "a config of its own"
+    finds = "finds" if found is not None else "learns, for it finds nothing"
     raise InputError(
-        f"{type(writer).__name__} cannot write what {article} {name} finds; "
-        f"give --model {models}, or {config}"
+        f"{type(writer).__name__} cannot write what {article} {name} {finds}; give {advice}"
     )
 
 
