@@ -134,7 +134,13 @@ class TemplateMatcher(Matcher):
 
         Returns:
             Detections, the best first.
+
+        Raises:
+            ValueError: If the scene or the template holds values that are no numbers.
         """
+        for name, image in (("scene", scene), ("template", template)):
+            if not torch.isfinite(image).all():
+                raise ValueError(f"{name} holds values that are no numbers (NaN or infinite)")
         scene, template = scene.to(self.device), template.to(self.device)
         return self.find(self.describe(scene), template, mask)
 

@@ -37,6 +37,17 @@ def matcher(**options):
     return TemplateMatcher("handcrafted", **options).eval()
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_no_numbers_are_refused_by_name(value):
+    scene, template = texture(60, 90), texture(30, 40)
+    wrong = scene.clone()
+    wrong[1, 20, 70] = value
+    with pytest.raises(ValueError, match=r"^scene holds values that are no numbers"):
+        matcher().match(wrong, template)
+    with pytest.raises(ValueError, match=r"^template holds values that are no numbers"):
+        matcher().match(scene, wrong[:, 10:40, 50:])
+
+
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_quarter_turn_describes_the_turned_picture(backbone, turns):
     template = texture(40, 64)
