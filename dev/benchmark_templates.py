@@ -177,16 +177,20 @@ def measure(pairs: list[Pair], find: Finder) -> tuple[np.ndarray, np.ndarray, np
 
 
 def mismatched_scores(pairs: list[Pair], find: Finder) -> np.ndarray:
-    """Return the scores of templates in scenes of other sequences."""
-    count = len(pairs)
+    """Return the scores of templates in scenes of other sequences, scene by scene."""
+    return np.concatenate([scores_of_others(pairs, i, find) for i in range(len(pairs))])
+
+
+def scores_of_others(pairs: list[Pair], number: int, find: Finder) -> list[float]:
+    """Return the scores of templates of other sequences in one scene."""
+    scene, count = pairs[number].scene, len(pairs)
     steps = [1 + count * i // (MISMATCHED + 1) for i in range(MISMATCHED)]
-    return np.array([
-        find(pairs[(i + step) % count].scene, pair.template)[1]
-        for i, pair in enumerate(pairs)
-        for step in steps
-        if pair.template.shape[0] <= pairs[(i + step) % count].scene.shape[0]
-        and pair.template.shape[1] <= pairs[(i + step) % count].scene.shape[1]
-    ])  # fmt: skip
+    templates = [pairs[(number - step) % count].template for step in steps]
+    return [
+        find(scene, template)[1]
+        for template in templates
+        if template.shape[0] <= scene.shape[0] and template.shape[1] <= scene.shape[1]
+    ]
 
 
 def accuracy_table(pairs: list[Pair], weights: str, threshold: float) -> Table:

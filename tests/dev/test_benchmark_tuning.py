@@ -12,7 +12,8 @@ from textures import smooth
 
 from patchmatch.data import MadePlaces
 from patchmatch.data.photographs import bundled_photographs
-from patchmatch.matchers import PlaceMatcher
+from patchmatch.matchers import PlaceMatcher, TemplateMatcher
+from patchmatch.public.templates import to_colors
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,6 +40,28 @@ def test_templates_lie_where_the_truth_says(benchmark, monkeypatch):
         apart = np.abs(seen - pair.template).mean()
         assert apart < 12  # between pixels, with a little noise
         assert np.abs(seen[::-1] - pair.template).mean() > 2 * apart
+
+
+def test_every_scene_is_described_once_for_all_templates(benchmark, monkeypatch):
+    monkeypatch.setattr(benchmark, "EACH", 6)
+    monkeypatch.setattr("benchmark_templates.KEPT", 1)  # scenes
+    pairs = benchmark.made_pairs([smooth(100, 120, sigma=2), smooth(120, 110, 1, sigma=2)])
+    matcher = TemplateMatcher("handcrafted", threshold=0.0, max_detections=1).eval()
+    images = [[to_colors(image) for image in (pair.scene, pair.template)] for pair in pairs]
+    scores = np.array(
+        [
+            [sum(matcher.match(scene, template).scores.tolist()) for scene, _ in images]
+            for _, template in images
+        ]
+    )  # of each template in each scene
+    wrong = [scores[i, (i + step) % 12] for i in range(12) for step in (1, 3, 5, 7, 9)]
+    described, describe = [], matcher.describe
+    monkeypatch.setattr(matcher, "describe", lambda scene: described.append(1) or describe(scene))
+    threshold = float(np.median(wrong))
+    *_, right, alarms = benchmark.templates(matcher, pairs, threshold, alarms=True)
+    assert len(described) == 12
+    assert alarms == f"{sum(score >= threshold for score in wrong)} of 60"
+    assert right.partition(" of ")[0] == str((scores.diagonal() >= threshold).sum())
 
 
 def test_tables_compare_before_and_after(benchmark, monkeypatch, tmp_path, capsys):
