@@ -14,20 +14,11 @@ from patchmatch.data.photographs import (
 )
 from patchmatch.data.photometry import RIM, occlude, photograph
 from patchmatch.data.warped_images import Warp, seen_in
-from patchmatch.errors import InputError
-from patchmatch.io import write_image
 
 
 def pairs(**settings):
     warp = Warp(**({"corner_shift": 0.2, "turn": 40, "zoom": 0.3, "disturbed": None} | settings))
     return HomographyPairs([smooth(150, 170), smooth(130, 220, 1)], 6, 3, 64, warp)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for i in range(6):
-        write_image(tmp_path / f"{i}.png", smooth(80, 90 + i, i))
-    return tmp_path
 
 
 def test_a_pixel_of_image0_shows_the_same_where_the_homography_takes_it():
@@ -145,18 +136,6 @@ def test_a_pair_depends_on_its_index_epoch_and_seed_alone():
     assert torch.equal(made[4]["image1"], made[0, 4]["image1"])
 
 
-def test_a_folder_is_split_by_picture(folder):
-    data = WarpedImages(str(folder), train_pairs=4, eval_pairs=2, side=32, batch_size=2)
-    data.setup("fit")
-    data.setup("test")
-    widths = {split: {p.shape[1] for p in data.sets[split].pictures} for split in data.sets}
-    assert sorted(width for found in widths.values() for width in found) == [*range(90, 96)]
-    batch = next(iter(data.train_dataloader()))
-    assert batch["image0"].shape == batch["image1"].shape == (2, 3, 32, 32)
-    assert batch["homography"].shape == (2, 3, 3)
-    assert batch["valid"].dtype == torch.bool
-
-
 def test_pictures_of_the_benchmark_are_never_learned_from():
     pytest.importorskip("skimage", reason="photographs come with scikit-image")
     beside = {path.name for path in photographs_beside_benchmark()}
@@ -196,8 +175,3 @@ def test_the_benchmark_matches_what_is_held_out():
 def test_wrong_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         WarpedImages(**settings)
-
-
-def test_they_predict_nothing():
-    with pytest.raises(InputError, match="WarpedImages make pairs to learn from"):
-        WarpedImages().setup("predict")

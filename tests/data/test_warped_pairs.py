@@ -12,20 +12,12 @@ from patchmatch.data.warped_pairs import (
     lands_inside,
     view_pair,
 )
-from patchmatch.errors import InputError
 from patchmatch.io import write_image
 
 
 @pytest.fixture
 def pairs():
     return WarpedPairs([smooth(150, 170), smooth(130, 220, 1)], 6, 3, 64, 8, disturbed=None)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for i in range(6):
-        write_image(tmp_path / f"{i}.png", smooth(80, 90 + i, i))
-    return tmp_path
 
 
 def read_through(image1, flow):
@@ -108,19 +100,6 @@ def test_a_pair_depends_on_its_index_epoch_and_seed_alone(pairs):
         pairs[6]
 
 
-def test_a_folder_is_split_by_picture(folder):
-    data = WarpedPhotographs(str(folder), train_pairs=4, eval_pairs=2, side=32, batch_size=2)
-    data.setup("fit")
-    data.setup("test")
-    widths = {split: {p.shape[1] for p in data.sets[split].pictures} for split in data.sets}
-    assert sorted(width for found in widths.values() for width in found) == [*range(90, 96)]
-    batch = next(iter(data.train_dataloader()))
-    assert batch["image0"].shape == batch["image1"].shape == (2, 3, 32, 32)
-    assert batch["flow"].shape == (2, 2, 32, 32)
-    assert batch["valid"].dtype == torch.bool
-    assert len(data.val_dataloader()) == 1
-
-
 def test_bundled_photographs_are_split_and_none_is_of_the_stereo_pair():
     pytest.importorskip("skimage", reason="photographs come with scikit-image")
     names = [path.name for path in bundled_photographs()]
@@ -146,17 +125,6 @@ def test_digits_stand_in_where_no_photographs_are(monkeypatch):
 def test_large_pictures_are_reduced_and_grey_ones_become_rgb(tmp_path):
     write_image(tmp_path / "large.png", smooth(60, 1024)[..., 0])
     assert load_picture(tmp_path / "large.png").shape == (30, 512, 3)
-
-
-def test_wrong_sources_are_refused(tmp_path, folder):
-    with pytest.raises(InputError, match="no such folder"):
-        WarpedPhotographs(str(tmp_path / "none")).setup("fit")
-    (folder / "0.png").unlink()
-    (folder / "1.png").unlink()
-    with pytest.raises(InputError, match="holds 4 images, at least 5"):
-        WarpedPhotographs(str(folder)).setup("fit")
-    with pytest.raises(InputError, match="they predict nothing"):
-        WarpedPhotographs().setup("predict")
 
 
 @pytest.mark.parametrize(
