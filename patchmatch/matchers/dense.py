@@ -4,6 +4,7 @@ import abc
 import os
 import time
 from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,6 +16,12 @@ from patchmatch.matchers.base import Matcher, keep_freed_memory
 from patchmatch.metrics import patch_ssd, psnr, ssim
 from patchmatch.ops import Field, consistent, copy_centres, vote
 from patchmatch.results import DenseMatches, Step
+
+#: Where Linux tells how many bytes a container may use, in its control groups of version 2 and 1.
+CONTAINER_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 
 
 class DenseMatcher(Matcher, abc.ABC):
@@ -230,10 +237,16 @@ def require_memory(batch: ImagePair, bytes_per_pixel: int, device: torch.device)
 
 
 def device_memory(device: torch.device) -> int | None:
-    """Return the bytes of memory that a device has; None where it does not tell."""
+    """Return the bytes of memory that a device has, or its container may use; None if unknown."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # not on Windows
         return None
+    for path in CONTAINER_LIMITS:
+        try:
+            memory = min(memory, int(path.read_text()))
+        except (OSError, ValueError):  # another kernel; or "max", which is no limit
+            continue
+    return memory

@@ -79,6 +79,10 @@ class PatchMatch(DenseMatcher):
         if stage != "predict":
             self._refuse()
 
+    def bytes_per_pixel(self, channels: int) -> int:
+        """Return how much memory matching takes for each pixel of either image, about."""
+        return super().bytes_per_pixel(channels) + 50 * (self.candidates - 1)  # measured
+
     def require_matchable(self, batch: ImagePair) -> None:
         """Raise InputError as well if there are fewer patches than matches asked for."""
         super().require_matchable(batch)

@@ -264,6 +264,16 @@ def test_a_pair_that_does_not_fit_the_memory_is_left_out_and_told_what_would(mon
     match(matcher, image, image)
 
 
+def test_memory_is_asked_for_every_candidate(monkeypatch):
+    images = noise(1, 1, 40, 50), noise(1, 1, 40, 50)
+    needed = 2 * 40 * 50 * plain(patch_size=3).bytes_per_pixel(1)
+    monkeypatch.setattr(dense_module, "device_memory", lambda _: needed)
+    match(plain(patch_size=3, iterations=1), *images)
+    batch = pair(*images)
+    assert plain(patch_size=3, iterations=1, candidates=3).predict_step(batch, 0) == []
+    assert re.match("pair left out: a: takes about .* GB of memory", batch["notes"][0])
+
+
 def test_more_candidates_than_patches_leave_the_pair_out():
     batch = pair(noise(1, 1, 6, 6), noise(1, 1, 6, 7))
     assert plain(candidates=5).predict_step(batch, 0) == []
@@ -282,6 +292,29 @@ def test_what_is_said_to_fit_does_fit(monkeypatch):
     reduced = (1, 1, side * sizes[0] // sizes[1], side)
     batch = pair(*(torch.empty(reduced, device="meta") for _ in range(2)))
     dense_module.require_memory(batch, 500, big.device)
+
+
+@pytest.mark.parametrize(
+    ("version2", "version1", "expected"),
+    [
+        ("4096\n", None, 4096),
+        (None, "8192\n", 8192),
+        ("max\n", None, None),
+        (None, "9223372036854771712\n", None),  # no limit
+        (None, None, None),
+    ],
+)
+def test_a_container_may_have_less_memory_than_its_machine(
+    tmp_path, monkeypatch, version2, version1, expected
+):
+    paths = tmp_path / "memory.max", tmp_path / "memory.limit_in_bytes"
+    monkeypatch.setattr(dense_module, "CONTAINER_LIMITS", paths)
+    device = torch.device("cpu")
+    machine = dense_module.device_memory(device)
+    for path, text in zip(paths, (version2, version1), strict=True):
+        if text is not None:
+            path.write_text(text)
+    assert dense_module.device_memory(device) == (machine if expected is None else expected)
 
 
 def test_the_memory_of_this_machine_is_known_or_not():
