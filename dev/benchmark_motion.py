@@ -29,7 +29,7 @@ from patchmatch.data.digits import load_digits, split_indices
 from patchmatch.data.layers import make_scene
 from patchmatch.evaluation.motion import score_motion, true_block_motion
 from patchmatch.io import IMAGE_SUFFIXES, read_flo, read_image, to_gray_float
-from patchmatch.matchers.base import keep_freed_memory
+from patchmatch.matchers import MotionMatcher
 from patchmatch.nets import MotionNet
 
 BLOCK = 32
@@ -125,18 +125,16 @@ def phase_correlation(frame0: np.ndarray, frame1: np.ndarray) -> np.ndarray:
     return found
 
 
-def network(net: MotionNet) -> Method:
-    """Return a network as a method."""
-    keep_freed_memory()
+def network(matcher: MotionMatcher) -> Method:
+    """Return a matcher as a method."""
+    return lambda frame0, frame1: matcher.measure_motion(frame0, frame1, BLOCK).numpy()
 
-    @torch.inference_mode()
-    def measure(frame0: np.ndarray, frame1: np.ndarray) -> np.ndarray:
-        frames = torch.from_numpy(np.stack([frame0, frame1])).float()[:, None] / 255
-        levels = net.describe(frames)
-        motion = net.compare([x[:1] for x in levels], [x[1:] for x in levels], BLOCK)
-        return motion.displacement[0].numpy()
 
-    return measure
+def twin() -> MotionMatcher:
+    """Return a matcher with formulas by hand in the place of its network."""
+    matcher = MotionMatcher()
+    matcher.net = MotionNet(learned=False)
+    return matcher
 
 
 DISTURBANCES: dict[str, Callable[[np.ndarray, np.random.Generator, bool], np.ndarray]] = {
@@ -177,11 +175,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
     methods = peers()
-    methods["its twin by hand"] = network(MotionNet(learned=False).eval())
+    methods["its twin by hand"] = network(twin())
     for given in options.also:
         name, _, path = given.rpartition("=")
-        methods[name or path] = network(load_motion_matcher(path, device="cpu").net)
-    methods["patchmatch"] = network(load_motion_matcher(device="cpu").net)
+        methods[name or path] = network(load_motion_matcher(path, device="cpu"))
+    methods["patchmatch"] = network(load_motion_matcher(device="cpu"))
     sets = {"scenes of photographs": made_pairs(options.scenes)}
     if options.flow is not None:
         sets = {options.flow.name: read_pairs(options.flow)} | sets

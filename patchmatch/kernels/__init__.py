@@ -7,10 +7,15 @@ same result to rounding. Import its module where it is called: numba takes half 
 
 import functools
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
 
+MOST_THREADS = 8  # of kernels: more than that wait for memory
+_threads = ContextVar("threads", default=1)
 logger = logging.getLogger(__name__)
 
 
@@ -22,6 +27,31 @@ def compiled_for(*tensors: Tensor) -> bool:
         and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
         and _can_compile()
     )
+
+
+@contextmanager
+def threads_for(*tensors: Tensor) -> Iterator[None]:
+    """Let kernels use the threads that torch has, and torch one, where they serve these tensors.
+
+    What is left to torch is so small there that a second thread does no more than wait for work,
+    as busily as work is done.
+    """
+    before = torch.get_num_threads()
+    if before == 1 or not compiled_for(*tensors):
+        yield
+        return
+    token = _threads.set(min(before, MOST_THREADS))
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        _threads.reset(token)
+
+
+def threads_left() -> int:
+    """Return how many threads kernels may use here."""
+    return _threads.get()
 
 
 @functools.cache

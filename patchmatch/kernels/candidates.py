@@ -65,14 +65,14 @@ def keep_likeliest(candidates, logits, apart, kept):
 
 
 @kernel
-def settle_candidates(offered, probability, best, reach, steps, softening, answer):
+def settle_candidates(offered, logits, best, reach, steps, softening, answer):
     """Find the geometric median of what is possible, by Weiszfeld's iteration.
 
     The refined best candidate stands for all those close to the one it came from.
 
     Args:
         offered: (N, K, 2), displacements.
-        probability: (N, K).
+        logits: (N, K), of their probabilities.
         best: (N, 2), the likeliest after its refinement.
         reach: Pixels within which it stands for others.
         steps: Iterations.
@@ -82,8 +82,11 @@ def settle_candidates(offered, probability, best, reach, steps, softening, answe
     count = offered.shape[1]
     x = np.empty(count, float32)
     y = np.empty(count, float32)
+    weight = np.empty(count, float32)
     for n in range(len(offered)):
-        top = np.argmax(probability[n])
+        top = np.argmax(logits[n])
+        for k in range(count):
+            weight[k] = np.exp(logits[n, k] - logits[n, top])
         for k in range(count):
             x[k], y[k] = offered[n, k, 0], offered[n, k, 1]
             apart_x, apart_y = x[k] - offered[n, top, 0], y[k] - offered[n, top, 1]
@@ -95,7 +98,7 @@ def settle_candidates(offered, probability, best, reach, steps, softening, answe
             for k in range(count):
                 apart_x, apart_y = x[k] - here_x, y[k] - here_y
                 distance = np.sqrt(apart_x * apart_x + apart_y * apart_y) + softening
-                share = probability[n, k] / distance
+                share = weight[k] / distance
                 by_x += share * x[k]
                 by_y += share * y[k]
                 total += share

@@ -1,13 +1,20 @@
 """How kernels are compiled and called."""
 
+import functools
+import itertools
 import logging
+import os
 import pickle
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
+import torch
 from torch import Tensor
+
+from patchmatch.kernels import MOST_THREADS, threads_left
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +24,7 @@ OPTIONS: dict[str, Any] = {
     "fastmath": {"contract", "reassoc", "nsz"},
     "error_model": "numpy",
 }
+ENOUGH = 64  # blocks: with fewer it takes longer to wake a thread
 ONE = np.uintp(1)  # beside a signed 1 it would be asked of every place whether it is negative
 
 
@@ -45,7 +53,7 @@ class Kernel:
         except (OSError, EOFError, ValueError, pickle.PickleError):
             self._keep_nothing()
             self.compiled(*arguments)
-        if self.compiled.stats.cache_misses and not Kernel.told:
+        if not Kernel.told and self.compiled.stats.cache_misses:
             Kernel.told = True
             often = "once only" if self.kept else "at every start, as no cache can be written"
             logger.warning("compiling the loops of the motion network: some 15 s, %s", often)
@@ -69,12 +77,53 @@ def helper(function: Callable[..., Any]) -> Callable[..., Any]:
     return numba.njit(fastmath=OPTIONS["fastmath"], error_model="numpy")(function)
 
 
-def run(function: Kernel, *arguments: Tensor | float) -> None:
+T = TypeVar("T")
+Argument = Tensor | np.ndarray | float | tuple[int, ...]
+
+
+def run(function: Kernel, *arguments: Argument) -> None:
     """Call a kernel with numbers, and with contiguous tensors that it reads and writes in place."""
     function(*(_plain(argument) for argument in arguments))
 
 
-def _plain(argument: Tensor | float) -> np.ndarray | np.float32 | int:
+def run_in_parts(function: Kernel, blocks: int, *arguments: Argument) -> None:
+    """Call a kernel for all blocks, part of them on each of the threads that ``threads_for`` left.
+
+    Args:
+        function: Takes first the part: its first block, and the one after its last.
+        blocks: How many.
+        arguments: As ``run`` takes them.
+    """
+    plain = [_plain(argument) for argument in arguments]
+    count = max(1, min(threads_left(), blocks // ENOUGH))
+    ends = [blocks * part // count for part in range(count + 1)]
+    first, *rest = itertools.pairwise(ends)
+    others = [_helpers().submit(function, part, *plain) for part in rest]
+    try:
+        function(first, *plain)
+    finally:  # not before all have stopped writing into the arrays
+        errors = [other.exception() for other in others]
+    for error in filter(None, errors):
+        raise error
+
+
+def ahead(function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
+    """Begin to compute something in another thread, if there is one; return what gives it."""
+    if threads_left() == 1:
+        return functools.partial(function, *arguments)
+    return _helpers().submit(function, *arguments).result
+
+
+@functools.cache
+def _helpers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(MOST_THREADS - 1, "kernels", torch.set_num_threads, (1,))
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has none of its parent's threads
+    os.register_at_fork(after_in_child=_helpers.cache_clear)
+
+
+def _plain(argument: Argument) -> np.ndarray | np.float32 | int | tuple[int, ...]:
     if isinstance(argument, Tensor):
-        return argument.detach().numpy()
+        return argument.detach().numpy() if argument.requires_grad else argument.numpy()
     return np.float32(argument) if isinstance(argument, float) else argument

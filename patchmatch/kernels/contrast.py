@@ -73,18 +73,22 @@ def cell_gains(moments, floor, gains):
     """
     rows, columns = moments.shape[2:]
     ninth = float32(1 / 9)
+    means = np.empty(columns + 2, float32)  # of three rows, the first and the last twice
+    squares = np.empty(columns + 2, float32)
     for row in range(len(moments) * rows):
         b, r = divmod(row, rows)
-        for c in range(columns):
-            mean, square = float32(0), float32(0)
-            for place in range(9):
-                y = min(max(r + place // 3 - 1, 0), rows - 1)
-                x = min(max(c + place % 3 - 1, 0), columns - 1)
-                mean += moments[b, 0, y, x]
-                square += moments[b, 1, y, x]
-            mean, square = mean * ninth, square * ninth
+        above, below = max(r - 1, 0), min(r + 1, rows - 1)
+        for i, sums in ((0, means), (1, squares)):
+            for c in range(uintp(columns)):
+                three = moments[b, i, above, c] + moments[b, i, r, c] + moments[b, i, below, c]
+                sums[c + ONE] = three * ninth
+            sums[0], sums[columns + 1] = sums[1], sums[columns]
+        for c in range(uintp(1), uintp(columns + 1)):
+            mean = means[c - ONE] + means[c] + means[c + ONE]
+            square = squares[c - ONE] + squares[c] + squares[c + ONE]
             gain = float32(1) / (np.sqrt(max(square - mean * mean, float32(0))) + floor)
-            gains[b, 0, r, c + 1], gains[b, 1, r, c + 1] = gain, -mean * gain
+            gains[b, 0, r, c] = gain
+            gains[b, 1, r, c] = -mean * gain
         for i in range(2):
             gains[b, i, r, 0] = gains[b, i, r, 1]
             gains[b, i, r, columns + 1] = gains[b, i, r, columns]
@@ -104,6 +108,9 @@ def even_contrast(image, gains, noise, described):
     rows, columns = gains.shape[2:]
     gain = np.empty(columns, float32)
     offset = np.empty(columns, float32)
+    by = np.empty(CELL * columns, float32)  # of each pixel, from half a cell before the first on
+    plus = np.empty(CELL * columns, float32)
+    half = uintp(CELL // 2)
     for row in range(len(image) * height):
         b, y = divmod(row, height)
         place = max((float32(y) + float32(0.5)) / float32(CELL) - float32(0.5), float32(0))
@@ -114,10 +121,12 @@ def even_contrast(image, gains, noise, described):
             gain[c] = one + down * (other - one)
             one, other = gains[b, 1, upper, c], gains[b, 1, lower, c]
             offset[c] = one + down * (other - one)
-        for x in range(width):
-            cell = (x + CELL // 2) // CELL
-            right = (float32((x + CELL // 2) % CELL) + float32(0.5)) / float32(CELL)
-            by = gain[cell] + right * (gain[cell + 1] - gain[cell])
-            plus = offset[cell] + right * (offset[cell + 1] - offset[cell])
-            described[b, 0, y, x] = image[b, y, x] * by + plus
-            described[b, 1, y, x] = noise[b] * by
+        for c in range(uintp(columns - 1)):
+            for i in range(uintp(CELL)):
+                right = (float32(i) + float32(0.5)) / float32(CELL)
+                by[uintp(CELL) * c + i] = gain[c] + right * (gain[c + ONE] - gain[c])
+                plus[uintp(CELL) * c + i] = offset[c] + right * (offset[c + ONE] - offset[c])
+        for x in range(uintp(width)):
+            described[b, 0, y, x] = image[b, y, x] * by[x + half] + plus[x + half]
+        for x in range(uintp(width)):
+            described[b, 1, y, x] = noise[b] * by[x + half]

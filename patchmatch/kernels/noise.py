@@ -1,12 +1,68 @@
-"""What noise alone leaves between two windows."""
+"""How noisy an image is, and what noise alone leaves between two windows."""
 
 import numpy as np
-from numpy import float32
+from numpy import float32, uintp
 
-from patchmatch.kernels.compiling import helper, kernel
+from patchmatch.kernels.compiling import ONE, helper, kernel
 
 # deviations of the difference to noise blended from four pixels, and from one
 LEAST, MOST = float32(np.sqrt(1.25)), float32(np.sqrt(2.0))
+
+
+@kernel
+def quietest_tiles(image, side, step, cut_off, share, noise):
+    """Tell the standard deviation of the noise, as ``patchmatch.ops.noise_level`` does.
+
+    Args:
+        image: (B, H, W).
+        side: Side of the tiles in pixels.
+        step: Pixels from tile to tile.
+        cut_off: (2,), a tile with a pixel below or above does not count.
+        share: Of the tiles, that is taken for plain.
+        noise: (B,), written: what the last of those leaves of second differences, in the mean.
+    """
+    height, width = image.shape[1:]
+    rows, columns = 1 + (height - side) // step, 1 + (width - side) // step
+    levels = np.empty(rows * columns, float32)
+    bent = np.empty(width, float32)
+    least = np.empty(width, float32)
+    most = np.empty(width, float32)
+    two = float32(2)
+    for b in range(len(image)):
+        found = 0
+        for row in range(rows):
+            bent[:], least[:], most[:] = 0, 1, 0
+            for y in range(uintp(row * step), uintp(row * step + side)):
+                for x in range(uintp(width)):
+                    least[x] = min(least[x], image[b, y, x])
+                for x in range(uintp(width)):
+                    most[x] = max(most[x], image[b, y, x])
+            for y in range(uintp(row * step), uintp(row * step + side - 2)):
+                for x in range(uintp(width - 2)):  # second differences in y of those in x
+                    low, middle, right = y + ONE, x + ONE, x + ONE + ONE
+                    first = image[b, y, x] - two * image[b, y, middle] + image[b, y, right]
+                    second = image[b, low, x] - two * image[b, low, middle] + image[b, low, right]
+                    low += ONE
+                    third = image[b, low, x] - two * image[b, low, middle] + image[b, low, right]
+                    bent[x] += abs(first - two * second + third)
+            for column in range(columns):
+                level, darkest, brightest = float32(0), float32(1), float32(0)
+                for x in range(uintp(column * step), uintp(column * step + side - 2)):
+                    level += bent[x]
+                for x in range(uintp(column * step), uintp(column * step + side)):
+                    darkest, brightest = min(darkest, least[x]), max(brightest, most[x])
+                if darkest >= cut_off[0] and brightest <= cut_off[1]:
+                    levels[found] = level / float32((side - 2) ** 2)
+                    found += 1
+        noise[b] = 0
+        if found:
+            place = share * float32(found - 1)
+            above = int(np.ceil(place))
+            ranked = np.partition(levels[:found], above)
+            noise[b] = ranked[above]
+            if above:
+                below = ranked[:above].max()
+                noise[b] += (float32(above) - place) * (below - ranked[above])
 
 
 @kernel
@@ -35,6 +91,8 @@ def _clipped(spread, clip):
     """
     spread = spread / clip + float32(1e-4)
     place = float32(np.sqrt(0.5)) / spread
+    if place > float32(4):  # nothing is clipped
+        return clip * spread * float32(np.sqrt(2 / np.pi))
     bell = np.exp(-place * place)
     t = float32(1) / (float32(1) + float32(0.3275911) * place)
     tail = float32(1.061405429) * t - float32(1.453152027)

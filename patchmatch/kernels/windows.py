@@ -2,12 +2,14 @@
 
 The arguments that the kernels share:
 
+    part: (first, last), the blocks whose windows are looked at, but for the last.
     image0: (B, 2, H, W), the earlier frames: an image, and the standard deviation of its noise.
     image1: (B, 2, H, W), the later frames.
     grid: (2,) int64, rows R and columns C of the blocks of a frame. Block n of all frames'
         together, row by row, has window n; N = B R C.
     block: Side of a block in pixels.
-    side: Side S of the window around its centre, at least that of the block, a multiple of 4.
+    span: Tuple as long as the side S of the window around its centre: at least that of the block,
+        a multiple of 4. The length of a tuple is known when loops are compiled, twice as fast so.
     displacement: (N, K, 2), dx and dy in pixels.
 
 A cell is a sixteenth of a window, the cells row by row. Helpers stand here and not in a module of
@@ -26,19 +28,20 @@ PAD = 24  # pixels: windows may reach so far beyond the border, where its pixels
 
 
 @kernel
-def cell_gradients(image0, image1, grid, block, side, tensor, loudness):
+def cell_gradients(part, image0, image1, grid, block, span, tensor, loudness):
     """Tell what is in the cells of windows of frame 0.
 
     Beside the shared arguments:
         tensor: (N, 16, 3), written: each cell's means of the gradients' products xx, xy and yy.
         loudness: (N, 16), written: each cell's mean variance of the noise of both frames.
     """
+    side = len(span)
     step = side // CELLS
     windows = np.empty((4, side, side), float32)
     along, down, loud0, loud1 = windows[0], windows[1], windows[2], windows[3]
-    sums = np.empty((4, side), float32)
-    xx, xy, yy, loud = sums[0], sums[1], sums[2], sums[3]
-    for n in range(len(tensor)):
+    sums = np.empty(4 * side, float32)
+    second, third, fourth = uintp(side), uintp(2 * side), uintp(3 * side)
+    for n in range(part[0], part[1]):
         b, left, top = _corner_of(n, grid, block, side)
         _cut_gradients(image0[b, 0], left, top, along, down)
         _cut_window(image0[b, 1], left, top, loud0)
@@ -47,23 +50,22 @@ def cell_gradients(image0, image1, grid, block, side, tensor, loudness):
             sums[:] = 0
             for r in range(uintp(row * step), uintp((row + 1) * step)):
                 for c in range(uintp(side)):  # loops that write to one array become vectors
-                    xx[c] += along[r, c] * along[r, c]
-                for c in range(uintp(side)):
-                    xy[c] += along[r, c] * down[r, c]
-                for c in range(uintp(side)):
-                    yy[c] += down[r, c] * down[r, c]
-                for c in range(uintp(side)):
-                    loud[c] += loud0[r, c] ** 2 + loud1[r, c] ** 2
+                    sums[c] += along[r, c] * along[r, c]
+                    sums[second + c] += along[r, c] * down[r, c]
+                    sums[third + c] += down[r, c] * down[r, c]
+                    sums[fourth + c] += loud0[r, c] ** 2 + loud1[r, c] ** 2
             for column in range(CELLS):
                 cell = row * CELLS + column
-                tensor[n, cell, 0] = _cell_mean(xx, column, step)
-                tensor[n, cell, 1] = _cell_mean(xy, column, step)
-                tensor[n, cell, 2] = _cell_mean(yy, column, step)
-                loudness[n, cell] = _cell_mean(loud, column, step) * float32(0.5)
+                for i in range(3):
+                    tensor[n, cell, i] = _cell_mean(sums, i * side + column * step, step)
+                loud = _cell_mean(sums, 3 * side + column * step, step)
+                loudness[n, cell] = loud * float32(0.5)
 
 
 @kernel
-def window_residuals(image0, image1, grid, block, side, displacement, quiet, noisy, clip, residual):
+def window_residuals(
+    part, image0, image1, grid, block, span, displacement, quiet, noisy, clip, residual
+):  # fmt: skip
     """Compare windows with frame 1 at their displacements by a clipped absolute difference.
 
     Beside the shared arguments:
@@ -72,45 +74,42 @@ def window_residuals(image0, image1, grid, block, side, displacement, quiet, noi
         clip: Differences count no more than this.
         residual: (N, K, 16), written: each cell's mean, less what noise alone leaves.
     """
+    side = len(span)
     step = side // CELLS
     window = np.empty((side, side), float32)
     total = np.empty(side, float32)
-    before = np.empty(side, float32)
     border = np.empty((side + 1) ** 2, float32)
-    for n in range(len(displacement)):
+    for n in range(part[0], part[1]):
         b, left, top = _corner_of(n, grid, block, side)
         _cut_window(image0[b, 0], left, top, window)
         for k in range(displacement.shape[1]):
-            pixels, at, stride, right, down = _displaced(
-                image1[b, 0], left, top, displacement[n, k], side, border
-            )
+            source = _displaced(image1[b, 0], left, top, displacement[n, k], side, border)
+            pixels, at, stride, (one, two, three, four) = source
             # the share of the variance that is left by blending
             share = float32(1)
             for i in range(2):
                 between = displacement[n, k, i] - np.floor(displacement[n, k, i])
                 share *= float32(1) - float32(2) * between * (float32(1) - between)
             loud = (np.sqrt(float32(1) + share) - LEAST) / (MOST - LEAST)
-            for c in range(uintp(side)):
-                before[c] = pixels[at + c] + right * (pixels[at + c + ONE] - pixels[at + c])
             for row in range(CELLS):
                 total[:] = 0
                 for r in range(row * step, (row + 1) * step):
-                    at += stride
+                    low = at + stride
                     for c in range(uintp(side)):
-                        below = pixels[at + c] + right * (pixels[at + c + ONE] - pixels[at + c])
-                        seen = before[c] + down * (below - before[c])
-                        total[c] += min(abs(seen - window[r, c]), clip)
-                        before[c] = below
+                        upper = one * pixels[at + c] + two * pixels[at + c + ONE]
+                        lower = three * pixels[low + c] + four * pixels[low + c + ONE]
+                        total[c] += min(abs(upper + lower - window[r, c]), clip)
+                    at = low
                 for column in range(CELLS):
                     cell = row * CELLS + column
                     expected = quiet[n, cell] + loud * (noisy[n, cell] - quiet[n, cell])
-                    residual[n, k, cell] = _cell_mean(total, column, step) - expected
+                    residual[n, k, cell] = _cell_mean(total, column * step, step) - expected
 
 
 @kernel
 def refine_windows(
-    image0, image1, grid, block, side, tensor, loudness, texture,
-    weight0, bias0, weight1, limits, steps, displacement,
+    part, image0, image1, grid, block, span, tensor, loudness, texture,
+    units, weight0, bias0, weight1, limits, steps, displacement,
 ):  # fmt: skip
     """Refine displacements as ``patchmatch.ops.registration_step`` does, window by window.
 
@@ -120,6 +119,7 @@ def refine_windows(
         tensor: (N, 16, 3), each cell's means of the gradients' products.
         loudness: (N, 16), what noise alone adds to them.
         texture: (N, 16), logarithm of each cell's root mean square gradient.
+        units: Tuple as long as there are units in the network.
         weight0: (3, units), of the logarithms of a cell's squared difference, of its texture and
             of the mean squared difference.
         bias0: (units,).
@@ -128,22 +128,24 @@ def refine_windows(
             difference at which a cell counts a quarter, and the least weight.
         steps: How many; they change ``displacement``.
     """
+    side = len(span)
     damping, longest, nothing, plenty, quarter, least = limits
     windows = np.empty((3, side, side), float32)
     window, slope_x, slope_y = windows[0], windows[1], windows[2]
     border = np.empty((side + 1) ** 2, float32)
-    sums = np.empty((5, side), float32)
-    cells = np.empty((5, CELLS**2), float32)
+    sums = np.empty(3 * side, float32)
+    cells = np.empty((4, CELLS**2), float32)
     x, y, squared, weight = cells[0], cells[1], cells[2], cells[3]
-    for n in range(len(displacement)):
+    known = np.empty(len(units), float32)
+    for n in range(part[0], part[1]):
         b, left, top = _corner_of(n, grid, block, side)
         _cut_window(image0[b, 0], left, top, window)
         _cut_gradients(image0[b, 0], left, top, slope_x, slope_y)
         for k in range(displacement.shape[1]):
             for _ in range(steps):
                 source = _displaced(image1[b, 0], left, top, displacement[n, k], side, border)
-                _compare(source, window, slope_x, slope_y, sums, x, y, squared)
-                _trust(squared, texture[n], weight0, bias0, weight1, cells[4], weight)
+                _compare(source, span, window, slope_x, slope_y, sums, x, y, squared)
+                _trust(squared, texture[n], units, weight0, bias0, weight1, known, weight)
                 xx, xy, yy = damping, float32(0), damping
                 by_x, by_y, quiet = float32(0), float32(0), float32(1e-9)
                 for cell in range(CELLS**2):
@@ -163,52 +165,47 @@ def refine_windows(
 
 
 @helper
-def _compare(source, window, slope_x, slope_y, sums, x, y, squared):
+def _compare(source, span, window, slope_x, slope_y, sums, x, y, squared):
     """Write each cell's means of gradient times difference and of the squared difference."""
-    pixels, at, stride, right, down = source
-    side = len(window)
+    pixels, at, stride, (one, two, three, four) = source
+    side = len(span)
     step = side // CELLS
-    along, across, square, before, apart = sums[0], sums[1], sums[2], sums[3], sums[4]
-    for c in range(uintp(side)):
-        before[c] = pixels[at + c] + right * (pixels[at + c + ONE] - pixels[at + c])
+    second, third = uintp(side), uintp(2 * side)
     for row in range(CELLS):
-        sums[:3] = 0
+        sums[:] = 0
         for r in range(row * step, (row + 1) * step):
-            at += stride
+            low = at + stride
             for c in range(uintp(side)):
-                below = pixels[at + c] + right * (pixels[at + c + ONE] - pixels[at + c])
-                apart[c] = before[c] + down * (below - before[c]) - window[r, c]
-                before[c] = below
-            for c in range(uintp(side)):  # loops that write to one array become vectors
-                along[c] += slope_x[r, c] * apart[c]
-            for c in range(uintp(side)):
-                across[c] += slope_y[r, c] * apart[c]
-            for c in range(uintp(side)):
-                square[c] += apart[c] * apart[c]
+                upper = one * pixels[at + c] + two * pixels[at + c + ONE]
+                lower = three * pixels[low + c] + four * pixels[low + c + ONE]
+                apart = upper + lower - window[r, c]
+                sums[c] += slope_x[r, c] * apart  # loops that write to one array become vectors
+                sums[second + c] += slope_y[r, c] * apart
+                sums[third + c] += apart * apart
+            at = low
         for column in range(CELLS):
             cell = row * CELLS + column
-            x[cell] = _cell_mean(along, column, step)
-            y[cell] = _cell_mean(across, column, step)
-            squared[cell] = _cell_mean(square, column, step)
+            x[cell] = _cell_mean(sums, column * step, step)
+            y[cell] = _cell_mean(sums, side + column * step, step)
+            squared[cell] = _cell_mean(sums, 2 * side + column * step, step)
 
 
 @helper
-def _trust(squared, texture, weight0, bias0, weight1, logarithm, weight):
+def _trust(squared, texture, units, weight0, bias0, weight1, known, weight):
     """Write the factors by which the network trusts the cells."""
-    units = len(bias0)
     total = float32(0)
     for cell in range(CELLS**2):
         total += squared[cell]
-        logarithm[cell] = np.log(squared[cell] + float32(1e-3))
-        weight[cell] = weight1[units]
     average = np.log(total / float32(CELLS**2) + float32(1e-3))
-    for h in range(units):
-        known = bias0[h] + weight0[2, h] * average
-        for cell in range(CELLS**2):
-            unit = known + weight0[0, h] * logarithm[cell] + weight0[1, h] * texture[cell]
-            weight[cell] += max(unit, float32(0)) * weight1[h]
+    for h in range(len(units)):
+        known[h] = bias0[h] + weight0[2, h] * average
     for cell in range(CELLS**2):
-        weight[cell] = np.exp(min(max(weight[cell], float32(-6)), float32(6)))
+        apart = np.log(squared[cell] + float32(1e-3))
+        factor = weight1[len(units)]
+        for h in range(len(units)):
+            unit = known[h] + weight0[0, h] * apart + weight0[1, h] * texture[cell]
+            factor += max(unit, float32(0)) * weight1[h]
+        weight[cell] = np.exp(min(max(factor, float32(-6)), float32(6)))
 
 
 @helper
@@ -263,17 +260,17 @@ def _cut_gradients(picture, left, top, along, down):
 
 
 @helper
-def _cell_mean(total, column, step):
-    """Return the mean over a cell of ``step`` summed rows."""
+def _cell_mean(total, first, step):
+    """Return the mean over a cell, of ``step`` sums over as many rows."""
     found = float32(0)
-    for c in range(column * step, (column + 1) * step):
+    for c in range(first, first + step):
         found += total[c]
     return found / float32(step * step)
 
 
 @helper
 def _displaced(picture, left, top, displacement, side, border):
-    """Return where to read a displaced window, and how far right and down of pixels it lies.
+    """Return where to read a displaced window, and the shares of the four pixels it lies between.
 
     Where: pixels as one long row, the number of the first one, and how many lie from row to row.
     Beyond the border the border's own pixels are repeated, in ``border``.
@@ -283,13 +280,15 @@ def _displaced(picture, left, top, displacement, side, border):
     place_y = _within(float32(top) + displacement[1], height + PAD - side - 1)
     x, y = int(np.floor(place_x)), int(np.floor(place_y))
     right, down = place_x - float32(x), place_y - float32(y)
+    both = right * down
+    blend = float32(1) - right - down + both, right - both, down - both, both
     if x >= 0 and y >= 0 and x + side < width and y + side < height:
-        return picture.ravel(), uintp(y * width + x), uintp(width), right, down
+        return picture.ravel(), uintp(y * width + x), uintp(width), blend
     for r in range(side + 1):
         for c in range(side + 1):
             row, column = min(max(y + r, 0), height - 1), min(max(x + c, 0), width - 1)
             border[r * (side + 1) + c] = picture[row, column]
-    return border, uintp(0), uintp(side + 1), right, down
+    return border, uintp(0), uintp(side + 1), blend
 
 
 @helper

@@ -181,6 +181,12 @@ class MotionMatcher(Matcher):
         """
         _require_block(block)
         self._require_float32()
+        with self.net.threads():
+            return self._measure_motion(frame0, frame1, block)
+
+    def _measure_motion(
+        self, frame0: Tensor | np.ndarray, frame1: Tensor | np.ndarray, block: int
+    ) -> Tensor:
         gray = [as_gray(frame, f"frame{i}") for i, frame in enumerate((frame0, frame1))]
         if gray[0].shape != gray[1].shape:
             sizes = " and ".join(f"{g.shape[1]}x{g.shape[0]}" for g in gray)
@@ -189,11 +195,13 @@ class MotionMatcher(Matcher):
         block_counts(height, width, block, block)
         keep_freed_memory()
         training = self.training
-        self.eval()
+        if training:  # to say so to every part takes a while
+            self.eval()
         described = self.net.describe(torch.stack(gray)[:, None].to(self.device))
         earlier, later = ([level[i : i + 1] for level in described] for i in (0, 1))
         motion = self.net.compare(earlier, later, block, self.radius)
-        self.train(training)
+        if training:
+            self.train()
         return motion.displacement[0].float().cpu()
 
 
@@ -252,17 +260,22 @@ def as_gray(frame: Tensor | np.ndarray, name: str) -> Tensor:
     if tensor.ndim not in (2, 3) or (tensor.ndim == 3 and tensor.shape[-1] != 3):
         raise ValueError(f"{name} must be (H, W) gray or (H, W, 3) RGB, got {shape}")
     scale = {torch.uint8: 255, torch.uint16: 65535}.get(tensor.dtype, 1)
-    tensor = tensor.float() / scale
+    tensor = tensor.float() if scale == 1 else tensor.float().div_(scale)
     if tensor.ndim == 3:
         tensor = luma(tensor.movedim(-1, 0))[0]
-    if not torch.isfinite(tensor).all():
-        raise ValueError(f"{name} holds values that are no numbers (NaN or infinite)")
-    if tensor.numel() and (tensor.amax() > 2 or tensor.amin() < -1):
-        raise ValueError(
-            f"{name} must be in [0, 1], uint8 or uint16, got {tensor.amin():.3g} to "
-            f"{tensor.amax():.3g}; divide grey levels by 255"
-        )
+    if scale == 1:
+        _require_light(tensor, name)
     return tensor
+
+
+def _require_light(gray: Tensor, name: str) -> None:
+    if not torch.isfinite(gray).all():
+        raise ValueError(f"{name} holds values that are no numbers (NaN or infinite)")
+    if gray.numel() and (gray.amax() > 2 or gray.amin() < -1):
+        raise ValueError(
+            f"{name} must be in [0, 1], uint8 or uint16, got {gray.amin():.3g} to "
+            f"{gray.amax():.3g}; divide grey levels by 255"
+        )
 
 
 def _mean(values: Tensor, chosen: Tensor) -> Tensor:

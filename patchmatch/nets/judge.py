@@ -69,38 +69,32 @@ class Judge(nn.Module):
             candidates: Displacements in pixels of the level.
             residual: Mean clipped difference in each cell under each displacement, less what
                 noise alone would leave.
-            texture: Root mean square gradient in each cell.
+            texture: Logarithm of the root mean square gradient in each cell.
             noise: Standard deviation of the noise in each cell.
             level: Level of the pyramid; a pixel of it is 2^level pixels of the frame.
         """
         steps = steps_for(candidates, residual)
         cell: Any = self.cell[0]
-        scale = level / 2
-        roughness = motion_steps.log_texture(texture)
-        known = torch.stack([roughness, noise], dim=-1) @ cell.weight[:, 2:4].T
-        known = known + (cell.bias + scale * cell.weight[:, 4])  # (B, R, C, cells, hidden)
-        weight = cell.weight[:, :2] * cell.weight.new_tensor([1, 4])
-        evidence = self.evidence(steps.votes(residual, known, weight))  # (B, R, C, K, evidence)
-        middle = candidates[..., 0, :].flatten(1, 2).median(dim=1).values[:, None, None, None]
-        lengths = [log_length(c, level) for c in (candidates, candidates - middle)]
-        means = [x.mean(dim=-1, keepdim=True).expand_as(lengths[0]) for x in (roughness, noise)]
-        rest = [residual.mean(dim=-1), *means, *lengths]
-        known = torch.cat([evidence, torch.stack(rest, dim=-1)], dim=-1)
+        weight = cell.weight[:, :4] * cell.weight.new_tensor([1, 4, 1, 1])
+        bias = cell.bias + level / 2 * cell.weight[:, 4]
+        votes = steps.votes(residual, texture, noise, weight, bias)  # (B, R, C, K, hidden)
+        seen = steps.regard(candidates, residual, texture, noise, level)  # (B, R, C, K, 5)
+        known = torch.cat([self.evidence(votes), seen], dim=-1)
         trust = self.trust(known.amax(dim=-2)).sigmoid()  # (B, R, C, 1)
         messages = steps.Messages(candidates, trust, REACHES)
         sharpness, bonus, lure = self.formula.exp().unbind()
-        plain = difference_price(residual, lengths[0], noise, sharpness, lure)
+        plain = difference_price(seen, sharpness, lure)
         logits = plain + self.alone(known).squeeze(-1)
         # the first layer of what is said together: what does not change is computed once
         layer: Any = self.together[0]
         heard = layer.weight[:, -2 * len(REACHES) :]
         told = F.linear(known, layer.weight[:, : known.shape[-1]], layer.bias).flatten(0, 3)
+        others = self.together[1:]
         rounds = [logits]
         for _ in range(self.rounds):
-            support = messages.support(logits.softmax(dim=-1))  # (B, R, C, K, 6)
+            support = messages.support(logits)  # (B, R, C, K, 6)
             hidden = torch.addmm(told, support.flatten(0, 3), heard.T)
-            learned = self.together[1:](hidden).view_as(logits)
-            logits = plain + bonus * support[..., NEAR] + learned
+            logits = plain + bonus * support[..., NEAR] + others(hidden).view_as(logits)
             rounds.append(logits)
         return rounds
 
@@ -134,14 +128,14 @@ class PlainJudge(nn.Module):
         level: int,
     ) -> list[Float[Tensor, "B R C K"]]:
         """Return the logits after each round; the arguments are those of ``Judge``."""
-        length = log_length(candidates, level)
-        alone = difference_price(residual, length, noise, self.sharpness, self.lure)
-        messages = steps_for(candidates, residual).Messages(
-            candidates, torch.zeros_like(candidates[..., :1, 0]), REACHES[1:2]
-        )
+        steps = steps_for(candidates, residual)
+        seen = steps.regard(candidates, residual, texture, noise, level)
+        alone = difference_price(seen, self.sharpness, self.lure)
+        nobody = torch.zeros_like(candidates[..., :1, 0])
+        messages = steps.Messages(candidates, nobody, REACHES[1:2])
         rounds = [alone]
         for _ in range(self.rounds):
-            support = messages.support(rounds[-1].softmax(dim=-1))[..., 1]
+            support = messages.support(rounds[-1])[..., 1]
             rounds.append(alone + self.bonus * support)
         return rounds
 
@@ -155,29 +149,18 @@ def steps_for(*tensors: Tensor) -> ModuleType:
     return motion_steps
 
 
-def log_length(displacement: Float[Tensor, "*N 2"], level: int) -> Float[Tensor, "*N"]:
-    """Return log(1 + length), the length in pixels of the frame."""
-    return (displacement.norm(dim=-1) * 2**level).log1p()
-
-
 def difference_price(
-    residual: Tensor,
-    length: Tensor,
-    noise: Tensor,
-    sharpness: Tensor | float,
-    lure: Tensor | float,
-) -> Tensor:
+    seen: Float[Tensor, "*N 5"], sharpness: Tensor | float, lure: Tensor | float
+) -> Float[Tensor, "*N"]:
     """Return what speaks against each candidate by itself: its mean difference, and going far.
 
     Args:
-        residual: (..., K, cells), as a judge gets it.
-        length: (..., K), ``log_length`` of the candidates.
-        noise: (..., cells), as a judge gets it.
+        seen: What ``regard`` of the steps tells of each candidate.
         sharpness: What a difference counts.
         lure: What noise adds to the price of going far.
     """
-    price = TIE + lure * noise.mean(dim=-1, keepdim=True)
-    return -sharpness * residual.mean(dim=-1) - price * length
+    residual, _, noise, length, _ = seen.unbind(dim=-1)
+    return -sharpness * residual - (TIE + lure * noise) * length
 
 
 def silent(channels: int) -> nn.Linear:
@@ -207,12 +190,12 @@ class CellTrust(nn.Module):
     def forward(
         self, squared: Float[Tensor, "N K cells"], texture: Float[Tensor, "N cells"], level: int
     ) -> Float[Tensor, "N K cells"]:
-        """Return weights above 0 from mean squared residuals and root mean square gradients."""
+        """Return weights above 0 from mean squared residuals and the logarithm of gradients."""
         residual = (squared + 1e-3).log()
         average = (squared.mean(dim=-1, keepdim=True) + 1e-3).log().expand_as(squared)
-        roughness = motion_steps.log_texture(texture).unsqueeze(1).expand_as(squared)
         scale = torch.full_like(squared, level / 2)
-        seen = torch.stack([residual, roughness, average, scale], dim=-1)
+        texture = texture.unsqueeze(1).expand_as(squared)
+        seen = torch.stack([residual, texture, average, scale], dim=-1)
         factor = self.layers(seen).squeeze(-1).clamp(-6, 6).exp()
         return factor * geman_mcclure(squared, self.scale) + self.least
 

@@ -1,14 +1,16 @@
 """Motion of any size, block by block: coarse to fine over a pyramid, judged by a small network."""
 
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from patchmatch.kernels import threads_for
 from patchmatch.nets.judge import CellTrust, Judge, PlainJudge, PlainTrust, steps_for
 from patchmatch.nets.motion_steps import Matching
-from patchmatch.ops import block_counts, noise_level
+from patchmatch.ops import block_counts
 
 LEVELS = 4
 COARSEST = LEVELS - 1
@@ -68,12 +70,17 @@ class MotionNet(nn.Module):
         self.trust = CellTrust(hidden) if learned else PlainTrust()
         self.doubt = nn.Sequential(nn.Linear(10, hidden), nn.ReLU(), nn.Linear(hidden, 2))
 
+    def threads(self) -> AbstractContextManager[None]:
+        """Return a context in which torch uses as many threads as are of use to this network."""
+        return threads_for(next(self.parameters()))
+
     def describe(self, frames: Float[Tensor, "B 1 H W"]) -> list[Float[Tensor, "B 2 _ _"]]:
         """Return what ``compare`` needs to know of each frame, computed once a frame.
 
         For every level the image of even contrast, and the standard deviation of the noise in it.
         """
-        return steps_for(frames).describe(frames, noise_level(frames), LEVELS)
+        with self.threads():
+            return steps_for(frames).describe(frames, LEVELS)
 
     def compare(
         self,
@@ -98,16 +105,27 @@ class MotionNet(nn.Module):
             raise ValueError(f"block must be a multiple of 8 and at least 16 pixels, got {block}")
         batch, _, height, width = described0[0].shape
         shape = torch.Size([batch, *block_counts(height, width, block, block)])
+        with self.threads():
+            return self._compare(described0, described1, shape, block, radius)
+
+    def _compare(
+        self,
+        described0: list[Tensor],
+        described1: list[Tensor],
+        shape: torch.Size,
+        block: int,
+        radius: int,
+    ) -> Motion:
         steps = steps_for(*described0, *described1)
+        matchings = steps.matchings(described0[:COARSEST], described1[:COARSEST], shape, block)
         candidates = steps.search(
             described0[COARSEST], described1[COARSEST], shape, block >> COARSEST, radius, FIRST
         )
         trace: list[Judged | Refined] = []
         for level in range(COARSEST - 1, 0, -1):
-            matching = steps.Matching(described0[level], described1[level], shape, block >> level)
-            _, candidates = self._descend(matching, candidates, level, trace)
+            _, candidates = self._descend(next(matchings), candidates, level, trace)
             candidates = candidates.detach()
-        matching = steps.Matching(described0[0], described1[0], shape, block)
+        matching = next(matchings)
         judged, candidates = self._descend(matching, candidates, 0, trace)
         offered, logits = judged.candidates, judged.rounds[-1]
         displacement = steps.settle(offered, logits, candidates)
@@ -127,7 +145,7 @@ class MotionNet(nn.Module):
         # most repeat others: to learn from, not to spend time on
         offered = steps.offer(2 * candidates, level, None if self.training else OFFERED[level])
         residual = matching.residual(offered)
-        rounds = self.judge(offered, residual, matching.roughness, matching.noise, level)
+        rounds = self.judge(offered, residual, matching.texture, matching.noise, level)
         judged = Judged(level, offered, rounds)
         trace.append(judged)
         kept = steps.keep(offered, rounds[-1], KEPT[level])

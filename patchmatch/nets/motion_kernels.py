@@ -1,37 +1,57 @@
 """The steps of ``motion_steps`` by compiled kernels, without gradients, on the CPU."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from patchmatch.kernels.candidates import keep_likeliest, offer_candidates, settle_candidates
-from patchmatch.kernels.compiling import run
+from patchmatch.kernels.compiling import ahead, run, run_in_parts
 from patchmatch.kernels.contrast import CELL, cell_gains, cell_moments, even_contrast, halve
-from patchmatch.kernels.judge import cell_votes, neighbours_support
-from patchmatch.kernels.noise import noise_bounds
+from patchmatch.kernels.judge import (
+    answer_evidence,
+    cell_votes,
+    neighbours_support,
+    regard_candidates,
+)
+from patchmatch.kernels.noise import noise_bounds, quietest_tiles
 from patchmatch.kernels.search import block_costs, deepest_minima
 from patchmatch.kernels.windows import cell_gradients, refine_windows, window_residuals
 from patchmatch.nets import motion_steps
 from patchmatch.nets.candidates import APART
+from patchmatch.nets.judge_steps import SMALLEST_TRUST
 from patchmatch.nets.motion_steps import (
     CLIP,
     FLOOR,
-    SMALLEST_TRUST,
     SOFTENING,
     STANDS_FOR,
     WEISZFELD,
 )
 from patchmatch.ops.lucas_kanade import DAMPING, LONGEST, NOTHING, PLENTY
+from patchmatch.ops.noise import BRIGHT, DARK, DEVIATION, QUIET, tile_grid
 
-__all__ = ["Matching", "Messages", "describe", "keep", "offer", "search", "settle", "votes"]
+__all__ = [
+    "Matching",
+    "Messages",
+    "describe",
+    "keep",
+    "matchings",
+    "offer",
+    "regard",
+    "search",
+    "settle",
+    "votes",
+]
 
 
-def describe(frames: Tensor, noise: Tensor, levels: int) -> list[Tensor]:
+def describe(frames: Tensor, levels: int) -> list[Tensor]:
     """As that of ``motion_steps``."""
     described = []
     image = frames[:, 0].contiguous()
+    noise = _noise(image)
     for level in range(levels):
         if level:
             (batch, height, width), whole = image.shape, image
@@ -46,6 +66,14 @@ def describe(frames: Tensor, noise: Tensor, levels: int) -> list[Tensor]:
         run(even_contrast, image, gains, noise / 2**level, even)
         described.append(even)
     return described
+
+
+def _noise(image: Tensor) -> Tensor:
+    """As ``noise_level``, of (B, H, W)."""
+    bent = image.new_empty(len(image))
+    limits = np.array([DARK, BRIGHT], np.float32)
+    run(quietest_tiles, image, *tile_grid(*image.shape[1:]), limits, QUIET, bent)
+    return bent * DEVIATION
 
 
 def search(
@@ -68,7 +96,7 @@ def offer(candidates: Tensor, level: int, count: int | None) -> Tensor:
     shape = candidates.shape[:3]
     if count is None:
         count = candidates.shape[3] + (10 if level else 5)
-    everywhere = candidates[..., 0, :].flatten(1, 2).median(dim=1).values
+    everywhere = _common(candidates)
     offered = candidates.new_empty(*shape, count, 2)
     flat = offered.flatten(0, 2)
     run(offer_candidates, candidates.contiguous(), everywhere, level > 0, APART, flat)
@@ -86,20 +114,39 @@ def keep(candidates: Tensor, logits: Tensor, count: int) -> Tensor:
 def settle(offered: Tensor, logits: Tensor, best: Tensor) -> Tensor:
     """As that of ``motion_steps``."""
     answer = offered.new_empty(*offered.shape[:3], 2)
-    probability = logits.softmax(dim=-1).flatten(0, 2)
     run(
-        settle_candidates, offered.contiguous().flatten(0, 2), probability,
+        settle_candidates, offered.contiguous().flatten(0, 2), logits.contiguous().flatten(0, 2),
         best.contiguous().flatten(0, 3), STANDS_FOR, WEISZFELD, SOFTENING, answer.flatten(0, 2),
     )  # fmt: skip
     return answer
 
 
-def votes(residual: Tensor, known: Tensor, weight: Tensor) -> Tensor:
+def votes(residual: Tensor, texture: Tensor, noise: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """As that of ``motion_steps``."""
     found = residual.new_empty(*residual.shape[:4], len(weight))
-    flat = residual.contiguous().flatten(0, 2), known.contiguous().flatten(0, 2)
-    run(cell_votes, *flat, weight.T.contiguous(), found.flatten(0, 2))
+    flat = (x.contiguous().flatten(0, 2) for x in (residual, texture, noise))
+    run(cell_votes, *flat, weight.T.contiguous(), bias, found.flatten(0, 2))
     return found
+
+
+def regard(
+    candidates: Tensor, residual: Tensor, texture: Tensor, noise: Tensor, level: int
+) -> Tensor:
+    """As that of ``motion_steps``."""
+    found = residual.new_empty(*residual.shape[:4], 5)
+    flat = (x.contiguous().flatten(0, 2) for x in (residual, texture, noise))
+    run(
+        regard_candidates, candidates.contiguous().flatten(1, 2), _common(candidates), *flat,
+        2.0**level, found.flatten(0, 2),
+    )  # fmt: skip
+    return found
+
+
+def _common(candidates: Tensor) -> Tensor:
+    """Return the median of all blocks' first candidates, (B, 2)."""
+    first = candidates[..., 0, :].flatten(1, 2).numpy()
+    middle = (first.shape[1] - 1) // 2  # the lower one of two, as torch
+    return torch.from_numpy(np.partition(first, middle, axis=1)[:, middle].copy())
 
 
 class Messages:
@@ -107,13 +154,13 @@ class Messages:
 
     def __init__(self, candidates: Tensor, trust: Tensor, reaches: tuple[float, ...]) -> None:
         self.candidates, self.trust = candidates.contiguous(), trust[..., 0].contiguous()
-        self.reaches = torch.tensor(reaches)
+        self.reaches = np.array(reaches, np.float32)
 
-    def support(self, belief: Tensor) -> Tensor:
+    def support(self, logits: Tensor) -> Tensor:
         """As that of ``motion_steps``."""
-        found = belief.new_empty(*belief.shape, 2 * len(self.reaches))
+        found = logits.new_empty(*logits.shape, 2 * len(self.reaches))
         run(
-            neighbours_support, self.candidates, belief, self.trust,
+            neighbours_support, self.candidates, logits.contiguous(), self.trust,
             self.reaches, SMALLEST_TRUST, found,
         )  # fmt: skip
         return found
@@ -123,11 +170,12 @@ class Matching(motion_steps.Matching):
     """As that of ``motion_steps``, in one pass over the pixels of the windows."""
 
     def _cut(self, image0: Tensor, image1: Tensor) -> tuple[Tensor, Tensor]:
-        grid, count = torch.tensor(self.shape[1:]), self.shape.numel()
-        self.windows = image0.contiguous(), image1.contiguous(), grid, self.block, self.side
+        count = self.shape.numel()
+        images = (image.contiguous().numpy() for image in (image0, image1))
+        self.windows = *images, np.array(self.shape[1:]), self.block, (0,) * self.side
         tensor = image0.new_empty(count, 16, 3)
         loudness, self.quiet, self.noisy = image0.new_empty(3, count, 16)
-        run(cell_gradients, *self.windows, tensor, loudness)
+        run_in_parts(cell_gradients, count, *self.windows, tensor, loudness)
         run(noise_bounds, loudness, CLIP, self.quiet, self.noisy)
         return tensor, loudness
 
@@ -135,16 +183,40 @@ class Matching(motion_steps.Matching):
         """As that of ``motion_steps``."""
         flat = candidates.contiguous().flatten(0, 2)
         found = flat.new_empty(*flat.shape[:2], 16)
-        run(window_residuals, *self.windows, flat, self.quiet, self.noisy, CLIP, found)
+        run_in_parts(
+            window_residuals, len(flat), *self.windows, flat, self.quiet, self.noisy, CLIP, found
+        )
         return found.unflatten(0, self.shape)
 
     def refine(self, candidates: Tensor, trust: Any, level: int, steps: int) -> list[Tensor]:
         """As that of ``motion_steps``; only the last step is returned."""
-        texture = motion_steps.log_texture(self.roughness).flatten(0, 2)
-        limits = torch.tensor([DAMPING, LONGEST, NOTHING, PLENTY, trust.scale**2, trust.least])
+        limits = [DAMPING, LONGEST, NOTHING, PLENTY, trust.scale**2, trust.least]
+        limits = np.array(limits, np.float32)
         refined = candidates.clone(memory_format=torch.contiguous_format)
-        run(
-            refine_windows, *self.windows, self.tensor, self.loudness, texture,
-            *trust.network(level), limits, steps, refined.flatten(0, 2),
+        network = trust.network(level)
+        units = (0,) * len(network[1])
+        run_in_parts(
+            refine_windows, self.shape.numel(), *self.windows, self.tensor, self.loudness,
+            self.texture.flatten(0, 2), units, *network, limits, steps, refined.flatten(0, 2),
         )  # fmt: skip
         return [refined]
+
+    def evidence(self, best: Tensor, answer: Tensor, offered: Tensor, logits: Tensor) -> Tensor:
+        """As that of ``motion_steps``."""
+        residual = self.residual(torch.cat([best, torch.zeros_like(best)], dim=-2))
+        found = answer.new_empty(*self.shape, 10)
+        flat = (x.contiguous().flatten(0, 2) for x in (residual, self.texture, self.noise))
+        candidates = offered.contiguous().flatten(0, 2), logits.contiguous().flatten(0, 2)
+        run(answer_evidence, *flat, *candidates, answer, found.flatten(0, 2))
+        return found
+
+
+def matchings(
+    described0: list[Tensor], described1: list[Tensor], shape: torch.Size, block: int
+) -> Iterator[Matching]:
+    """As that of ``motion_steps``, made ahead where there is a thread for it."""
+    coming = [
+        ahead(Matching, described0[level], described1[level], shape, block >> level)
+        for level in reversed(range(len(described0)))
+    ]
+    return (made() for made in coming)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from patchmatch.nets.candidates import distinct
 from patchmatch.nets.candidates import distinct_best as keep
 from patchmatch.nets.candidates import offer as all_candidates
+from patchmatch.nets.judge_steps import Messages, regard, votes
 from patchmatch.nets.windows import Windows, cell_weights, window_corners
 from patchmatch.ops import (
     best_candidates,
@@ -18,6 +19,7 @@ from patchmatch.ops import (
     cost_volume,
     geometric_median,
     neighbours,
+    noise_level,
     noise_residual,
     pyramid,
     registration_step,
@@ -28,7 +30,9 @@ __all__ = [
     "Messages",
     "describe",
     "keep",
+    "matchings",
     "offer",
+    "regard",
     "search",
     "settle",
     "votes",
@@ -39,18 +43,18 @@ CLIP = 1.0  # local standard deviations: a difference counts no more
 SMALLEST_WINDOW = 16  # pixels of a level
 STANDS_FOR = 0.75  # pixels: the refined best candidate stands for all those so near
 WEISZFELD, SOFTENING = 4, 0.05  # iterations, and pixels added to every distance
-SMALLEST_TRUST = 0.1  # added to the neighbours': where nobody is trusted, nobody is heard
+NO_TEXTURE = 0.02  # root mean square gradient: added before the logarithm
 AT_ONCE = 400_000  # pixels of windows that are compared at a time
 
 
-def describe(frames: Tensor, noise: Tensor, levels: int) -> list[Tensor]:
+def describe(frames: Tensor, levels: int) -> list[Tensor]:
     """Return every level of even contrast with the noise in it, (B, 2, H, W) each.
 
     Args:
         frames: (B, 1, H, W), gray in [0, 1].
-        noise: (B,), standard deviation of the noise.
         levels: Number of levels.
     """
+    noise = noise_level(frames)
     described = []
     for level, image in enumerate(pyramid(frames, levels)):
         even, gain = contrast_and_gain(image, FLOOR)
@@ -85,66 +89,6 @@ def offer(candidates: Tensor, level: int, count: int | None) -> Tensor:
     """
     offered = all_candidates(candidates, level)
     return offered if count is None else distinct(offered, count)
-
-
-def votes(residual: Tensor, known: Tensor, weight: Tensor) -> Tensor:
-    """Return the means of a layer of rectified units over the cells, (B, R, C, K, H).
-
-    Args:
-        residual: (B, R, C, K, cells).
-        known: (B, R, C, cells, H), what the units get from all but the residuals.
-        weight: (H, 2), what they make of a residual and of how far it is above the least.
-    """
-    above = residual - residual.amin(dim=-2, keepdim=True)
-    seen = torch.stack([residual, above], dim=-1) @ weight.T
-    return (seen + known.unsqueeze(-3)).relu().mean(dim=-2)
-
-
-def log_texture(texture: Tensor) -> Tensor:
-    """Return the logarithm of root mean square gradients, which is finite where there are none."""
-    return (texture + 0.02).log()
-
-
-class Messages:
-    """What the four neighbours say to each candidate.
-
-    Args:
-        candidates: (B, R, C, K, 2).
-        trust: (B, R, C, 1), how far each block is trusted.
-        reaches: M distances at which a displacement counts a half.
-    """
-
-    def __init__(self, candidates: Tensor, trust: Tensor, reaches: tuple[float, ...]) -> None:
-        self.reaches = len(reaches)
-        self.near = agreement(candidates, reaches)  # (B, R, C, M K, 4 K)
-        trusts = neighbours(trust)  # (B, R, C, 4, 1)
-        self.shares = trusts / (trusts.sum(dim=-2, keepdim=True) + SMALLEST_TRUST)
-
-    def support(self, belief: Tensor) -> Tensor:
-        """Return how much is believed near each candidate, (B, R, C, K, 2 M).
-
-        Args:
-            belief: (B, R, C, K), each block's probabilities.
-
-        Returns:
-            For every reach by trusted neighbours, and by all of them alike.
-        """
-        believed = neighbours(belief)  # (B, R, C, 4, K)
-        both = torch.stack([believed * self.shares, believed / 4], dim=-1).flatten(3, 4)
-        found = (self.near @ both).unflatten(3, (self.reaches, -1))  # (B, R, C, M, K, 2)
-        return found.transpose(3, 4).flatten(4)
-
-
-def agreement(candidates: Tensor, reaches: tuple[float, ...]) -> Tensor:
-    """Return how near each candidate is to each of the four neighbours', (M K, 4 K) a block.
-
-    One for equal displacements, a half for those one of M reaches apart.
-    """
-    around = neighbours(candidates.flatten(3)).unflatten(-1, candidates.shape[-2:])
-    around = around.flatten(3, 4)  # (B, R, C, 4 K, 2)
-    x, y = (candidates.unsqueeze(-2) - around.unsqueeze(-3)).unbind(dim=-1)
-    squared = x * x + y * y  # (B, R, C, K, 4 K)
-    return torch.cat([(1 + squared / reach**2).reciprocal() for reach in reaches], dim=-2)
 
 
 def settle(
@@ -183,7 +127,7 @@ class Matching:
         shape: (B, R, C).
         tensor: (N, 16, 3), means over each cell of the gradients' products xx, xy and yy.
         loudness: (N, 16), variance of the noise, of both frames as one of them.
-        roughness: (B, R, C, 16), root mean square gradient.
+        texture: (B, R, C, 16), logarithm of the root mean square gradient, finite if there is none.
         noise: (B, R, C, 16), standard deviation of the noise.
     """
 
@@ -191,7 +135,8 @@ class Matching:
         self.shape, self.block = shape, block
         self.side = max(block, SMALLEST_WINDOW)
         self.tensor, self.loudness = self._cut(image0, image1)
-        self.roughness = (self.tensor[..., 0] + self.tensor[..., 2]).sqrt().unflatten(0, shape)
+        gradient = (self.tensor[..., 0] + self.tensor[..., 2]).sqrt()
+        self.texture = (gradient + NO_TEXTURE).log().unflatten(0, shape)
         self.noise = self.loudness.sqrt().unflatten(0, shape)
 
     def _cut(self, image0: Tensor, image1: Tensor) -> tuple[Tensor, Tensor]:
@@ -264,7 +209,7 @@ class Matching:
         refined = [candidates]
         for _ in range(steps):
             mismatch, squared = self.mismatch(refined[-1])
-            weights = trust(squared, self.roughness.flatten(0, 2), level)
+            weights = trust(squared, self.texture.flatten(0, 2), level)
             step = registration_step(
                 self.tensor[:, None], mismatch, weights, self.loudness[:, None]
             )
@@ -276,15 +221,29 @@ class Matching:
         best, answer, offered, logits = (x.detach() for x in (best, answer, offered, logits))
         still = torch.zeros_like(best)
         residual, at_rest = self.residual(torch.cat([best, still], dim=-2)).unbind(dim=-2)
-        texture = log_texture(self.roughness)
         probability = logits.softmax(dim=-1)
         spread = (offered - answer.unsqueeze(-2)).norm(dim=-1)
         columns = [
             residual.mean(dim=-1), residual.amax(dim=-1), residual.amin(dim=-1),
             (at_rest - residual).mean(dim=-1), self.noise.mean(dim=-1),
-            texture.mean(dim=-1), texture.amax(dim=-1),
+            self.texture.mean(dim=-1), self.texture.amax(dim=-1),
             (probability * spread).sum(dim=-1).log1p(),
             (probability * (spread < 1)).sum(dim=-1),
             (neighbours(answer) - answer.unsqueeze(-2)).norm(dim=-1).mean(dim=-1).log1p(),
         ]  # fmt: skip
         return torch.stack(columns, dim=-1)
+
+
+def matchings(
+    described0: list[Tensor], described1: list[Tensor], shape: torch.Size, block: int
+) -> Iterator[Matching]:
+    """Yield every level of two frames from the last one to the first.
+
+    Args:
+        described0: The earlier frames, level by level.
+        described1: The later frames.
+        shape: Number of frames, rows and columns of blocks.
+        block: Side of a block in pixels of the first level.
+    """
+    for level in reversed(range(len(described0))):
+        yield Matching(described0[level], described1[level], shape, block >> level)

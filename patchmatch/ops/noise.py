@@ -10,6 +10,8 @@ TILE = 10  # pixels: side of the tiles that are looked at
 SPACING = 16  # pixels from tile to tile, at most
 QUIET = 0.1  # share of the tiles that is taken for plain
 BIAS = 0.82  # where the quietest tenth of equally noisy tiles begins, in units of their mean
+# the coefficients' squares add up to 36; the mean of |x| is sqrt(2 / pi) standard deviations
+DEVIATION = math.sqrt(math.pi / 2) / 6 / BIAS  # for a mean absolute second difference of 1
 # deviations of the difference to noise blended from four pixels, and from one
 LEAST, MOST = math.sqrt(1.25), math.sqrt(2.0)
 DARK, BRIGHT = 3 / 255, 252 / 255  # beyond, a sensor is cut off and shows no noise
@@ -25,19 +27,21 @@ def noise_level(image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
     Args:
         image: Gray, in [0, 1], at least 3x3 pixels.
     """
-    height, width = image.shape[-2:]
-    side = min(TILE, height, width)
-    step = max(1, min(SPACING, (min(height, width) - side) // 3))
+    side, step = tile_grid(*image.shape[-2:])
     tiles = image[:, 0].unfold(1, side, step).unfold(2, side, step).flatten(1, 2)
     cut_off = (tiles.amin(dim=(-1, -2)) < DARK) | (tiles.amax(dim=(-1, -2)) > BRIGHT)  # (B, N)
     bent = tiles[..., :-2] - 2 * tiles[..., 1:-1] + tiles[..., 2:]
     bent = bent[..., :-2, :] - 2 * bent[..., 1:-1, :] + bent[..., 2:, :]
-    # the coefficients' squares add up to 36; the mean of |x| is sqrt(2 / pi) standard deviations
-    level = bent.abs().mean(dim=(-1, -2)) * math.sqrt(math.pi / 2) / 6
+    level = bent.abs().mean(dim=(-1, -2)) * DEVIATION
     if not len(level):  # quantiles want an element
         return level.sum(dim=1)
-    found = level.masked_fill(cut_off, torch.nan).nanquantile(QUIET, dim=1) / BIAS
-    return found.nan_to_num(nan=0.0)
+    return level.masked_fill(cut_off, torch.nan).nanquantile(QUIET, dim=1).nan_to_num(nan=0.0)
+
+
+def tile_grid(height: int, width: int) -> tuple[int, int]:
+    """Return the side of the tiles, and how far they are from each other, in pixels."""
+    side = min(TILE, height, width)
+    return side, max(1, min(SPACING, (min(height, width) - side) // 3))
 
 
 def noise_residual(

@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from patchmatch.kernels import threads_for
+from patchmatch.kernels.compiling import run_in_parts
 
 MEASURE = """
 import torch
@@ -28,6 +32,47 @@ def measured(code=MEASURE, **environment):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip(), done.stderr
+
+
+FORK = """
+import multiprocessing
+import torch
+from patchmatch import load_motion_matcher
+from patchmatch.kernels import compiling
+compiling.ENOUGH = 16  # on a larger frame OpenMP, which is not made to be forked, would have work
+torch.set_num_threads(2)
+frame = torch.rand(160, 160, generator=torch.Generator().manual_seed(0))
+matcher = load_motion_matcher(device="cpu")
+def measure(_):
+    torch.set_num_threads(2)
+    return matcher.measure_motion(frame, frame.roll(1, 1), block=16)
+here = measure(0)
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    print(torch.equal(here, pool.map_async(measure, [0]).get(timeout=60)[0]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there processes are forked safely")
+def test_a_forked_process_has_threads_of_its_own():
+    answer, _ = measured(FORK)
+    assert answer == "True"
+
+
+def test_what_fails_in_another_thread_is_told_when_all_have_stopped():
+    def fail(part):
+        done.append(part)
+        if part[0]:
+            raise ValueError("not here")
+
+    done = []
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with torch.no_grad(), threads_for(), pytest.raises(ValueError, match="not here"):
+            run_in_parts(fail, 200)
+    finally:
+        torch.set_num_threads(before)
+    assert sorted(done) == [(0, 66), (66, 133), (133, 200)]
 
 
 @pytest.mark.slow

@@ -5,10 +5,9 @@ import torch
 from torch.testing import assert_close
 
 from patchmatch import load_motion_matcher
-from patchmatch.kernels import compiled_for
+from patchmatch.kernels import compiled_for, threads_for, threads_left
 from patchmatch.nets import MotionNet, motion_kernels, motion_steps
 from patchmatch.nets.judge import CellTrust, PlainTrust, steps_for
-from patchmatch.ops import noise_level
 
 SIZES = [(64, 96), (67, 101), (33, 50)]
 GRID = torch.Size([2, 3, 5])
@@ -33,7 +32,7 @@ def normal(rng, *shape):
 def test_frames_are_described_alike(rng, height, width):
     frames = torch.rand(2, 1, height, width, generator=rng)
     frames[1, :, : height // 2] = 0.3  # plain: all gain is that of the floor
-    given = frames, noise_level(frames), 4
+    given = frames, 4
     both = motion_steps.describe(*given), motion_kernels.describe(*given)
     for one, other in zip(*both, strict=True):
         assert_close(one, other, rtol=1e-5, atol=1e-4)
@@ -75,17 +74,31 @@ def test_the_same_answer_is_settled_on(rng):
     assert_close(motion_steps.settle(*given), motion_kernels.settle(*given))
 
 
-def test_cells_vote_alike(rng):
-    given = normal(rng, *GRID, 7, 16), normal(rng, *GRID, 16, 12), normal(rng, 12, 2)
+@pytest.fixture
+def cells(rng):
+    """What is known of the cells: residuals, texture and noise."""
+    return [normal(rng, *GRID, *shape) for shape in ((7, 16), (16,), (16,))]
+
+
+def test_cells_vote_alike(rng, cells):
+    given = *cells, normal(rng, 12, 4), normal(rng, 12)
     assert_close(motion_steps.votes(*given), motion_kernels.votes(*given), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("grid", [GRID, (1, 2, 2)], ids=["odd", "even"])
+def test_blocks_regard_candidates_alike(rng, cells, grid):
+    candidates = normal(rng, *GRID, 7, 2)
+    given = [x[: grid[0], : grid[1], : grid[2]] for x in (candidates, *cells)]
+    one, other = (steps.regard(*given, 2) for steps in (motion_steps, motion_kernels))
+    assert_close(one, other)
 
 
 @pytest.mark.parametrize("reaches", [(1.0,), (0.3, 1.0, 4.0)])
 def test_neighbours_say_the_same(rng, reaches):
-    candidates, belief = normal(rng, *GRID, 7, 2), normal(rng, *GRID, 7).softmax(dim=-1)
+    candidates, logits = normal(rng, *GRID, 7, 2), 3 * normal(rng, *GRID, 7)
     trust = torch.rand(*GRID, 1, generator=rng)
     one, other = (
-        steps.Messages(candidates, trust, reaches).support(belief)
+        steps.Messages(candidates, trust, reaches).support(logits)
         for steps in (motion_steps, motion_kernels)
     )
     assert_close(one, other)
@@ -112,7 +125,7 @@ def far_and_near(rng, shape, count):
 
 def test_what_is_in_the_cells_is_the_same(matchings):
     one, other = matchings
-    for name in ("tensor", "loudness", "roughness", "noise"):
+    for name in ("tensor", "loudness", "texture", "noise"):
         assert_close(getattr(one, name), getattr(other, name), rtol=1e-4, atol=1e-6)
 
 
@@ -133,6 +146,40 @@ def test_displacements_are_refined_alike(matchings, rng, learned):
     wanted = one.refine(candidates, trust, 1, 3)[-1]
     assert_close(other.refine(candidates, trust, 1, 3)[-1], wanted, rtol=0, atol=1e-4)
     assert torch.equal(candidates, before)
+
+
+def test_an_answer_is_told_from_a_wrong_one_alike(matchings, rng):
+    one, other = matchings
+    best, answer, offered = (normal(rng, *one.shape, *n, 2) for n in ((1,), (), (7,)))
+    given = best, answer, offered, normal(rng, *one.shape, 7)
+    assert_close(one.evidence(*given), other.evidence(*given), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_several_threads_write_what_one_does(rng, count):
+    images = normal(rng, 2, 1, 2, 200, 330)
+    shape = torch.Size([1, 12, 20])
+    candidates, trust = far_and_near(rng, shape, 5), CellTrust(16)
+    levels = [[image, image[..., ::2, ::2]] for image in images]
+
+    def written():
+        coarse, fine = motion_kernels.matchings(*levels, shape, 16)
+        refined = fine.refine(candidates, trust, 1, 2)[-1]
+        return coarse.tensor, fine.tensor, fine.residual(candidates), refined
+
+    alone = written()
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with threads_for(images):
+            assert (threads_left(), torch.get_num_threads()) == (count, 1)
+            with threads_for(images):  # as where a matcher asks before its network does
+                assert threads_left() == count
+            together = written()
+        assert (threads_left(), torch.get_num_threads()) == (1, count)
+    finally:
+        torch.set_num_threads(before)
+    assert all(map(torch.equal, alone, together))
 
 
 def test_a_displacement_that_is_no_number_reads_no_strange_memory(matchings):

@@ -1,0 +1,88 @@
+"""Steps of a judge by tensor operations: what it sees of the candidates, and who supports them."""
+
+import torch
+from torch import Tensor
+
+from patchmatch.ops import neighbours
+
+SMALLEST_TRUST = 0.1  # added to the neighbours': where nobody is trusted, nobody is heard
+
+
+def votes(residual: Tensor, texture: Tensor, noise: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return the means of a layer of rectified units over the cells, (B, R, C, K, H).
+
+    Args:
+        residual: (B, R, C, K, cells).
+        texture: (B, R, C, cells), as ``Matching`` has it.
+        noise: (B, R, C, cells), likewise.
+        weight: (H, 4), what the units make of a residual, of how far it is above the least
+            candidate's, of the texture and of the noise.
+        bias: (H,).
+    """
+    above = residual - residual.amin(dim=-2, keepdim=True)
+    known = torch.stack([texture, noise], dim=-1) @ weight[:, 2:].T + bias  # (B, R, C, cells, H)
+    seen = torch.stack([residual, above], dim=-1) @ weight[:, :2].T
+    return (seen + known.unsqueeze(-3)).relu().mean(dim=-2)
+
+
+def regard(
+    candidates: Tensor, residual: Tensor, texture: Tensor, noise: Tensor, level: int
+) -> Tensor:
+    """Return what a whole block knows of each candidate, (B, R, C, K, 5).
+
+    Means of the residuals, the texture and the noise, and log(1 + length), in pixels of the
+    frame, of the displacement and of its difference to the median of all blocks' first ones.
+
+    Args:
+        candidates: (B, R, C, K, 2).
+        residual: (B, R, C, K, cells).
+        texture: (B, R, C, cells), as ``Matching`` has it.
+        noise: (B, R, C, cells), likewise.
+        level: Level of the pyramid.
+    """
+    middle = candidates[..., 0, :].flatten(1, 2).median(dim=1).values[:, None, None, None]
+    lengths = [(c.norm(dim=-1) * 2**level).log1p() for c in (candidates, candidates - middle)]
+    means = [x.mean(dim=-1, keepdim=True).expand_as(lengths[0]) for x in (texture, noise)]
+    return torch.stack([residual.mean(dim=-1), *means, *lengths], dim=-1)
+
+
+class Messages:
+    """What the four neighbours say to each candidate.
+
+    Args:
+        candidates: (B, R, C, K, 2).
+        trust: (B, R, C, 1), how far each block is trusted.
+        reaches: M distances at which a displacement counts a half.
+    """
+
+    def __init__(self, candidates: Tensor, trust: Tensor, reaches: tuple[float, ...]) -> None:
+        self.reaches = len(reaches)
+        self.near = agreement(candidates, reaches)  # (B, R, C, M K, 4 K)
+        trusts = neighbours(trust)  # (B, R, C, 4, 1)
+        self.shares = trusts / (trusts.sum(dim=-2, keepdim=True) + SMALLEST_TRUST)
+
+    def support(self, logits: Tensor) -> Tensor:
+        """Return how much is believed near each candidate, (B, R, C, K, 2 M).
+
+        Args:
+            logits: (B, R, C, K), of each block's probabilities.
+
+        Returns:
+            For every reach by trusted neighbours, and by all of them alike.
+        """
+        believed = neighbours(logits.softmax(dim=-1))  # (B, R, C, 4, K)
+        both = torch.stack([believed * self.shares, believed / 4], dim=-1).flatten(3, 4)
+        found = (self.near @ both).unflatten(3, (self.reaches, -1))  # (B, R, C, M, K, 2)
+        return found.transpose(3, 4).flatten(4)
+
+
+def agreement(candidates: Tensor, reaches: tuple[float, ...]) -> Tensor:
+    """Return how near each candidate is to each of the four neighbours', (M K, 4 K) a block.
+
+    One for equal displacements, a half for those one of M reaches apart.
+    """
+    around = neighbours(candidates.flatten(3)).unflatten(-1, candidates.shape[-2:])
+    around = around.flatten(3, 4)  # (B, R, C, 4 K, 2)
+    x, y = (candidates.unsqueeze(-2) - around.unsqueeze(-3)).unbind(dim=-1)
+    squared = x * x + y * y  # (B, R, C, K, 4 K)
+    return torch.cat([(1 + squared / reach**2).reciprocal() for reach in reaches], dim=-2)
