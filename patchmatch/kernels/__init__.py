@@ -24,6 +24,7 @@ def compiled_for(*tensors: Tensor) -> bool:
     return (
         not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_exporting()
         and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
         and _can_compile()
     )

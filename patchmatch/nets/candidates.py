@@ -17,10 +17,16 @@ def offer(candidates: Float[Tensor, "B R C K 2"], level: int) -> Float[Tensor, "
     best = candidates[..., 0, :]
     parts = [candidates, torch.zeros_like(candidates[..., :1, :])]
     if level:
-        everywhere = best.flatten(1, 2).median(dim=1).values[:, None, None, None]
-        parts.append(everywhere.expand(-1, *best.shape[1:3], -1, -1))
+        parts.append(common(candidates).expand(-1, *best.shape[1:3], -1, -1))
     parts.append(neighbours(best, EIGHT if level else FOUR))
     return torch.cat(parts, dim=-2)
+
+
+def common(candidates: Float[Tensor, "B R C K 2"]) -> Float[Tensor, "B 1 1 1 2"]:
+    """Return the median of the first candidates of all blocks, the lower one of two."""
+    first = candidates[..., 0, :].flatten(1, 2)
+    ranked = first.sort(dim=1).values  # as ``median`` has no form in ONNX
+    return ranked[:, (first.shape[1] - 1) // 2, None, None, None]
 
 
 def distinct_best(
@@ -38,5 +44,6 @@ def distinct(ranked: Float[Tensor, "B R C K 2"], count: int) -> Float[Tensor, "B
     apart = (ranked.unsqueeze(-2) - ranked.unsqueeze(-3)).abs().amax(dim=-1)  # (B, R, C, K, K)
     again = torch.ones_like(apart[0, 0, 0]).tril(-1).bool()  # a better one stands before it
     repeated = ((apart < APART) & again).any(dim=-1)
-    first = repeated.to(torch.int8).argsort(dim=-1, stable=True)[..., :count]
+    place = torch.arange(ranked.shape[-2], device=ranked.device)  # no two are sorted alike
+    first = (repeated * len(place) + place).argsort(dim=-1)[..., :count]
     return ranked.gather(-2, first.unsqueeze(-1).expand(*first.shape, 2))

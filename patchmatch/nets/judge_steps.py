@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from patchmatch.nets.candidates import common
 from patchmatch.ops import neighbours
 
 SMALLEST_TRUST = 0.1  # added to the neighbours': where nobody is trusted, nobody is heard
@@ -40,8 +41,8 @@ def regard(
         noise: (B, R, C, cells), likewise.
         level: Level of the pyramid.
     """
-    middle = candidates[..., 0, :].flatten(1, 2).median(dim=1).values[:, None, None, None]
-    lengths = [(c.norm(dim=-1) * 2**level).log1p() for c in (candidates, candidates - middle)]
+    both = candidates, candidates - common(candidates)
+    lengths = [(c.norm(dim=-1) * 2**level).log1p() for c in both]
     means = [x.mean(dim=-1, keepdim=True).expand_as(lengths[0]) for x in (texture, noise)]
     return torch.stack([residual.mean(dim=-1), *means, *lengths], dim=-1)
 

@@ -1,5 +1,6 @@
 """Steps of the motion network by tensor operations, which pass gradients, on any device."""
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -168,7 +169,9 @@ class Matching:
         What fits into the cache is faster, and the memory of large frames stays small.
         """
         flat = candidates.flatten(0, 2)
-        step = max(1, AT_ONCE // (flat.shape[1] * self.window.shape[1]))
+        # for frames of any size, as they are exported, nobody knows of how many parts
+        at_once = sys.maxsize if torch.compiler.is_exporting() else AT_ONCE
+        step = max(1, at_once // (flat.shape[1] * self.window.shape[1]))
         for first in range(0, len(flat), step):
             part = slice(first, first + step)
             yield part, self.windows1.read(flat[part], part) - self.window[part, None]

@@ -26,13 +26,23 @@ class Windows:
 
     def __init__(self, images: Tensor, corner: Tensor, image: Tensor, side: int) -> None:
         padded = F.pad(images[:, None], (PAD,) * 4, mode="replicate")[:, 0]
-        self.views = padded.unfold(1, side + 1, 1).unfold(2, side + 1, 1)  # no copy
+        self.padded, self.views = padded, padded.unfold(1, side + 1, 1).unfold(2, side + 1, 1)
         self.corner, self.image, self.side = corner + PAD, image, side
 
     def cut(self) -> Float[Tensor, "N L"]:
         """Return the windows where they are, flat, L = S (S + 1)."""
         x, y = self.corner.unbind(dim=-1)
-        return self.views[self.image, y, x][:, : self.side].flatten(1)
+        return self._at(self.image, x, y)[:, : self.side].flatten(1)
+
+    def _at(self, image: Tensor, x: Tensor, y: Tensor) -> Float[Tensor, "*N _ _"]:
+        """Return squares of S + 1 pixels from places on, all three of shape N."""
+        if not torch.compiler.is_exporting():
+            return self.views[image, y, x]  # which are no copies
+        # of what is exported they would be copies, of every square of an image
+        steps = torch.arange(self.side + 1, device=x.device)
+        rows, columns = self.padded.shape[1:]
+        first = (image * rows + y) * columns + x
+        return self.padded.flatten()[first[..., None, None] + steps[:, None] * columns + steps]
 
     def read(
         self, displacement: Float[Tensor, "n K 2"], part: slice = slice(None)
@@ -51,7 +61,7 @@ class Windows:
         whole = place.detach().floor()
         x, y = whole.long().unbind(dim=-1)  # (N, K)
         between = place - whole
-        flat = self.views[self.image[part, None], y, x].flatten(-2)  # (N, K, (S + 1)^2)
+        flat = self._at(self.image[part, None], x, y).flatten(-2)  # (N, K, (S + 1)^2)
         flat = torch.lerp(flat[..., :-1], flat[..., 1:], between[..., :1])
         row = self.side + 1
         # the blend downwards leaves one number less than L; the first stands in for the last,

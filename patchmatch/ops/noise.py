@@ -35,7 +35,13 @@ def noise_level(image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
     level = bent.abs().mean(dim=(-1, -2)) * DEVIATION
     if not len(level):  # quantiles want an element
         return level.sum(dim=1)
-    return level.masked_fill(cut_off, torch.nan).nanquantile(QUIET, dim=1).nan_to_num(nan=0.0)
+    ranked = level.masked_fill(cut_off, torch.inf).sort(dim=1).values
+    last = (~cut_off).sum(dim=1, keepdim=True) - 1
+    place = QUIET * last.clamp_min(0)
+    below = place.long()
+    above = torch.minimum(below + 1, last).clamp_min(0)
+    found = torch.lerp(ranked.gather(1, below), ranked.gather(1, above), place - below)
+    return torch.where(last < 0, 0.0, found)[:, 0]
 
 
 def tile_grid(height: int, width: int) -> tuple[int, int]:

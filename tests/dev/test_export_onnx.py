@@ -1,28 +1,47 @@
-"""The exported network gives onnxruntime the same numbers as torch, whatever the frame size."""
+"""An exported network gives onnxruntime the same numbers as torch, whatever the frame size."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from patchmatch import load_shift_matcher
+from patchmatch import load_motion_matcher, load_shift_matcher
 
 SCRIPT = Path(__file__).parents[2] / "dev" / "export_onnx.py"
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_onnxruntime_agrees_with_torch_on_frames_of_several_sizes(tmp_path):
+@pytest.fixture
+def script():
     for name in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(name, reason=f"{name} is not installed")
     spec = importlib.util.spec_from_file_location("export_onnx", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    net = load_shift_matcher(device="cpu").net
-    script.export(net, tmp_path / "shift.onnx", 26, 13)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_onnxruntime_agrees_on_shifts(script, tmp_path):
+    shifts = script.Shifts(load_shift_matcher(device="cpu").net)
+    script.export(shifts, tmp_path / "shift.onnx")
     assert [p.name for p in tmp_path.iterdir()] == ["shift.onnx"]
-    assert script.largest_difference(net, tmp_path / "shift.onnx", 26, 13) < 1e-5
-    other = load_shift_matcher(device="cpu").net
-    other.bank.weight.data.add_(0.05)
-    assert script.largest_difference(other, tmp_path / "shift.onnx", 26, 13) > 1e-4
+    assert script.differences(shifts, tmp_path / "shift.onnx").max() < 1e-5
+    shifts.net.bank.weight.data.add_(0.05)
+    assert script.differences(shifts, tmp_path / "shift.onnx").max() > 1e-4
+
+
+@pytest.mark.slow  # to export it takes a minute
+def test_onnxruntime_agrees_on_motion(script, tmp_path):
+    path = tmp_path / "motion.onnx"
+    command = [sys.executable, str(SCRIPT), "--matcher", "motion", "--output", str(path)]
+    # in a process whose annotations are not checked: sizes are symbols while it is exported
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    motions = script.Motions(load_motion_matcher(device="cpu").net)
+    assert script.differences(motions, path).quantile(0.99) < 1e-3
+    motions.net.judge.formula.data.add_(1)
+    assert script.differences(motions, path).max() > 1e-2
