@@ -56,7 +56,7 @@ class Kernel:
         if not Kernel.told and self.compiled.stats.cache_misses:
             Kernel.told = True
             often = "once only" if self.kept else "at every start, as no cache can be written"
-            logger.warning("compiling the loops of the motion network: some 15 s, %s", often)
+            logger.warning("compiling the loops of the motion network: some 20 s, %s", often)
 
     @property
     def kept(self) -> bool:
