@@ -2,7 +2,8 @@
 
 Each kernel does in one pass what a network of ``nets`` does by a dozen tensor operations, of which
 every one writes all its numbers to memory: in a tenth of the time, without gradients, and with the
-same result to rounding. Import its module where it is called: numba takes half a second to load.
+same result to rounding, which plain areas magnify. Import its module where it is called: numba
+takes half a second to load.
 """
 
 import functools
@@ -35,7 +36,8 @@ def threads_for(*tensors: Tensor) -> Iterator[None]:
     """Let kernels use the threads that torch has, and torch one, where they serve these tensors.
 
     What is left to torch is so small there that a second thread does no more than wait for work,
-    as busily as work is done.
+    as busily as work is done. A thread whose first use of torch falls into this keeps one; other
+    threads keep theirs.
     """
     before = torch.get_num_threads()
     if before == 1 or not compiled_for(*tensors):

@@ -6,12 +6,11 @@ import logging
 import os
 import pickle
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numba
 import numpy as np
-import torch
 from torch import Tensor
 
 from patchmatch.kernels import MOST_THREADS, threads_left
@@ -55,8 +54,9 @@ class Kernel:
             self.compiled(*arguments)
         if not Kernel.told and self.compiled.stats.cache_misses:
             Kernel.told = True
-            often = "once only" if self.kept else "at every start, as no cache can be written"
-            logger.warning("compiling the loops of the motion network: some 20 s, %s", often)
+            often = "once" if self.kept else "at every start, as no cache can be written"
+            text = "compiling the loops of the motion network for this size of block: some 20 s, %s"
+            logger.warning(text, often)
 
     @property
     def kept(self) -> bool:
@@ -98,7 +98,7 @@ def run_in_parts(function: Kernel, blocks: int, *arguments: Argument) -> None:
     count = max(1, min(threads_left(), blocks // ENOUGH))
     ends = [blocks * part // count for part in range(count + 1)]
     first, *rest = itertools.pairwise(ends)
-    others = [_helpers().submit(function, part, *plain) for part in rest]
+    others = [_submit(function, part, *plain) for part in rest]
     try:
         function(first, *plain)
     finally:  # not before all have stopped writing into the arrays
@@ -111,12 +111,21 @@ def ahead(function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
     """Begin to compute something in another thread, if there is one; return what gives it."""
     if threads_left() == 1:
         return functools.partial(function, *arguments)
-    return _helpers().submit(function, *arguments).result
+    return _submit(function, *arguments).result
+
+
+def _submit(function: Callable[..., T], *arguments: Any) -> Future[T]:
+    try:
+        return _helpers().submit(function, *arguments)
+    except RuntimeError:  # the program ends, and starts no more threads
+        done: Future[T] = Future()
+        done.set_result(function(*arguments))
+        return done
 
 
 @functools.cache
 def _helpers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(MOST_THREADS - 1, "kernels", torch.set_num_threads, (1,))
+    return ThreadPoolExecutor(MOST_THREADS - 1, "kernels")
 
 
 if hasattr(os, "register_at_fork"):  # a forked process has none of its parent's threads

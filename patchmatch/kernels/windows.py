@@ -8,12 +8,12 @@ The arguments that the kernels share:
     grid: (2,) int64, rows R and columns C of the blocks of a frame. Block n of all frames'
         together, row by row, has window n; N = B R C.
     block: Side of a block in pixels.
-    span: Tuple as long as the side S of the window around its centre: at least that of the block,
-        a multiple of 4. The length of a tuple is known when loops are compiled, twice as fast so.
+    span: Tuple as long as the side S of the window around its centre, at least that of the block.
+        The length of a tuple is known when loops are compiled, which makes them twice as fast.
     displacement: (N, K, 2), dx and dy in pixels.
 
-A cell is a sixteenth of a window, the cells row by row. Helpers stand here and not in a module of
-their own because what is compiled is kept until this file changes.
+A cell is a sixteenth of a window, the cells row by row. Helpers and constants stand here and not in
+a module of their own because what is compiled is kept until this file changes.
 """
 
 import numpy as np

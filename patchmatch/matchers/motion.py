@@ -197,11 +197,13 @@ class MotionMatcher(Matcher):
         training = self.training
         if training:  # to say so to every part takes a while
             self.eval()
-        described = self.net.describe(torch.stack(gray)[:, None].to(self.device))
-        earlier, later = ([level[i : i + 1] for level in described] for i in (0, 1))
-        motion = self.net.compare(earlier, later, block, self.radius)
-        if training:
-            self.train()
+        try:
+            described = self.net.describe(torch.stack(gray)[:, None].to(self.device))
+            earlier, later = ([level[i : i + 1] for level in described] for i in (0, 1))
+            motion = self.net.compare(earlier, later, block, self.radius)
+        finally:
+            if training:
+                self.train()
         return motion.displacement[0].float().cpu()
 
 
@@ -261,20 +263,18 @@ def as_gray(frame: Tensor | np.ndarray, name: str) -> Tensor:
         raise ValueError(f"{name} must be (H, W) gray or (H, W, 3) RGB, got {shape}")
     scale = {torch.uint8: 255, torch.uint16: 65535}.get(tensor.dtype, 1)
     tensor = tensor.float() if scale == 1 else tensor.float().div_(scale)
-    if tensor.ndim == 3:
-        tensor = luma(tensor.movedim(-1, 0))[0]
     if scale == 1:
         _require_light(tensor, name)
-    return tensor
+    return luma(tensor.movedim(-1, 0))[0] if tensor.ndim == 3 else tensor
 
 
-def _require_light(gray: Tensor, name: str) -> None:
-    if not torch.isfinite(gray).all():
+def _require_light(frame: Tensor, name: str) -> None:
+    if not torch.isfinite(frame).all():
         raise ValueError(f"{name} holds values that are no numbers (NaN or infinite)")
-    if gray.numel() and (gray.amax() > 2 or gray.amin() < -1):
+    if frame.numel() and (frame.amax() > 2 or frame.amin() < -1):
         raise ValueError(
-            f"{name} must be in [0, 1], uint8 or uint16, got {gray.amin():.3g} to "
-            f"{gray.amax():.3g}; divide grey levels by 255"
+            f"{name} must be in [0, 1], uint8 or uint16, got {frame.amin():.3g} to "
+            f"{frame.amax():.3g}; divide grey levels by 255"
         )
 
 

@@ -39,5 +39,6 @@ def _plain(value: Any) -> Any:
 def _is_foreign(value: object) -> bool:
     """Return whether a value is a whole number, and not Python's own."""
     if isinstance(value, Tensor):
-        return value.ndim == 0 and not value.is_floating_point() and value.dtype != torch.bool
+        whole = not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
+        return whole and value.ndim == 0
     return isinstance(value, Integral) and not isinstance(value, int)

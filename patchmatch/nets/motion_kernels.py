@@ -144,7 +144,7 @@ def regard(
 
 def _common(candidates: Tensor) -> Tensor:
     """Return the median of all blocks' first candidates, (B, 2)."""
-    first = candidates[..., 0, :].flatten(1, 2).numpy()
+    first = candidates[..., 0, :].detach().flatten(1, 2).numpy()
     middle = (first.shape[1] - 1) // 2  # the lower one of two, as torch
     return torch.from_numpy(np.partition(first, middle, axis=1)[:, middle].copy())
 
@@ -171,7 +171,7 @@ class Matching(motion_steps.Matching):
 
     def _cut(self, image0: Tensor, image1: Tensor) -> tuple[Tensor, Tensor]:
         count = self.shape.numel()
-        images = (image.contiguous().numpy() for image in (image0, image1))
+        images = (image.detach().contiguous().numpy() for image in (image0, image1))
         self.windows = *images, np.array(self.shape[1:]), self.block, (0,) * self.side
         tensor = image0.new_empty(count, 16, 3)
         loudness, self.quiet, self.noisy = image0.new_empty(3, count, 16)

@@ -250,6 +250,7 @@ def test_measuring_leaves_frames_and_mode_as_they_were(shipped):
 
 
 PLAIN = torch.zeros(40, 72)
+BLUE = torch.stack([0 * PLAIN, 0 * PLAIN, 1 + 0 * PLAIN])
 
 
 @pytest.mark.parametrize(
@@ -259,6 +260,7 @@ PLAIN = torch.zeros(40, 72)
         (PLAIN, torch.full((40, 72), math.nan), "frame1 holds values that are no numbers"),
         (torch.full((40, 72), math.inf), PLAIN, "frame0 holds values that are no numbers"),
         (255 + PLAIN, PLAIN, "frame0 must be in .* got 255 to 255; divide grey levels by 255"),
+        (3 * BLUE, PLAIN, "frame0 must be in .* got 0 to 3; divide grey levels by 255"),
         (PLAIN, PLAIN - 3, "frame1 must be in .* or uint16, got -3 to -3"),
         (np.zeros((40, 72, 4)), PLAIN, r"frame0 must be .* got \(40, 72, 4\)"),
         (torch.zeros(2, 1, 40, 72), PLAIN, r"frame0 must be .* got \(2, 1, 40, 72\)"),

@@ -182,6 +182,15 @@ def test_several_threads_write_what_one_does(rng, count):
     assert all(map(torch.equal, alone, together))
 
 
+def test_what_was_described_with_gradients_is_compared_without():
+    frames = torch.rand(2, 1, 64, 96, requires_grad=True)
+    net = MotionNet()
+    with torch.enable_grad():
+        described = net.describe(frames)
+    motion = net.eval().compare([d[:1] for d in described], [d[1:] for d in described], 32)
+    assert not motion.displacement.requires_grad
+
+
 def test_a_displacement_that_is_no_number_reads_no_strange_memory(matchings):
     _, other = matchings
     nowhere = torch.full((*other.shape, 1, 2), torch.nan)
