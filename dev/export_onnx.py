@@ -62,9 +62,8 @@ class Shifts(Exported):
 
     def axes(self) -> tuple[Any, Any]:
         """Return the heights and the widths that the file takes."""
-        return torch.export.Dim("height", min=64, max=4096), torch.export.Dim(
-            "width", min=64, max=4096
-        )
+        height, width = (torch.export.Dim(n, min=64, max=4096) for n in ("height", "width"))
+        return height, width
 
 
 class Motions(Exported):

@@ -10,8 +10,8 @@ LEAST, MOST = float32(np.sqrt(1.25)), float32(np.sqrt(2.0))
 
 
 @kernel
-def quietest_tiles(image, side, step, cut_off, share, noise):
-    """Tell the standard deviation of the noise, as ``patchmatch.ops.noise_level`` does.
+def quietest_tiles(image, side, step, cut_off, share, bent):
+    """Tell how bent the quietest tiles are, of which ``ops.noise_level`` makes the noise.
 
     Args:
         image: (B, H, W).
@@ -19,19 +19,19 @@ def quietest_tiles(image, side, step, cut_off, share, noise):
         step: Pixels from tile to tile.
         cut_off: (2,), a tile with a pixel below or above does not count.
         share: Of the tiles, that is taken for plain.
-        noise: (B,), written: what the last of those leaves of second differences, in the mean.
+        bent: (B,), written: mean absolute second difference in the last of those; 0 of none.
     """
     height, width = image.shape[1:]
     rows, columns = 1 + (height - side) // step, 1 + (width - side) // step
     levels = np.empty(rows * columns, float32)
-    bent = np.empty(width, float32)
+    total = np.empty(width, float32)
     least = np.empty(width, float32)
     most = np.empty(width, float32)
     two = float32(2)
     for b in range(len(image)):
         found = 0
         for row in range(rows):
-            bent[:], least[:], most[:] = 0, 1, 0
+            total[:], least[:], most[:] = 0, 1, 0
             for y in range(uintp(row * step), uintp(row * step + side)):
                 for x in range(uintp(width)):
                     least[x] = min(least[x], image[b, y, x])
@@ -44,25 +44,25 @@ def quietest_tiles(image, side, step, cut_off, share, noise):
                     second = image[b, low, x] - two * image[b, low, middle] + image[b, low, right]
                     low += ONE
                     third = image[b, low, x] - two * image[b, low, middle] + image[b, low, right]
-                    bent[x] += abs(first - two * second + third)
+                    total[x] += abs(first - two * second + third)
             for column in range(columns):
                 level, darkest, brightest = float32(0), float32(1), float32(0)
                 for x in range(uintp(column * step), uintp(column * step + side - 2)):
-                    level += bent[x]
+                    level += total[x]
                 for x in range(uintp(column * step), uintp(column * step + side)):
                     darkest, brightest = min(darkest, least[x]), max(brightest, most[x])
                 if darkest >= cut_off[0] and brightest <= cut_off[1]:
                     levels[found] = level / float32((side - 2) ** 2)
                     found += 1
-        noise[b] = 0
+        bent[b] = 0
         if found:
             place = share * float32(found - 1)
             above = int(np.ceil(place))
             ranked = np.partition(levels[:found], above)
-            noise[b] = ranked[above]
+            bent[b] = ranked[above]
             if above:
                 below = ranked[:above].max()
-                noise[b] += (float32(above) - place) * (below - ranked[above])
+                bent[b] += (float32(above) - place) * (below - ranked[above])
 
 
 @kernel

@@ -58,8 +58,7 @@ def cell_gradients(part, image0, image1, grid, block, span, tensor, loudness):
                 cell = row * CELLS + column
                 for i in range(3):
                     tensor[n, cell, i] = _cell_mean(sums, i * side + column * step, step)
-                loud = _cell_mean(sums, 3 * side + column * step, step)
-                loudness[n, cell] = loud * float32(0.5)
+                loudness[n, cell] = float32(0.5) * _cell_mean(sums, 3 * side + column * step, step)
 
 
 @kernel
@@ -84,7 +83,7 @@ def window_residuals(
         _cut_window(image0[b, 0], left, top, window)
         for k in range(displacement.shape[1]):
             source = _displaced(image1[b, 0], left, top, displacement[n, k], side, border)
-            pixels, at, stride, (one, two, three, four) = source
+            pixels, at, stride, blend = source
             # the share of the variance that is left by blending
             share = float32(1)
             for i in range(2):
@@ -96,9 +95,8 @@ def window_residuals(
                 for r in range(row * step, (row + 1) * step):
                     low = at + stride
                     for c in range(uintp(side)):
-                        upper = one * pixels[at + c] + two * pixels[at + c + ONE]
-                        lower = three * pixels[low + c] + four * pixels[low + c + ONE]
-                        total[c] += min(abs(upper + lower - window[r, c]), clip)
+                        apart = _between(pixels, at + c, low + c, blend) - window[r, c]
+                        total[c] += min(abs(apart), clip)
                     at = low
                 for column in range(CELLS):
                     cell = row * CELLS + column
@@ -167,7 +165,7 @@ def refine_windows(
 @helper
 def _compare(source, span, window, slope_x, slope_y, sums, x, y, squared):
     """Write each cell's means of gradient times difference and of the squared difference."""
-    pixels, at, stride, (one, two, three, four) = source
+    pixels, at, stride, blend = source
     side = len(span)
     step = side // CELLS
     second, third = uintp(side), uintp(2 * side)
@@ -176,9 +174,7 @@ def _compare(source, span, window, slope_x, slope_y, sums, x, y, squared):
         for r in range(row * step, (row + 1) * step):
             low = at + stride
             for c in range(uintp(side)):
-                upper = one * pixels[at + c] + two * pixels[at + c + ONE]
-                lower = three * pixels[low + c] + four * pixels[low + c + ONE]
-                apart = upper + lower - window[r, c]
+                apart = _between(pixels, at + c, low + c, blend) - window[r, c]
                 sums[c] += slope_x[r, c] * apart  # loops that write to one array become vectors
                 sums[second + c] += slope_y[r, c] * apart
                 sums[third + c] += apart * apart
@@ -193,10 +189,7 @@ def _compare(source, span, window, slope_x, slope_y, sums, x, y, squared):
 @helper
 def _trust(squared, texture, units, weight0, bias0, weight1, known, weight):
     """Write the factors by which the network trusts the cells."""
-    total = float32(0)
-    for cell in range(CELLS**2):
-        total += squared[cell]
-    average = np.log(total / float32(CELLS**2) + float32(1e-3))
+    average = np.log(squared.sum() / float32(CELLS**2) + float32(1e-3))
     for h in range(len(units)):
         known[h] = bias0[h] + weight0[2, h] * average
     for cell in range(CELLS**2):
@@ -289,6 +282,13 @@ def _displaced(picture, left, top, displacement, side, border):
             row, column = min(max(y + r, 0), height - 1), min(max(x + c, 0), width - 1)
             border[r * (side + 1) + c] = picture[row, column]
     return border, uintp(0), uintp(side + 1), blend
+
+
+@helper
+def _between(pixels, upper, lower, blend):
+    """Return what lies between two pixels of a row and the two below them."""
+    above = blend[0] * pixels[upper] + blend[1] * pixels[upper + ONE]
+    return above + blend[2] * pixels[lower] + blend[3] * pixels[lower + ONE]
 
 
 @helper

@@ -21,7 +21,7 @@ from patchmatch.kernels.noise import noise_bounds, quietest_tiles
 from patchmatch.kernels.search import block_costs, deepest_minima
 from patchmatch.kernels.windows import cell_gradients, refine_windows, window_residuals
 from patchmatch.nets import motion_steps
-from patchmatch.nets.candidates import APART
+from patchmatch.nets.candidates import APART, common
 from patchmatch.nets.judge_steps import SMALLEST_TRUST
 from patchmatch.nets.motion_steps import (
     CLIP,
@@ -96,7 +96,7 @@ def offer(candidates: Tensor, level: int, count: int | None) -> Tensor:
     shape = candidates.shape[:3]
     if count is None:
         count = candidates.shape[3] + (10 if level else 5)
-    everywhere = _common(candidates)
+    everywhere = common(candidates).flatten(1).contiguous()
     offered = candidates.new_empty(*shape, count, 2)
     flat = offered.flatten(0, 2)
     run(offer_candidates, candidates.contiguous(), everywhere, level > 0, APART, flat)
@@ -134,19 +134,13 @@ def regard(
 ) -> Tensor:
     """As that of ``motion_steps``."""
     found = residual.new_empty(*residual.shape[:4], 5)
+    middle = common(candidates).flatten(1).contiguous()
     flat = (x.contiguous().flatten(0, 2) for x in (residual, texture, noise))
     run(
-        regard_candidates, candidates.contiguous().flatten(1, 2), _common(candidates), *flat,
+        regard_candidates, candidates.contiguous().flatten(1, 2), middle, *flat,
         2.0**level, found.flatten(0, 2),
     )  # fmt: skip
     return found
-
-
-def _common(candidates: Tensor) -> Tensor:
-    """Return the median of all blocks' first candidates, (B, 2)."""
-    first = candidates[..., 0, :].detach().flatten(1, 2).numpy()
-    middle = (first.shape[1] - 1) // 2  # the lower one of two, as torch
-    return torch.from_numpy(np.partition(first, middle, axis=1)[:, middle].copy())
 
 
 class Messages:
