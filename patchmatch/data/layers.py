@@ -18,6 +18,11 @@ STILL_SHARE = 0.25  # of the grounds do not move: a camera on a tripod
 PLAIN_SHARE = 0.2  # of the layers have hardly any texture: sky, walls, lacquer
 FAINTEST = 3 / 255  # standard deviation of the texture of plain layers, at most
 BRIEF_SHARE = 0.15  # of the layers are seen in one of the frames only
+LEAST_STRAIN, MOST_STRAIN = 3e-4, 0.02  # by which a surface turns, grows and bends
+WAVES = 3  # of a surface that bends
+SHORT_WAVE, LONG_WAVE = 64.0, 512.0  # pixels
+COARSE = 4  # pixels: motion is computed so far apart, and is a line in between
+INVERSIONS = 4  # steps in which a motion that bends is inverted
 FINE = 4  # outlines are drawn so much finer than MNIST has them
 
 
@@ -38,22 +43,37 @@ class Scene(NamedTuple):
 
 
 class _Motion(NamedTuple):
-    """An affine motion: a point x goes to ``matrix (x - centre) + centre + shift``."""
+    """A motion of a surface: a point x goes to ``matrix (x - centre) + centre + shift + bent(x)``.
+
+    Attributes:
+        matrix: (2, 2).
+        shift: (2,) pixels.
+        centre: (2,) x and y.
+        waves: (W, 5): amplitudes in x and y in pixels, wave vector in x and y, phase.
+    """
 
     matrix: np.ndarray
     shift: np.ndarray
     centre: np.ndarray
+    waves: np.ndarray
 
-    def inverse(self) -> np.ndarray:
-        """Return the 2x3 matrix that takes points of frame 1 back to frame 0."""
-        back = np.linalg.inv(self.matrix)
-        return np.c_[back, self.centre - back @ (self.centre + self.shift)]
+    def bent(self, points: np.ndarray) -> np.ndarray:
+        """Return by how much the surface bends at points, (..., 2): no motion is quite affine."""
+        return np.sin(points @ self.waves[:, 2:4].T + self.waves[:, 4]) @ self.waves[:, :2]
 
     def flow(self, side: int) -> np.ndarray:
         """Return the displacement of every pixel, (side, side, 2)."""
-        y, x = np.mgrid[:side, :side]
-        points = np.stack([x, y], axis=-1) - self.centre
-        return points @ (self.matrix - np.eye(2)).T + self.shift
+        points = _grid(side)
+        straight = (points - self.centre) @ (self.matrix - np.eye(2)).T + self.shift
+        return _enlarged(straight + self.bent(points), side)
+
+    def back(self, points: np.ndarray) -> np.ndarray:
+        """Return where points of frame 1 come from in frame 0, of the same shape."""
+        inverse = np.linalg.inv(self.matrix).T
+        found = straight = (points - self.centre - self.shift) @ inverse + self.centre
+        for _ in range(INVERSIONS):  # bends are slight, which makes this a contraction
+            found = straight - self.bent(found) @ inverse
+        return found
 
 
 def make_scene(
@@ -77,7 +97,7 @@ def make_scene(
     ground = _still(side) if plain_ground else _ground_motion(side, rng)
     frames = [np.zeros((side, side), np.float32) for _ in range(2)]
     owners = [np.zeros((side, side), int) for _ in range(2)]
-    flow = ground.flow(side)
+    flow, points = ground.flow(side), _grid(side)
     for layer in range(int(rng.integers(MOST_LAYERS + 1)) + 1):
         motion = _layer_motion(ground, side, rng) if layer else ground
         canvas = canvases[int(rng.integers(len(canvases)))]
@@ -88,14 +108,14 @@ def make_scene(
         if layer:
             outline, outline_place = _outline(outlines, motion.centre, side, rng)
             missing = int(rng.integers(2)) if rng.random() < BRIEF_SHARE else None
-        for time, back in enumerate((np.eye(2, 3), motion.inverse())):
+        for time, back in enumerate((points, motion.back(points))):
             if time == missing:
                 continue
-            picture = _warp(texture, _chain(place, back), side, cv2.INTER_CUBIC)
+            picture = _warp(texture, place, back, side, cv2.INTER_CUBIC)
             if outline is None or outline_place is None:
                 frames[time] = picture
                 continue
-            edge = _warp(outline, _chain(outline_place, back), side, cv2.INTER_LINEAR)
+            edge = _warp(outline, outline_place, back, side, cv2.INTER_LINEAR)
             sharpness = 2 / np.sqrt(abs(np.linalg.det(outline_place[:, :2])))
             opacity = np.clip((edge - 0.5) * sharpness * FINE + 0.5, 0, 1)
             frames[time] = frames[time] + (picture - frames[time]) * opacity
@@ -118,7 +138,7 @@ def disturb(
         if rng.random() < 0.5:
             frame0 = cv2.GaussianBlur(frame0, (0, 0), sigma)
     noise = (rng.uniform(2, 12) if rng.random() < 1 / 3 else rng.uniform(0.3, 2)) / 255
-    quality = int(rng.integers(25, 90)) if rng.random() < 0.2 else None
+    quality = int(rng.integers(20, 95)) if rng.random() < 0.3 else None
     seen = []
     for frame in (frame0, frame1):
         frame = frame + rng.normal(0, noise, frame.shape)
@@ -130,26 +150,42 @@ def disturb(
     return seen[0], seen[1]
 
 
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
 def _shift(rng: np.random.Generator) -> np.ndarray:
-    length = np.exp(rng.uniform(np.log(SHORTEST), np.log(LONGEST)))
+    length = _log_uniform(rng, SHORTEST, LONGEST)
     angle = rng.uniform(0, 2 * np.pi)
     return length * np.array([np.cos(angle), np.sin(angle)])
 
 
 def _affine(rng: np.random.Generator) -> np.ndarray:
-    """Return a rotation, a change of size and a little shear, about one percent of each."""
-    turn, grow = rng.normal(0, 0.012, 2)
-    return np.array([[1 + grow, -turn], [turn, 1 + grow]]) + rng.normal(0, 0.004, (2, 2))
+    """Return a rotation, a change of size and a little shear."""
+    strain = _log_uniform(rng, LEAST_STRAIN, MOST_STRAIN)
+    turn, grow = rng.normal(0, strain, 2)
+    shear = rng.normal(0, strain / 3, (2, 2))
+    return np.array([[1 + grow, -turn], [turn, 1 + grow]]) + shear
+
+
+def _waves(rng: np.random.Generator) -> np.ndarray:
+    """Return the waves of a motion, slighter than what is straight in it."""
+    strain = _log_uniform(rng, LEAST_STRAIN, MOST_STRAIN / 2)
+    length = np.exp(rng.uniform(np.log(SHORT_WAVE), np.log(LONG_WAVE), WAVES))
+    way, phase = rng.uniform(0, 2 * np.pi, (2, WAVES))
+    number = 2 * np.pi / length
+    amplitude = rng.normal(0, strain, (2, WAVES)) / number
+    return np.stack([*amplitude, number * np.cos(way), number * np.sin(way), phase], axis=1)
 
 
 def _still(side: int) -> _Motion:
-    return _Motion(np.eye(2), np.zeros(2), np.full(2, side / 2))
+    return _Motion(np.eye(2), np.zeros(2), np.full(2, side / 2), np.zeros((1, 5)))
 
 
 def _ground_motion(side: int, rng: np.random.Generator) -> _Motion:
     if rng.random() < STILL_SHARE:
         return _still(side)
-    return _Motion(_affine(rng), _shift(rng), np.full(2, side / 2))
+    return _Motion(_affine(rng), _shift(rng), np.full(2, side / 2), _waves(rng))
 
 
 def _layer_motion(ground: _Motion, side: int, rng: np.random.Generator) -> _Motion:
@@ -158,7 +194,7 @@ def _layer_motion(ground: _Motion, side: int, rng: np.random.Generator) -> _Moti
     if rng.random() < 0.6:
         shift = shift * rng.uniform() + ground.shift
         matrix = (matrix + ground.matrix) / 2
-    return _Motion(matrix, shift, rng.uniform(0, side, 2))
+    return _Motion(matrix, shift, rng.uniform(0, side, 2), _waves(rng))
 
 
 def _plain(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -198,15 +234,34 @@ def _outline(
     return fine, np.c_[matrix, middle - matrix @ centre]
 
 
-def _chain(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """Return the 2x3 matrix of ``outer`` after ``inner``."""
-    return np.c_[outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2] + outer[:, 2]]
+def _grid(side: int) -> np.ndarray:
+    """Return x and y of every ``COARSE``-th pixel, and of one beyond, (n, n, 2)."""
+    along = np.arange(0, side + COARSE, COARSE, dtype=float)
+    return np.stack(np.meshgrid(along, along), axis=-1)
 
 
-def _warp(picture: np.ndarray, matrix: np.ndarray, side: int, sampler: int) -> np.ndarray:
+def _enlarged(coarse: np.ndarray, side: int) -> np.ndarray:
+    """Return for every pixel what is known on a ``_grid``, (side, side, 2) float32."""
+    matrix = np.diag([1 / COARSE, 1 / COARSE, 1])[:2]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(coarse.astype(np.float32), matrix, (side, side), flags=flags)
+
+
+def _warp(
+    picture: np.ndarray, place: np.ndarray, back: np.ndarray, side: int, sampler: int
+) -> np.ndarray:
+    """Return a picture as a frame shows it, (side, side).
+
+    Args:
+        picture: (h, w).
+        place: (2, 3), takes points of the scene to the picture.
+        back: (n, n, 2), where the points of a ``_grid`` lie in the scene.
+        side: Side of the frame.
+        sampler: Of OpenCV.
+    """
     border = cv2.BORDER_REFLECT if sampler == cv2.INTER_CUBIC else cv2.BORDER_CONSTANT
-    flags = sampler | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(picture, matrix, (side, side), flags=flags, borderMode=border)
+    x, y = cv2.split(_enlarged(back @ place[:, :2].T + place[:, 2], side))
+    return cv2.remap(picture, x, y, sampler, borderMode=border)
 
 
 def _visible(flow: np.ndarray, owner0: np.ndarray, owner1: np.ndarray) -> np.ndarray:
