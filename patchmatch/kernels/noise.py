@@ -7,6 +7,7 @@ from patchmatch.kernels.compiling import ONE, helper, kernel
 
 # deviations of the difference to noise blended from four pixels, and from one
 LEAST, MOST = float32(np.sqrt(1.25)), float32(np.sqrt(2.0))
+SQUARE = 8  # pixels: what JPEG quantises by itself
 
 
 @kernel
@@ -63,6 +64,47 @@ def quietest_tiles(image, side, step, cut_off, share, bent):
             if above:
                 below = ranked[:above].max()
                 bent[b] += (float32(above) - place) * (below - ranked[above])
+
+
+@kernel
+def slight_steps(image, sparse, edge, sums, counts):
+    """Add up the steps from pixel to pixel, of which ``ops.squareness`` makes what JPEG left out.
+
+    Args:
+        image: (B, H, W).
+        sparse: Of so many rows one tells of steps in x.
+        edge: A step of so much does not count.
+        sums: (B, 2, 8), written: lengths of the steps in x and in y, at every eighth place.
+        counts: (B, 2, 8), written: how many.
+    """
+    height, width = image.shape[1:]
+    lengths = np.empty(width, float32)
+    total = np.empty(width, float32)
+    count = np.empty(width, float32)
+    sums[:], counts[:] = 0, 0
+    for b in range(len(image)):
+        total[:], count[:] = 0, 0
+        for y in range(uintp(0), uintp(height), uintp(sparse)):
+            for x in range(uintp(width - 1)):
+                lengths[x] = abs(image[b, y, x + ONE] - image[b, y, x])
+            for x in range(uintp(width - 1)):
+                total[x] += lengths[x] if lengths[x] < edge else float32(0)
+            for x in range(uintp(width - 1)):
+                count[x] += float32(1) if lengths[x] < edge else float32(0)
+        for x in range(width - 1):
+            sums[b, 0, x % SQUARE] += total[x]
+            counts[b, 0, x % SQUARE] += count[x]
+        for y in range(height - 1):
+            above, below = uintp(y), uintp(y + 1)
+            for x in range(uintp(width)):
+                lengths[x] = abs(image[b, below, x] - image[b, above, x])
+            length, number = float32(0), float32(0)
+            for x in range(uintp(width)):
+                length += lengths[x] if lengths[x] < edge else float32(0)
+            for x in range(uintp(width)):
+                number += float32(1) if lengths[x] < edge else float32(0)
+            sums[b, 1, y % SQUARE] += length
+            counts[b, 1, y % SQUARE] += number
 
 
 @kernel

@@ -14,15 +14,20 @@ BIAS = 0.82  # where the quietest tenth of equally noisy tiles begins, in units 
 DEVIATION = math.sqrt(math.pi / 2) / 6 / BIAS  # for a mean absolute second difference of 1
 # deviations of the difference to noise blended from four pixels, and from one
 LEAST, MOST = math.sqrt(1.25), math.sqrt(2.0)
+SQUARE = 8  # pixels: what JPEG quantises by itself
+SPARSE = 4  # every fourth row tells how much squares differ
+EDGE = 16 / 255
+QUANTISED = 2.0  # deviations of what JPEG left out, in units of ``squareness``
 DARK, BRIGHT = 3 / 255, 252 / 255  # beyond, a sensor is cut off and shows no noise
 
 
 def noise_level(image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
-    """Return the standard deviation of the white noise in each image.
+    """Return the standard deviation of the noise in each image: white noise, and that of JPEG.
 
     Second differences in x and in y leave little of a picture and much of the noise (Immerkaer,
     "Fast noise variance estimation", CVIU 1996). Of many small tiles the quietest tenth counts,
-    because texture passes as well; tiles that are cut off at black or white do not.
+    because texture passes as well; tiles that are cut off at black or white do not. What JPEG has
+    left out is told by its squares (``squareness``).
 
     Args:
         image: Gray, in [0, 1], at least 3x3 pixels.
@@ -41,7 +46,41 @@ def noise_level(image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
     below = place.long()
     above = torch.minimum(below + 1, last).clamp_min(0)
     found = torch.lerp(ranked.gather(1, below), ranked.gather(1, above), place - below)
-    return torch.where(last < 0, 0.0, found)[:, 0]
+    found = torch.where(last < 0, 0.0, found)[:, 0]
+    return (found.square() + (QUANTISED * squareness(image)).square()).sqrt()
+
+
+def squareness(image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
+    """Return by how much pixels side by side differ more at every eighth place than elsewhere.
+
+    JPEG quantises squares of 8x8 pixels, each by itself. What that leaves out no second difference
+    tells, since it leaves the squares even; it shows in the steps between them. Squares may begin
+    anywhere. Steps of more than ``EDGE`` are those of things.
+
+    Args:
+        image: Gray, in [0, 1].
+    """
+    sums, counts = [], []
+    for steps in (image[:, 0, ::SPARSE].diff(dim=2), image[:, 0].diff(dim=1).mT):
+        slight = (steps.abs() < EDGE).to(steps)  # (B, lines, places)
+        for found, values in ((sums, steps.abs() * slight), (counts, slight)):
+            places = [values[..., first::SQUARE].sum(dim=(1, 2)) for first in range(SQUARE)]
+            found.append(torch.stack(places, dim=1))
+    return excess(torch.stack(sums, dim=1), torch.stack(counts, dim=1))
+
+
+def excess(sums: Float[Tensor, "B 2 8"], counts: Float[Tensor, "B 2 8"]) -> Float[Tensor, " B"]:
+    """Return how far one mean step is above the others, in the direction where it is less.
+
+    By as much as the others differ among themselves it may be so by chance.
+
+    Args:
+        sums: Of the lengths of steps in x and in y, at each of eight places.
+        counts: Of these steps.
+    """
+    ranked = (sums / (counts + 1)).sort(dim=2).values
+    largest, second, least = ranked[..., -1], ranked[..., -2], ranked[..., 0]
+    return (largest - second - (second - least)).amin(dim=1).clamp_min(0)
 
 
 def tile_grid(height: int, width: int) -> tuple[int, int]:

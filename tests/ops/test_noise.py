@@ -1,9 +1,11 @@
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
 from patchmatch.ops import noise_level, noise_residual
+from patchmatch.ops.noise import squareness
 
 
 def noisy(image, sigma, seed=0):
@@ -45,6 +47,37 @@ def test_each_image_of_a_batch_has_its_own_noise():
     alone = torch.cat([noise_level(both[:1]), noise_level(both[1:])])
     assert torch.equal(noise_level(both), alone)
     assert alone[1] > 4 * alone[0]
+
+
+def stored(image, quality, left=0, top=0):
+    """A picture as JPEG gives it back, less some of its border, (1, 1, H, W)."""
+    code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    back = cv2.imdecode(code, cv2.IMREAD_GRAYSCALE)[top:, left:]
+    return torch.from_numpy(back.astype(np.float32) / 255)[None, None]
+
+
+@pytest.mark.parametrize("name", ["camera", "coins", "moon"])
+def test_what_jpeg_left_out_is_noise(name):
+    data = pytest.importorskip("skimage.data", reason="photographs are the textures")
+    picture = getattr(data, name)()
+    clean = torch.from_numpy(picture.astype(np.float32) / 255)[None, None]
+    assert squareness(clean) == 0
+    found = {q: noise_level(stored(picture, q))[0] for q in (80, 50, 30)}
+    assert found[30] > found[50] > found[80]
+    left_out = (stored(picture, 30) - clean).square().mean().sqrt()
+    # where texture hides the squares less of it is told, and less of it matters
+    assert 0.2 < found[30] / left_out < 1.2
+    # squares may begin anywhere
+    cut = noise_level(stored(picture, 30, left=3, top=6))[0]
+    assert_close(cut, found[30], rtol=0.25, atol=0)
+
+
+def test_edges_are_not_those_of_squares():
+    board = np.kron(np.indices((12, 20)).sum(axis=0) % 2, np.ones((8, 8))) * 150 + 50
+    assert squareness(noisy(board, 0)) == 0
+    assert squareness(noisy(np.full((48, 70), 90.0), 8)) < 1 / 255
+    assert squareness(torch.rand(2, 1, 5, 9)).shape == (2,)
+    assert squareness(torch.rand(0, 1, 40, 50)).shape == (0,)
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.4, 1.5])
