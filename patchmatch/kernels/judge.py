@@ -73,31 +73,29 @@ def regard_candidates(candidates, middle, residual, texture, noise, scale, regar
 
 
 @kernel
-def answer_evidence(residual, texture, noise, offered, logits, answer, evidence):
+def answer_evidence(residual, texture, noise, offered, belief, answer, evidence):
     """Tell a right answer from a wrong one, as ``motion_steps.Matching.evidence`` does.
 
     Args:
-        residual: (N, 2, 16), in each cell under the best candidate and at rest.
+        residual: (N, 2, 16), in each cell under the answer and at rest.
         texture: (N, 16), logarithm of each cell's root mean square gradient.
         noise: (N, 16), standard deviation of the noise in each cell.
         offered: (N, K, 2), displacements.
-        logits: (N, K), of their probabilities.
+        belief: (N, K), their probabilities.
         answer: (B, R, C, 2), the displacements that were settled on.
         evidence: (N, 10), written.
     """
     rows, columns = answer.shape[1:3]
-    belief = np.empty(logits.shape[1], float32)
     for n in range(len(evidence)):
         b, rest = divmod(n, rows * columns)
         r, c = divmod(rest, columns)
         here_x, here_y = answer[b, r, c, 0], answer[b, r, c, 1]
-        _softmax(logits[n], belief)
         spread, near = float32(0), float32(0)
-        for k in range(len(belief)):
+        for k in range(belief.shape[1]):
             x, y = offered[n, k, 0] - here_x, offered[n, k, 1] - here_y
             apart = np.sqrt(x * x + y * y)
-            spread += belief[k] * apart
-            near += belief[k] if apart < float32(1) else float32(0)
+            spread += belief[n, k] * apart
+            near += belief[n, k] if apart < float32(1) else float32(0)
         unlike = float32(0)
         for down, right in ((-1, 0), (0, -1), (0, 1), (1, 0)):
             row, column = min(max(r + down, 0), rows - 1), min(max(c + right, 0), columns - 1)

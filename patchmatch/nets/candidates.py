@@ -1,7 +1,7 @@
 """Which displacements a block considers, and which of them differ."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from patchmatch.ops import EIGHT, FOUR, neighbours
@@ -41,9 +41,14 @@ def distinct_best(
 
 def distinct(ranked: Float[Tensor, "B R C K 2"], count: int) -> Float[Tensor, "B R C count 2"]:
     """Return the first candidates that are half a pixel apart, in order, repeated ones last."""
-    apart = (ranked.unsqueeze(-2) - ranked.unsqueeze(-3)).abs().amax(dim=-1)  # (B, R, C, K, K)
-    again = torch.ones_like(apart[0, 0, 0]).tril(-1).bool()  # a better one stands before it
-    repeated = ((apart < APART) & again).any(dim=-1)
+    again = repeated(ranked)
     place = torch.arange(ranked.shape[-2], device=ranked.device)  # no two are sorted alike
-    first = (repeated * len(place) + place).argsort(dim=-1)[..., :count]
+    first = (again * len(place) + place).argsort(dim=-1)[..., :count]
     return ranked.gather(-2, first.unsqueeze(-1).expand(*first.shape, 2))
+
+
+def repeated(ranked: Float[Tensor, "*N K 2"]) -> Bool[Tensor, "*N K"]:
+    """Tell which candidates are nearer than half a pixel, in x and in y, to one before them."""
+    apart = (ranked.unsqueeze(-2) - ranked.unsqueeze(-3)).abs().amax(dim=-1)
+    before = torch.ones_like(apart.flatten(0, -3)[0]).tril(-1).bool()
+    return ((apart < APART) & before).any(dim=-1)

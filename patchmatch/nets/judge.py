@@ -163,9 +163,9 @@ def difference_price(
     return -sharpness * residual - (TIE + lure * noise) * length
 
 
-def silent(channels: int) -> nn.Linear:
+def silent(channels: int, outputs: int = 1) -> nn.Linear:
     """Return a last layer that says nothing before it has learned."""
-    layer = nn.Linear(channels, 1)
+    layer = nn.Linear(channels, outputs)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from patchmatch.kernels import threads_for
+from patchmatch.nets.answers import Ballot, Smoother
 from patchmatch.nets.judge import CellTrust, Judge, PlainJudge, PlainTrust, steps_for
 from patchmatch.nets.motion_steps import Matching
 from patchmatch.ops import block_counts
@@ -57,7 +58,9 @@ class MotionNet(nn.Module):
     exhaustively. On each finer one the candidates that are left are offered to the neighbours
     (the propagation of PatchMatch, Barnes et al. 2009), judged, and the likeliest refined between
     pixels (Lucas and Kanade, with learned trust in each cell). The answer on the frame itself is
-    the geometric median of what is still possible. The same weights serve every level.
+    the geometric median of what is still possible; then the cells of each block vote among the
+    answers around it, and neighbours draw each other's together as far as the pictures leave them
+    open. The same weights serve every level.
 
     Args:
         hidden: Channels of the hidden layers.
@@ -68,6 +71,8 @@ class MotionNet(nn.Module):
         super().__init__()
         self.judge = Judge(hidden) if learned else PlainJudge()
         self.trust = CellTrust(hidden) if learned else PlainTrust()
+        self.ballot = Ballot(hidden // 2)
+        self.smoother = Smoother(hidden)
         self.doubt = nn.Sequential(nn.Linear(10, hidden), nn.ReLU(), nn.Linear(hidden, 2))
 
     def threads(self) -> AbstractContextManager[None]:
@@ -130,7 +135,11 @@ class MotionNet(nn.Module):
         offered, logits = judged.candidates, judged.rounds[-1]
         displacement = steps.settle(offered, logits, candidates)
         trace.append(Refined(0, displacement.unsqueeze(-2)))
-        evidence = matching.evidence(candidates, displacement, offered, logits)
+        displacement, around, votes = self.ballot(matching, displacement)
+        trace.append(Refined(0, displacement.unsqueeze(-2)))
+        evidence = matching.evidence(displacement, around, votes)
+        tensor = matching.tensor.mean(dim=-2).unflatten(0, shape)
+        displacement = self.smoother(displacement, tensor, evidence)
         return Motion(displacement, self.doubt(evidence), trace)
 
     def _descend(

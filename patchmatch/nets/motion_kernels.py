@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from patchmatch.kernels.answers import cell_ballot, draw_together, gather_answers
 from patchmatch.kernels.candidates import keep_likeliest, offer_candidates, settle_candidates
 from patchmatch.kernels.compiling import ahead, run, run_in_parts
 from patchmatch.kernels.contrast import CELL, cell_gains, cell_moments, even_contrast, halve
@@ -17,10 +18,11 @@ from patchmatch.kernels.judge import (
     neighbours_support,
     regard_candidates,
 )
-from patchmatch.kernels.noise import noise_bounds, quietest_tiles
+from patchmatch.kernels.noise import noise_bounds, quietest_tiles, slight_steps
 from patchmatch.kernels.search import block_costs, deepest_minima
 from patchmatch.kernels.windows import cell_gradients, refine_windows, window_residuals
 from patchmatch.nets import motion_steps
+from patchmatch.nets.answer_steps import PRICE, ROUNDS, TIED
 from patchmatch.nets.candidates import APART, common
 from patchmatch.nets.judge_steps import SMALLEST_TRUST
 from patchmatch.nets.motion_steps import (
@@ -31,11 +33,24 @@ from patchmatch.nets.motion_steps import (
     WEISZFELD,
 )
 from patchmatch.ops.lucas_kanade import DAMPING, LONGEST, NOTHING, PLENTY
-from patchmatch.ops.noise import BRIGHT, DARK, DEVIATION, QUIET, tile_grid
+from patchmatch.ops.noise import (
+    BRIGHT,
+    DARK,
+    DEVIATION,
+    EDGE,
+    QUANTISED,
+    QUIET,
+    SPARSE,
+    SQUARE,
+    excess,
+    tile_grid,
+)
 
 __all__ = [
     "Matching",
     "Messages",
+    "answers_around",
+    "ballot",
     "describe",
     "keep",
     "matchings",
@@ -43,6 +58,7 @@ __all__ = [
     "regard",
     "search",
     "settle",
+    "smooth",
     "votes",
 ]
 
@@ -73,7 +89,10 @@ def _noise(image: Tensor) -> Tensor:
     bent = image.new_empty(len(image))
     limits = np.array([DARK, BRIGHT], np.float32)
     run(quietest_tiles, image, *tile_grid(*image.shape[1:]), limits, QUIET, bent)
-    return bent * DEVIATION
+    sums, counts = image.new_empty(2, len(image), 2, SQUARE)
+    run(slight_steps, image, SPARSE, EDGE, sums, counts)
+    quantised = QUANTISED * excess(sums, counts)
+    return ((bent * DEVIATION).square() + quantised.square()).sqrt()
 
 
 def search(
@@ -160,6 +179,44 @@ class Messages:
         return found
 
 
+def answers_around(answer: Tensor) -> tuple[Tensor, Tensor]:
+    """As that of ``motion_steps``, but that those which repeat others come last."""
+    shape = answer.shape[:3]
+    offered = answer.new_empty(*shape, 9, 2)
+    fresh = torch.empty(*shape, 9, dtype=torch.bool)
+    run(gather_answers, answer.contiguous(), APART, offered.flatten(0, 2), fresh.flatten(0, 2))
+    return offered, fresh
+
+
+def ballot(
+    offered: Tensor,
+    fresh: Tensor,
+    residual: Tensor,
+    texture: Tensor,
+    noise: Tensor,
+    formula: Tensor,
+    layers: nn.Sequential,
+) -> Tensor:
+    """As that of ``motion_steps``."""
+    first: Any = layers[0]
+    last: Any = layers[2]
+    share = residual.new_empty(fresh.shape)
+    flat = (x.contiguous().flatten(0, 2) for x in (offered, fresh, residual, texture, noise))
+    run(
+        cell_ballot, *flat, formula, PRICE, first.weight.T.contiguous(), first.bias,
+        torch.cat([last.weight[0], last.bias]), share.flatten(0, 2),
+    )  # fmt: skip
+    return share
+
+
+def smooth(answer: Tensor, held: Tensor, firm: Tensor, voice: Tensor, reach: Tensor) -> Tensor:
+    """As that of ``motion_steps``."""
+    found = torch.empty_like(answer, memory_format=torch.contiguous_format)
+    given = (x.contiguous() for x in (answer, held, firm, voice, reach))
+    run(draw_together, *given, TIED, ROUNDS, found)
+    return found
+
+
 class Matching(motion_steps.Matching):
     """As that of ``motion_steps``, in one pass over the pixels of the windows."""
 
@@ -173,13 +230,18 @@ class Matching(motion_steps.Matching):
         run(noise_bounds, loudness, CLIP, self.quiet, self.noisy)
         return tensor, loudness
 
-    def residual(self, candidates: Tensor) -> Tensor:
-        """As that of ``motion_steps``."""
+    def residual(self, candidates: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """As that of ``motion_steps``; those that are wanted are the first ones."""
         flat = candidates.contiguous().flatten(0, 2)
         found = flat.new_empty(*flat.shape[:2], 16)
+        if wanted is None:
+            counts = torch.full((len(flat),), flat.shape[1])
+        else:
+            counts = wanted.flatten(0, 2).sum(dim=-1)
         run_in_parts(
-            window_residuals, len(flat), *self.windows, flat, self.quiet, self.noisy, CLIP, found
-        )
+            window_residuals, len(flat), *self.windows, flat, counts, self.quiet, self.noisy,
+            CLIP, found,
+        )  # fmt: skip
         return found.unflatten(0, self.shape)
 
     def refine(self, candidates: Tensor, trust: Any, level: int, steps: int) -> list[Tensor]:
@@ -195,13 +257,13 @@ class Matching(motion_steps.Matching):
         )  # fmt: skip
         return [refined]
 
-    def evidence(self, best: Tensor, answer: Tensor, offered: Tensor, logits: Tensor) -> Tensor:
+    def evidence(self, answer: Tensor, offered: Tensor, probability: Tensor) -> Tensor:
         """As that of ``motion_steps``."""
-        residual = self.residual(torch.cat([best, torch.zeros_like(best)], dim=-2))
+        residual = self.residual(torch.stack([answer, torch.zeros_like(answer)], dim=-2))
         found = answer.new_empty(*self.shape, 10)
         flat = (x.contiguous().flatten(0, 2) for x in (residual, self.texture, self.noise))
-        candidates = offered.contiguous().flatten(0, 2), logits.contiguous().flatten(0, 2)
-        run(answer_evidence, *flat, *candidates, answer, found.flatten(0, 2))
+        candidates = offered.contiguous().flatten(0, 2), probability.contiguous().flatten(0, 2)
+        run(answer_evidence, *flat, *candidates, answer.contiguous(), found.flatten(0, 2))
         return found
 
 

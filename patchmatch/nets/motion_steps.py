@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from patchmatch.nets.answer_steps import answers_around, ballot, smooth
 from patchmatch.nets.candidates import distinct
 from patchmatch.nets.candidates import distinct_best as keep
 from patchmatch.nets.candidates import offer as all_candidates
@@ -29,6 +30,8 @@ from patchmatch.ops import (
 __all__ = [
     "Matching",
     "Messages",
+    "answers_around",
+    "ballot",
     "describe",
     "keep",
     "matchings",
@@ -36,6 +39,7 @@ __all__ = [
     "regard",
     "search",
     "settle",
+    "smooth",
     "votes",
 ]
 
@@ -176,8 +180,13 @@ class Matching:
             part = slice(first, first + step)
             yield part, self.windows1.read(flat[part], part) - self.window[part, None]
 
-    def residual(self, candidates: Tensor) -> Tensor:
-        """Return the mean clipped difference in each cell, less the noise's, (B, R, C, K, 16)."""
+    def residual(self, candidates: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """Return the mean clipped difference in each cell, less the noise's, (B, R, C, K, 16).
+
+        Args:
+            candidates: (B, R, C, K, 2), displacements.
+            wanted: (B, R, C, K), or None for all: of the others the residual may be anything.
+        """
         parts = [
             self._cells(difference.abs().clamp_max(CLIP))
             for _, difference in self._differences(candidates)
@@ -219,12 +228,11 @@ class Matching:
             refined.append(refined[-1] + step.view_as(candidates))
         return refined[1:]
 
-    def evidence(self, best: Tensor, answer: Tensor, offered: Tensor, logits: Tensor) -> Tensor:
+    def evidence(self, answer: Tensor, offered: Tensor, probability: Tensor) -> Tensor:
         """Return what tells a right answer from a wrong one, (B, R, C, 10); no gradient passes."""
-        best, answer, offered, logits = (x.detach() for x in (best, answer, offered, logits))
-        still = torch.zeros_like(best)
-        residual, at_rest = self.residual(torch.cat([best, still], dim=-2)).unbind(dim=-2)
-        probability = logits.softmax(dim=-1)
+        answer, offered, probability = (x.detach() for x in (answer, offered, probability))
+        both = torch.stack([answer, torch.zeros_like(answer)], dim=-2)
+        residual, at_rest = self.residual(both).unbind(dim=-2)
         spread = (offered - answer.unsqueeze(-2)).norm(dim=-1)
         columns = [
             residual.mean(dim=-1), residual.amax(dim=-1), residual.amin(dim=-1),

@@ -189,9 +189,13 @@ def test_gain_and_offset_hardly_change_the_answer(shipped):
 def test_gradients_reach_every_weight_but_those_of_the_formula_twin():
     torch.manual_seed(0)
     net = MotionNet()
-    for last in (net.judge.alone[-1], net.judge.together[-1], net.trust.layers[-1]):
+    layers = [net.judge.alone, net.judge.together]
+    layers += [part.layers for part in (net.trust, net.ballot, net.smoother)]
+    for last in (part[-1] for part in layers):
         torch.nn.init.normal_(last.weight, std=0.1)  # nothing passes a layer of noughts
-    motion = net(moved_pair(3.5, 0.5, 71, 99))
+    frames = moved_pair(3.5, 0.5, 71, 99)
+    frames[..., 40:] = moved_pair(-2.5, 0.5, 71, 59)  # cells have something to vote on
+    motion = net(frames)
     total = motion.displacement.square().sum() + motion.doubts.square().sum()
     for step in motion.trace:
         if isinstance(step, Judged):

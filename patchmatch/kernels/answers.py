@@ -1,0 +1,171 @@
+"""What blocks make of each other's answers.
+
+Block n of all frames' together, row by row, has answer n; N = B R C.
+"""
+
+import numpy as np
+from numpy import float32
+
+from patchmatch.kernels.compiling import helper, kernel
+
+# of the 3x3 square around a block, opposite ones one after the other
+OPPOSITE = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1))
+
+
+@kernel
+def gather_answers(answer, apart, offered, fresh):
+    """Write each block's answer and its eight neighbours', those first that repeat no other one.
+
+    Args:
+        answer: (B, R, C, 2); beyond the border the border's own.
+        apart: Pixels, in x or in y, from which on two answers differ.
+        offered: (N, 9, 2), written; where others are repeated, the block's own.
+        fresh: (N, 9) bool, written: which of them are not.
+    """
+    rows, columns = answer.shape[1:3]
+    for n in range(len(offered)):
+        b, rest = divmod(n, rows * columns)
+        r, c = divmod(rest, columns)
+        x, y = answer[b, r, c, 0], answer[b, r, c, 1]
+        offered[n, :, 0], offered[n, :, 1] = x, y
+        fresh[n] = False
+        fresh[n, 0] = True
+        found = 1
+        seen = np.empty((9, 2), float32)
+        seen[0, 0], seen[0, 1] = x, y
+        many = 1
+        for i in range(9):
+            if i != 4:
+                row, column = min(max(r + i // 3 - 1, 0), rows - 1), c + i % 3 - 1
+                column = min(max(column, 0), columns - 1)
+                x, y = answer[b, row, column, 0], answer[b, row, column, 1]
+                new = True
+                for k in range(many):
+                    new = new and max(abs(x - seen[k, 0]), abs(y - seen[k, 1])) >= apart
+                seen[many, 0], seen[many, 1] = x, y
+                many += 1
+                if new:
+                    offered[n, found, 0], offered[n, found, 1] = x, y
+                    fresh[n, found] = True
+                    found += 1
+
+
+@kernel
+def cell_ballot(
+    offered, fresh, residual, texture, noise, formula, price, weight0, bias0, weight1, share
+):  # fmt: skip
+    """Tell which share of a block's cells votes for each displacement.
+
+    Args:
+        offered: (N, K, 2), the block's own first.
+        fresh: (N, K) bool, which may be voted for: the first ones.
+        residual: (N, K, 16).
+        texture: (N, 16).
+        noise: (N, 16).
+        formula: (3,), sharpness, bonus of the own one, dullness.
+        price: Of the logarithm of 1 + the length of a displacement.
+        weight0: (6, H), of the residual, of how far it and the block's mean are above the own
+            one's, of texture, of noise, and of being the own one.
+        bias0: (H,).
+        weight1: (H + 1,), of the units and, last, of nothing.
+        share: (N, K), written.
+    """
+    units = len(bias0)
+    known = np.empty(units, float32)
+    vote = np.empty(offered.shape[1], float32)
+    whole = np.empty(offered.shape[1], float32)
+    sharpness, bonus, dull = formula
+    for n in range(len(offered)):
+        share[n] = 0
+        count = 0
+        while count < fresh.shape[1] and fresh[n, count]:
+            count += 1
+        if count == 1:
+            share[n, 0] = 1
+            continue
+        for k in range(count):
+            whole[k] = residual[n, k].mean()
+        for cell in range(residual.shape[2]):
+            own = residual[n, 0, cell]
+            for h in range(units):
+                known[h] = bias0[h] + weight0[3, h] * texture[n, cell]
+                known[h] += weight0[4, h] * noise[n, cell]
+            most = float32(-np.inf)
+            for k in range(count):
+                left, mine = residual[n, k, cell], float32(k == 0)
+                above, farther = left - own, whole[k] - whole[0]
+                length = np.sqrt(offered[n, k, 0] ** 2 + offered[n, k, 1] ** 2)
+                vote[k] = weight1[units] + bonus * mine - price * np.log1p(length)
+                vote[k] -= sharpness / (float32(1) + dull * noise[n, cell]) * left
+                for h in range(units):
+                    unit = known[h] + weight0[0, h] * left + weight0[1, h] * above
+                    unit += weight0[2, h] * farther + weight0[5, h] * mine
+                    vote[k] += max(unit, float32(0)) * weight1[h]
+                most = max(most, vote[k])
+            total = float32(0)
+            for k in range(count):
+                vote[k] = np.exp(vote[k] - most)
+                total += vote[k]
+            for k in range(count):
+                share[n, k] += vote[k] / (total * float32(residual.shape[2]))
+
+
+@kernel
+def draw_together(answer, held, firm, voice, reach, tied, rounds, found):
+    """Draw the answers of neighbours together.
+
+    Args:
+        answer: (B, R, C, 2).
+        held: (B, R, C, 3), by what an answer is held: a symmetric matrix xx, xy, yy.
+        firm: (B, R, C, 2), what a neighbour counts, and what lies between two opposite ones.
+        voice: (B, R, C), of each block; between two it is their product.
+        reach: (2,), pixels at which a neighbour counts a quarter, and what lies between.
+        tied: By what answers are held at least.
+        rounds: How many; in each all blocks move at once.
+        found: (B, R, C, 2), written.
+    """
+    rows, columns = answer.shape[1:3]
+    before = answer.copy()
+    near, span = float32(1) / reach[0] ** 2, float32(1) / reach[1] ** 2
+    half = float32(0.5)
+    for _ in range(rounds):
+        for n in range(len(answer) * rows * columns):
+            b, rest = divmod(n, rows * columns)
+            r, c = divmod(rest, columns)
+            x0, y0 = answer[b, r, c, 0], answer[b, r, c, 1]
+            x, y = before[b, r, c, 0], before[b, r, c, 1]
+            total, by_x, by_y = tied, float32(0), float32(0)
+            for i in range(8):
+                row, column = r + OPPOSITE[i][0], c + OPPOSITE[i][1]
+                inside = 0 <= row < rows and 0 <= column < columns
+                if i < 4 and inside:
+                    there_x, there_y = before[b, row, column, 0], before[b, row, column, 1]
+                    pull = firm[b, r, c, 0] * voice[b, row, column]
+                    pull *= _near(there_x - x, there_y - y, near)
+                    total += pull
+                    by_x += pull * (there_x - x0)
+                    by_y += pull * (there_y - y0)
+                other_row, other_column = r - OPPOSITE[i][0], c - OPPOSITE[i][1]
+                beside = 0 <= other_row < rows and 0 <= other_column < columns
+                if i % 2 == 0 and inside and beside:
+                    there_x = before[b, row, column, 0] + before[b, other_row, other_column, 0]
+                    there_y = before[b, row, column, 1] + before[b, other_row, other_column, 1]
+                    there_x, there_y = half * there_x, half * there_y
+                    pull = firm[b, r, c, 1] * voice[b, row, column]
+                    pull *= voice[b, other_row, other_column]
+                    pull *= _near(there_x - x, there_y - y, span)
+                    total += pull
+                    by_x += pull * (there_x - x0)
+                    by_y += pull * (there_y - y0)
+            xx, xy, yy = held[b, r, c, 0] + total, held[b, r, c, 1], held[b, r, c, 2] + total
+            whole = xx * yy - xy * xy
+            found[b, r, c, 0] = x0 + (yy * by_x - xy * by_y) / whole
+            found[b, r, c, 1] = y0 + (xx * by_y - xy * by_x) / whole
+        before[:] = found
+
+
+@helper
+def _near(x, y, squared):
+    """Return Geman and McClure's weight of something so far off."""
+    near = float32(1) / (float32(1) + (x * x + y * y) * squared)
+    return near * near
