@@ -17,6 +17,7 @@ SHORTEST, LONGEST = 0.05, 32.0  # pixels: lengths of motions, all scales being e
 STILL_SHARE = 0.25  # of the grounds do not move: a camera on a tripod
 PLAIN_SHARE = 0.2  # of the layers have hardly any texture: sky, walls, lacquer
 FAINTEST = 3 / 255  # standard deviation of the texture of plain layers, at most
+EMPTY_SHARE = 0.3  # of plain grounds have nothing on them: all that differs is noise
 BRIEF_SHARE = 0.15  # of the layers are seen in one of the frames only
 LEAST_STRAIN, MOST_STRAIN = 3e-4, 0.02  # by which a surface turns, grows and bends
 WAVES = 3  # of a surface that bends
@@ -98,7 +99,10 @@ def make_scene(
     frames = [np.zeros((side, side), np.float32) for _ in range(2)]
     owners = [np.zeros((side, side), int) for _ in range(2)]
     flow, points = ground.flow(side), _grid(side)
-    for layer in range(int(rng.integers(MOST_LAYERS + 1)) + 1):
+    count = int(rng.integers(MOST_LAYERS + 1))
+    if plain_ground and rng.random() < EMPTY_SHARE:
+        count = 0
+    for layer in range(count + 1):
         motion = _layer_motion(ground, side, rng) if layer else ground
         canvas = canvases[int(rng.integers(len(canvases)))]
         if rng.random() < PLAIN_SHARE if layer else plain_ground:
@@ -150,8 +154,8 @@ def disturb(
     return seen[0], seen[1]
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+def _log_uniform(rng: np.random.Generator, low: float, high: float, count: int = 1) -> np.ndarray:
+    return np.exp(rng.uniform(np.log(low), np.log(high), count))
 
 
 def _shift(rng: np.random.Generator) -> np.ndarray:
@@ -171,7 +175,7 @@ def _affine(rng: np.random.Generator) -> np.ndarray:
 def _waves(rng: np.random.Generator) -> np.ndarray:
     """Return the waves of a motion, slighter than what is straight in it."""
     strain = _log_uniform(rng, LEAST_STRAIN, MOST_STRAIN / 2)
-    length = np.exp(rng.uniform(np.log(SHORT_WAVE), np.log(LONG_WAVE), WAVES))
+    length = _log_uniform(rng, SHORT_WAVE, LONG_WAVE, WAVES)
     way, phase = rng.uniform(0, 2 * np.pi, (2, WAVES))
     number = 2 * np.pi / length
     amplitude = rng.normal(0, strain, (2, WAVES)) / number

@@ -41,7 +41,8 @@ def gather_answers(answer, apart, offered, fresh):
                 x, y = answer[b, row, column, 0], answer[b, row, column, 1]
                 new = True
                 for k in range(many):
-                    new = new and max(abs(x - seen[k, 0]), abs(y - seen[k, 1])) >= apart
+                    near = max(abs(x - seen[k, 0]), abs(y - seen[k, 1])) < apart
+                    new = new and not near
                 seen[many, 0], seen[many, 1] = x, y
                 many += 1
                 if new:
@@ -157,8 +158,9 @@ def draw_together(answer, held, firm, voice, reach, tied, rounds, found):
                     total += pull
                     by_x += pull * (there_x - x0)
                     by_y += pull * (there_y - y0)
-            xx, xy, yy = held[b, r, c, 0] + total, held[b, r, c, 1], held[b, r, c, 2] + total
-            whole = xx * yy - xy * xy
+            xx, xy, yy = held[b, r, c, 0], held[b, r, c, 1], held[b, r, c, 2]
+            whole = max(xx * yy - xy * xy, float32(0)) + total * (xx + yy + total)
+            xx, yy = xx + total, yy + total
             found[b, r, c, 0] = x0 + (yy * by_x - xy * by_y) / whole
             found[b, r, c, 1] = y0 + (xx * by_y - xy * by_x) / whole
         before[:] = found

@@ -18,9 +18,18 @@ OPPOSITE = ((0, 1), (2, 1), (1, 0), (1, 2), (0, 0), (2, 2), (0, 2), (2, 0))
 def answers_around(
     answer: Float[Tensor, "B R C 2"],
 ) -> tuple[Float[Tensor, "B R C 9 2"], Bool[Tensor, "B R C 9"]]:
-    """Return each block's answer and its neighbours', and which of them repeat none before them."""
-    offered = torch.cat([answer.unsqueeze(-2), neighbours(answer, EIGHT)], dim=-2)
-    return offered, ~repeated(offered)
+    """Return each block's answer and its neighbours', and which of them repeat no other one.
+
+    Those come first; the rest are the block's own once more.
+    """
+    own = answer.unsqueeze(-2)
+    offered = torch.cat([own, neighbours(answer, EIGHT)], dim=-2)
+    again = repeated(offered)
+    place = torch.arange(offered.shape[-2], device=answer.device)  # no two are sorted alike
+    order = (again * len(place) + place).argsort(dim=-1)
+    fresh = ~again.gather(-1, order)
+    offered = offered.gather(-2, order.unsqueeze(-1).expand_as(offered))
+    return torch.where(fresh.unsqueeze(-1), offered, own), fresh
 
 
 def ballot(
@@ -36,7 +45,7 @@ def ballot(
 
     Args:
         offered: (B, R, C, K, 2), the block's own first.
-        fresh: (B, R, C, K), which of them may be voted for.
+        fresh: (B, R, C, K), which of them may be voted for: the first ones.
         residual: (B, R, C, K, cells).
         texture: (B, R, C, cells), as ``Matching`` has it.
         noise: (B, R, C, cells), likewise.
@@ -109,9 +118,10 @@ def _around(values: Float[Tensor, "B R C D"]) -> Float[Tensor, "B R C 8 D"]:
 def _solved(
     held: Float[Tensor, "*N 3"], total: Float[Tensor, "*N"], right: Float[Tensor, "*N 2"]
 ) -> Float[Tensor, "*N 2"]:
-    """Return x of (H + t I) x = r."""
+    """Return x of (H + t I) x = r, for t above 0 and H without negative eigenvalues."""
     xx, xy, yy = held.unbind(dim=-1)
+    # of an edge, beside which t is nothing, the determinant of the sum would be lost by rounding
+    whole = (xx * yy - xy * xy).clamp_min(0) + total * (xx + yy + total)
     xx, yy = xx + total, yy + total
     x, y = right.unbind(dim=-1)
-    solution = torch.stack([yy * x - xy * y, xx * y - xy * x], dim=-1)
-    return solution / (xx * yy - xy * xy).unsqueeze(-1)
+    return torch.stack([yy * x - xy * y, xx * y - xy * x], dim=-1) / whole.unsqueeze(-1)

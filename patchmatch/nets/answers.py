@@ -50,7 +50,8 @@ class Ballot(nn.Module):
     def _vote(self, matching: Any, answer: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         steps = steps_for(answer)
         offered, fresh = steps.answers_around(answer.detach())
-        residual = matching.residual(offered, fresh)
+        # where all agree there is nothing to vote on
+        residual = matching.residual(offered, fresh & fresh[..., 1:].any(dim=-1, keepdim=True))
         share = steps.ballot(
             offered, fresh, residual, matching.texture, matching.noise,
             self.formula.exp(), self.layers,
@@ -66,8 +67,8 @@ class Smoother(nn.Module):
     What was seen holds an answer by the gradients in its window, in units of what is left over.
     Neighbours draw it to themselves, and opposite ones to what lies between them, which is right
     where motion changes evenly; both the less the farther off they are (Geman and McClure), so that
-    nothing is drawn across outlines. A small network says how firmly each block is held and drawn,
-    and how much it has to say to others; at first nothing but the formula.
+    what has texture is not drawn across outlines. A network says how firmly a block is held and
+    drawn, and how much it has to say to others; at first nothing but the formula.
 
     Args:
         hidden: Channels of the hidden layer.
@@ -93,12 +94,12 @@ class Smoother(nn.Module):
             evidence: What tells a right answer from a wrong one, from ``Matching.evidence``.
         """
         near, between, reach, span = self.formula.exp().unbind()
-        hold, *firm, voice = self.layers(evidence).clamp(-6, 6).exp().unbind(dim=-1)
+        hold, beside, amid, voice = self.layers(evidence).clamp(-6, 6).exp().unbind(dim=-1)
         left = evidence[..., 0].clamp_min(0) + evidence[..., 4] + ROUGH
         return steps_for(answer).smooth(
             answer,
             tensor * (hold / left.square()).unsqueeze(-1),
-            torch.stack([firm[0] * near, firm[1] * between], dim=-1),
+            torch.stack([beside * near, amid * between], dim=-1),
             voice,
             torch.stack([reach, span]),
         )

@@ -50,5 +50,6 @@ def distinct(ranked: Float[Tensor, "B R C K 2"], count: int) -> Float[Tensor, "B
 def repeated(ranked: Float[Tensor, "*N K 2"]) -> Bool[Tensor, "*N K"]:
     """Tell which candidates are nearer than half a pixel, in x and in y, to one before them."""
     apart = (ranked.unsqueeze(-2) - ranked.unsqueeze(-3)).abs().amax(dim=-1)
-    before = torch.ones_like(apart.flatten(0, -3)[0]).tril(-1).bool()
+    count = ranked.shape[-2]
+    before = torch.ones(count, count, dtype=torch.bool, device=ranked.device).tril(-1)
     return ((apart < APART) & before).any(dim=-1)

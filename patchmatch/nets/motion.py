@@ -16,8 +16,8 @@ from patchmatch.ops import block_counts
 LEVELS = 4
 COARSEST = LEVELS - 1
 FIRST = 6  # candidates of the exhaustive search
-OFFERED = (7, 10, 10)  # candidates that are judged, by level; all of them in training
-KEPT = (1, 2, 2)  # candidates that go on, by level
+OFFERED = (6, 10, 10)  # candidates that are judged, by level; all of them in training
+KEPT = (1, 1, 2)  # candidates that go on, by level
 STEPS = (2, 2, 2)  # of refinement, by level
 
 
@@ -64,15 +64,16 @@ class MotionNet(nn.Module):
 
     Args:
         hidden: Channels of the hidden layers.
-        learned: False puts formulas by hand in the place of the network: its twin, to compare.
+        learned: False puts formulas by hand in the place of the network: its twin, to compare. Its
+            cells vote and its answers are drawn together by the formulas that learning begins with.
     """
 
     def __init__(self, hidden: int = 16, learned: bool = True) -> None:
         super().__init__()
         self.judge = Judge(hidden) if learned else PlainJudge()
         self.trust = CellTrust(hidden) if learned else PlainTrust()
-        self.ballot = Ballot(hidden // 2)
-        self.smoother = Smoother(hidden)
+        self.ballot = Ballot(max(1, hidden // 2)).requires_grad_(learned)
+        self.smoother = Smoother(hidden).requires_grad_(learned)
         self.doubt = nn.Sequential(nn.Linear(10, hidden), nn.ReLU(), nn.Linear(hidden, 2))
 
     def threads(self) -> AbstractContextManager[None]:

@@ -180,7 +180,7 @@ class Messages:
 
 
 def answers_around(answer: Tensor) -> tuple[Tensor, Tensor]:
-    """As that of ``motion_steps``, but that those which repeat others come last."""
+    """As that of ``motion_steps``."""
     shape = answer.shape[:3]
     offered = answer.new_empty(*shape, 9, 2)
     fresh = torch.empty(*shape, 9, dtype=torch.bool)
@@ -231,7 +231,7 @@ class Matching(motion_steps.Matching):
         return tensor, loudness
 
     def residual(self, candidates: Tensor, wanted: Tensor | None = None) -> Tensor:
-        """As that of ``motion_steps``; those that are wanted are the first ones."""
+        """As that of ``motion_steps``."""
         flat = candidates.contiguous().flatten(0, 2)
         found = flat.new_empty(*flat.shape[:2], 16)
         if wanted is None:

@@ -185,7 +185,8 @@ class Matching:
 
         Args:
             candidates: (B, R, C, K, 2), displacements.
-            wanted: (B, R, C, K), or None for all: of the others the residual may be anything.
+            wanted: (B, R, C, K), the first ones of each block, or None for all: of the others the
+                residual may be anything.
         """
         parts = [
             self._cells(difference.abs().clamp_max(CLIP))

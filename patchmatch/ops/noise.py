@@ -43,11 +43,12 @@ def noise_level(image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
     ranked = level.masked_fill(cut_off, torch.inf).sort(dim=1).values
     last = (~cut_off).sum(dim=1, keepdim=True) - 1
     place = QUIET * last.clamp_min(0)
-    below = place.long()
+    place, below = place.to(ranked), place.long()
     above = torch.minimum(below + 1, last).clamp_min(0)
     found = torch.lerp(ranked.gather(1, below), ranked.gather(1, above), place - below)
     found = torch.where(last < 0, 0.0, found)[:, 0]
-    return (found.square() + (QUANTISED * squareness(image)).square()).sqrt()
+    both = found.square() + (QUANTISED * squareness(image)).square()
+    return both.clamp_min(1e-12).sqrt()  # whose slope at 0 has no end
 
 
 def squareness(image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
@@ -63,14 +64,14 @@ def squareness(image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
     sums, counts = [], []
     for steps in (image[:, 0, ::SPARSE].diff(dim=2), image[:, 0].diff(dim=1).mT):
         slight = (steps.abs() < EDGE).to(steps)  # (B, lines, places)
-        for found, values in ((sums, steps.abs() * slight), (counts, slight)):
+        for found, values in ((sums, steps.abs().where(slight > 0, 0)), (counts, slight)):
             places = [values[..., first::SQUARE].sum(dim=(1, 2)) for first in range(SQUARE)]
             found.append(torch.stack(places, dim=1))
     return excess(torch.stack(sums, dim=1), torch.stack(counts, dim=1))
 
 
 def excess(sums: Float[Tensor, "B 2 8"], counts: Float[Tensor, "B 2 8"]) -> Float[Tensor, " B"]:
-    """Return how far one mean step is above the others, in the direction where it is less.
+    """Return how far one mean step is above the others, in x or in y, whichever shows it less.
 
     By as much as the others differ among themselves it may be so by chance.
 
@@ -78,7 +79,7 @@ def excess(sums: Float[Tensor, "B 2 8"], counts: Float[Tensor, "B 2 8"]) -> Floa
         sums: Of the lengths of steps in x and in y, at each of eight places.
         counts: Of these steps.
     """
-    ranked = (sums / (counts + 1)).sort(dim=2).values
+    ranked = (sums / counts.clamp_min(1)).sort(dim=2).values
     largest, second, least = ranked[..., -1], ranked[..., -2], ranked[..., 0]
     return (largest - second - (second - least)).amin(dim=1).clamp_min(0)
 

@@ -28,9 +28,11 @@ def test_what_is_offered_are_the_answers_around_each_once():
     answer[0, 0, 0] = torch.tensor([0.0, 0.6])
     answer[0, 2, 2] = torch.tensor([4.3, 1.0])  # hardly another one
     offered, fresh = answers_around(answer)
-    around = [answer[0, r, c] for r in range(3) for c in range(3) if (r, c) != (1, 1)]
-    assert torch.equal(offered[0, 1, 1], torch.stack([answer[0, 1, 1], *around]))
-    assert fresh[0, 1, 1].tolist() == [True, True, False, True, *[False] * 5]
+    assert torch.equal(
+        offered[0, 1, 1, :3], torch.stack([answer[0, 1, 1], answer[0, 0, 0], answer[0, 0, 2]])
+    )
+    assert not offered[0, 1, 1, 3:].any()
+    assert fresh[0, 1, 1].tolist() == [True] * 3 + [False] * 6
     assert fresh[0, :, :, 0].all()
 
 
@@ -131,12 +133,29 @@ def test_who_has_nothing_to_say_is_not_heard():
     assert not torch.allclose(drawn(answer)[rest], field()[rest], rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("loud", [400.0, 3e3, 1e6])
+def test_along_an_edge_an_answer_is_free_however_loud_it_is(loud):
+    """Brightness changes along x = y alone: across, neighbours have all to say."""
+    answer = field(start=(0.0, 0.0))
+    answer[0, 2, 2] = torch.tensor([0.1, 0.0])
+    held = HELD.repeat(*GRID, 1)
+    held[0, 2, 2] = torch.tensor([loud, loud, loud])
+    firm = torch.ones(*GRID, 2, requires_grad=True)
+    found = smooth(answer, held, firm, torch.ones(GRID), torch.tensor([0.2, 0.2]))
+    assert_close(found[0, 2, 2].sum(), torch.tensor(0.1), rtol=0, atol=0.05)
+    assert (found[0, 2, 2, 0] - found[0, 2, 2, 1]).abs() < 0.02
+    found.square().sum().backward()
+    assert torch.isfinite(firm.grad).all()
+
+
 def test_alone_a_block_keeps_its_answer():
     answer = torch.tensor([[[[3.0, -2.0]]]])
     one = torch.ones(1, 1, 1)
     firm, reach = torch.ones(1, 1, 1, 2), torch.tensor([0.2, 0.2])
     found = smooth(answer, torch.zeros(1, 1, 1, 3), firm, one, reach)
     assert_close(found, answer)
+    edge = torch.tensor([3e3, 3e3, 3e3]).expand(1, 1, 1, 3)
+    assert_close(smooth(answer, edge, firm, one, reach), answer)
 
 
 def test_before_it_has_learned_the_smoother_is_its_formula():

@@ -168,13 +168,12 @@ def test_cells_elect_the_same_answers(matchings, rng):
         residual = matching.residual(offered, fresh)
         known = matching.texture, matching.noise
         share = steps.ballot(offered, fresh, residual, *known, formula, layers)
-        place = share.argmax(dim=-1)[..., None, None].expand(*answer.shape[:3], 1, 2)
-        found.append((fresh.sum(dim=-1), share.sort(dim=-1).values, offered.gather(-2, place)))
-    (count, share, best), (other_count, other_share, other_best) = found
-    assert torch.equal(count, other_count)
-    assert 1 < count.max() <= 9
+        found.append((offered, fresh, share))
+    (one, fresh, share), (other, other_fresh, other_share) = found
+    assert torch.equal(one, other)
+    assert torch.equal(fresh, other_fresh)
+    assert 1 < fresh.sum(dim=-1).max() <= 9
     assert_close(share, other_share, rtol=0, atol=1e-5)
-    assert_close(best, other_best)
 
 
 def test_answers_are_drawn_together_alike(rng):
@@ -247,7 +246,7 @@ def test_the_whole_network_measures_the_same(rng, learned):
     compiled = net(frames)
     with torch.enable_grad():  # the steps that pass gradients
         wanted = net(frames)
-    assert wanted.displacement.requires_grad
+    assert wanted.displacement.requires_grad == learned
     apart = (compiled.displacement - wanted.displacement).norm(dim=-1)
     assert (apart < 1e-3).float().mean() > 0.95  # among equally good ones rounding may choose
     assert_close(compiled.doubts.median(), wanted.doubts.median(), rtol=0, atol=0.05)
