@@ -6,6 +6,7 @@ from torch import Tensor
 
 from patchmatch.ops import EIGHT, FOUR, neighbours
 
+NEAR, FEW = 1.0, 0.05  # pixels from the median, and the share of blocks that must be so near
 APART = 0.5  # pixels, in x or in y: candidates that are nearer are the same one
 
 
@@ -23,10 +24,16 @@ def offer(candidates: Float[Tensor, "B R C K 2"], level: int) -> Float[Tensor, "
 
 
 def common(candidates: Float[Tensor, "B R C K 2"]) -> Float[Tensor, "B 1 1 1 2"]:
-    """Return the median of the first candidates of all blocks, the lower one of two."""
+    """Return the median of the first candidates of all blocks, the lower one of two.
+
+    It is none, 0, where hardly a block is near it: in frames of noise alone, it would be the one
+    displacement but rest that all blocks consider, and could agree on.
+    """
     first = candidates[..., 0, :].flatten(1, 2)
     ranked = first.sort(dim=1).values  # as ``median`` has no form in ONNX
-    return ranked[:, (first.shape[1] - 1) // 2, None, None, None]
+    middle = ranked[:, (first.shape[1] - 1) // 2, None]
+    near = ((first - middle).norm(dim=-1, keepdim=True) < NEAR).to(first).mean(dim=1, keepdim=True)
+    return torch.where(near > FEW, middle, 0)[:, None, None]
 
 
 def distinct_best(

@@ -101,8 +101,8 @@ def test_it_was_worth_training_on_photographs(shipped):
         cv2.cvtColor(p(), cv2.COLOR_RGB2GRAY) for p in (data.astronaut, data.coffee, data.chelsea)
     ]
     canvases = [p.astype(np.float32) / 255 for p in pictures]
-    scenes = MovingScenes(canvases, made_outlines(), 30, 3, 192, upright=True)
-    batch = default_collate([scenes[i] for i in range(30)])
+    scenes = MovingScenes(canvases, made_outlines(), 12, 3, 320, upright=True)
+    batch = default_collate([scenes[i] for i in range(12)])
     seen = batch["visible"] > 0.6
     learned, by_hand = (
         (net(batch["frames"]).displacement - batch["displacement"]).norm(dim=-1)[seen].mean()

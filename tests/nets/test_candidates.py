@@ -1,7 +1,7 @@
 import torch
 from torch.testing import assert_close
 
-from patchmatch.nets.candidates import distinct, distinct_best, offer
+from patchmatch.nets.candidates import common, distinct, distinct_best, offer, repeated
 
 
 def test_what_is_offered_is_the_own_nothing_the_common_and_the_neighbours():
@@ -36,3 +36,18 @@ def test_too_few_distinct_candidates_are_filled_up_with_repeated_ones():
     logits = torch.tensor([4.0, 3, 2, 1]).expand(2, 1, 1, 4)
     found = distinct_best(candidates, logits, 4)[1, 0, 0]
     assert_close(found, torch.tensor([[1.0, 1], [7, 0], [1.1, 1], [1, 0.9]]))
+
+
+def test_what_hardly_a_block_does_is_common_to_none():
+    torch.manual_seed(0)
+    apart = 24 * torch.rand(2, 8, 10, 3, 2) - 12
+    apart[1, :, :2, 0] = torch.tensor([3.0, -1.0])  # a fifth of the blocks
+    apart[1, :, 2:6, 0, 0], apart[1, :, 6:, 0, 0] = -9, 9
+    apart[1, :, 2:6, 0, 1], apart[1, :, 6:, 0, 1] = 9, -9
+    assert_close(common(apart)[:, 0, 0, 0], torch.tensor([[0.0, 0], [3, -1]]))
+    assert torch.equal(common(apart[:1, :1, :1])[0, 0, 0, 0], apart[0, 0, 0, 0])
+
+
+def test_nothing_is_repeated_among_nothing():
+    assert repeated(torch.zeros(0, 3, 9, 2)).shape == (0, 3, 9)
+    assert repeated(torch.tensor([[0.0, 0], [1, 0], [0.4, 0.4]])).tolist() == [False, False, True]
