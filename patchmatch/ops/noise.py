@@ -27,8 +27,8 @@ def noise_level(image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
     Second differences in x and in y leave little of a picture and much of the noise (Immerkaer,
     "Fast noise variance estimation", CVIU 1996). Of many small tiles the quietest tenth counts,
     because texture passes as well; tiles that are cut off at black or white do not. What JPEG has
-    left out is told by its squares (``squareness``), and counts as if it were white: there is more of
-    it in what is coarse, and less is told of it where much is black or white.
+    left out is told by its squares (``squareness``) and counts as if it were white: there is more
+    of it in what is coarse, and less is told of it where much is black or white.
 
     Args:
         image: Gray, in [0, 1], at least 3x3 pixels.
