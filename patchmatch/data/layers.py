@@ -135,7 +135,7 @@ def disturb(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the frames as a camera might give them: gain, blur, noise, JPEG; uint8."""
     if rng.random() < 0.5:
-        frame1 = frame1 * np.exp(rng.uniform(np.log(0.7), np.log(1.4))) + rng.uniform(-0.1, 0.1)
+        frame1 = frame1 * _log_uniform(rng, 0.7, 1.4) + rng.uniform(-0.1, 0.1)
     if rng.random() < 0.25:
         sigma = rng.uniform(0.3, 1.5)
         frame1 = cv2.GaussianBlur(frame1, (0, 0), sigma)
@@ -232,7 +232,7 @@ def _outline(
     if rng.random() < 0.6:
         width = int(rng.integers(9, 50))
         fine = cv2.dilate(fine, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
-    size = np.exp(rng.uniform(np.log(30), np.log(1.2 * side))) / 20  # pixels to a pixel of MNIST
+    size = _log_uniform(rng, 30, 1.2 * side) / 20  # pixels to a pixel of MNIST
     matrix = rotation(rng.uniform(0, 2 * np.pi)) * (FINE / size)
     middle = np.array(fine.shape[::-1]) / 2
     return fine, np.c_[matrix, middle - matrix @ centre]

@@ -7,7 +7,6 @@ from patchmatch.kernels.compiling import ONE, helper, kernel
 
 # deviations of the difference to noise blended from four pixels, and from one
 LEAST, MOST = float32(np.sqrt(1.25)), float32(np.sqrt(2.0))
-SQUARE = 8  # pixels: what JPEG quantises by itself
 
 
 @kernel
@@ -78,6 +77,7 @@ def slight_steps(image, sparse, edge, sums, counts):
         counts: (B, 2, 8), written: how many.
     """
     height, width = image.shape[1:]
+    square = sums.shape[2]
     lengths = np.empty(width, float32)
     total = np.empty(width, float32)
     count = np.empty(width, float32)
@@ -92,8 +92,8 @@ def slight_steps(image, sparse, edge, sums, counts):
             for x in range(uintp(width - 1)):
                 count[x] += float32(1) if lengths[x] < edge else float32(0)
         for x in range(width - 1):
-            sums[b, 0, x % SQUARE] += total[x]
-            counts[b, 0, x % SQUARE] += count[x]
+            sums[b, 0, x % square] += total[x]
+            counts[b, 0, x % square] += count[x]
         for y in range(height - 1):
             above, below = uintp(y), uintp(y + 1)
             for x in range(uintp(width)):
@@ -103,8 +103,8 @@ def slight_steps(image, sparse, edge, sums, counts):
                 length += lengths[x] if lengths[x] < edge else float32(0)
             for x in range(uintp(width)):
                 number += float32(1) if lengths[x] < edge else float32(0)
-            sums[b, 1, y % SQUARE] += length
-            counts[b, 1, y % SQUARE] += number
+            sums[b, 1, y % square] += length
+            counts[b, 1, y % square] += number
 
 
 @kernel

@@ -5,8 +5,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from patchmatch.nets.candidates import repeated
-from patchmatch.ops import EIGHT, neighbours
+from patchmatch.nets.candidates import fresh_first, repeated
+from patchmatch.ops import EIGHT, geman_mcclure, neighbours
 
 ROUNDS = 4  # in which answers are drawn together
 TIED = 1e-4  # where nothing is seen and nobody is near, an answer stays what it was
@@ -25,8 +25,7 @@ def answers_around(
     own = answer.unsqueeze(-2)
     offered = torch.cat([own, neighbours(answer, EIGHT)], dim=-2)
     again = repeated(offered)
-    place = torch.arange(offered.shape[-2], device=answer.device)  # no two are sorted alike
-    order = (again * len(place) + place).argsort(dim=-1)
+    order = fresh_first(again)
     fresh = ~again.gather(-1, order)
     offered = offered.gather(-2, order.unsqueeze(-1).expand_as(offered))
     return torch.where(fresh.unsqueeze(-1), offered, own), fresh
@@ -95,14 +94,14 @@ def smooth(
         [firm[..., :1] * voices[..., :4], firm[..., 1:] * voices[..., ::2] * voices[..., 1::2]],
         dim=-1,
     )
-    squared = reach.square().repeat_interleave(4)
+    reaches = reach.repeat_interleave(4)
     found = answer
     for _ in range(ROUNDS):
         others = _around(found)
         between = (others[..., ::2, :] + others[..., 1::2, :]) / 2
         places = torch.cat([others[..., :4, :], between], dim=-2)  # (B, R, C, 8, 2)
         apart = (places - found.unsqueeze(-2)).square().sum(dim=-1)
-        pull = loud * (1 + apart / squared) ** -2
+        pull = loud * geman_mcclure(apart, reaches)
         drawn = (pull.unsqueeze(-1) * (places - answer.unsqueeze(-2))).sum(dim=-2)
         found = answer + _solved(held, pull.sum(dim=-1) + TIED, drawn)
     return found

@@ -1,7 +1,7 @@
 """Which displacements a block considers, and which of them differ."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from patchmatch.ops import EIGHT, FOUR, neighbours
@@ -48,10 +48,14 @@ def distinct_best(
 
 def distinct(ranked: Float[Tensor, "B R C K 2"], count: int) -> Float[Tensor, "B R C count 2"]:
     """Return the first candidates that are half a pixel apart, in order, repeated ones last."""
-    again = repeated(ranked)
-    place = torch.arange(ranked.shape[-2], device=ranked.device)  # no two are sorted alike
-    first = (again * len(place) + place).argsort(dim=-1)[..., :count]
+    first = fresh_first(repeated(ranked))[..., :count]
     return ranked.gather(-2, first.unsqueeze(-1).expand(*first.shape, 2))
+
+
+def fresh_first(again: Bool[Tensor, "*N K"]) -> Int[Tensor, "*N K"]:
+    """Return the order of candidates in which those that are ``repeated`` come last."""
+    place = torch.arange(again.shape[-1], device=again.device)  # no two are sorted alike
+    return (again * len(place) + place).argsort(dim=-1)
 
 
 def repeated(ranked: Float[Tensor, "*N K 2"]) -> Bool[Tensor, "*N K"]:

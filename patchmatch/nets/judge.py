@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from patchmatch.kernels import compiled_for
 from patchmatch.nets import motion_steps
+from patchmatch.ops import geman_mcclure
 
 SHARPNESS, BONUS = 25.0, 3.0  # of a difference, and of the neighbours' full agreement
 SCALE = 0.35  # local standard deviations: a residual at which a cell counts a quarter
@@ -227,8 +228,3 @@ class PlainTrust(nn.Module):
     def network(self, level: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the weights of a network without units, whose output is 0."""
         return torch.zeros(3, 0), torch.zeros(0), torch.zeros(1)
-
-
-def geman_mcclure(squared: Tensor, scale: float) -> Tensor:
-    """Return the weights of Geman and McClure's estimator for squared residuals."""
-    return (1 + squared / scale**2) ** -2

@@ -20,7 +20,7 @@ from patchmatch.ops.homography import (
     warp_points,
 )
 from patchmatch.ops.light import Light, matched_light, relight
-from patchmatch.ops.lucas_kanade import registration_step
+from patchmatch.ops.lucas_kanade import geman_mcclure, registration_step
 from patchmatch.ops.luma import luma
 from patchmatch.ops.matching import drop_duplicates, match_descriptors
 from patchmatch.ops.neighbours import EIGHT, FOUR, geometric_median, neighbours
@@ -87,6 +87,7 @@ __all__ = [
     "exact_field",
     "fit_homography",
     "fit_scaled_shift",
+    "geman_mcclure",
     "geometric_median",
     "group_filters",
     "homography_of_corners",

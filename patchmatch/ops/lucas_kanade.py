@@ -40,3 +40,13 @@ def registration_step(
         loudness = (xx + yy) / ((weights * noise).sum(dim=-1) + 1e-9)
         step = step * ((loudness - NOTHING) / (PLENTY - NOTHING)).clamp(0, 1).unsqueeze(-1)
     return -step.clamp(-longest, longest)
+
+
+def geman_mcclure(squared: Tensor, scale: Tensor | float) -> Tensor:
+    """Return the weights of Geman and McClure's robust estimator, a quarter at the scale.
+
+    Args:
+        squared: Squared residuals.
+        scale: Residual at which the weight is a quarter.
+    """
+    return (1 + squared / scale**2) ** -2
