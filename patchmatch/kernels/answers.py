@@ -166,6 +166,58 @@ def draw_together(answer, held, firm, voice, reach, tied, rounds, found):
         before[:] = found
 
 
+@kernel
+def answer_evidence(residual, at_rest, texture, noise, offered, belief, answer, evidence):
+    """Tell a right answer from a wrong one, as ``motion_steps.Matching.evidence`` does.
+
+    Args:
+        residual: (N, 16), in each cell under the answer.
+        at_rest: (N, 16), without motion.
+        texture: (N, 16), logarithm of each cell's root mean square gradient.
+        noise: (N, 16), standard deviation of the noise in each cell.
+        offered: (N, K, 2), displacements.
+        belief: (N, K), their probabilities.
+        answer: (B, R, C, 2), the displacements that were settled on.
+        evidence: (N, 10), written.
+    """
+    rows, columns = answer.shape[1:3]
+    for n in range(len(evidence)):
+        b, rest = divmod(n, rows * columns)
+        r, c = divmod(rest, columns)
+        here_x, here_y = answer[b, r, c, 0], answer[b, r, c, 1]
+        spread, near = float32(0), float32(0)
+        for k in range(belief.shape[1]):
+            x, y = offered[n, k, 0] - here_x, offered[n, k, 1] - here_y
+            apart = np.sqrt(x * x + y * y)
+            spread += belief[n, k] * apart
+            near += belief[n, k] if apart < float32(1) else float32(0)
+        unlike = float32(0)
+        for down, right in ((-1, 0), (0, -1), (0, 1), (1, 0)):
+            row, column = min(max(r + down, 0), rows - 1), min(max(c + right, 0), columns - 1)
+            x, y = answer[b, row, column, 0] - here_x, answer[b, row, column, 1] - here_y
+            unlike += np.sqrt(x * x + y * y)
+        mean = _mean(residual[n])
+        evidence[n, 0] = mean
+        evidence[n, 1] = residual[n].max()
+        evidence[n, 2] = residual[n].min()
+        evidence[n, 3] = _mean(at_rest[n]) - mean
+        evidence[n, 4] = _mean(noise[n])
+        evidence[n, 5] = _mean(texture[n])
+        evidence[n, 6] = texture[n].max()
+        evidence[n, 7] = np.log(float32(1) + spread)
+        evidence[n, 8] = near
+        evidence[n, 9] = np.log(float32(1) + unlike * float32(0.25))
+
+
+@helper
+def _mean(values):
+    """Return the mean of a row."""
+    total = float32(0)
+    for value in values:
+        total += value
+    return total / float32(len(values))
+
+
 @helper
 def _near(x, y, squared):
     """Return Geman and McClure's weight of something so far off."""

@@ -1,4 +1,4 @@
-"""Which displacements a block considers, which of them differ, and what is made of them."""
+"""Which displacements a block considers, and what is made of them."""
 
 import numpy as np
 from numpy import float32
@@ -7,30 +7,38 @@ from patchmatch.kernels.compiling import helper, kernel
 
 
 @kernel
-def offer_candidates(candidates, everywhere, eight, apart, offered):
-    """Offer each block its own candidates, none, the common one and its neighbours' best.
+def offer_candidates(candidates, eight, near, few, same, exact, offered, fresh, everywhere):
+    """Offer each block rest, the common displacement, its own candidates, its neighbours' best.
 
-    Those that are apart come first, in this order, and then those that repeat one before them.
+    Those that differ come first, in this order, and then those that repeat one before them.
 
     Args:
         candidates: (B, R, C, K, 2), displacements, the best first.
-        everywhere: (B, 2), the common one.
         eight: Whether the common one and all eight neighbours are asked, or four neighbours alone.
-        apart: How far from each other, in x or in y, two must be.
+        near: Pixels from the common one within which a block does the same.
+        few: It is 0 if no larger share of the blocks does.
+        same: How far from each other, in x or in y, two must be that differ.
+        exact: How far if one of them is rest or the common one.
         offered: (B R C, M, 2), written; M is at most K + 5, or K + 10.
+        fresh: (B R C, M) bool, written: which of them repeat no other one.
+        everywhere: (B, 2), written: the common one.
     """
     rows, columns, count = candidates.shape[1:4]
+    _common(candidates, near, few, everywhere)
     found = np.zeros((count + 10, 2), float32)
-    order = np.arange(count + 10)
+    limits = np.full(count + 10, same, float32)
+    limits[0] = exact
+    if eight:
+        limits[1] = exact
     for n in range(len(offered)):
         b, rest = divmod(n, rows * columns)
         r, c = divmod(rest, columns)
-        for k in range(count):
-            found[k, 0], found[k, 1] = candidates[b, r, c, k, 0], candidates[b, r, c, k, 1]
-        found[count, 0], found[count, 1] = 0, 0
-        size = count + 1
+        size = 1
         if eight:
-            found[size, 0], found[size, 1] = everywhere[b, 0], everywhere[b, 1]
+            found[1, 0], found[1, 1] = everywhere[b, 0], everywhere[b, 1]
+            size = 2
+        for k in range(count):
+            found[size, 0], found[size, 1] = candidates[b, r, c, k, 0], candidates[b, r, c, k, 1]
             size += 1
         for place in range(9):
             down, right = place // 3 - 1, place % 3 - 1
@@ -40,28 +48,7 @@ def offer_candidates(candidates, everywhere, eight, apart, offered):
                 found[size, 0] = candidates[b, row, column, 0, 0]
                 found[size, 1] = candidates[b, row, column, 0, 1]
                 size += 1
-        _keep(found, order, size, apart, offered[n])
-
-
-@kernel
-def keep_likeliest(candidates, logits, apart, kept):
-    """Keep the likeliest candidates that are apart, the best first.
-
-    Args:
-        candidates: (N, K, 2), displacements.
-        logits: (N, K); among equal ones the first comes first.
-        apart: How far from each other, in x or in y, two must be.
-        kept: (N, M, 2), written; M is at most K.
-    """
-    order = np.empty(candidates.shape[1], np.int64)
-    for n in range(len(candidates)):
-        for k in range(len(order)):
-            place = k
-            while place > 0 and logits[n, order[place - 1]] < logits[n, k]:
-                order[place] = order[place - 1]
-                place -= 1
-            order[place] = k
-        _keep(candidates[n], order, len(order), apart, kept[n])
+        _differing_first(found, size, limits, offered[n], fresh[n])
 
 
 @kernel
@@ -108,18 +95,40 @@ def settle_candidates(offered, logits, best, reach, steps, softening, answer):
 
 
 @helper
-def _keep(candidates, order, size, apart, kept):
-    """Write the first candidates that are apart in some order, and then repeated ones."""
+def _common(candidates, near, few, everywhere):
+    """Write the median of the first candidates of all blocks, the lower one of two."""
+    rows, columns = candidates.shape[1:3]
+    blocks = rows * columns
+    x, y = np.empty(blocks, float32), np.empty(blocks, float32)
+    for b in range(len(candidates)):
+        for n in range(blocks):
+            r, c = divmod(n, columns)
+            x[n], y[n] = candidates[b, r, c, 0, 0], candidates[b, r, c, 0, 1]
+        middle = (blocks - 1) // 2
+        there_x, there_y = np.partition(x, middle)[middle], np.partition(y, middle)[middle]
+        close = 0
+        for n in range(blocks):
+            apart_x, apart_y = x[n] - there_x, y[n] - there_y
+            close += np.sqrt(apart_x * apart_x + apart_y * apart_y) < near
+        most = float32(close) > few * float32(blocks)
+        everywhere[b, 0] = there_x if most else float32(0)
+        everywhere[b, 1] = there_y if most else float32(0)
+
+
+@helper
+def _differing_first(candidates, size, limits, offered, fresh):
+    """Write the first candidates that differ from those before them, then others."""
     found = 0
-    for turn in range(2):
+    repeated = np.zeros(size, np.bool_)
+    for k in range(size):
+        for j in range(k):
+            x = abs(candidates[k, 0] - candidates[j, 0])
+            y = abs(candidates[k, 1] - candidates[j, 1])
+            if max(x, y) < min(limits[k], limits[j]):
+                repeated[k] = True
+    for again in (False, True):
         for k in range(size):
-            one = order[k]
-            repeated = 0
-            for j in range(k):
-                x = abs(candidates[one, 0] - candidates[order[j], 0])
-                y = abs(candidates[one, 1] - candidates[order[j], 1])
-                if max(x, y) < apart:
-                    repeated = 1
-            if repeated == turn and found < len(kept):
-                kept[found, 0], kept[found, 1] = candidates[one, 0], candidates[one, 1]
+            if repeated[k] == again and found < len(offered):
+                offered[found, 0], offered[found, 1] = candidates[k, 0], candidates[k, 1]
+                fresh[found] = not again
                 found += 1

@@ -86,16 +86,17 @@ def run(function: Kernel, *arguments: Argument) -> None:
     function(*(_plain(argument) for argument in arguments))
 
 
-def run_in_parts(function: Kernel, blocks: int, *arguments: Argument) -> None:
+def run_in_parts(function: Kernel, blocks: int, *arguments: Argument, enough: int = ENOUGH) -> None:
     """Call a kernel for all blocks, part of them on each of the threads that ``threads_for`` left.
 
     Args:
         function: Takes first the part: its first block, and the one after its last.
         blocks: How many.
         arguments: As ``run`` takes them.
+        enough: How many are worth a thread.
     """
     plain = [_plain(argument) for argument in arguments]
-    count = max(1, min(threads_left(), blocks // ENOUGH))
+    count = max(1, min(threads_left(), blocks // enough))
     ends = [blocks * part // count for part in range(count + 1)]
     first, *rest = itertools.pairwise(ends)
     others = [_submit(function, part, *plain) for part in rest]

@@ -1,172 +1,282 @@
-"""What a judge sees in the cells of a window, and what blocks say to their neighbours."""
+"""What a judge makes of the candidates of each block, and of what its neighbours believe.
+
+A layer of a network is an array (I + 1, O), what is made of each input and, in its last row, of
+nothing; (I + 1,) where there is one output. Layers are computed for the candidates of some blocks
+at a time, which stand side by side in the columns of arrays.
+"""
 
 import numpy as np
-from numpy import float32
+from numpy import float32, uintp
 
 from patchmatch.kernels.compiling import helper, kernel
 
-
-@kernel
-def cell_votes(residual, texture, noise, weight, bias, votes):
-    """Compute a layer of rectified units in every cell, and their means over the cells.
-
-    Args:
-        residual: (N, K, 16), of each candidate in each cell.
-        texture: (N, 16), logarithm of each cell's root mean square gradient.
-        noise: (N, 16), standard deviation of the noise in each cell.
-        weight: (4, H), what the units make of a residual, of how far it is above the least one,
-            of the texture and of the noise.
-        bias: (H,).
-        votes: (N, K, H), written.
-    """
-    count, cells = residual.shape[1:]
-    units = len(bias)
-    above = np.empty(units, float32)
-    for n in range(len(residual)):
-        votes[n] = 0
-        for cell in range(cells):
-            least = residual[n, 0, cell]
-            for k in range(1, count):
-                least = min(least, residual[n, k, cell])
-            for h in range(units):
-                known = bias[h] + texture[n, cell] * weight[2, h] + noise[n, cell] * weight[3, h]
-                above[h] = known - least * weight[1, h]
-            for k in range(count):
-                value = residual[n, k, cell]
-                for h in range(units):
-                    unit = value * (weight[0, h] + weight[1, h]) + above[h]
-                    votes[n, k, h] += max(unit, float32(0))
-        for k in range(count):
-            for h in range(units):
-                votes[n, k, h] /= float32(cells)
+TILE = 16  # blocks whose candidates are side by side: what they need stays in the cache
+ONE, TWO, THREE = uintp(1), uintp(2), uintp(3)  # signed ones would be checked in every place
+REGARDED = 5  # things that a block knows of a candidate, beside what its cells say
 
 
 @kernel
-def regard_candidates(candidates, middle, residual, texture, noise, scale, regarded):
-    """Tell what a whole block knows of each candidate, as ``motion_steps.regard`` does.
+def weigh_candidates(
+    part, candidates, fresh, residual, texture, noise, middle, scale, formula, cell_layer,
+    evidence_layer, alone, alone_last, trusted, trusted_last, told_layer,
+    plain, logits, trust, told,
+):  # fmt: skip
+    """Tell how likely the candidates of each block are by themselves.
 
     Args:
+        part: (first, last), the tiles that are looked at, but for the last.
         candidates: (B, N, K, 2), displacements.
-        middle: (B, 2), the common one.
+        fresh: (B N, K) bool, which are judged: the first ones. Of the others nothing is written.
         residual: (B N, K, 16), of each candidate in each cell.
         texture: (B N, 16), logarithm of each cell's root mean square gradient.
         noise: (B N, 16), standard deviation of the noise in each cell.
+        middle: (B, 2), the common displacement.
         scale: Pixels of the frame in a pixel.
-        regarded: (B N, K, 5), written.
+        formula: (4,), what a difference counts, what neighbours' agreement counts, by how much
+            noise raises the price of going far, and that price.
+        cell_layer: (5, H), of a residual, of how far it is above the least one, of the texture and
+            of the noise.
+        evidence_layer: (H + 1, E), of the mean of the cells' rectified units.
+        alone: (E + 6, H), of the evidence, the mean residual, texture and noise, and the logarithms
+            of 1 + the displacement's length and of 1 + its distance from the common one.
+        alone_last: (H + 1,), added to the logits.
+        trusted: (E + 6, H), of the same, the greatest of all candidates.
+        trusted_last: (H + 1,).
+        told_layer: (E + 6, T), of the same, for what is said together.
+        plain: (B N, K), written: logits by the formula.
+        logits: (B N, K), written: by formula and network.
+        trust: (B N,), written: from 0 to 1.
+        told: (tiles, T, TILE K), written: of what is said together that which does not change.
     """
     blocks, count = candidates.shape[1:3]
-    lengths = np.empty((2, count), float32)
-    for n in range(len(regarded)):
-        b, block = divmod(n, blocks)
-        for k in range(count):
-            x, y = candidates[b, block, k, 0], candidates[b, block, k, 1]
-            lengths[0, k] = x * x + y * y
-            x, y = x - middle[b, 0], y - middle[b, 1]
-            lengths[1, k] = x * x + y * y
-        rough, loud = _mean(texture[n]), _mean(noise[n])
-        for k in range(count):
-            regarded[n, k, 0] = _mean(residual[n, k])
-            regarded[n, k, 1] = rough
-            regarded[n, k, 2] = loud
-            regarded[n, k, 3] = np.log(float32(1) + scale * np.sqrt(lengths[0, k]))
-            regarded[n, k, 4] = np.log(float32(1) + scale * np.sqrt(lengths[1, k]))
+    hidden, seen = evidence_layer.shape[0] - 1, evidence_layer.shape[1]
+    least = np.empty(16, float32)
+    above = np.empty(hidden, float32)
+    cells = np.empty((count, hidden), float32)
+    votes = np.empty((hidden, TILE * count), float32)
+    known = np.empty((seen + REGARDED, TILE * count), float32)
+    most = np.empty((seen + REGARDED, TILE), float32)
+    units = np.empty((hidden, TILE * count), float32)
+    found = np.empty(TILE * count, float32)
+    for tile in range(part[0], part[1]):
+        start, stop = tile * TILE, min((tile + 1) * TILE, len(fresh))
+        size = 0
+        for n in range(start, stop):
+            b, block = divmod(n, blocks)
+            last = _count(fresh[n])
+            _cell_votes(residual[n, :last], texture[n], noise[n], cell_layer, least, above, cells)
+            rough, loud = _mean(texture[n]), _mean(noise[n])
+            for k in range(last):
+                x, y = candidates[b, block, k, 0], candidates[b, block, k, 1]
+                apart_x, apart_y = x - middle[b, 0], y - middle[b, 1]
+                apart = np.sqrt(apart_x * apart_x + apart_y * apart_y)
+                known[seen, size] = _mean(residual[n, k])
+                known[seen + 1, size], known[seen + 2, size] = rough, loud
+                length = np.log(float32(1) + scale * np.sqrt(x * x + y * y))
+                known[seen + 3, size] = length
+                known[seen + 4, size] = np.log(float32(1) + scale * apart)
+                price = (formula[3] + formula[2] * loud) * length
+                plain[n, k] = -formula[0] * known[seen, size] - price
+                for h in range(hidden):
+                    votes[h, size] = cells[k, h]
+                size += 1
+        _layer(votes, evidence_layer, size, known)
+        _layer(known, alone, size, units)
+        _rectified(units, alone_last, size, found)
+        _layer(known, told_layer, size, told[tile])
+        at = 0
+        most[:] = -np.inf
+        for n in range(start, stop):
+            for k in range(_count(fresh[n])):
+                logits[n, k] = plain[n, k] + found[at]
+                for i in range(len(known)):
+                    most[i, n - start] = max(most[i, n - start], known[i, at])
+                at += 1
+        _layer(most, trusted, stop - start, units)
+        _rectified(units, trusted_last, stop - start, found)
+        for n in range(start, stop):
+            trust[n] = float32(1) / (float32(1) + np.exp(-found[n - start]))
 
 
 @kernel
-def answer_evidence(residual, texture, noise, offered, belief, answer, evidence):
-    """Tell a right answer from a wrong one, as ``motion_steps.Matching.evidence`` does.
+def hear_neighbours(
+    candidates, fresh, trust, reach, near, least, plain, bonus,
+    told, heard_layer, middle_layer, last_layer, logits,
+):  # fmt: skip
+    """Let blocks tell their four neighbours what they believe, round by round.
 
-    Args:
-        residual: (N, 2, 16), in each cell under the answer and at rest.
-        texture: (N, 16), logarithm of each cell's root mean square gradient.
-        noise: (N, 16), standard deviation of the noise in each cell.
-        offered: (N, K, 2), displacements.
-        belief: (N, K), their probabilities.
-        answer: (B, R, C, 2), the displacements that were settled on.
-        evidence: (N, 10), written.
-    """
-    rows, columns = answer.shape[1:3]
-    for n in range(len(evidence)):
-        b, rest = divmod(n, rows * columns)
-        r, c = divmod(rest, columns)
-        here_x, here_y = answer[b, r, c, 0], answer[b, r, c, 1]
-        spread, near = float32(0), float32(0)
-        for k in range(belief.shape[1]):
-            x, y = offered[n, k, 0] - here_x, offered[n, k, 1] - here_y
-            apart = np.sqrt(x * x + y * y)
-            spread += belief[n, k] * apart
-            near += belief[n, k] if apart < float32(1) else float32(0)
-        unlike = float32(0)
-        for down, right in ((-1, 0), (0, -1), (0, 1), (1, 0)):
-            row, column = min(max(r + down, 0), rows - 1), min(max(c + right, 0), columns - 1)
-            x, y = answer[b, row, column, 0] - here_x, answer[b, row, column, 1] - here_y
-            unlike += np.sqrt(x * x + y * y)
-        mean = _mean(residual[n, 0])
-        evidence[n, 0] = mean
-        evidence[n, 1] = residual[n, 0].max()
-        evidence[n, 2] = residual[n, 0].min()
-        evidence[n, 3] = _mean(residual[n, 1]) - mean
-        evidence[n, 4] = _mean(noise[n])
-        evidence[n, 5] = _mean(texture[n])
-        evidence[n, 6] = texture[n].max()
-        evidence[n, 7] = np.log(float32(1) + spread)
-        evidence[n, 8] = near
-        evidence[n, 9] = np.log(float32(1) + unlike * float32(0.25))
-
-
-@kernel
-def neighbours_support(candidates, logits, trust, reach, least, support):
-    """Tell each candidate how much the four neighbours believe in displacements near it.
+    A candidate learns how much is believed near it, by trusted neighbours and by all alike.
 
     Args:
         candidates: (B, R, C, K, 2), displacements.
-        logits: (B, R, C, K), of each block's probabilities.
+        fresh: (B, R, C, K) bool, which are judged: the first ones.
         trust: (B, R, C), how far each block is trusted.
         reach: (M,), distances at which a displacement counts a half.
+        near: Which of the 2 M numbers the bonus is for.
         least: Added to the neighbours' trust.
-        support: (B, R, C, K, 2 M), written: by trusted neighbours, and by all alike.
+        plain: (B, R, C, K), logits by the formula.
+        bonus: What full agreement counts.
+        told: (tiles, T, TILE K), what a layer makes of all that does not change.
+        heard_layer: (2 M + 1, T), of what is believed near a candidate; its last row is 0.
+        middle_layer: (T + 1, H), of the rectified units.
+        last_layer: (H + 1,), added to the logits.
+        logits: (rounds + 1, B, R, C, K), the first given, the others written.
     """
     rows, columns, count = candidates.shape[1:4]
-    belief = np.empty_like(logits)
-    for n in range(len(candidates) * rows * columns):
-        b, rest = divmod(n, rows * columns)
-        r, c = divmod(rest, columns)
-        _softmax(logits[b, r, c], belief[b, r, c])
-    x = np.empty(4 * count, float32)
-    y = np.empty(4 * count, float32)
-    believed = np.empty(4 * count, float32)
-    trusted = np.empty(4 * count, float32)
+    blocks = len(candidates) * rows * columns
+    belief = np.zeros(candidates.shape[:4], float32)
+    support = np.empty((2 * len(reach), TILE * count), float32)
+    units = np.empty((told.shape[1], TILE * count), float32)
+    after = np.empty((middle_layer.shape[1], TILE * count), float32)
+    found = np.empty(TILE * count, float32)
+    around = np.empty((5, 4 * count), float32)
     squared = 1 / reach**2
-    for n in range(len(candidates) * rows * columns):
-        b, rest = divmod(n, rows * columns)
-        r, c = divmod(rest, columns)
-        above, below = max(r - 1, 0), min(r + 1, rows - 1)
-        left, right = max(c - 1, 0), min(c + 1, columns - 1)
-        around = ((above, c), (r, left), (r, right), (below, c))
-        total = least
-        for row, column in around:
-            total += trust[b, row, column]
-        at = 0
-        for row, column in around:
-            share = trust[b, row, column] / total
-            for k in range(count):
-                x[at] = candidates[b, row, column, k, 0]
-                y[at] = candidates[b, row, column, k, 1]
-                believed[at] = belief[b, row, column, k] * float32(0.25)
-                trusted[at] = belief[b, row, column, k] * share
-                at += 1
-        for k in range(count):
-            here_x, here_y = candidates[b, r, c, k, 0], candidates[b, r, c, k, 1]
-            for m in range(len(reach)):
-                by_trusted, by_all = float32(0), float32(0)
-                for i in range(4 * count):
-                    apart_x, apart_y = here_x - x[i], here_y - y[i]
-                    apart = apart_x * apart_x + apart_y * apart_y
-                    near = float32(1) / (float32(1) + apart * squared[m])
-                    by_trusted += near * trusted[i]
-                    by_all += near * believed[i]
-                support[b, r, c, k, 2 * m] = by_trusted
-                support[b, r, c, k, 2 * m + 1] = by_all
+    for turn in range(1, len(logits)):
+        for n in range(blocks):
+            b, r, c = _place(n, rows, columns)
+            last = _count(fresh[b, r, c])
+            _softmax(logits[turn - 1, b, r, c, :last], belief[b, r, c])
+        for tile in range(len(told)):
+            start, stop = tile * TILE, min((tile + 1) * TILE, blocks)
+            size = 0
+            for n in range(start, stop):
+                b, r, c = _place(n, rows, columns)
+                others = _neighbours(
+                    candidates[b], fresh[b], trust[b], belief[b], r, c, least, around
+                )
+                for k in range(_count(fresh[b, r, c])):
+                    x, y = candidates[b, r, c, k, 0], candidates[b, r, c, k, 1]
+                    _agreement(x, y, around, others, squared, support[:, size])
+                    size += 1
+            _layer(support, heard_layer, size, units)
+            for h in range(uintp(len(units))):
+                for m in range(uintp(size)):
+                    units[h, m] = max(units[h, m] + told[tile, h, m], float32(0))
+            _layer(units, middle_layer, size, after)
+            _rectified(after, last_layer, size, found)
+            at = 0
+            for n in range(start, stop):
+                b, r, c = _place(n, rows, columns)
+                for k in range(_count(fresh[b, r, c])):
+                    logits[turn, b, r, c, k] = (
+                        plain[b, r, c, k] + bonus * support[near, at] + found[at]
+                    )
+                    at += 1
+
+
+@helper
+def _cell_votes(residual, texture, noise, layer, least, above, votes):
+    """Write the means over the cells of a layer of rectified units, for each candidate."""
+    cells, units = len(texture), len(above)
+    least[:] = np.inf
+    for k in range(len(residual)):
+        for cell in range(cells):
+            least[cell] = min(least[cell], residual[k, cell])
+    votes[:] = 0
+    for cell in range(cells):
+        for h in range(units):
+            above[h] = layer[4, h] - least[cell] * layer[1, h]
+            above[h] += texture[cell] * layer[2, h] + noise[cell] * layer[3, h]
+        for k in range(len(residual)):
+            value = residual[k, cell]
+            for h in range(units):
+                unit = value * (layer[0, h] + layer[1, h]) + above[h]
+                votes[k, h] += max(unit, float32(0)) * float32(1 / 16)
+
+
+@helper
+def _neighbours(candidates, fresh, trust, belief, r, c, least, around):
+    """Write what four neighbours believe; return how many candidates they have.
+
+    In rows dx, dy, belief times the share of the trust, and the fourth part of the belief; the
+    fifth is left.
+    """
+    rows, columns = trust.shape
+    above, below = max(r - 1, 0), min(r + 1, rows - 1)
+    left, right = max(c - 1, 0), min(c + 1, columns - 1)
+    places = ((above, c), (r, left), (r, right), (below, c))
+    total = least
+    for row, column in places:
+        total += trust[row, column]
+    size = 0
+    for row, column in places:
+        share = trust[row, column] / total
+        for k in range(_count(fresh[row, column])):
+            around[0, size] = candidates[row, column, k, 0]
+            around[1, size] = candidates[row, column, k, 1]
+            around[2, size] = belief[row, column, k] * share
+            around[3, size] = belief[row, column, k] * float32(0.25)
+            size += 1
+    return size
+
+
+@helper
+def _agreement(x, y, around, size, squared, support):
+    """Write how much is believed near a displacement by trusted neighbours, and by all alike."""
+    others = uintp(size)
+    for i in range(others):
+        apart_x, apart_y = x - around[0, i], y - around[1, i]
+        around[4, i] = apart_x * apart_x + apart_y * apart_y
+    for m in range(len(squared)):
+        by_trusted, by_all = float32(0), float32(0)
+        for i in range(others):
+            close = float32(1) / (float32(1) + around[4, i] * squared[m])
+            by_trusted += close * around[2, i]
+            by_all += close * around[3, i]
+        support[2 * m], support[2 * m + 1] = by_trusted, by_all
+
+
+@helper
+def _place(n, rows, columns):
+    """Return the image, the row and the column of a block."""
+    b, rest = divmod(n, rows * columns)
+    r, c = divmod(rest, columns)
+    return b, r, c
+
+
+@helper
+def _count(fresh):
+    """Return how many are judged, of which the others are the last ones."""
+    count = 0
+    while count < len(fresh) and fresh[count]:
+        count += 1
+    return count
+
+
+@helper
+def _layer(values, layer, size, found):
+    """Write what a layer makes of the first columns of values."""
+    inputs, columns = uintp(len(layer) - 1), uintp(size)
+    for h in range(uintp(layer.shape[1])):
+        bias = layer[inputs, h]
+        for m in range(columns):
+            found[h, m] = bias
+        i = uintp(0)
+        while i + THREE < inputs:  # four at a time: less is read and written
+            first, second = layer[i, h], layer[i + ONE, h]
+            third, fourth = layer[i + TWO, h], layer[i + THREE, h]
+            for m in range(columns):
+                one = first * values[i, m] + second * values[i + ONE, m]
+                other = third * values[i + TWO, m] + fourth * values[i + THREE, m]
+                found[h, m] += one + other
+            i += THREE + ONE
+        while i < inputs:
+            one = layer[i, h]
+            for m in range(columns):
+                found[h, m] += one * values[i, m]
+            i += ONE
+
+
+@helper
+def _rectified(units, layer, size, found):
+    """Write the one output of a layer of rectified units."""
+    columns = uintp(size)
+    for m in range(columns):
+        found[m] = layer[len(layer) - 1]
+    for h in range(uintp(len(layer) - 1)):
+        weight = layer[h]
+        for m in range(columns):
+            found[m] += max(units[h, m], float32(0)) * weight
 
 
 @helper

@@ -63,12 +63,12 @@ def cell_gradients(part, image0, image1, grid, block, span, tensor, loudness):
 
 @kernel
 def window_residuals(
-    part, image0, image1, grid, block, span, displacement, counts, quiet, noisy, clip, residual
+    part, image0, image1, grid, block, span, displacement, wanted, quiet, noisy, clip, residual
 ):  # fmt: skip
     """Compare windows with frame 1 at their displacements by a clipped absolute difference.
 
     Beside the shared arguments:
-        counts: (N,) int64, so many of the K displacements are looked at.
+        wanted: (N, K) bool, which displacements are looked at: the first ones.
         quiet: (N, 16), what noise alone leaves in each cell between four pixels.
         noisy: (N, 16), what it leaves at whole pixels.
         clip: Differences count no more than this.
@@ -82,7 +82,9 @@ def window_residuals(
     for n in range(part[0], part[1]):
         b, left, top = _corner_of(n, grid, block, side)
         _cut_window(image0[b, 0], left, top, window)
-        for k in range(counts[n]):
+        for k in range(displacement.shape[1]):
+            if not wanted[n, k]:
+                break
             source = _displaced(image1[b, 0], left, top, displacement[n, k], side, border)
             pixels, at, stride, blend = source
             # the share of the variance that is left by blending

@@ -223,9 +223,11 @@ def motion_loss(motion: Motion, truth: Tensor, visible: Tensor) -> Tensor:
     for step in motion.trace:
         size = 2.0**step.level  # pixels of the frame in a pixel of the level
         if isinstance(step, Judged):
-            error = (step.candidates.detach() * size - truth.unsqueeze(-2)).norm(dim=-1)
+            error = (step.offered.candidates.detach() * size - truth.unsqueeze(-2)).norm(dim=-1)
             price = error.clamp_max(4 * size) / size**0.5
-            target = (-4 * error / size).softmax(dim=-1)
+            target = (
+                (-4 * error / size).masked_fill(~step.offered.fresh, -torch.inf).softmax(dim=-1)
+            )
             for number, logits in enumerate(step.rounds, start=1):
                 expected = (logits.softmax(dim=-1) * price).sum(dim=-1)
                 surprise = -(target * logits.log_softmax(dim=-1)).sum(dim=-1)

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from patchmatch.nets.candidates import fresh_first, repeated
+from patchmatch.nets.candidates import APART, fresh_first, repeated
 from patchmatch.ops import EIGHT, geman_mcclure, neighbours
 
 ROUNDS = 4  # in which answers are drawn together
@@ -24,10 +24,7 @@ def answers_around(
     """
     own = answer.unsqueeze(-2)
     offered = torch.cat([own, neighbours(answer, EIGHT)], dim=-2)
-    again = repeated(offered)
-    order = fresh_first(again)
-    fresh = ~again.gather(-1, order)
-    offered = offered.gather(-2, order.unsqueeze(-1).expand_as(offered))
+    offered, fresh = fresh_first(offered, repeated(offered, APART))
     return torch.where(fresh.unsqueeze(-1), offered, own), fresh
 
 

@@ -1,15 +1,17 @@
 """Which of several displacements is right: evidence of the block and agreement around it."""
 
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from patchmatch.kernels import compiled_for
 from patchmatch.nets import motion_steps
+from patchmatch.nets.candidates import Offered
+from patchmatch.nets.judge_steps import Messages, regard
+from patchmatch.nets.judge_steps import votes as cell_votes
 from patchmatch.ops import geman_mcclure
 
 SHARPNESS, BONUS = 25.0, 3.0  # of a difference, and of the neighbours' full agreement
@@ -17,7 +19,25 @@ SCALE = 0.35  # local standard deviations: a residual at which a cell counts a q
 REACHES = (0.3, 1.0, 4.0)  # pixels of a level: how near two displacements are that agree
 TIE = 0.05  # a price on the logarithm of a displacement: where nothing is seen, nothing moves
 LURE = 0.3  # what noise adds to that price: the best of many guesses fits its noise a little
+NOT_JUDGED = -1e4  # the logit of what repeats another candidate: no probability is left of it
 NEAR = 3  # among what the messages say: unweighted belief, at the second reach
+
+
+class JudgeNetwork(NamedTuple):
+    """The weights of a judge on a level, in the form that its kernels take.
+
+    Each layer is an array (I + 1, O), what is made of each input and, last, of nothing; (I + 1,)
+    where there is one output.
+    """
+
+    formula: Tensor  #: (4,), sharpness, bonus, lure and price of the length
+    cell: Tensor  #: (5, H)
+    evidence: Tensor  #: (H + 1, E)
+    alone: tuple[Tensor, Tensor]  #: (E + 6, H) and (H + 1,)
+    trust: tuple[Tensor, Tensor]  #: likewise
+    told: Tensor  #: (E + 6, T), of ``together`` that which does not change from round to round
+    heard: Tensor  #: (7, T), the rest of that layer; its last row is 0
+    together: tuple[Tensor, Tensor]  #: (T + 1, H) and (H + 1,), of the layers after it
 
 
 class Judge(nn.Module):
@@ -42,7 +62,7 @@ class Judge(nn.Module):
         #: logarithms of the sharpness, the bonus and the lure of ``PlainJudge``
         self.formula = nn.Parameter(torch.tensor([SHARPNESS, BONUS, LURE]).log())
         known = evidence + 5
-        self.cell = nn.Sequential(nn.Linear(5, hidden))  # rectified, as part of ``votes``
+        self.cell = nn.Sequential(nn.Linear(5, hidden))  # rectified, as part of ``cell_votes``
         self.evidence = nn.Linear(hidden, evidence)
         self.alone = nn.Sequential(nn.Linear(known, hidden), nn.ReLU(inplace=True), silent(hidden))
         self.trust = nn.Sequential(
@@ -58,7 +78,7 @@ class Judge(nn.Module):
 
     def forward(
         self,
-        candidates: Float[Tensor, "B R C K 2"],
+        offered: Offered,
         residual: Float[Tensor, "B R C K cells"],
         texture: Float[Tensor, "B R C cells"],
         noise: Float[Tensor, "B R C cells"],
@@ -67,37 +87,55 @@ class Judge(nn.Module):
         """Return the logits after each round, those before the first one in front.
 
         Args:
-            candidates: Displacements in pixels of the level.
+            offered: The candidates, in pixels of the level.
             residual: Mean clipped difference in each cell under each displacement, less what
                 noise alone would leave.
             texture: Logarithm of the root mean square gradient in each cell.
             noise: Standard deviation of the noise in each cell.
             level: Level of the pyramid; a pixel of it is 2^level pixels of the frame.
         """
-        steps = steps_for(candidates, residual)
-        cell: Any = self.cell[0]
-        weight = cell.weight[:, :4] * cell.weight.new_tensor([1, 4, 1, 1])
-        bias = cell.bias + level / 2 * cell.weight[:, 4]
-        votes = steps.votes(residual, texture, noise, weight, bias)  # (B, R, C, K, hidden)
-        seen = steps.regard(candidates, residual, texture, noise, level)  # (B, R, C, K, 5)
+        candidates, fresh, _ = offered
+        votes = cell_votes(residual, fresh, texture, noise, *self.cell_layer(level))
+        seen = regard(offered, residual, texture, noise, level)  # (B, R, C, K, 5)
         known = torch.cat([self.evidence(votes), seen], dim=-1)
-        trust = self.trust(known.amax(dim=-2)).sigmoid()  # (B, R, C, 1)
-        messages = steps.Messages(candidates, trust, REACHES)
+        most = known.masked_fill(~fresh.unsqueeze(-1), -torch.inf).amax(dim=-2)
+        messages = Messages(candidates, self.trust(most).sigmoid(), REACHES)
         sharpness, bonus, lure = self.formula.exp().unbind()
         plain = difference_price(seen, sharpness, lure)
-        logits = plain + self.alone(known).squeeze(-1)
-        # the first layer of what is said together: what does not change is computed once
-        layer: Any = self.together[0]
-        heard = layer.weight[:, -2 * len(REACHES) :]
-        told = F.linear(known, layer.weight[:, : known.shape[-1]], layer.bias).flatten(0, 3)
-        others = self.together[1:]
-        rounds = [logits]
+        rounds = [(plain + self.alone(known).squeeze(-1)).masked_fill(~fresh, NOT_JUDGED)]
         for _ in range(self.rounds):
-            support = messages.support(logits)  # (B, R, C, K, 6)
-            hidden = torch.addmm(told, support.flatten(0, 3), heard.T)
-            logits = plain + bonus * support[..., NEAR] + others(hidden).view_as(logits)
-            rounds.append(logits)
+            support = messages.support(rounds[-1])  # (B, R, C, K, 6)
+            said = self.together(torch.cat([known, support], dim=-1)).squeeze(-1)
+            logits = plain + bonus * support[..., NEAR] + said
+            rounds.append(logits.masked_fill(~fresh, NOT_JUDGED))
         return rounds
+
+    def cell_layer(self, level: int) -> tuple[Float[Tensor, "H 4"], Float[Tensor, " H"]]:
+        """Return the weights and biases with which a cell votes on a level."""
+        layer: Any = self.cell[0]
+        weight = layer.weight[:, :4] * layer.weight.new_tensor([1, 4, 1, 1])
+        return weight, layer.bias + level / 2 * layer.weight[:, 4]
+
+    def network(self, level: int) -> JudgeNetwork:
+        """Return the weights on a level."""
+        alone, trust, together = (
+            [_rows(layer) for layer in layers if isinstance(layer, nn.Linear)]
+            for layers in (self.alone, self.trust, self.together)
+        )
+        weight, bias = self.cell_layer(level)
+        known = len(alone[0]) - 1
+        heard = together[0][known:].clone()
+        heard[-1] = 0
+        return JudgeNetwork(
+            torch.cat([self.formula.exp(), self.formula.new_tensor([TIE])]),
+            torch.cat([weight.T, bias[None]]),
+            _rows(self.evidence),
+            (alone[0], alone[1][:, 0]),
+            (trust[0], trust[1][:, 0]),
+            torch.cat([together[0][:known], together[0][-1:]]),
+            heard,
+            (together[1], together[2][:, 0]),
+        )
 
 
 class PlainJudge(nn.Module):
@@ -122,23 +160,37 @@ class PlainJudge(nn.Module):
 
     def forward(
         self,
-        candidates: Float[Tensor, "B R C K 2"],
+        offered: Offered,
         residual: Float[Tensor, "B R C K cells"],
         texture: Float[Tensor, "B R C cells"],
         noise: Float[Tensor, "B R C cells"],
         level: int,
     ) -> list[Float[Tensor, "B R C K"]]:
         """Return the logits after each round; the arguments are those of ``Judge``."""
-        steps = steps_for(candidates, residual)
-        seen = steps.regard(candidates, residual, texture, noise, level)
-        alone = difference_price(seen, self.sharpness, self.lure)
+        candidates, fresh, _ = offered
+        seen = regard(offered, residual, texture, noise, level)
+        plain = difference_price(seen, self.sharpness, self.lure)
         nobody = torch.zeros_like(candidates[..., :1, 0])
-        messages = steps.Messages(candidates, nobody, REACHES[1:2])
-        rounds = [alone]
+        messages = Messages(candidates, nobody, REACHES[1:2])
+        rounds = [plain.masked_fill(~fresh, NOT_JUDGED)]
         for _ in range(self.rounds):
             support = messages.support(rounds[-1])[..., 1]
-            rounds.append(alone + self.bonus * support)
+            rounds.append((plain + self.bonus * support).masked_fill(~fresh, NOT_JUDGED))
         return rounds
+
+    def network(self, level: int) -> JudgeNetwork:
+        """Return the weights of a network without units, whose outputs are 0."""
+        heard = 2 * len(REACHES) + 1
+        return JudgeNetwork(
+            torch.tensor([self.sharpness, self.bonus, self.lure, TIE]),
+            torch.zeros(5, 0),
+            torch.zeros(1, 0),
+            (torch.zeros(6, 0), torch.zeros(1)),
+            (torch.zeros(6, 0), torch.zeros(1)),
+            torch.zeros(6, 0),
+            torch.zeros(heard, 0),
+            (torch.zeros(1, 0), torch.zeros(1)),
+        )
 
 
 def steps_for(*tensors: Tensor) -> ModuleType:
@@ -162,6 +214,11 @@ def difference_price(
     """
     residual, _, noise, length, _ = seen.unbind(dim=-1)
     return -sharpness * residual - (TIE + lure * noise) * length
+
+
+def _rows(layer: nn.Linear) -> Float[Tensor, "I O"]:
+    """Return the weights of a layer by input, and its bias as the last row."""
+    return torch.cat([layer.weight.T, layer.bias[None]])
 
 
 def silent(channels: int, outputs: int = 1) -> nn.Linear:

@@ -1,47 +1,56 @@
 """Steps of a judge by tensor operations: what it sees of the candidates, and who supports them."""
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from patchmatch.nets.candidates import common
+from patchmatch.nets.candidates import Offered
 from patchmatch.ops import neighbours
 
 SMALLEST_TRUST = 0.1  # added to the neighbours': where nobody is trusted, nobody is heard
 
 
-def votes(residual: Tensor, texture: Tensor, noise: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return the means of a layer of rectified units over the cells, (B, R, C, K, H).
+def votes(
+    residual: Float[Tensor, "B R C K cells"],
+    fresh: Bool[Tensor, "B R C K"],
+    texture: Float[Tensor, "B R C cells"],
+    noise: Float[Tensor, "B R C cells"],
+    weight: Float[Tensor, "H 4"],
+    bias: Float[Tensor, " H"],
+) -> Float[Tensor, "B R C K H"]:
+    """Return the means of a layer of rectified units over the cells.
 
     Args:
-        residual: (B, R, C, K, cells).
-        texture: (B, R, C, cells), as ``Matching`` has it.
-        noise: (B, R, C, cells), likewise.
-        weight: (H, 4), what the units make of a residual, of how far it is above the least
-            candidate's, of the texture and of the noise.
-        bias: (H,).
+        residual: As ``Matching`` tells it.
+        fresh: Which candidates are judged.
+        texture: As ``Matching`` has it.
+        noise: Likewise.
+        weight: What the units make of a residual, of how far it is above the least one of those
+            that are judged, of the texture and of the noise.
+        bias: Of the units.
     """
-    above = residual - residual.amin(dim=-2, keepdim=True)
+    least = residual.masked_fill(~fresh.unsqueeze(-1), torch.inf).amin(dim=-2, keepdim=True)
     known = torch.stack([texture, noise], dim=-1) @ weight[:, 2:].T + bias  # (B, R, C, cells, H)
-    seen = torch.stack([residual, above], dim=-1) @ weight[:, :2].T
+    seen = torch.stack([residual, residual - least], dim=-1) @ weight[:, :2].T
     return (seen + known.unsqueeze(-3)).relu().mean(dim=-2)
 
 
 def regard(
-    candidates: Tensor, residual: Tensor, texture: Tensor, noise: Tensor, level: int
+    offered: Offered, residual: Tensor, texture: Tensor, noise: Tensor, level: int
 ) -> Tensor:
     """Return what a whole block knows of each candidate, (B, R, C, K, 5).
 
     Means of the residuals, the texture and the noise, and log(1 + length), in pixels of the
-    frame, of the displacement and of its difference to the median of all blocks' first ones.
+    frame, of the displacement and of its difference to the common one.
 
     Args:
-        candidates: (B, R, C, K, 2).
+        offered: The candidates.
         residual: (B, R, C, K, cells).
         texture: (B, R, C, cells), as ``Matching`` has it.
         noise: (B, R, C, cells), likewise.
         level: Level of the pyramid.
     """
-    both = candidates, candidates - common(candidates)
+    both = offered.candidates, offered.candidates - offered.common[:, None, None, None]
     lengths = [(c.norm(dim=-1) * 2**level).log1p() for c in both]
     means = [x.mean(dim=-1, keepdim=True).expand_as(lengths[0]) for x in (texture, noise)]
     return torch.stack([residual.mean(dim=-1), *means, *lengths], dim=-1)

@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 from patchmatch.kernels import threads_for
 from patchmatch.nets.answers import Ballot, Smoother
+from patchmatch.nets.candidates import Offered, likeliest
 from patchmatch.nets.judge import CellTrust, Judge, PlainJudge, PlainTrust, steps_for
 from patchmatch.nets.motion_steps import Matching
 from patchmatch.ops import block_counts
 
 LEVELS = 4
 COARSEST = LEVELS - 1
-FIRST = 6  # candidates of the exhaustive search
-OFFERED = (6, 10, 10)  # candidates that are judged, by level; all of them in training
-KEPT = (1, 1, 2)  # candidates that go on, by level
+FIRST = 4  # candidates of the exhaustive search
+OFFERED = (6, 12, 6)  # candidates that are judged at most, by level; in training all of them
 STEPS = (2, 2, 2)  # of refinement, by level
 
 
@@ -25,7 +25,8 @@ class Judged(NamedTuple):
     """What a judge said of the candidates of a level: training supervises it."""
 
     level: int
-    candidates: Tensor  #: (B, R, C, K, 2) pixels of the level
+    offered: Offered  #: the candidates
+    residual: Tensor  #: (B, R, C, K, 16), what is left under each of them in each cell
     rounds: list[Tensor]  #: logits (B, R, C, K) after each round of messages
 
 
@@ -55,12 +56,12 @@ class MotionNet(nn.Module):
     """Measure how far each block has moved.
 
     The frames become pyramids of even contrast. On the smallest level every block is sought
-    exhaustively. On each finer one the candidates that are left are offered to the neighbours
-    (the propagation of PatchMatch, Barnes et al. 2009), judged, and the likeliest refined between
-    pixels (Lucas and Kanade, with learned trust in each cell). The answer on the frame itself is
-    the geometric median of what is still possible; then the cells of each block vote among the
-    answers around it, and neighbours draw each other's together as far as the pictures leave them
-    open. The same weights serve every level.
+    exhaustively. On each finer one the best are offered to the neighbours too (the propagation of
+    PatchMatch, Barnes et al. 2009), all that differ are judged, and the likeliest is refined
+    between pixels (Lucas and Kanade, with learned trust in each cell). The answer on the frame
+    itself is the geometric median of what is still possible; then the cells of each block vote
+    among the answers around it, and neighbours draw each other's together as far as the pictures
+    leave them open. The same weights serve every level.
 
     Args:
         hidden: Channels of the hidden layers.
@@ -132,13 +133,13 @@ class MotionNet(nn.Module):
             _, candidates = self._descend(next(matchings), candidates, level, trace)
             candidates = candidates.detach()
         matching = next(matchings)
-        judged, candidates = self._descend(matching, candidates, 0, trace)
-        offered, logits = judged.candidates, judged.rounds[-1]
-        displacement = steps.settle(offered, logits, candidates)
+        judged, best = self._descend(matching, candidates, 0, trace)
+        displacement = steps.settle(judged.offered.candidates, judged.rounds[-1], best)
         trace.append(Refined(0, displacement.unsqueeze(-2)))
         displacement, around, votes = self.ballot(matching, displacement)
         trace.append(Refined(0, displacement.unsqueeze(-2)))
-        evidence = matching.evidence(displacement, around, votes)
+        at_rest = judged.residual[..., 0, :]  # the first that is offered
+        evidence = matching.evidence(displacement, at_rest, around, votes)
         tensor = matching.tensor.mean(dim=-2).unflatten(0, shape)
         displacement = self.smoother(displacement, tensor, evidence)
         return Motion(displacement, self.doubt(evidence), trace)
@@ -149,17 +150,17 @@ class MotionNet(nn.Module):
         candidates: Float[Tensor, "B R C _ 2"],
         level: int,
         trace: list[Judged | Refined],
-    ) -> tuple[Judged, Float[Tensor, "B R C _ 2"]]:
-        """Judge the candidates of the level above on this one; refine those that are kept."""
+    ) -> tuple[Judged, Float[Tensor, "B R C 1 2"]]:
+        """Judge the candidates of the level above on this one; refine the likeliest."""
         steps = steps_for(candidates)
-        # most repeat others: to learn from, not to spend time on
-        offered = steps.offer(2 * candidates, level, None if self.training else OFFERED[level])
-        residual = matching.residual(offered)
-        rounds = self.judge(offered, residual, matching.texture, matching.noise, level)
-        judged = Judged(level, offered, rounds)
+        count = None if self.training else OFFERED[level]
+        offered = steps.offer(2 * candidates, level, count)
+        residual = matching.residual(offered.candidates, offered.fresh)
+        rounds = steps.judged(self.judge, offered, residual, matching, level)
+        judged = Judged(level, offered, residual, rounds)
         trace.append(judged)
-        kept = steps.keep(offered, rounds[-1], KEPT[level])
-        refined = matching.refine(kept, self.trust, level, STEPS[level])
+        best = likeliest(offered.candidates, rounds[-1])
+        refined = matching.refine(best, self.trust, level, STEPS[level])
         trace += [Refined(level, displacement) for displacement in refined]
         return judged, refined[-1]
 

@@ -8,22 +8,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from patchmatch.kernels.answers import cell_ballot, draw_together, gather_answers
-from patchmatch.kernels.candidates import keep_likeliest, offer_candidates, settle_candidates
-from patchmatch.kernels.compiling import ahead, run, run_in_parts
-from patchmatch.kernels.contrast import CELL, cell_gains, cell_moments, even_contrast, halve
-from patchmatch.kernels.judge import (
-    answer_evidence,
-    cell_votes,
-    neighbours_support,
-    regard_candidates,
+from patchmatch.kernels.answers import answer_evidence, cell_ballot, draw_together, gather_answers
+from patchmatch.kernels.candidates import (
+    offer_candidates,
+    settle_candidates,
 )
+from patchmatch.kernels.compiling import ENOUGH, ahead, run, run_in_parts
+from patchmatch.kernels.contrast import CELL, cell_gains, cell_moments, even_contrast, halve
+from patchmatch.kernels.judge import TILE, hear_neighbours, weigh_candidates
 from patchmatch.kernels.noise import noise_bounds, quietest_tiles, slight_steps
 from patchmatch.kernels.search import block_costs, deepest_minima
 from patchmatch.kernels.windows import cell_gradients, refine_windows, window_residuals
 from patchmatch.nets import motion_steps
 from patchmatch.nets.answer_steps import PRICE, ROUNDS, TIED
-from patchmatch.nets.candidates import APART, common
+from patchmatch.nets.candidates import APART, EXACT, FEW, NEARBY, SAME, Offered
+from patchmatch.nets.judge import NEAR, NOT_JUDGED, REACHES
 from patchmatch.nets.judge_steps import SMALLEST_TRUST
 from patchmatch.nets.motion_steps import (
     CLIP,
@@ -48,40 +47,49 @@ from patchmatch.ops.noise import (
 
 __all__ = [
     "Matching",
-    "Messages",
     "answers_around",
     "ballot",
     "describe",
-    "keep",
+    "judged",
     "matchings",
     "offer",
-    "regard",
     "search",
     "settle",
     "smooth",
-    "votes",
 ]
 
 
 def describe(frames: Tensor, levels: int) -> list[Tensor]:
-    """As that of ``motion_steps``."""
+    """As that of ``motion_steps``, the frames at once where there is a thread for each."""
+    batch, _, height, width = frames.shape
     described = []
-    image = frames[:, 0].contiguous()
+    for _ in range(levels):
+        described.append(frames.new_empty(batch, 2, height, width))
+        height, width = -(-height // 2), -(-width // 2)
+    coming = [
+        ahead(
+            _describe, frames[n : n + 1, 0].contiguous(), [level[n : n + 1] for level in described]
+        )
+        for n in range(1, batch)
+    ]
+    _describe(frames[:1, 0].contiguous(), [level[:1] for level in described])
+    for finish in coming:
+        finish()
+    return described
+
+
+def _describe(image: Tensor, described: list[Tensor]) -> None:
+    """Write all levels of an image (1, H, W)."""
     noise = _noise(image)
-    for level in range(levels):
+    for level, even in enumerate(described):
         if level:
-            (batch, height, width), whole = image.shape, image
-            image = frames.new_empty(batch, -(-height // 2), -(-width // 2))
+            whole, image = image, image.new_empty(1, *even.shape[2:])
             run(halve, whole, image)
-        batch, height, width = image.shape
-        moments = frames.new_empty(batch, 2, -(-height // CELL), -(-width // CELL))
-        gains = frames.new_empty(batch, 2, moments.shape[2], moments.shape[3] + 2)
+        moments = image.new_empty(1, 2, -(-even.shape[2] // CELL), -(-even.shape[3] // CELL))
+        gains = image.new_empty(1, 2, moments.shape[2], moments.shape[3] + 2)
         run(cell_moments, image, moments)
         run(cell_gains, moments, FLOOR, gains)
-        even = frames.new_empty(batch, 2, height, width)
         run(even_contrast, image, gains, noise / 2**level, even)
-        described.append(even)
-    return described
 
 
 def _noise(image: Tensor) -> Tensor:
@@ -110,24 +118,44 @@ def search(
     return best
 
 
-def offer(candidates: Tensor, level: int, count: int | None) -> Tensor:
-    """As that of ``motion_steps``."""
-    shape = candidates.shape[:3]
-    if count is None:
-        count = candidates.shape[3] + (10 if level else 5)
-    everywhere = common(candidates).flatten(1).contiguous()
+def offer(candidates: Tensor, level: int, count: int | None = None) -> Offered:
+    """As that of ``candidates``."""
+    shape, most = candidates.shape[:3], candidates.shape[3] + (10 if level else 5)
+    count = most if count is None else min(count, most)
     offered = candidates.new_empty(*shape, count, 2)
-    flat = offered.flatten(0, 2)
-    run(offer_candidates, candidates.contiguous(), everywhere, level > 0, APART, flat)
-    return offered
+    fresh = torch.empty(*shape, count, dtype=torch.bool)
+    everywhere = candidates.new_empty(len(candidates), 2)
+    run(
+        offer_candidates, candidates.contiguous(), level > 0, NEARBY, FEW, SAME, EXACT,
+        offered.flatten(0, 2), fresh.flatten(0, 2), everywhere,
+    )  # fmt: skip
+    return Offered(offered, fresh, everywhere)
 
 
-def keep(candidates: Tensor, logits: Tensor, count: int) -> Tensor:
+def judged(
+    judge: Any, offered: Offered, residual: Tensor, matching: "Matching", level: int
+) -> list[Tensor]:
     """As that of ``motion_steps``."""
-    kept = candidates.new_empty(*candidates.shape[:3], count, 2)
-    flat, logits = candidates.contiguous().flatten(0, 2), logits.contiguous().flatten(0, 2)
-    run(keep_likeliest, flat, logits, APART, kept.flatten(0, 2))
-    return kept
+    network = judge.network(level)
+    candidates, fresh, common = offered
+    blocks, count = matching.shape.numel(), fresh.shape[-1]
+    logits = candidates.new_full((judge.rounds + 1, *fresh.shape), NOT_JUDGED)
+    plain, trust = candidates.new_empty(fresh.shape), candidates.new_empty(fresh.shape[:3])
+    tiles = -(-blocks // TILE)
+    told = candidates.new_empty(tiles, network.told.shape[1], TILE * count)
+    flat = (x.flatten(0, 2) for x in (fresh, residual, matching.texture, matching.noise))
+    run_in_parts(
+        weigh_candidates, tiles, candidates.flatten(1, 2), *flat, common, 2.0**level,
+        network.formula, network.cell, network.evidence, *network.alone, *network.trust,
+        network.told, *(x.flatten(0, 2) for x in (plain, logits[0], trust)), told,
+        enough=ENOUGH // TILE,
+    )  # fmt: skip
+    run(
+        hear_neighbours, candidates, fresh, trust, np.array(REACHES, np.float32), NEAR,
+        SMALLEST_TRUST, plain, float(network.formula[1]), told, network.heard,
+        *network.together, logits,
+    )  # fmt: skip
+    return list(logits)
 
 
 def settle(offered: Tensor, logits: Tensor, best: Tensor) -> Tensor:
@@ -138,45 +166,6 @@ def settle(offered: Tensor, logits: Tensor, best: Tensor) -> Tensor:
         best.contiguous().flatten(0, 3), STANDS_FOR, WEISZFELD, SOFTENING, answer.flatten(0, 2),
     )  # fmt: skip
     return answer
-
-
-def votes(residual: Tensor, texture: Tensor, noise: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """As that of ``motion_steps``."""
-    found = residual.new_empty(*residual.shape[:4], len(weight))
-    flat = (x.contiguous().flatten(0, 2) for x in (residual, texture, noise))
-    run(cell_votes, *flat, weight.T.contiguous(), bias, found.flatten(0, 2))
-    return found
-
-
-def regard(
-    candidates: Tensor, residual: Tensor, texture: Tensor, noise: Tensor, level: int
-) -> Tensor:
-    """As that of ``motion_steps``."""
-    found = residual.new_empty(*residual.shape[:4], 5)
-    middle = common(candidates).flatten(1).contiguous()
-    flat = (x.contiguous().flatten(0, 2) for x in (residual, texture, noise))
-    run(
-        regard_candidates, candidates.contiguous().flatten(1, 2), middle, *flat,
-        2.0**level, found.flatten(0, 2),
-    )  # fmt: skip
-    return found
-
-
-class Messages:
-    """As that of ``motion_steps``."""
-
-    def __init__(self, candidates: Tensor, trust: Tensor, reaches: tuple[float, ...]) -> None:
-        self.candidates, self.trust = candidates.contiguous(), trust[..., 0].contiguous()
-        self.reaches = np.array(reaches, np.float32)
-
-    def support(self, logits: Tensor) -> Tensor:
-        """As that of ``motion_steps``."""
-        found = logits.new_empty(*logits.shape, 2 * len(self.reaches))
-        run(
-            neighbours_support, self.candidates, logits.contiguous(), self.trust,
-            self.reaches, SMALLEST_TRUST, found,
-        )  # fmt: skip
-        return found
 
 
 def answers_around(answer: Tensor) -> tuple[Tensor, Tensor]:
@@ -232,14 +221,12 @@ class Matching(motion_steps.Matching):
 
     def residual(self, candidates: Tensor, wanted: Tensor | None = None) -> Tensor:
         """As that of ``motion_steps``."""
-        flat = candidates.contiguous().flatten(0, 2)
-        found = flat.new_empty(*flat.shape[:2], 16)
         if wanted is None:
-            counts = torch.full((len(flat),), flat.shape[1])
-        else:
-            counts = wanted.flatten(0, 2).sum(dim=-1)
+            wanted = torch.ones(candidates.shape[:-1], dtype=torch.bool)
+        flat, wanted = candidates.contiguous().flatten(0, 2), wanted.contiguous().flatten(0, 2)
+        found = flat.new_empty(*wanted.shape, 16)
         run_in_parts(
-            window_residuals, len(flat), *self.windows, flat, counts, self.quiet, self.noisy,
+            window_residuals, len(flat), *self.windows, flat, wanted, self.quiet, self.noisy,
             CLIP, found,
         )  # fmt: skip
         return found.unflatten(0, self.shape)
@@ -257,11 +244,14 @@ class Matching(motion_steps.Matching):
         )  # fmt: skip
         return [refined]
 
-    def evidence(self, answer: Tensor, offered: Tensor, probability: Tensor) -> Tensor:
+    def evidence(
+        self, answer: Tensor, at_rest: Tensor, offered: Tensor, probability: Tensor
+    ) -> Tensor:
         """As that of ``motion_steps``."""
-        residual = self.residual(torch.stack([answer, torch.zeros_like(answer)], dim=-2))
+        residual = self.residual(answer.unsqueeze(-2)).squeeze(-2)
         found = answer.new_empty(*self.shape, 10)
-        flat = (x.contiguous().flatten(0, 2) for x in (residual, self.texture, self.noise))
+        cells = residual, at_rest, self.texture, self.noise
+        flat = (x.contiguous().flatten(0, 2) for x in cells)
         candidates = offered.contiguous().flatten(0, 2), probability.contiguous().flatten(0, 2)
         run(answer_evidence, *flat, *candidates, answer.contiguous(), found.flatten(0, 2))
         return found

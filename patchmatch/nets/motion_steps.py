@@ -6,14 +6,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from patchmatch.nets.answer_steps import answers_around, ballot, smooth
-from patchmatch.nets.candidates import distinct
-from patchmatch.nets.candidates import distinct_best as keep
-from patchmatch.nets.candidates import offer as all_candidates
-from patchmatch.nets.judge_steps import Messages, regard, votes
+from patchmatch.nets.candidates import Offered, offer
 from patchmatch.nets.windows import Windows, cell_weights, window_corners
 from patchmatch.ops import (
     best_candidates,
@@ -29,18 +26,15 @@ from patchmatch.ops import (
 
 __all__ = [
     "Matching",
-    "Messages",
     "answers_around",
     "ballot",
     "describe",
-    "keep",
+    "judged",
     "matchings",
     "offer",
-    "regard",
     "search",
     "settle",
     "smooth",
-    "votes",
 ]
 
 FLOOR = 0.01  # of contrast: noise in a plain area stays small
@@ -84,16 +78,19 @@ def search(
     return best_candidates(volume[..., : shape[1], : shape[2]], count).unflatten(0, shape)
 
 
-def offer(candidates: Tensor, level: int, count: int | None) -> Tensor:
-    """Return the candidates that each block considers, (B, R, C, count, 2).
+def judged(
+    judge: nn.Module, offered: Offered, residual: Tensor, matching: "Matching", level: int
+) -> list[Tensor]:
+    """Return the logits of candidates after each round of messages, (B, R, C, K) each.
 
     Args:
-        candidates: (B, R, C, K, 2), its own in pixels of the level, the best first.
-        level: Level of the pyramid.
-        count: How many that are apart, or None for all.
+        judge: ``Judge`` or ``PlainJudge``.
+        offered: The candidates.
+        residual: (B, R, C, K, 16), that ``matching`` has under them.
+        matching: The level, window by window.
+        level: Its number.
     """
-    offered = all_candidates(candidates, level)
-    return offered if count is None else distinct(offered, count)
+    return judge(offered, residual, matching.texture, matching.noise, level)
 
 
 def settle(
@@ -229,11 +226,19 @@ class Matching:
             refined.append(refined[-1] + step.view_as(candidates))
         return refined[1:]
 
-    def evidence(self, answer: Tensor, offered: Tensor, probability: Tensor) -> Tensor:
-        """Return what tells a right answer from a wrong one, (B, R, C, 10); no gradient passes."""
+    def evidence(
+        self, answer: Tensor, at_rest: Tensor, offered: Tensor, probability: Tensor
+    ) -> Tensor:
+        """Return what tells a right answer from a wrong one, (B, R, C, 10); no gradient passes.
+
+        Args:
+            answer: (B, R, C, 2), what was settled on.
+            at_rest: (B, R, C, 16), the residual of no motion.
+            offered: (B, R, C, K, 2), among what was chosen.
+            probability: (B, R, C, K), that each is right.
+        """
         answer, offered, probability = (x.detach() for x in (answer, offered, probability))
-        both = torch.stack([answer, torch.zeros_like(answer)], dim=-2)
-        residual, at_rest = self.residual(both).unbind(dim=-2)
+        residual = self.residual(answer.unsqueeze(-2)).squeeze(-2)
         spread = (offered - answer.unsqueeze(-2)).norm(dim=-1)
         columns = [
             residual.mean(dim=-1), residual.amax(dim=-1), residual.amin(dim=-1),

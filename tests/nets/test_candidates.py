@@ -1,41 +1,44 @@
 import torch
 from torch.testing import assert_close
 
-from patchmatch.nets.candidates import common, distinct, distinct_best, offer, repeated
+from patchmatch.nets.candidates import common, fresh_first, likeliest, offer, repeated
 
 
-def test_what_is_offered_is_the_own_nothing_the_common_and_the_neighbours():
-    candidates = torch.rand(2, 3, 4, 2, 2)
+def test_what_is_offered_is_nothing_the_common_the_own_and_the_neighbours():
+    candidates = 9 * torch.rand(2, 3, 4, 2, 2, generator=torch.Generator().manual_seed(0))
     best = candidates[..., 0, :]
-    found = offer(candidates, 1)
+    found, fresh, middle = offer(candidates, 1)
     assert found.shape == (2, 3, 4, 2 + 2 + 8, 2)
-    assert torch.equal(found[:, 1, 2, :2], candidates[:, 1, 2])
-    assert torch.equal(found[:, 1, 2, 2], torch.zeros(2, 2))
-    assert torch.equal(found[:, 1, 2, 3], best.flatten(1, 2).median(dim=1).values)
+    assert fresh[:, 1, 2].all()
+    assert torch.equal(found[:, 1, 2, 0], torch.zeros(2, 2))
+    assert torch.equal(middle, best.flatten(1, 2).median(dim=1).values)
+    assert torch.equal(found[:, 1, 2, 1], middle)
+    assert torch.equal(found[:, 1, 2, 2:4], candidates[:, 1, 2])
     around = [best[:, r, c] for r in range(3) for c in (1, 2, 3) if (r, c) != (1, 2)]
     assert torch.equal(found[:, 1, 2, 4:], torch.stack(around, dim=1))
-    assert offer(candidates, 0).shape == (2, 3, 4, 2 + 1 + 4, 2)
+    assert offer(candidates, 0).candidates.shape == (2, 3, 4, 2 + 1 + 4, 2)
+    assert offer(candidates, 1, 5).candidates.shape == (2, 3, 4, 5, 2)
 
 
-def test_a_repeated_candidate_makes_room_for_another():
-    ranked = torch.tensor([[4.0, 1], [4.2, 1], [0, 0], [4, 1.3], [7, 0]]).expand(1, 1, 1, 5, 2)
-    assert_close(distinct(ranked, 3)[0, 0, 0], torch.tensor([[4.0, 1], [0, 0], [7, 0]]))
+def test_what_is_exact_is_judged_beside_what_is_near_it():
+    near, nearer = torch.tensor([0.12, 0.0]), torch.tensor([0.08, 0.0])
+    for own, count in ((near, 2), (nearer, 1)):
+        found, fresh, _ = offer(own.expand(1, 3, 3, 1, 2), 0)
+        assert (fresh.sum(dim=-1) == count).all()
+        assert not found[..., 0, :].any()
 
 
-def test_what_is_kept_is_likely_and_not_twice_the_same():
-    candidates = torch.tensor([[0.0, 0], [5, 1], [0.3, -0.4], [5, 1.6], [9, 9]])
-    logits = torch.tensor([[1.0, 3, 2, 2.5, 0], [0, 0.5, 1, 2, 3]]).view(2, 1, 1, 5)
-    found = distinct_best(candidates.expand(2, 1, 1, 5, 2), logits, 3)[:, 0, 0]
-    # the first: 5, 1 then 5, 1.6 and 0.3, -0.4; the second: 9, 9 then 5, 1.6 and 0.3, -0.4 ...
-    assert_close(found[0], torch.tensor([[5, 1], [5, 1.6], [0.3, -0.4]]))
-    assert_close(found[1], torch.tensor([[9, 9], [5, 1.6], [0.3, -0.4]]))
+def test_repeated_ones_come_last():
+    ranked = torch.tensor([[4.0, 1], [4.2, 1], [0, 0], [4, 1.3], [7, 0]])
+    found, fresh = fresh_first(ranked, repeated(ranked, 0.5), 4)
+    assert_close(found, torch.tensor([[4.0, 1], [0, 0], [7, 0], [4.2, 1]]))
+    assert fresh.tolist() == [True, True, True, False]
 
 
-def test_too_few_distinct_candidates_are_filled_up_with_repeated_ones():
-    candidates = torch.tensor([[1.0, 1], [1.1, 1], [1, 0.9], [7, 0]]).expand(2, 1, 1, 4, 2)
-    logits = torch.tensor([4.0, 3, 2, 1]).expand(2, 1, 1, 4)
-    found = distinct_best(candidates, logits, 4)[1, 0, 0]
-    assert_close(found, torch.tensor([[1.0, 1], [7, 0], [1.1, 1], [1, 0.9]]))
+def test_the_likeliest_is_taken():
+    candidates = torch.tensor([[0.0, 0], [5, 1], [9, 9]]).expand(2, 1, 1, 3, 2)
+    logits = torch.tensor([[1.0, 3, 2], [0, 0.5, 1]]).view(2, 1, 1, 3)
+    assert likeliest(candidates, logits).tolist() == [[[[[5, 1]]]], [[[[9, 9]]]]]
 
 
 def test_what_hardly_a_block_does_is_common_to_none():
@@ -44,10 +47,12 @@ def test_what_hardly_a_block_does_is_common_to_none():
     apart[1, :, :2, 0] = torch.tensor([3.0, -1.0])  # a fifth of the blocks
     apart[1, :, 2:6, 0, 0], apart[1, :, 6:, 0, 0] = -9, 9
     apart[1, :, 2:6, 0, 1], apart[1, :, 6:, 0, 1] = 9, -9
-    assert_close(common(apart)[:, 0, 0, 0], torch.tensor([[0.0, 0], [3, -1]]))
-    assert torch.equal(common(apart[:1, :1, :1])[0, 0, 0, 0], apart[0, 0, 0, 0])
+    assert_close(common(apart), torch.tensor([[0.0, 0], [3, -1]]))
+    assert torch.equal(common(apart[:1, :1, :1])[0], apart[0, 0, 0, 0])
 
 
 def test_nothing_is_repeated_among_nothing():
-    assert repeated(torch.zeros(0, 3, 9, 2)).shape == (0, 3, 9)
-    assert repeated(torch.tensor([[0.0, 0], [1, 0], [0.4, 0.4]])).tolist() == [False, False, True]
+    assert repeated(torch.zeros(0, 3, 9, 2), 0.5).shape == (0, 3, 9)
+    ranked = torch.tensor([[0.0, 0], [1, 0], [0.4, 0.4]])
+    assert repeated(ranked, 0.5).tolist() == [False, False, True]
+    assert repeated(ranked, 0.3).tolist() == [False, False, False]

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from patchmatch import load_motion_matcher
 from patchmatch.kernels import compiled_for, threads_for, threads_left
 from patchmatch.nets import MotionNet, motion_kernels, motion_steps
-from patchmatch.nets.judge import CellTrust, PlainTrust, steps_for
+from patchmatch.nets.judge import CellTrust, Judge, PlainJudge, PlainTrust, steps_for
 
 SIZES = [(64, 96), (67, 101), (33, 50)]
 GRID = torch.Size([2, 3, 5])
@@ -54,55 +54,20 @@ def test_of_equal_costs_the_shortest_is_found_first():
     assert_close(motion_steps.search(*given).norm(dim=-1), found.norm(dim=-1))
 
 
-@pytest.mark.parametrize(("level", "count"), [(0, 7), (2, 10), (1, None), (0, None)])
-def test_the_same_candidates_are_offered(rng, level, count):
-    candidates = normal(rng, *GRID, 6, 2).round(decimals=1)  # many repeat others
-    one = motion_steps.offer(candidates, level, count)
-    other = motion_kernels.offer(candidates, level, count)
-    if count is None:  # the same ones, in another order
-        one, other = (x[..., 0].sort(dim=-1).values for x in (one, other))
-    assert torch.equal(one, other)
-
-
-def test_the_same_candidates_are_kept(rng):
-    candidates, logits = normal(rng, *GRID, 9, 2), normal(rng, *GRID, 9)
-    given = candidates, logits, 4
-    assert torch.equal(motion_steps.keep(*given), motion_kernels.keep(*given))
+@pytest.mark.parametrize("kept", [1, 4])
+@pytest.mark.parametrize(("level", "count"), [(0, 5), (2, 6), (1, None), (0, None)])
+def test_the_same_candidates_are_offered(rng, kept, level, count):
+    candidates = (0.2 * normal(rng, *GRID, kept, 2)).round(decimals=1)  # many repeat others
+    one, other = (s.offer(candidates, level, count) for s in (motion_steps, motion_kernels))
+    assert not one.fresh.all()
+    assert one.fresh[..., 0].all()
+    for found, wanted in zip(other, one, strict=True):
+        assert torch.equal(found, wanted)
 
 
 def test_the_same_answer_is_settled_on(rng):
     given = normal(rng, *GRID, 7, 2), normal(rng, *GRID, 7), normal(rng, *GRID, 1, 2)
     assert_close(motion_steps.settle(*given), motion_kernels.settle(*given))
-
-
-@pytest.fixture
-def cells(rng):
-    """What is known of the cells: residuals, texture and noise."""
-    return [normal(rng, *GRID, *shape) for shape in ((7, 16), (16,), (16,))]
-
-
-def test_cells_vote_alike(rng, cells):
-    given = *cells, normal(rng, 12, 4), normal(rng, 12)
-    assert_close(motion_steps.votes(*given), motion_kernels.votes(*given), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("grid", [GRID, (1, 2, 2)], ids=["odd", "even"])
-def test_blocks_regard_candidates_alike(rng, cells, grid):
-    candidates = normal(rng, *GRID, 7, 2)
-    given = [x[: grid[0], : grid[1], : grid[2]] for x in (candidates, *cells)]
-    one, other = (steps.regard(*given, 2) for steps in (motion_steps, motion_kernels))
-    assert_close(one, other)
-
-
-@pytest.mark.parametrize("reaches", [(1.0,), (0.3, 1.0, 4.0)])
-def test_neighbours_say_the_same(rng, reaches):
-    candidates, logits = normal(rng, *GRID, 7, 2), 3 * normal(rng, *GRID, 7)
-    trust = torch.rand(*GRID, 1, generator=rng)
-    one, other = (
-        steps.Messages(candidates, trust, reaches).support(logits)
-        for steps in (motion_steps, motion_kernels)
-    )
-    assert_close(one, other)
 
 
 @pytest.fixture(params=[(8, 24, 40), (16, 55, 90), (24, 72, 125)], ids=["inside", "16", "24"])
@@ -137,6 +102,25 @@ def test_windows_differ_as_much(matchings, rng):
 
 
 @pytest.mark.parametrize("learned", [True, False])
+@pytest.mark.parametrize("level", [0, 2])
+def test_candidates_are_judged_alike(matchings, rng, learned, level):
+    judge = Judge(12, 5, rounds=2) if learned else PlainJudge(rounds=2)
+    for weight in judge.parameters():
+        weight.add_(0.3 * normal(rng, *weight.shape))
+    offered = motion_steps.offer(normal(rng, *matchings[0].shape, 2, 2), level)
+    assert 1 < offered.fresh.sum(dim=-1).min() < offered.fresh.shape[-1]
+    found = []
+    for steps, matching in zip((motion_steps, motion_kernels), matchings, strict=True):
+        residual = matching.residual(offered.candidates, offered.fresh)
+        if steps is motion_kernels:  # what nobody asks for may be anything
+            residual[~offered.fresh] = torch.nan
+        found.append(steps.judged(judge, offered, residual, matching, level))
+    assert len(found[0]) == 3
+    for one, other in zip(*found, strict=True):
+        assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("learned", [True, False])
 def test_displacements_are_refined_alike(matchings, rng, learned):
     one, other = matchings
     trust = CellTrust(16) if learned else PlainTrust()
@@ -152,7 +136,8 @@ def test_displacements_are_refined_alike(matchings, rng, learned):
 def test_an_answer_is_told_from_a_wrong_one_alike(matchings, rng):
     one, other = matchings
     answer, offered = (normal(rng, *one.shape, *n, 2) for n in ((), (7,)))
-    given = answer, offered, normal(rng, *one.shape, 7).softmax(dim=-1)
+    at_rest = normal(rng, *one.shape, 16)
+    given = answer, at_rest, offered, normal(rng, *one.shape, 7).softmax(dim=-1)
     assert_close(one.evidence(*given), other.evidence(*given), rtol=1e-4, atol=1e-5)
 
 
