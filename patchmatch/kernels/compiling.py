@@ -78,7 +78,7 @@ def helper(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 T = TypeVar("T")
-Argument = Tensor | np.ndarray | float | tuple[int, ...]
+Argument = Tensor | np.ndarray | float | tuple[Any, ...]
 
 
 def run(function: Kernel, *arguments: Argument) -> None:
@@ -133,7 +133,9 @@ if hasattr(os, "register_at_fork"):  # a forked process has none of its parent's
     os.register_at_fork(after_in_child=_helpers.cache_clear)
 
 
-def _plain(argument: Argument) -> np.ndarray | np.float32 | int | tuple[int, ...]:
+def _plain(argument: Argument) -> Any:
     if isinstance(argument, Tensor):
         return argument.detach().numpy() if argument.requires_grad else argument.numpy()
+    if isinstance(argument, tuple):
+        return tuple(map(_plain, argument))
     return np.float32(argument) if isinstance(argument, float) else argument

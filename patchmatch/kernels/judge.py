@@ -1,8 +1,8 @@
 """What a judge makes of the candidates of each block, and of what its neighbours believe.
 
-A layer of a network is an array (I + 1, O), what is made of each input and, in its last row, of
-nothing; (I + 1,) where there is one output. Layers are computed for the candidates of some blocks
-at a time, which stand side by side in the columns of arrays.
+A layer of a network of I inputs and O outputs is its weights (O, I) and its biases (O,). Layers are
+computed for the candidates of some blocks at a time, which stand side by side in the columns of
+arrays.
 """
 
 import numpy as np
@@ -17,9 +17,8 @@ REGARDED = 5  # things that a block knows of a candidate, beside what its cells 
 
 @kernel
 def weigh_candidates(
-    part, candidates, fresh, residual, texture, noise, middle, scale, formula, cell_layer,
-    evidence_layer, alone, alone_last, trusted, trusted_last, told_layer,
-    plain, logits, trust, told,
+    part, candidates, fresh, residual, texture, noise, middle, level, formula, going, cell_layer,
+    evidence_layer, alone, alone_last, trusted, trusted_last, together, plain, logits, trust, told,
 ):  # fmt: skip
     """Tell how likely the candidates of each block are by themselves.
 
@@ -31,25 +30,33 @@ def weigh_candidates(
         texture: (B N, 16), logarithm of each cell's root mean square gradient.
         noise: (B N, 16), standard deviation of the noise in each cell.
         middle: (B, 2), the common displacement.
-        scale: Pixels of the frame in a pixel.
-        formula: (4,), what a difference counts, what neighbours' agreement counts, by how much
-            noise raises the price of going far, and that price.
-        cell_layer: (5, H), of a residual, of how far it is above the least one, of the texture and
-            of the noise.
-        evidence_layer: (H + 1, E), of the mean of the cells' rectified units.
-        alone: (E + 6, H), of the evidence, the mean residual, texture and noise, and the logarithms
-            of 1 + the displacement's length and of 1 + its distance from the common one.
-        alone_last: (H + 1,), added to the logits.
-        trusted: (E + 6, H), of the same, the greatest of all candidates.
-        trusted_last: (H + 1,).
-        told_layer: (E + 6, T), of the same, for what is said together.
+        level: Of the pyramid.
+        formula: (3,), logarithms of what a difference counts, of what neighbours' agreement counts
+            and of by how much noise raises the price of going far.
+        going: That price.
+        cell_layer: Of a residual, of how far it is above the least one, of the texture, of the
+            noise and of the level, H units.
+        evidence_layer: Of the mean of the cells' rectified units, E outputs.
+        alone: Of the evidence, the mean residual, texture and noise, and the logarithms of 1 + the
+            displacement's length and of 1 + its distance from the common one, H units.
+        alone_last: Added to the logits.
+        trusted: As ``alone``, of the greatest of all candidates.
+        trusted_last: Its output.
+        together: T units, of the same and of what neighbours say.
         plain: (B N, K), written: logits by the formula.
         logits: (B N, K), written: by formula and network.
         trust: (B N,), written: from 0 to 1.
-        told: (tiles, T, TILE K), written: of what is said together that which does not change.
+        told: (tiles, T, TILE K), written: of ``together`` that which does not change.
     """
     blocks, count = candidates.shape[1:3]
-    hidden, seen = evidence_layer.shape[0] - 1, evidence_layer.shape[1]
+    seen, hidden = evidence_layer[0].shape
+    sharpness, lure, scale = np.exp(formula[0]), np.exp(formula[2]), float32(2) ** level
+    layer = np.empty((5, hidden), float32)  # of a cell, by input
+    for h in range(hidden):
+        for i in range(4):
+            layer[i, h] = cell_layer[0][h, i]
+        layer[1, h] *= float32(4)
+        layer[4, h] = cell_layer[1][h] + level * float32(0.5) * cell_layer[0][h, 4]
     least = np.empty(16, float32)
     above = np.empty(hidden, float32)
     cells = np.empty((count, hidden), float32)
@@ -64,7 +71,7 @@ def weigh_candidates(
         for n in range(start, stop):
             b, block = divmod(n, blocks)
             last = _count(fresh[n])
-            _cell_votes(residual[n, :last], texture[n], noise[n], cell_layer, least, above, cells)
+            _cell_votes(residual[n, :last], texture[n], noise[n], layer, least, above, cells)
             rough, loud = _mean(texture[n]), _mean(noise[n])
             for k in range(last):
                 x, y = candidates[b, block, k, 0], candidates[b, block, k, 1]
@@ -75,15 +82,15 @@ def weigh_candidates(
                 length = np.log(float32(1) + scale * np.sqrt(x * x + y * y))
                 known[seen + 3, size] = length
                 known[seen + 4, size] = np.log(float32(1) + scale * apart)
-                price = (formula[3] + formula[2] * loud) * length
-                plain[n, k] = -formula[0] * known[seen, size] - price
+                price = (going + lure * loud) * length
+                plain[n, k] = -sharpness * known[seen, size] - price
                 for h in range(hidden):
                     votes[h, size] = cells[k, h]
                 size += 1
         _layer(votes, evidence_layer, size, known)
         _layer(known, alone, size, units)
         _rectified(units, alone_last, size, found)
-        _layer(known, told_layer, size, told[tile])
+        _layer(known, together, size, told[tile])
         at = 0
         most[:] = -np.inf
         for n in range(start, stop):
@@ -100,8 +107,8 @@ def weigh_candidates(
 
 @kernel
 def hear_neighbours(
-    candidates, fresh, trust, reach, near, least, plain, bonus,
-    told, heard_layer, middle_layer, last_layer, logits,
+    candidates, fresh, trust, reach, near, least, plain, formula, told, together, middle_layer,
+    last_layer, logits,
 ):  # fmt: skip
     """Let blocks tell their four neighbours what they believe, round by round.
 
@@ -112,14 +119,14 @@ def hear_neighbours(
         fresh: (B, R, C, K) bool, which are judged: the first ones.
         trust: (B, R, C), how far each block is trusted.
         reach: (M,), distances at which a displacement counts a half.
-        near: Which of the 2 M numbers the bonus is for.
+        near: Which of the 2 M numbers full agreement is told by.
         least: Added to the neighbours' trust.
         plain: (B, R, C, K), logits by the formula.
-        bonus: What full agreement counts.
-        told: (tiles, T, TILE K), what a layer makes of all that does not change.
-        heard_layer: (2 M + 1, T), of what is believed near a candidate; its last row is 0.
-        middle_layer: (T + 1, H), of the rectified units.
-        last_layer: (H + 1,), added to the logits.
+        formula: As that of ``weigh_candidates``.
+        told: (tiles, T, TILE K), as ``weigh_candidates`` writes it.
+        together: T units, of the same and, last, of what is believed near a candidate.
+        middle_layer: H units, of those.
+        last_layer: Of these, added to the logits.
         logits: (rounds + 1, B, R, C, K), the first given, the others written.
     """
     rows, columns, count = candidates.shape[1:4]
@@ -127,10 +134,10 @@ def hear_neighbours(
     belief = np.zeros(candidates.shape[:4], float32)
     support = np.empty((2 * len(reach), TILE * count), float32)
     units = np.empty((told.shape[1], TILE * count), float32)
-    after = np.empty((middle_layer.shape[1], TILE * count), float32)
+    after = np.empty((len(middle_layer[1]), TILE * count), float32)
     found = np.empty(TILE * count, float32)
     around = np.empty((5, 4 * count), float32)
-    squared = 1 / reach**2
+    squared, bonus = 1 / reach**2, np.exp(formula[1])
     for turn in range(1, len(logits)):
         for n in range(blocks):
             b, r, c = _place(n, rows, columns)
@@ -148,19 +155,19 @@ def hear_neighbours(
                     x, y = candidates[b, r, c, k, 0], candidates[b, r, c, k, 1]
                     _agreement(x, y, around, others, squared, support[:, size])
                     size += 1
-            _layer(support, heard_layer, size, units)
+            units[:, :size] = told[tile, :, :size]
+            _add(support, together[0], size, units)
             for h in range(uintp(len(units))):
                 for m in range(uintp(size)):
-                    units[h, m] = max(units[h, m] + told[tile, h, m], float32(0))
+                    units[h, m] = max(units[h, m], float32(0))
             _layer(units, middle_layer, size, after)
             _rectified(after, last_layer, size, found)
             at = 0
             for n in range(start, stop):
                 b, r, c = _place(n, rows, columns)
                 for k in range(_count(fresh[b, r, c])):
-                    logits[turn, b, r, c, k] = (
-                        plain[b, r, c, k] + bonus * support[near, at] + found[at]
-                    )
+                    agreed = bonus * support[near, at]
+                    logits[turn, b, r, c, k] = plain[b, r, c, k] + agreed + found[at]
                     at += 1
 
 
@@ -245,23 +252,34 @@ def _count(fresh):
 
 @helper
 def _layer(values, layer, size, found):
-    """Write what a layer makes of the first columns of values."""
-    inputs, columns = uintp(len(layer) - 1), uintp(size)
-    for h in range(uintp(layer.shape[1])):
-        bias = layer[inputs, h]
-        for m in range(columns):
-            found[h, m] = bias
+    """Write what a layer makes of the first columns of values, if these are its first inputs."""
+    weight, bias = layer
+    for h in range(len(bias)):
+        found[h, :size] = bias[h]
+    _add(values, weight[:, : len(values)], size, found)
+
+
+@helper
+def _add(values, weight, size, found):
+    """Add what weights make of the first columns of values, if these are their last inputs."""
+    inputs, columns = uintp(len(values)), uintp(size)
+    for h in range(uintp(len(weight))):
+        shares = weight[h, weight.shape[1] - len(values) :]
         i = uintp(0)
         while i + THREE < inputs:  # four at a time: less is read and written
-            first, second = layer[i, h], layer[i + ONE, h]
-            third, fourth = layer[i + TWO, h], layer[i + THREE, h]
+            first, second, third, fourth = (
+                shares[i],
+                shares[i + ONE],
+                shares[i + TWO],
+                shares[i + THREE],
+            )
             for m in range(columns):
                 one = first * values[i, m] + second * values[i + ONE, m]
                 other = third * values[i + TWO, m] + fourth * values[i + THREE, m]
                 found[h, m] += one + other
             i += THREE + ONE
         while i < inputs:
-            one = layer[i, h]
+            one = shares[i]
             for m in range(columns):
                 found[h, m] += one * values[i, m]
             i += ONE
@@ -270,13 +288,14 @@ def _layer(values, layer, size, found):
 @helper
 def _rectified(units, layer, size, found):
     """Write the one output of a layer of rectified units."""
+    weight, bias = layer
     columns = uintp(size)
     for m in range(columns):
-        found[m] = layer[len(layer) - 1]
-    for h in range(uintp(len(layer) - 1)):
-        weight = layer[h]
+        found[m] = bias[0]
+    for h in range(uintp(weight.shape[1])):
+        share = weight[0, h]
         for m in range(columns):
-            found[m] += max(units[h, m], float32(0)) * weight
+            found[m] += max(units[h, m], float32(0)) * share
 
 
 @helper

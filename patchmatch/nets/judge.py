@@ -23,21 +23,18 @@ NOT_JUDGED = -1e4  # the logit of what repeats another candidate: no probability
 NEAR = 3  # among what the messages say: unweighted belief, at the second reach
 
 
+Layer = tuple[Tensor, Tensor]  #: weights (outputs, inputs) and biases (outputs,)
+
+
 class JudgeNetwork(NamedTuple):
-    """The weights of a judge on a level, in the form that its kernels take.
+    """The weights of a judge, in the form that its kernels take."""
 
-    Each layer is an array (I + 1, O), what is made of each input and, last, of nothing; (I + 1,)
-    where there is one output.
-    """
-
-    formula: Tensor  #: (4,), sharpness, bonus, lure and price of the length
-    cell: Tensor  #: (5, H)
-    evidence: Tensor  #: (H + 1, E)
-    alone: tuple[Tensor, Tensor]  #: (E + 6, H) and (H + 1,)
-    trust: tuple[Tensor, Tensor]  #: likewise
-    told: Tensor  #: (E + 6, T), of ``together`` that which does not change from round to round
-    heard: Tensor  #: (7, T), the rest of that layer; its last row is 0
-    together: tuple[Tensor, Tensor]  #: (T + 1, H) and (H + 1,), of the layers after it
+    formula: Tensor  #: (3,), logarithms of sharpness, bonus and lure
+    cell: Layer
+    evidence: Layer
+    alone: tuple[Layer, Layer]
+    trust: tuple[Layer, Layer]
+    together: tuple[Layer, Layer, Layer]
 
 
 class Judge(nn.Module):
@@ -95,7 +92,10 @@ class Judge(nn.Module):
             level: Level of the pyramid; a pixel of it is 2^level pixels of the frame.
         """
         candidates, fresh, _ = offered
-        votes = cell_votes(residual, fresh, texture, noise, *self.cell_layer(level))
+        layer: Any = self.cell[0]
+        weight = layer.weight[:, :4] * layer.weight.new_tensor([1, 4, 1, 1])
+        bias = layer.bias + level / 2 * layer.weight[:, 4]
+        votes = cell_votes(residual, fresh, texture, noise, weight, bias)
         seen = regard(offered, residual, texture, noise, level)  # (B, R, C, K, 5)
         known = torch.cat([self.evidence(votes), seen], dim=-1)
         most = known.masked_fill(~fresh.unsqueeze(-1), -torch.inf).amax(dim=-2)
@@ -110,32 +110,14 @@ class Judge(nn.Module):
             rounds.append(logits.masked_fill(~fresh, NOT_JUDGED))
         return rounds
 
-    def cell_layer(self, level: int) -> tuple[Float[Tensor, "H 4"], Float[Tensor, " H"]]:
-        """Return the weights and biases with which a cell votes on a level."""
-        layer: Any = self.cell[0]
-        weight = layer.weight[:, :4] * layer.weight.new_tensor([1, 4, 1, 1])
-        return weight, layer.bias + level / 2 * layer.weight[:, 4]
-
-    def network(self, level: int) -> JudgeNetwork:
-        """Return the weights on a level."""
-        alone, trust, together = (
-            [_rows(layer) for layer in layers if isinstance(layer, nn.Linear)]
-            for layers in (self.alone, self.trust, self.together)
+    def network(self) -> JudgeNetwork:
+        """Return the weights."""
+        parts = self.cell, self.alone, self.trust, self.together
+        (cell,), alone, trust, together = (
+            tuple((x.weight, x.bias) for x in part if isinstance(x, nn.Linear)) for part in parts
         )
-        weight, bias = self.cell_layer(level)
-        known = len(alone[0]) - 1
-        heard = together[0][known:].clone()
-        heard[-1] = 0
-        return JudgeNetwork(
-            torch.cat([self.formula.exp(), self.formula.new_tensor([TIE])]),
-            torch.cat([weight.T, bias[None]]),
-            _rows(self.evidence),
-            (alone[0], alone[1][:, 0]),
-            (trust[0], trust[1][:, 0]),
-            torch.cat([together[0][:known], together[0][-1:]]),
-            heard,
-            (together[1], together[2][:, 0]),
-        )
+        evidence = self.evidence.weight, self.evidence.bias
+        return JudgeNetwork(self.formula, cell, evidence, alone, trust, together)
 
 
 class PlainJudge(nn.Module):
@@ -178,19 +160,16 @@ class PlainJudge(nn.Module):
             rounds.append((plain + self.bonus * support).masked_fill(~fresh, NOT_JUDGED))
         return rounds
 
-    def network(self, level: int) -> JudgeNetwork:
+    def network(self) -> JudgeNetwork:
         """Return the weights of a network without units, whose outputs are 0."""
-        heard = 2 * len(REACHES) + 1
-        return JudgeNetwork(
-            torch.tensor([self.sharpness, self.bonus, self.lure, TIE]),
-            torch.zeros(5, 0),
-            torch.zeros(1, 0),
-            (torch.zeros(6, 0), torch.zeros(1)),
-            (torch.zeros(6, 0), torch.zeros(1)),
-            torch.zeros(6, 0),
-            torch.zeros(heard, 0),
-            (torch.zeros(1, 0), torch.zeros(1)),
-        )
+        formula = torch.tensor([self.sharpness, self.bonus, self.lure]).log()
+        known = 5
+        none = torch.zeros(0, known), torch.zeros(0)
+        nothing = torch.zeros(1, 0), torch.zeros(1)
+        together = torch.zeros(0, known + 2 * len(REACHES)), torch.zeros(0)
+        empty = torch.zeros(0, 0), torch.zeros(0)
+        layers = (none, nothing)
+        return JudgeNetwork(formula, none, empty, layers, layers, (together, empty, nothing))
 
 
 def steps_for(*tensors: Tensor) -> ModuleType:
@@ -214,11 +193,6 @@ def difference_price(
     """
     residual, _, noise, length, _ = seen.unbind(dim=-1)
     return -sharpness * residual - (TIE + lure * noise) * length
-
-
-def _rows(layer: nn.Linear) -> Float[Tensor, "I O"]:
-    """Return the weights of a layer by input, and its bias as the last row."""
-    return torch.cat([layer.weight.T, layer.bias[None]])
 
 
 def silent(channels: int, outputs: int = 1) -> nn.Linear:

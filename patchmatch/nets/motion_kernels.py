@@ -22,7 +22,7 @@ from patchmatch.kernels.windows import cell_gradients, refine_windows, window_re
 from patchmatch.nets import motion_steps
 from patchmatch.nets.answer_steps import PRICE, ROUNDS, TIED
 from patchmatch.nets.candidates import APART, EXACT, FEW, NEARBY, SAME, Offered
-from patchmatch.nets.judge import NEAR, NOT_JUDGED, REACHES
+from patchmatch.nets.judge import NEAR, NOT_JUDGED, REACHES, TIE
 from patchmatch.nets.judge_steps import SMALLEST_TRUST
 from patchmatch.nets.motion_steps import (
     CLIP,
@@ -57,6 +57,8 @@ __all__ = [
     "settle",
     "smooth",
 ]
+
+REACHED = np.array(REACHES, np.float32)
 
 
 def describe(frames: Tensor, levels: int) -> list[Tensor]:
@@ -136,24 +138,24 @@ def judged(
     judge: Any, offered: Offered, residual: Tensor, matching: "Matching", level: int
 ) -> list[Tensor]:
     """As that of ``motion_steps``."""
-    network = judge.network(level)
+    network = judge.network()
     candidates, fresh, common = offered
     blocks, count = matching.shape.numel(), fresh.shape[-1]
     logits = candidates.new_full((judge.rounds + 1, *fresh.shape), NOT_JUDGED)
     plain, trust = candidates.new_empty(fresh.shape), candidates.new_empty(fresh.shape[:3])
+    together, *after = network.together
     tiles = -(-blocks // TILE)
-    told = candidates.new_empty(tiles, network.told.shape[1], TILE * count)
+    told = candidates.new_empty(tiles, len(together[1]), TILE * count)
     flat = (x.flatten(0, 2) for x in (fresh, residual, matching.texture, matching.noise))
     run_in_parts(
-        weigh_candidates, tiles, candidates.flatten(1, 2), *flat, common, 2.0**level,
-        network.formula, network.cell, network.evidence, *network.alone, *network.trust,
-        network.told, *(x.flatten(0, 2) for x in (plain, logits[0], trust)), told,
+        weigh_candidates, tiles, candidates.flatten(1, 2), *flat, common, float(level),
+        network.formula, TIE, network.cell, network.evidence, *network.alone, *network.trust,
+        together, *(x.flatten(0, 2) for x in (plain, logits[0], trust)), told,
         enough=ENOUGH // TILE,
     )  # fmt: skip
     run(
-        hear_neighbours, candidates, fresh, trust, np.array(REACHES, np.float32), NEAR,
-        SMALLEST_TRUST, plain, float(network.formula[1]), told, network.heard,
-        *network.together, logits,
+        hear_neighbours, candidates, fresh, trust, REACHED, NEAR, SMALLEST_TRUST, plain,
+        network.formula, told, together, *after, logits,
     )  # fmt: skip
     return list(logits)
 
