@@ -53,7 +53,7 @@ def gather_answers(answer, apart, offered, fresh):
 
 @kernel
 def cell_ballot(
-    offered, fresh, residual, texture, noise, formula, price, weight0, bias0, weight1, share
+    offered, fresh, residual, texture, noise, formula, price, first, last, share
 ):  # fmt: skip
     """Tell which share of a block's cells votes for each displacement.
 
@@ -63,19 +63,19 @@ def cell_ballot(
         residual: (N, K, 16).
         texture: (N, 16).
         noise: (N, 16).
-        formula: (3,), sharpness, bonus of the own one, dullness.
+        formula: (3,), logarithms of the sharpness, the bonus of the own one and the dullness.
         price: Of the logarithm of 1 + the length of a displacement.
-        weight0: (6, H), of the residual, of how far it and the block's mean are above the own
-            one's, of texture, of noise, and of being the own one.
-        bias0: (H,).
-        weight1: (H + 1,), of the units and, last, of nothing.
+        first: Weights (H, 6) and biases (H,): of the residual, of how far it and the block's mean
+            are above the own one's, of texture, of noise, and of being the own one.
+        last: Weights (1, H) and bias (1,), of the rectified units.
         share: (N, K), written.
     """
+    weight0, bias0, weight1 = first[0].T.copy(), first[1], last[0][0]
     units = len(bias0)
     known = np.empty(units, float32)
     vote = np.empty(offered.shape[1], float32)
     whole = np.empty(offered.shape[1], float32)
-    sharpness, bonus, dull = formula
+    sharpness, bonus, dull = np.exp(formula)
     for n in range(len(offered)):
         share[n] = 0
         count = 0
@@ -96,7 +96,7 @@ def cell_ballot(
                 left, mine = residual[n, k, cell], float32(k == 0)
                 above, farther = left - own, whole[k] - whole[0]
                 length = np.sqrt(offered[n, k, 0] ** 2 + offered[n, k, 1] ** 2)
-                vote[k] = weight1[units] + bonus * mine - price * np.log1p(length)
+                vote[k] = last[1][0] + bonus * mine - price * np.log1p(length)
                 vote[k] -= sharpness / (float32(1) + dull * noise[n, cell]) * left
                 for h in range(units):
                     unit = known[h] + weight0[0, h] * left + weight0[1, h] * above
@@ -112,7 +112,45 @@ def cell_ballot(
 
 
 @kernel
-def draw_together(answer, held, firm, voice, reach, tied, rounds, found):
+def weigh_answers(tensor, evidence, formula, rough, first, last, held, firm, voice):
+    """Tell how firmly answers are held and drawn, as ``nets.answers.Smoother`` does.
+
+    Args:
+        tensor: (N, 16, 3), each cell's means of the gradients' products xx, xy and yy.
+        evidence: (N, 10), as ``answer_evidence`` writes it.
+        formula: (4,), logarithms of the firmness of neighbours and of what lies between, and of
+            their reaches.
+        rough: Local standard deviations that no displacement explains.
+        first: Weights (H, 10) and biases (H,).
+        last: Weights (4, H) and biases (4,), of the rectified units: how firmly a block is held,
+            drawn by its neighbours and by what lies between, and how much it has to say.
+        held: (N, 3), written, as ``draw_together`` takes it.
+        firm: (N, 2), written, likewise.
+        voice: (N,), written, likewise.
+    """
+    near, between = np.exp(formula[0]), np.exp(formula[1])
+    said = np.empty(4, float32)
+    for n in range(len(evidence)):
+        said[:] = last[1]
+        for h in range(len(first[1])):
+            unit = first[1][h]
+            for i in range(evidence.shape[1]):
+                unit += first[0][h, i] * evidence[n, i]
+            for i in range(4):
+                said[i] += last[0][i, h] * max(unit, float32(0))
+        for i in range(4):
+            said[i] = np.exp(min(max(said[i], float32(-6)), float32(6)))
+        left = max(evidence[n, 0], float32(0)) + evidence[n, 4] + rough
+        for i in range(3):
+            mean = float32(0)
+            for cell in range(tensor.shape[1]):
+                mean += tensor[n, cell, i]
+            held[n, i] = mean / float32(tensor.shape[1]) * said[0] / (left * left)
+        firm[n, 0], firm[n, 1], voice[n] = said[1] * near, said[2] * between, said[3]
+
+
+@kernel
+def draw_together(answer, held, firm, voice, formula, tied, rounds, found):
     """Draw the answers of neighbours together.
 
     Args:
@@ -120,14 +158,15 @@ def draw_together(answer, held, firm, voice, reach, tied, rounds, found):
         held: (B, R, C, 3), by what an answer is held: a symmetric matrix xx, xy, yy.
         firm: (B, R, C, 2), what a neighbour counts, and what lies between two opposite ones.
         voice: (B, R, C), of each block; between two it is their product.
-        reach: (2,), pixels at which a neighbour counts a quarter, and what lies between.
+        formula: As that of ``weigh_answers``: of the pixels at which a neighbour counts a quarter,
+            and what lies between.
         tied: By what answers are held at least.
         rounds: How many; in each all blocks move at once.
         found: (B, R, C, 2), written.
     """
     rows, columns = answer.shape[1:3]
     before = answer.copy()
-    near, span = float32(1) / reach[0] ** 2, float32(1) / reach[1] ** 2
+    near, span = np.exp(float32(-2) * formula[2]), np.exp(float32(-2) * formula[3])
     half = float32(0.5)
     for _ in range(rounds):
         for n in range(len(answer) * rows * columns):

@@ -52,6 +52,23 @@ def offer_candidates(candidates, eight, near, few, same, exact, offered, fresh, 
 
 
 @kernel
+def take_likeliest(candidates, logits, best):
+    """Write the likeliest candidate of each block.
+
+    Args:
+        candidates: (N, K, 2), displacements.
+        logits: (N, K), of their probabilities.
+        best: (N, 2), written.
+    """
+    for n in range(len(best)):
+        top = 0
+        for k in range(1, logits.shape[1]):
+            if logits[n, k] > logits[n, top]:
+                top = k
+        best[n, 0], best[n, 1] = candidates[n, top, 0], candidates[n, top, 1]
+
+
+@kernel
 def settle_candidates(offered, logits, best, reach, steps, softening, answer):
     """Find the geometric median of what is possible, by Weiszfeld's iteration.
 

@@ -10,118 +10,145 @@ LEAST, MOST = float32(np.sqrt(1.25)), float32(np.sqrt(2.0))
 
 
 @kernel
-def quietest_tiles(image, side, step, cut_off, share, bent):
-    """Tell how bent the quietest tiles are, of which ``ops.noise_level`` makes the noise.
+def noise_levels(
+    image, side, step, cut_off, quiet, deviation, sparse, edge, quantised, sums, counts, noise
+):  # fmt: skip
+    """Estimate the standard deviation of the noise, as ``ops.noise_level`` does.
 
     Args:
         image: (B, H, W).
         side: Side of the tiles in pixels.
         step: Pixels from tile to tile.
         cut_off: (2,), a tile with a pixel below or above does not count.
-        share: Of the tiles, that is taken for plain.
-        bent: (B,), written: mean absolute second difference in the last of those; 0 of none.
+        quiet: Share of the tiles that is taken for plain.
+        deviation: Of noise whose mean absolute second difference is 1.
+        sparse: Of so many rows one tells of steps in x.
+        edge: A step of so much does not count.
+        quantised: Deviations of what JPEG left out, in units of ``ops.squareness``.
+        sums: (2, 8), written: lengths of the steps in x and in y, at every eighth place.
+        counts: (2, 8), written: how many.
+        noise: (B,), written.
     """
-    height, width = image.shape[1:]
+    for b in range(len(image)):
+        bent = deviation * _bent(image[b], side, step, cut_off, quiet)
+        _add_steps(image[b], sparse, edge, sums, counts)
+        squares = quantised * _excess(sums, counts)
+        noise[b] = np.sqrt(bent * bent + squares * squares)
+
+
+@kernel
+def cell_statistics(tensor, loudness, added, clip, texture, noise, quiet, noisy):
+    """Tell how much texture and noise is in the cells, and what noise leaves of differences.
+
+    Args:
+        tensor: (N, 16, 3), means of the gradients' products xx, xy and yy.
+        loudness: (N, 16), variance of the noise in each cell.
+        added: To the root mean square gradient, before its logarithm.
+        clip: Differences count no more than this.
+        texture: (N, 16), written: that logarithm.
+        noise: (N, 16), written: standard deviation of the noise.
+        quiet: (N, 16), written: what noise leaves between four pixels, as
+            ``patchmatch.ops.noise_residual`` blends it.
+        noisy: (N, 16), written: what it leaves at whole pixels.
+    """
+    for n in range(loudness.shape[0]):
+        for cell in range(loudness.shape[1]):
+            gradient = np.sqrt(tensor[n, cell, 0] + tensor[n, cell, 2])
+            texture[n, cell] = np.log(gradient + added)
+            spread = np.sqrt(loudness[n, cell])
+            noise[n, cell] = spread
+            quiet[n, cell] = _clipped(LEAST * spread, clip)
+            noisy[n, cell] = _clipped(MOST * spread, clip)
+
+
+@helper
+def _bent(image, side, step, cut_off, share):
+    """Return the mean absolute second difference in the last of the quietest tiles; 0 of none."""
+    height, width = image.shape
     rows, columns = 1 + (height - side) // step, 1 + (width - side) // step
     levels = np.empty(rows * columns, float32)
     total = np.empty(width, float32)
     least = np.empty(width, float32)
     most = np.empty(width, float32)
     two = float32(2)
-    for b in range(len(image)):
-        found = 0
-        for row in range(rows):
-            total[:], least[:], most[:] = 0, 1, 0
-            for y in range(uintp(row * step), uintp(row * step + side)):
-                for x in range(uintp(width)):
-                    least[x] = min(least[x], image[b, y, x])
-                for x in range(uintp(width)):
-                    most[x] = max(most[x], image[b, y, x])
-            for y in range(uintp(row * step), uintp(row * step + side - 2)):
-                for x in range(uintp(width - 2)):  # second differences in y of those in x
-                    low, middle, right = y + ONE, x + ONE, x + ONE + ONE
-                    first = image[b, y, x] - two * image[b, y, middle] + image[b, y, right]
-                    second = image[b, low, x] - two * image[b, low, middle] + image[b, low, right]
-                    low += ONE
-                    third = image[b, low, x] - two * image[b, low, middle] + image[b, low, right]
-                    total[x] += abs(first - two * second + third)
-            for column in range(columns):
-                level, darkest, brightest = float32(0), float32(1), float32(0)
-                for x in range(uintp(column * step), uintp(column * step + side - 2)):
-                    level += total[x]
-                for x in range(uintp(column * step), uintp(column * step + side)):
-                    darkest, brightest = min(darkest, least[x]), max(brightest, most[x])
-                if darkest >= cut_off[0] and brightest <= cut_off[1]:
-                    levels[found] = level / float32((side - 2) ** 2)
-                    found += 1
-        bent[b] = 0
-        if found:
-            place = share * float32(found - 1)
-            above = int(np.ceil(place))
-            ranked = np.partition(levels[:found], above)
-            bent[b] = ranked[above]
-            if above:
-                below = ranked[:above].max()
-                bent[b] += (float32(above) - place) * (below - ranked[above])
+    found = 0
+    for row in range(rows):
+        total[:], least[:], most[:] = 0, 1, 0
+        for y in range(uintp(row * step), uintp(row * step + side)):
+            for x in range(uintp(width)):
+                least[x] = min(least[x], image[y, x])
+            for x in range(uintp(width)):
+                most[x] = max(most[x], image[y, x])
+        for y in range(uintp(row * step), uintp(row * step + side - 2)):
+            for x in range(uintp(width - 2)):  # second differences in y of those in x
+                low, middle, right = y + ONE, x + ONE, x + ONE + ONE
+                first = image[y, x] - two * image[y, middle] + image[y, right]
+                second = image[low, x] - two * image[low, middle] + image[low, right]
+                low += ONE
+                third = image[low, x] - two * image[low, middle] + image[low, right]
+                total[x] += abs(first - two * second + third)
+        for column in range(columns):
+            level, darkest, brightest = float32(0), float32(1), float32(0)
+            for x in range(uintp(column * step), uintp(column * step + side - 2)):
+                level += total[x]
+            for x in range(uintp(column * step), uintp(column * step + side)):
+                darkest, brightest = min(darkest, least[x]), max(brightest, most[x])
+            if darkest >= cut_off[0] and brightest <= cut_off[1]:
+                levels[found] = level / float32((side - 2) ** 2)
+                found += 1
+    if not found:
+        return float32(0)
+    place = share * float32(found - 1)
+    above = int(np.ceil(place))
+    ranked = np.partition(levels[:found], above)
+    if not above:
+        return ranked[above]
+    below = ranked[:above].max()
+    return ranked[above] + (float32(above) - place) * (below - ranked[above])
 
 
-@kernel
-def slight_steps(image, sparse, edge, sums, counts):
-    """Add up the steps from pixel to pixel, of which ``ops.squareness`` makes what JPEG left out.
-
-    Args:
-        image: (B, H, W).
-        sparse: Of so many rows one tells of steps in x.
-        edge: A step of so much does not count.
-        sums: (B, 2, 8), written: lengths of the steps in x and in y, at every eighth place.
-        counts: (B, 2, 8), written: how many.
-    """
-    height, width = image.shape[1:]
-    square = sums.shape[2]
+@helper
+def _add_steps(image, sparse, edge, sums, counts):
+    """Write lengths of the slight steps in x and in y at every eighth place, and how many."""
+    height, width = image.shape
+    square = sums.shape[1]
     lengths = np.empty(width, float32)
     total = np.empty(width, float32)
     count = np.empty(width, float32)
     sums[:], counts[:] = 0, 0
-    for b in range(len(image)):
-        total[:], count[:] = 0, 0
-        for y in range(uintp(0), uintp(height), uintp(sparse)):
-            for x in range(uintp(width - 1)):
-                lengths[x] = abs(image[b, y, x + ONE] - image[b, y, x])
-            for x in range(uintp(width - 1)):
-                total[x] += lengths[x] if lengths[x] < edge else float32(0)
-            for x in range(uintp(width - 1)):
-                count[x] += float32(1) if lengths[x] < edge else float32(0)
-        for x in range(width - 1):
-            sums[b, 0, x % square] += total[x]
-            counts[b, 0, x % square] += count[x]
-        for y in range(height - 1):
-            above, below = uintp(y), uintp(y + 1)
-            for x in range(uintp(width)):
-                lengths[x] = abs(image[b, below, x] - image[b, above, x])
-            length, number = float32(0), float32(0)
-            for x in range(uintp(width)):
-                length += lengths[x] if lengths[x] < edge else float32(0)
-            for x in range(uintp(width)):
-                number += float32(1) if lengths[x] < edge else float32(0)
-            sums[b, 1, y % square] += length
-            counts[b, 1, y % square] += number
+    total[:], count[:] = 0, 0
+    for y in range(uintp(0), uintp(height), uintp(sparse)):
+        for x in range(uintp(width - 1)):
+            lengths[x] = abs(image[y, x + ONE] - image[y, x])
+        for x in range(uintp(width - 1)):
+            total[x] += lengths[x] if lengths[x] < edge else float32(0)
+        for x in range(uintp(width - 1)):
+            count[x] += float32(1) if lengths[x] < edge else float32(0)
+    for x in range(width - 1):
+        sums[0, x % square] += total[x]
+        counts[0, x % square] += count[x]
+    for y in range(height - 1):
+        above, below = uintp(y), uintp(y + 1)
+        for x in range(uintp(width)):
+            lengths[x] = abs(image[below, x] - image[above, x])
+        length, number = float32(0), float32(0)
+        for x in range(uintp(width)):
+            length += lengths[x] if lengths[x] < edge else float32(0)
+        for x in range(uintp(width)):
+            number += float32(1) if lengths[x] < edge else float32(0)
+        sums[1, y % square] += length
+        counts[1, y % square] += number
 
 
-@kernel
-def noise_bounds(loudness, clip, quiet, noisy):
-    """Tell what noise leaves of differences, as ``patchmatch.ops.noise_residual`` blends it.
-
-    Args:
-        loudness: (N, 16), variance of the noise in each cell.
-        clip: Differences count no more than this.
-        quiet: (N, 16), written: what is left between four pixels.
-        noisy: (N, 16), written: what is left at whole pixels.
-    """
-    for n in range(loudness.shape[0]):
-        for cell in range(loudness.shape[1]):
-            spread = np.sqrt(loudness[n, cell])
-            quiet[n, cell] = _clipped(LEAST * spread, clip)
-            noisy[n, cell] = _clipped(MOST * spread, clip)
+@helper
+def _excess(sums, counts):
+    """Return how far one mean step is above the others, as ``ops.noise.excess`` does."""
+    found = float32(np.inf)
+    for axis in range(len(sums)):
+        ranked = np.sort(sums[axis] / np.maximum(counts[axis], float32(1)))
+        second = ranked[len(ranked) - 2]
+        found = min(found, ranked[len(ranked) - 1] - second - (second - ranked[0]))
+    return max(found, float32(0))
 
 
 @helper

@@ -45,12 +45,12 @@ def ballot(
         residual: (B, R, C, K, cells).
         texture: (B, R, C, cells), as ``Matching`` has it.
         noise: (B, R, C, cells), likewise.
-        formula: (3,), what a difference counts, what the own answer gets on top, and by how much
-            noise dulls the difference.
+        formula: (3,), logarithms of what a difference counts, of what the own answer gets on top,
+            and of by how much noise dulls the difference.
         layers: Network of a vote, of its residual, of how far that and the whole block's are above
             the own answer's, of texture and noise, and of whether it is the own one.
     """
-    sharpness, bonus, dull = formula.unbind()
+    sharpness, bonus, dull = formula.exp().unbind()
     noise = noise.unsqueeze(-2).expand_as(residual)
     own = torch.zeros_like(residual)
     own[..., :1, :] = 1
@@ -70,7 +70,7 @@ def ballot(
     return logits.softmax(dim=-2).mean(dim=-1)
 
 
-def smooth(
+def draw_together(
     answer: Float[Tensor, "B R C 2"],
     held: Float[Tensor, "B R C 3"],
     firm: Float[Tensor, "B R C 2"],

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from patchmatch.nets.answer_steps import draw_together
 from patchmatch.nets.judge import silent, steps_for
 
 SHARPNESS, OWN = 40.0, 0.5  # of a difference, and what speaks for a block's own answer
@@ -53,12 +54,9 @@ class Ballot(nn.Module):
         # where all agree there is nothing to vote on
         residual = matching.residual(offered, fresh & fresh[..., 1:].any(dim=-1, keepdim=True))
         share = steps.ballot(
-            offered, fresh, residual, matching.texture, matching.noise,
-            self.formula.exp(), self.layers,
-        )  # fmt: skip
-        first = share.argmax(dim=-1)[..., None, None].expand(*share.shape[:3], 1, 2)
-        chosen = steps.settle(offered, (share + NEVER).log(), offered.gather(-2, first))
-        return chosen, offered, share
+            offered, fresh, residual, matching.texture, matching.noise, self.formula, self.layers
+        )
+        return steps.settle(offered, (share + NEVER).log()), offered, share
 
 
 class Smoother(nn.Module):
@@ -96,7 +94,7 @@ class Smoother(nn.Module):
         near, between, reach, span = self.formula.exp().unbind()
         hold, beside, amid, voice = self.layers(evidence).clamp(-6, 6).exp().unbind(dim=-1)
         left = evidence[..., 0].clamp_min(0) + evidence[..., 4] + ROUGH
-        return steps_for(answer).smooth(
+        return draw_together(
             answer,
             tensor * (hold / left.square()).unsqueeze(-1),
             torch.stack([beside * near, amid * between], dim=-1),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from patchmatch.kernels import threads_for
 from patchmatch.nets.answers import Ballot, Smoother
-from patchmatch.nets.candidates import Offered, likeliest
+from patchmatch.nets.candidates import Offered
 from patchmatch.nets.judge import CellTrust, Judge, PlainJudge, PlainTrust, steps_for
 from patchmatch.nets.motion_steps import Matching
 from patchmatch.ops import block_counts
@@ -140,8 +140,7 @@ class MotionNet(nn.Module):
         trace.append(Refined(0, displacement.unsqueeze(-2)))
         at_rest = judged.residual[..., 0, :]  # the first that is offered
         evidence = matching.evidence(displacement, at_rest, around, votes)
-        tensor = matching.tensor.mean(dim=-2).unflatten(0, shape)
-        displacement = self.smoother(displacement, tensor, evidence)
+        displacement = steps.smoothed(self.smoother, displacement, matching, evidence)
         return Motion(displacement, self.doubt(evidence), trace)
 
     def _descend(
@@ -159,7 +158,7 @@ class MotionNet(nn.Module):
         rounds = steps.judged(self.judge, offered, residual, matching, level)
         judged = Judged(level, offered, residual, rounds)
         trace.append(judged)
-        best = likeliest(offered.candidates, rounds[-1])
+        best = steps.likeliest(offered.candidates, rounds[-1])
         refined = matching.refine(best, self.trust, level, STEPS[level])
         trace += [Refined(level, displacement) for displacement in refined]
         return judged, refined[-1]

@@ -1,5 +1,6 @@
 """The steps of ``motion_steps`` by compiled kernels, without gradients, on the CPU."""
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,25 +9,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from patchmatch.kernels.answers import answer_evidence, cell_ballot, draw_together, gather_answers
-from patchmatch.kernels.candidates import (
-    offer_candidates,
-    settle_candidates,
+from patchmatch.kernels.answers import (
+    answer_evidence,
+    cell_ballot,
+    draw_together,
+    gather_answers,
+    weigh_answers,
 )
+from patchmatch.kernels.candidates import offer_candidates, settle_candidates, take_likeliest
 from patchmatch.kernels.compiling import ENOUGH, ahead, run, run_in_parts
 from patchmatch.kernels.contrast import CELL, cell_gains, cell_moments, even_contrast, halve
 from patchmatch.kernels.judge import TILE, hear_neighbours, weigh_candidates
-from patchmatch.kernels.noise import noise_bounds, quietest_tiles, slight_steps
+from patchmatch.kernels.noise import cell_statistics, noise_levels
 from patchmatch.kernels.search import block_costs, deepest_minima
 from patchmatch.kernels.windows import cell_gradients, refine_windows, window_residuals
 from patchmatch.nets import motion_steps
 from patchmatch.nets.answer_steps import PRICE, ROUNDS, TIED
+from patchmatch.nets.answers import ROUGH
 from patchmatch.nets.candidates import APART, EXACT, FEW, NEARBY, SAME, Offered
 from patchmatch.nets.judge import NEAR, NOT_JUDGED, REACHES, TIE
 from patchmatch.nets.judge_steps import SMALLEST_TRUST
 from patchmatch.nets.motion_steps import (
     CLIP,
     FLOOR,
+    NO_TEXTURE,
     SOFTENING,
     STANDS_FOR,
     WEISZFELD,
@@ -41,7 +47,6 @@ from patchmatch.ops.noise import (
     QUIET,
     SPARSE,
     SQUARE,
-    excess,
     tile_grid,
 )
 
@@ -51,11 +56,12 @@ __all__ = [
     "ballot",
     "describe",
     "judged",
+    "likeliest",
     "matchings",
     "offer",
     "search",
     "settle",
-    "smooth",
+    "smoothed",
 ]
 
 REACHED = np.array(REACHES, np.float32)
@@ -96,13 +102,13 @@ def _describe(image: Tensor, described: list[Tensor]) -> None:
 
 def _noise(image: Tensor) -> Tensor:
     """As ``noise_level``, of (B, H, W)."""
-    bent = image.new_empty(len(image))
+    noise, (sums, counts) = image.new_empty(len(image)), image.new_empty(2, 2, SQUARE)
     limits = np.array([DARK, BRIGHT], np.float32)
-    run(quietest_tiles, image, *tile_grid(*image.shape[1:]), limits, QUIET, bent)
-    sums, counts = image.new_empty(2, len(image), 2, SQUARE)
-    run(slight_steps, image, SPARSE, EDGE, sums, counts)
-    quantised = QUANTISED * excess(sums, counts)
-    return ((bent * DEVIATION).square() + quantised.square()).sqrt()
+    run(
+        noise_levels, image, *tile_grid(*image.shape[1:]), limits, QUIET, DEVIATION, SPARSE, EDGE,
+        QUANTISED, sums, counts, noise,
+    )  # fmt: skip
+    return noise
 
 
 def search(
@@ -110,14 +116,19 @@ def search(
 ) -> Tensor:
     """As that of ``motion_steps``."""
     around = 2 * radius + 1
-    axis = torch.arange(around) - radius
-    length = 1e-4 * (axis[:, None] ** 2 + axis**2).sqrt()  # among equals, the shortest
     padded = F.pad(described1[:, :1], (radius,) * 4, mode="replicate")[:, 0]
     cost = padded.new_empty(*shape, around**2)
     run(block_costs, described0, padded, block, CLIP, cost)
     best = cost.new_empty(*shape, count, 2)
-    run(deepest_minima, cost, length.flatten(), best.flatten(0, 2))
+    run(deepest_minima, cost, _lengths(radius), best.flatten(0, 2))
     return best
+
+
+@functools.cache
+def _lengths(radius: int) -> np.ndarray:
+    """Return what is added to costs, (D,): among equal ones the shortest displacement is sought."""
+    axis = np.arange(-radius, radius + 1)
+    return 1e-4 * np.hypot(axis[:, None], axis).ravel().astype(np.float32)
 
 
 def offer(candidates: Tensor, level: int, count: int | None = None) -> Offered:
@@ -160,11 +171,20 @@ def judged(
     return list(logits)
 
 
-def settle(offered: Tensor, logits: Tensor, best: Tensor) -> Tensor:
+def likeliest(candidates: Tensor, logits: Tensor) -> Tensor:
+    """As that of ``candidates``."""
+    best = candidates.new_empty(*candidates.shape[:3], 1, 2)
+    run(take_likeliest, candidates.flatten(0, 2), logits.flatten(0, 2), best.flatten(0, 3))
+    return best
+
+
+def settle(offered: Tensor, logits: Tensor, best: Tensor | None = None) -> Tensor:
     """As that of ``motion_steps``."""
+    offered, logits = offered.contiguous(), logits.contiguous()
+    best = likeliest(offered, logits) if best is None else best
     answer = offered.new_empty(*offered.shape[:3], 2)
     run(
-        settle_candidates, offered.contiguous().flatten(0, 2), logits.contiguous().flatten(0, 2),
+        settle_candidates, offered.flatten(0, 2), logits.flatten(0, 2),
         best.contiguous().flatten(0, 3), STANDS_FOR, WEISZFELD, SOFTENING, answer.flatten(0, 2),
     )  # fmt: skip
     return answer
@@ -189,23 +209,31 @@ def ballot(
     layers: nn.Sequential,
 ) -> Tensor:
     """As that of ``motion_steps``."""
-    first: Any = layers[0]
-    last: Any = layers[2]
     share = residual.new_empty(fresh.shape)
     flat = (x.contiguous().flatten(0, 2) for x in (offered, fresh, residual, texture, noise))
-    run(
-        cell_ballot, *flat, formula, PRICE, first.weight.T.contiguous(), first.bias,
-        torch.cat([last.weight[0], last.bias]), share.flatten(0, 2),
-    )  # fmt: skip
+    run(cell_ballot, *flat, formula, PRICE, *_layers(layers), share.flatten(0, 2))
     return share
 
 
-def smooth(answer: Tensor, held: Tensor, firm: Tensor, voice: Tensor, reach: Tensor) -> Tensor:
+def smoothed(smoother: Any, answer: Tensor, matching: "Matching", evidence: Tensor) -> Tensor:
     """As that of ``motion_steps``."""
     found = torch.empty_like(answer, memory_format=torch.contiguous_format)
-    given = (x.contiguous() for x in (answer, held, firm, voice, reach))
-    run(draw_together, *given, TIED, ROUNDS, found)
+    held, firm = answer.new_empty(*answer.shape[:3], 3), torch.empty_like(found)
+    voice = answer.new_empty(answer.shape[:3])
+    flat = (x.flatten(0, 2) for x in (held, firm, voice))
+    run(
+        weigh_answers, matching.tensor, evidence.flatten(0, 2), smoother.formula, ROUGH,
+        *_layers(smoother.layers), *flat,
+    )  # fmt: skip
+    run(
+        draw_together, answer.contiguous(), held, firm, voice, smoother.formula, TIED, ROUNDS, found
+    )
     return found
+
+
+def _layers(network: Any) -> list[tuple[Tensor, Tensor]]:
+    """Return the weights and biases of the two layers of a network."""
+    return [(layer.weight, layer.bias) for layer in (network[0], network[2])]
 
 
 class Matching(motion_steps.Matching):
@@ -216,10 +244,17 @@ class Matching(motion_steps.Matching):
         images = (image.detach().contiguous().numpy() for image in (image0, image1))
         self.windows = *images, np.array(self.shape[1:]), self.block, (0,) * self.side
         tensor = image0.new_empty(count, 16, 3)
-        loudness, self.quiet, self.noisy = image0.new_empty(3, count, 16)
+        loudness = image0.new_empty(count, 16)
         run_in_parts(cell_gradients, count, *self.windows, tensor, loudness)
-        run(noise_bounds, loudness, CLIP, self.quiet, self.noisy)
         return tensor, loudness
+
+    def _told(self) -> tuple[Tensor, Tensor]:
+        texture, noise, self.quiet, self.noisy = self.loudness.new_empty(4, *self.loudness.shape)
+        run(
+            cell_statistics, self.tensor, self.loudness, NO_TEXTURE, CLIP,
+            texture, noise, self.quiet, self.noisy,
+        )  # fmt: skip
+        return texture, noise
 
     def residual(self, candidates: Tensor, wanted: Tensor | None = None) -> Tensor:
         """As that of ``motion_steps``."""

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from patchmatch.nets.answer_steps import answers_around, ballot, smooth
-from patchmatch.nets.candidates import Offered, offer
+from patchmatch.nets.answer_steps import answers_around, ballot
+from patchmatch.nets.candidates import Offered, likeliest, offer
 from patchmatch.nets.windows import Windows, cell_weights, window_corners
 from patchmatch.ops import (
     best_candidates,
@@ -30,11 +30,12 @@ __all__ = [
     "ballot",
     "describe",
     "judged",
+    "likeliest",
     "matchings",
     "offer",
     "search",
     "settle",
-    "smooth",
+    "smoothed",
 ]
 
 FLOOR = 0.01  # of contrast: noise in a plain area stays small
@@ -93,17 +94,30 @@ def judged(
     return judge(offered, residual, matching.texture, matching.noise, level)
 
 
+def smoothed(smoother: nn.Module, answer: Tensor, matching: "Matching", evidence: Tensor) -> Tensor:
+    """Return answers that are drawn together, (B, R, C, 2).
+
+    Args:
+        smoother: ``Smoother``.
+        answer: (B, R, C, 2), in pixels.
+        matching: The frames themselves, window by window.
+        evidence: (B, R, C, 10), that ``matching`` has for the answers.
+    """
+    return smoother(answer, matching.tensor.mean(dim=-2).unflatten(0, matching.shape), evidence)
+
+
 def settle(
     offered: Float[Tensor, "B R C K 2"],
     logits: Float[Tensor, "B R C K"],
-    best: Float[Tensor, "B R C 1 2"],
+    best: Float[Tensor, "B R C 1 2"] | None = None,
 ) -> Float[Tensor, "B R C 2"]:
     """Return the answer of least expected error: the geometric median of what is possible.
 
-    The refined best candidate stands for all those close to the one it came from.
+    The best candidate, after its refinement if there was one, stands for all those close to it.
     """
-    top = logits.argmax(dim=-1, keepdim=True).unsqueeze(-1).expand_as(best)
-    near = (offered - offered.gather(-2, top)).norm(dim=-1, keepdim=True) < STANDS_FOR
+    top = likeliest(offered, logits)
+    best = top if best is None else best
+    near = (offered - top).norm(dim=-1, keepdim=True) < STANDS_FOR
     points = torch.where(near, best, offered)
     probability = logits.softmax(dim=-1)
     answer = geometric_median(
@@ -137,9 +151,7 @@ class Matching:
         self.shape, self.block = shape, block
         self.side = max(block, SMALLEST_WINDOW)
         self.tensor, self.loudness = self._cut(image0, image1)
-        gradient = (self.tensor[..., 0] + self.tensor[..., 2]).sqrt()
-        self.texture = (gradient + NO_TEXTURE).log().unflatten(0, shape)
-        self.noise = self.loudness.sqrt().unflatten(0, shape)
+        self.texture, self.noise = (x.unflatten(0, shape) for x in self._told())
 
     def _cut(self, image0: Tensor, image1: Tensor) -> tuple[Tensor, Tensor]:
         """Keep the windows of frame 0 and return ``tensor`` and ``loudness``."""
@@ -160,6 +172,11 @@ class Matching:
         x, y = self.gradient
         tensor = torch.stack([self._cells(p) for p in (x * x, x * y, y * y)], dim=-1)
         return tensor, self._cells(loudness)
+
+    def _told(self) -> tuple[Tensor, Tensor]:
+        """Return ``texture`` and ``noise``, (N, 16)."""
+        gradient = (self.tensor[..., 0] + self.tensor[..., 2]).sqrt()
+        return (gradient + NO_TEXTURE).log(), self.loudness.sqrt()
 
     def _cells(self, windows: Tensor) -> Tensor:
         return windows @ self.weights

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from patchmatch.nets.answer_steps import answers_around, ballot, smooth
+from patchmatch.nets.answer_steps import answers_around, ballot, draw_together
 from patchmatch.nets.answers import Ballot, Smoother
 from patchmatch.nets.motion_steps import Matching
 
@@ -19,7 +19,7 @@ def field(gradient=((0.0, 0.0), (0.0, 0.0)), start=(2.0, -1.0)):
 def drawn(answer, held=HELD, firm=(1.0, 1.0), voice=None, reach=(0.2, 0.2)):
     voice = torch.ones(GRID) if voice is None else voice
     firm = torch.tensor(firm).expand(*GRID, 2)
-    return smooth(answer, held.expand(*GRID, 3), firm, voice, torch.tensor(reach))
+    return draw_together(answer, held.expand(*GRID, 3), firm, voice, torch.tensor(reach))
 
 
 def test_what_is_offered_are_the_answers_around_each_once():
@@ -44,7 +44,7 @@ def votes(residual, offered, noise=0.0):
         return ballot(
             offered.expand(*shape, -1, 2), torch.ones(*shape, len(offered), dtype=torch.bool),
             residual.expand(*shape, -1, 16), torch.zeros(*shape, 16),
-            torch.full((*shape, 16), noise), untrained.formula.exp(), untrained.layers,
+            torch.full((*shape, 16), noise), untrained.formula, untrained.layers,
         )[0, 0, 0]  # fmt: skip
 
 
@@ -141,7 +141,7 @@ def test_along_an_edge_an_answer_is_free_however_loud_it_is(loud):
     held = HELD.repeat(*GRID, 1)
     held[0, 2, 2] = torch.tensor([loud, loud, loud])
     firm = torch.ones(*GRID, 2, requires_grad=True)
-    found = smooth(answer, held, firm, torch.ones(GRID), torch.tensor([0.2, 0.2]))
+    found = draw_together(answer, held, firm, torch.ones(GRID), torch.tensor([0.2, 0.2]))
     assert_close(found[0, 2, 2].sum(), torch.tensor(0.1), rtol=0, atol=0.05)
     assert (found[0, 2, 2, 0] - found[0, 2, 2, 1]).abs() < 0.02
     found.square().sum().backward()
@@ -152,10 +152,10 @@ def test_alone_a_block_keeps_its_answer():
     answer = torch.tensor([[[[3.0, -2.0]]]])
     one = torch.ones(1, 1, 1)
     firm, reach = torch.ones(1, 1, 1, 2), torch.tensor([0.2, 0.2])
-    found = smooth(answer, torch.zeros(1, 1, 1, 3), firm, one, reach)
+    found = draw_together(answer, torch.zeros(1, 1, 1, 3), firm, one, reach)
     assert_close(found, answer)
     edge = torch.tensor([3e3, 3e3, 3e3]).expand(1, 1, 1, 3)
-    assert_close(smooth(answer, edge, firm, one, reach), answer)
+    assert_close(draw_together(answer, edge, firm, one, reach), answer)
 
 
 def test_before_it_has_learned_the_smoother_is_its_formula():

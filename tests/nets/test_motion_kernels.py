@@ -8,6 +8,7 @@ from torch.testing import assert_close
 from patchmatch import load_motion_matcher
 from patchmatch.kernels import compiled_for, threads_for, threads_left
 from patchmatch.nets import MotionNet, motion_kernels, motion_steps
+from patchmatch.nets.answers import Smoother
 from patchmatch.nets.judge import CellTrust, Judge, PlainJudge, PlainTrust, steps_for
 
 SIZES = [(64, 96), (67, 101), (33, 50)]
@@ -68,6 +69,7 @@ def test_the_same_candidates_are_offered(rng, kept, level, count):
 def test_the_same_answer_is_settled_on(rng):
     given = normal(rng, *GRID, 7, 2), normal(rng, *GRID, 7), normal(rng, *GRID, 1, 2)
     assert_close(motion_steps.settle(*given), motion_kernels.settle(*given))
+    assert_close(motion_steps.settle(*given[:2]), motion_kernels.settle(*given[:2]))
 
 
 @pytest.fixture(params=[(8, 24, 40), (16, 55, 90), (24, 72, 125)], ids=["inside", "16", "24"])
@@ -146,7 +148,7 @@ def test_cells_elect_the_same_answers(matchings, rng):
     layers = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1))
     for weight in layers.parameters():
         weight.copy_(normal(rng, *weight.shape))
-    formula = torch.tensor([20.0, 0.5, 3.0])
+    formula = torch.tensor([20.0, 0.5, 3.0]).log()
     found = []
     for steps, matching in zip((motion_steps, motion_kernels), matchings, strict=True):
         offered, fresh = steps.answers_around(answer)
@@ -161,14 +163,16 @@ def test_cells_elect_the_same_answers(matchings, rng):
     assert_close(share, other_share, rtol=0, atol=1e-5)
 
 
-def test_answers_are_drawn_together_alike(rng):
-    answer, firm = 0.3 * normal(rng, *GRID, 2), torch.rand(*GRID, 2, generator=rng)
-    held = torch.rand(*GRID, 3, generator=rng) * torch.tensor([2.0, 0.3, 2.0])
-    voice = torch.rand(*GRID, generator=rng)
-    given = answer, held, firm, voice, torch.tensor([0.2, 0.4])
-    one, other = (steps.smooth(*given) for steps in (motion_steps, motion_kernels))
-    assert_close(one, other, rtol=1e-5, atol=1e-6)
-    assert (one - answer).norm(dim=-1).max() > 0.1
+def test_answers_are_drawn_together_alike(matchings, rng):
+    one, other = matchings
+    smoother = Smoother(12)
+    for weight in smoother.parameters():
+        weight.add_(0.2 * normal(rng, *weight.shape))
+    answer, evidence = 0.3 * normal(rng, *one.shape, 2), normal(rng, *one.shape, 10).abs()
+    found = motion_steps.smoothed(smoother, answer, one, evidence)
+    again = motion_kernels.smoothed(smoother, answer, other, evidence)
+    assert_close(found, again, rtol=1e-4, atol=1e-5)
+    assert (found - answer).norm(dim=-1).max() > 0.1
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
