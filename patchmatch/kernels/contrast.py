@@ -63,13 +63,15 @@ def cell_moments(image, moments):
 
 
 @kernel
-def cell_gains(moments, floor, gains):
+def cell_gains(moments, floor, noise, gains, loud):
     """Tell by how much contrast is to be raised around each cell, over 3x3 of them.
 
     Args:
         moments: (B, 2, R, C), mean and mean square of the cells.
         floor: Added to the standard deviation.
+        noise: (B,), standard deviation of the noise in the image.
         gains: (B, 2, R, C + 2), written: gain and offset, the first and the last twice.
+        loud: (B, R, C), written: standard deviation of the noise when contrast is even.
     """
     rows, columns = moments.shape[2:]
     ninth = float32(1 / 9)
@@ -87,6 +89,7 @@ def cell_gains(moments, floor, gains):
             mean = means[c - ONE] + means[c] + means[c + ONE]
             square = squares[c - ONE] + squares[c] + squares[c + ONE]
             gain = float32(1) / (np.sqrt(max(square - mean * mean, float32(0))) + floor)
+            loud[b, r, c - ONE] = noise[b] * gain
             gains[b, 0, r, c] = gain
             gains[b, 1, r, c] = -mean * gain
         for i in range(2):
@@ -95,14 +98,13 @@ def cell_gains(moments, floor, gains):
 
 
 @kernel
-def even_contrast(image, gains, noise, described):
+def even_contrast(image, gains, even):
     """Make the contrast of an image even by the gains of its cells, bilinear between them.
 
     Args:
         image: (B, H, W).
         gains: (B, 2, R, C + 2), as ``cell_gains`` writes them.
-        noise: (B,), standard deviation of the noise.
-        described: (B, 2, H, W), written: the image of even contrast, and the noise in it.
+        even: (B, H, W), written.
     """
     height, width = image.shape[1:]
     rows, columns = gains.shape[2:]
@@ -127,6 +129,4 @@ def even_contrast(image, gains, noise, described):
                 by[uintp(CELL) * c + i] = gain[c] + right * (gain[c + ONE] - gain[c])
                 plus[uintp(CELL) * c + i] = offset[c] + right * (offset[c + ONE] - offset[c])
         for x in range(uintp(width)):
-            described[b, 0, y, x] = image[b, y, x] * by[x + half] + plus[x + half]
-        for x in range(uintp(width)):
-            described[b, 1, y, x] = noise[b] * by[x + half]
+            even[b, y, x] = image[b, y, x] * by[x + half] + plus[x + half]

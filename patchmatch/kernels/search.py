@@ -11,7 +11,7 @@ def block_costs(image0, image1, side, clip, cost):
     """Compare blocks under every whole displacement; beyond the border image 1 is repeated.
 
     Args:
-        image0: (B, 2, H, W), whose first channels' blocks are sought.
+        image0: (B, H, W), whose blocks are sought.
         image1: (B, H + 2 radius, W + 2 radius), in which they are, its border repeated.
         side: Side of a block in pixels.
         clip: Differences count no more than this.
@@ -29,7 +29,7 @@ def block_costs(image0, image1, side, clip, cost):
             moved = uintp(dx)
             for y in range(r * side, (r + 1) * side):
                 for x in range(width):
-                    total[x] += min(abs(image1[b, y + dy, x + moved] - image0[b, 0, y, x]), clip)
+                    total[x] += min(abs(image1[b, y + dy, x + moved] - image0[b, y, x]), clip)
             for c in range(columns):
                 found = float32(0)
                 for x in range(c * side, (c + 1) * side):

@@ -3,8 +3,8 @@
 The arguments that the kernels share:
 
     part: (first, last), the blocks whose windows are looked at, but for the last.
-    image0: (B, 2, H, W), the earlier frames: an image, and the standard deviation of its noise.
-    image1: (B, 2, H, W), the later frames.
+    image0: (B, H, W), the earlier frames.
+    image1: (B, H, W), the later frames.
     grid: (2,) int64, rows R and columns C of the blocks of a frame. Block n of all frames'
         together, row by row, has window n; N = B R C.
     block: Side of a block in pixels.
@@ -28,24 +28,27 @@ PAD = 24  # pixels: windows may reach so far beyond the border, where its pixels
 
 
 @kernel
-def cell_gradients(part, image0, image1, grid, block, span, tensor, loudness):
+def cell_gradients(part, image0, image1, grid, block, span, noise0, noise1, tensor, loudness):
     """Tell what is in the cells of windows of frame 0.
 
     Beside the shared arguments:
+        noise0: (B, ceil(H / 4), ceil(W / 4)), standard deviation of the noise in cells of 4x4
+            pixels of the earlier frames.
+        noise1: Of the later ones.
         tensor: (N, 16, 3), written: each cell's means of the gradients' products xx, xy and yy.
-        loudness: (N, 16), written: each cell's mean variance of the noise of both frames.
+        loudness: (N, 16), written: mean variance of the noise of both frames, in the middle of
+            each cell.
     """
     side = len(span)
     step = side // CELLS
-    windows = np.empty((4, side, side), float32)
-    along, down, loud0, loud1 = windows[0], windows[1], windows[2], windows[3]
-    sums = np.empty(4 * side, float32)
-    second, third, fourth = uintp(side), uintp(2 * side), uintp(3 * side)
+    height, width = image0.shape[1:]
+    windows = np.empty((2, side, side), float32)
+    along, down = windows[0], windows[1]
+    sums = np.empty(3 * side, float32)
+    second, third = uintp(side), uintp(2 * side)
     for n in range(part[0], part[1]):
         b, left, top = _corner_of(n, grid, block, side)
-        _cut_gradients(image0[b, 0], left, top, along, down)
-        _cut_window(image0[b, 1], left, top, loud0)
-        _cut_window(image1[b, 1], left, top, loud1)
+        _cut_gradients(image0[b], left, top, along, down)
         for row in range(CELLS):
             sums[:] = 0
             for r in range(uintp(row * step), uintp((row + 1) * step)):
@@ -53,12 +56,14 @@ def cell_gradients(part, image0, image1, grid, block, span, tensor, loudness):
                     sums[c] += along[r, c] * along[r, c]
                     sums[second + c] += along[r, c] * down[r, c]
                     sums[third + c] += down[r, c] * down[r, c]
-                    sums[fourth + c] += loud0[r, c] ** 2 + loud1[r, c] ** 2
+            y = min(max(top + row * step + step // 2, 0), height - 1) // 4
             for column in range(CELLS):
                 cell = row * CELLS + column
                 for i in range(3):
                     tensor[n, cell, i] = _cell_mean(sums, i * side + column * step, step)
-                loudness[n, cell] = float32(0.5) * _cell_mean(sums, 3 * side + column * step, step)
+                x = min(max(left + column * step + step // 2, 0), width - 1) // 4
+                both = noise0[b, y, x] ** 2 + noise1[b, y, x] ** 2
+                loudness[n, cell] = float32(0.5) * both
 
 
 @kernel
@@ -81,11 +86,11 @@ def window_residuals(
     border = np.empty((side + 1) ** 2, float32)
     for n in range(part[0], part[1]):
         b, left, top = _corner_of(n, grid, block, side)
-        _cut_window(image0[b, 0], left, top, window)
+        _cut_window(image0[b], left, top, window)
         for k in range(displacement.shape[1]):
             if not wanted[n, k]:
                 break
-            source = _displaced(image1[b, 0], left, top, displacement[n, k], side, border)
+            source = _displaced(image1[b], left, top, displacement[n, k], side, border)
             pixels, at, stride, blend = source
             # the share of the variance that is left by blending
             share = float32(1)
@@ -140,11 +145,11 @@ def refine_windows(
     known = np.empty(len(units), float32)
     for n in range(part[0], part[1]):
         b, left, top = _corner_of(n, grid, block, side)
-        _cut_window(image0[b, 0], left, top, window)
-        _cut_gradients(image0[b, 0], left, top, slope_x, slope_y)
+        _cut_window(image0[b], left, top, window)
+        _cut_gradients(image0[b], left, top, slope_x, slope_y)
         for k in range(displacement.shape[1]):
             for _ in range(steps):
-                source = _displaced(image1[b, 0], left, top, displacement[n, k], side, border)
+                source = _displaced(image1[b], left, top, displacement[n, k], side, border)
                 _compare(source, span, window, slope_x, slope_y, sums, x, y, squared)
                 _trust(squared, texture[n], units, weight0, bias0, weight1, known, weight)
                 xx, xy, yy = damping, float32(0), damping

@@ -199,7 +199,7 @@ class MotionMatcher(Matcher):
             self.eval()
         try:
             described = self.net.describe(torch.stack(gray)[:, None].to(self.device))
-            earlier, later = ([level[i : i + 1] for level in described] for i in (0, 1))
+            earlier, later = ([level.frame(i) for level in described] for i in (0, 1))
             motion = self.net.compare(earlier, later, block, self.radius)
         finally:
             if training:

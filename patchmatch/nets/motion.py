@@ -11,7 +11,7 @@ from patchmatch.kernels import threads_for
 from patchmatch.nets.answers import Ballot, Smoother
 from patchmatch.nets.candidates import Offered
 from patchmatch.nets.judge import CellTrust, Judge, PlainJudge, PlainTrust, steps_for
-from patchmatch.nets.motion_steps import Matching
+from patchmatch.nets.motion_steps import Level, Matching
 from patchmatch.ops import block_counts
 
 LEVELS = 4
@@ -81,18 +81,15 @@ class MotionNet(nn.Module):
         """Return a context in which torch uses as many threads as are of use to this network."""
         return threads_for(next(self.parameters()))
 
-    def describe(self, frames: Float[Tensor, "B 1 H W"]) -> list[Float[Tensor, "B 2 _ _"]]:
-        """Return what ``compare`` needs to know of each frame, computed once a frame.
-
-        For every level the image of even contrast, and the standard deviation of the noise in it.
-        """
+    def describe(self, frames: Float[Tensor, "B 1 H W"]) -> list[Level]:
+        """Return what ``compare`` needs to know of frames on each level, computed once a frame."""
         with self.threads():
             return steps_for(frames).describe(frames, LEVELS)
 
     def compare(
         self,
-        described0: list[Tensor],
-        described1: list[Tensor],
+        described0: list[Level],
+        described1: list[Level],
         block: int = 32,
         radius: int = 6,
     ) -> Motion:
@@ -110,20 +107,20 @@ class MotionNet(nn.Module):
         """
         if block % 2**COARSEST or block < 2 * 2**COARSEST:
             raise ValueError(f"block must be a multiple of 8 and at least 16 pixels, got {block}")
-        batch, _, height, width = described0[0].shape
+        batch, height, width = described0[0].even.shape
         shape = torch.Size([batch, *block_counts(height, width, block, block)])
         with self.threads():
             return self._compare(described0, described1, shape, block, radius)
 
     def _compare(
         self,
-        described0: list[Tensor],
-        described1: list[Tensor],
+        described0: list[Level],
+        described1: list[Level],
         shape: torch.Size,
         block: int,
         radius: int,
     ) -> Motion:
-        steps = steps_for(*described0, *described1)
+        steps = steps_for(*(level.even for level in (*described0, *described1)))
         matchings = steps.matchings(described0[:COARSEST], described1[:COARSEST], shape, block)
         candidates = steps.search(
             described0[COARSEST], described1[COARSEST], shape, block >> COARSEST, radius, FIRST

@@ -36,6 +36,7 @@ from patchmatch.nets.motion_steps import (
     SOFTENING,
     STANDS_FOR,
     WEISZFELD,
+    Level,
 )
 from patchmatch.ops.lucas_kanade import DAMPING, LONGEST, NOTHING, PLENTY
 from patchmatch.ops.noise import (
@@ -51,6 +52,7 @@ from patchmatch.ops.noise import (
 )
 
 __all__ = [
+    "Level",
     "Matching",
     "answers_around",
     "ballot",
@@ -67,37 +69,41 @@ __all__ = [
 REACHED = np.array(REACHES, np.float32)
 
 
-def describe(frames: Tensor, levels: int) -> list[Tensor]:
+def describe(frames: Tensor, levels: int) -> list[Level]:
     """As that of ``motion_steps``, the frames at once where there is a thread for each."""
     batch, _, height, width = frames.shape
     described = []
     for _ in range(levels):
-        described.append(frames.new_empty(batch, 2, height, width))
-        height, width = -(-height // 2), -(-width // 2)
-    coming = [
-        ahead(
-            _describe, frames[n : n + 1, 0].contiguous(), [level[n : n + 1] for level in described]
+        even = frames.new_empty(batch, height, width)
+        described.append(
+            Level(even, frames.new_empty(batch, -(-height // CELL), -(-width // CELL)))
         )
-        for n in range(1, batch)
+        height, width = -(-height // 2), -(-width // 2)
+    images = [
+        (frames[n : n + 1, 0].contiguous(), [level.frame(n) for level in described])
+        for n in range(batch)
     ]
-    _describe(frames[:1, 0].contiguous(), [level[:1] for level in described])
-    for finish in coming:
+    others = [ahead(_describe, *image) for image in images[1:]]
+    for image in images[:1]:
+        _describe(*image)
+    for finish in others:
         finish()
     return described
 
 
-def _describe(image: Tensor, described: list[Tensor]) -> None:
+def _describe(image: Tensor, described: list[Level]) -> None:
     """Write all levels of an image (1, H, W)."""
     noise = _noise(image)
-    for level, even in enumerate(described):
+    for level, (even, loud) in enumerate(described):
         if level:
-            whole, image = image, image.new_empty(1, *even.shape[2:])
+            whole, image = image, torch.empty_like(even)
             run(halve, whole, image)
-        moments = image.new_empty(1, 2, -(-even.shape[2] // CELL), -(-even.shape[3] // CELL))
-        gains = image.new_empty(1, 2, moments.shape[2], moments.shape[3] + 2)
+        rows, columns = loud.shape[1:]
+        moments = image.new_empty(1, 2, rows, columns)
+        gains = image.new_empty(1, 2, rows, columns + 2)
         run(cell_moments, image, moments)
-        run(cell_gains, moments, FLOOR, gains)
-        run(even_contrast, image, gains, noise / 2**level, even)
+        run(cell_gains, moments, FLOOR, noise / 2**level, gains, loud)
+        run(even_contrast, image, gains, even)
 
 
 def _noise(image: Tensor) -> Tensor:
@@ -112,13 +118,12 @@ def _noise(image: Tensor) -> Tensor:
 
 
 def search(
-    described0: Tensor, described1: Tensor, shape: torch.Size, block: int, radius: int, count: int
+    described0: Level, described1: Level, shape: torch.Size, block: int, radius: int, count: int
 ) -> Tensor:
     """As that of ``motion_steps``."""
-    around = 2 * radius + 1
-    padded = F.pad(described1[:, :1], (radius,) * 4, mode="replicate")[:, 0]
-    cost = padded.new_empty(*shape, around**2)
-    run(block_costs, described0, padded, block, CLIP, cost)
+    padded = F.pad(described1.even[:, None], (radius,) * 4, mode="replicate")[:, 0]
+    cost = padded.new_empty(*shape, (2 * radius + 1) ** 2)
+    run(block_costs, described0.even, padded, block, CLIP, cost)
     best = cost.new_empty(*shape, count, 2)
     run(deepest_minima, cost, _lengths(radius), best.flatten(0, 2))
     return best
@@ -239,13 +244,13 @@ def _layers(network: Any) -> list[tuple[Tensor, Tensor]]:
 class Matching(motion_steps.Matching):
     """As that of ``motion_steps``, in one pass over the pixels of the windows."""
 
-    def _cut(self, image0: Tensor, image1: Tensor) -> tuple[Tensor, Tensor]:
+    def _cut(self, level0: Level, level1: Level) -> tuple[Tensor, Tensor]:
         count = self.shape.numel()
-        images = (image.detach().contiguous().numpy() for image in (image0, image1))
+        images = (level.even.detach().contiguous().numpy() for level in (level0, level1))
+        noise = (level.noise.detach().contiguous() for level in (level0, level1))
         self.windows = *images, np.array(self.shape[1:]), self.block, (0,) * self.side
-        tensor = image0.new_empty(count, 16, 3)
-        loudness = image0.new_empty(count, 16)
-        run_in_parts(cell_gradients, count, *self.windows, tensor, loudness)
+        tensor, loudness = torch.empty(count, 16, 3), torch.empty(count, 16)
+        run_in_parts(cell_gradients, count, *self.windows, *noise, tensor, loudness)
         return tensor, loudness
 
     def _told(self) -> tuple[Tensor, Tensor]:
@@ -295,7 +300,7 @@ class Matching(motion_steps.Matching):
 
 
 def matchings(
-    described0: list[Tensor], described1: list[Tensor], shape: torch.Size, block: int
+    described0: list[Level], described1: list[Level], shape: torch.Size, block: int
 ) -> Iterator[Matching]:
     """As that of ``motion_steps``, made ahead where there is a thread for it."""
     coming = [

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from patchmatch.nets.answer_steps import answers_around, ballot
 from patchmatch.nets.candidates import Offered, likeliest, offer
-from patchmatch.nets.windows import Windows, cell_weights, window_corners
+from patchmatch.nets.windows import Windows, cell_middles, cell_weights, window_corners
 from patchmatch.ops import (
+    CONTRAST_CELL,
     best_candidates,
     contrast_and_gain,
     cost_volume,
@@ -25,6 +26,7 @@ from patchmatch.ops import (
 )
 
 __all__ = [
+    "Level",
     "Matching",
     "answers_around",
     "ballot",
@@ -47,8 +49,25 @@ NO_TEXTURE = 0.02  # root mean square gradient: added before the logarithm
 AT_ONCE = 400_000  # pixels of windows that are compared at a time
 
 
-def describe(frames: Tensor, levels: int) -> list[Tensor]:
-    """Return every level of even contrast with the noise in it, (B, 2, H, W) each.
+class Level(NamedTuple):
+    """What is known of frames on a level of the pyramid.
+
+    Attributes:
+        even: (B, H, W), images of even contrast.
+        noise: (B, ceil(H / 4), ceil(W / 4)), standard deviation of their noise in cells of 4x4
+            pixels.
+    """
+
+    even: Float[Tensor, "B H W"]
+    noise: Float[Tensor, "B _ _"]
+
+    def frame(self, number: int) -> "Level":
+        """Return one of the frames."""
+        return Level(*(values[number : number + 1] for values in self))
+
+
+def describe(frames: Tensor, levels: int) -> list[Level]:
+    """Return every level of the frames.
 
     Args:
         frames: (B, 1, H, W), gray in [0, 1].
@@ -58,24 +77,25 @@ def describe(frames: Tensor, levels: int) -> list[Tensor]:
     described = []
     for level, image in enumerate(pyramid(frames, levels)):
         even, gain = contrast_and_gain(image, FLOOR)
-        described.append(torch.cat([even, gain * (noise[:, None, None, None] / 2**level)], dim=1))
+        described.append(Level(even[:, 0], gain[:, 0] * (noise[:, None, None] / 2**level)))
     return described
 
 
 def search(
-    described0: Tensor, described1: Tensor, shape: torch.Size, block: int, radius: int, count: int
+    described0: Level, described1: Level, shape: torch.Size, block: int, radius: int, count: int
 ) -> Tensor:
     """Return the best candidates of an exhaustive search, (B, R, C, count, 2).
 
     Args:
-        described0: (B, 2, H, W), the earlier frames' smallest level.
-        described1: (B, 2, H, W), that of the later ones.
+        described0: The earlier frames' smallest level.
+        described1: That of the later ones.
         shape: (B, R, C), the grid of blocks.
         block: Side of a block in pixels of the level.
         radius: Reach in pixels.
         count: Number of candidates.
     """
-    volume = cost_volume(described0[:, :1], described1[:, :1], block, radius, CLIP)
+    even0, even1 = (level.even[:, None] for level in (described0, described1))
+    volume = cost_volume(even0, even1, block, radius, CLIP)
     return best_candidates(volume[..., : shape[1], : shape[2]], count).unflatten(0, shape)
 
 
@@ -134,8 +154,8 @@ class Matching:
     """One level of two frames, window by window: what does not change from step to step.
 
     Args:
-        image0: (B, 2, H, W), the earlier frames: even contrast, and the noise in it.
-        image1: (B, 2, H, W), the later frames.
+        level0: The earlier frames.
+        level1: The later frames.
         shape: Number of frames, rows and columns of blocks.
         block: Side of a block in pixels of the level.
 
@@ -147,31 +167,37 @@ class Matching:
         noise: (B, R, C, 16), standard deviation of the noise.
     """
 
-    def __init__(self, image0: Tensor, image1: Tensor, shape: torch.Size, block: int) -> None:
+    def __init__(self, level0: Level, level1: Level, shape: torch.Size, block: int) -> None:
         self.shape, self.block = shape, block
         self.side = max(block, SMALLEST_WINDOW)
-        self.tensor, self.loudness = self._cut(image0, image1)
+        self.tensor, self.loudness = self._cut(level0, level1)
         self.texture, self.noise = (x.unflatten(0, shape) for x in self._told())
 
-    def _cut(self, image0: Tensor, image1: Tensor) -> tuple[Tensor, Tensor]:
+    def _cut(self, level0: Level, level1: Level) -> tuple[Tensor, Tensor]:
         """Keep the windows of frame 0 and return ``tensor`` and ``loudness``."""
+        image0, image1 = level0.even, level1.even
         batch, rows, columns = self.shape
         corner, image = window_corners(batch, rows, columns, self.block, self.side, image0.device)
-        (image0, noise0), (image1, noise1) = image0.unbind(dim=1), image1.unbind(dim=1)
         dx, dy = (F.pad(image0[:, None], p, mode="replicate") for p in ((1, 1, 0, 0), (0, 0, 1, 1)))
         dx, dy = (
             (dx[..., 2:] - dx[..., :-2])[:, 0] / 2,
             (dy[..., 2:, :] - dy[..., :-2, :])[:, 0] / 2,
         )
-        self.window, *self.gradient, loudness = (
-            Windows(values, corner, image, self.side).cut()
-            for values in (image0, dx, dy, (noise0.square() + noise1.square()) / 2)
+        self.window, *self.gradient = (
+            Windows(values, corner, image, self.side).cut() for values in (image0, dx, dy)
         )
         self.windows1 = Windows(image1, corner, image, self.side)
         self.weights = cell_weights(self.side, image0.device)
         x, y = self.gradient
         tensor = torch.stack([self._cells(p) for p in (x * x, x * y, y * y)], dim=-1)
-        return tensor, self._cells(loudness)
+        middle = cell_middles(corner, self.side)  # (N, 16, 2)
+        height, width = image0.shape[-2:]
+        x, y = (
+            middle[..., i].clamp(0, size - 1) // CONTRAST_CELL
+            for i, size in enumerate((width, height))
+        )
+        noise = [level.noise[image[:, None], y, x] for level in (level0, level1)]
+        return tensor, (noise[0].square() + noise[1].square()) / 2
 
     def _told(self) -> tuple[Tensor, Tensor]:
         """Return ``texture`` and ``noise``, (N, 16)."""
@@ -269,7 +295,7 @@ class Matching:
 
 
 def matchings(
-    described0: list[Tensor], described1: list[Tensor], shape: torch.Size, block: int
+    described0: list[Level], described1: list[Level], shape: torch.Size, block: int
 ) -> Iterator[Matching]:
     """Yield every level of two frames from the last one to the first.
 

@@ -90,3 +90,11 @@ def window_corners(
     )
     corner = torch.stack([x, y], dim=-1) * block + (block - side) // 2
     return corner.reshape(-1, 2), image.reshape(-1)
+
+
+def cell_middles(corner: Int[Tensor, "N 2"], side: int) -> Int[Tensor, "N 16 2"]:
+    """Return x and y of the pixel in the middle of each cell, row by row."""
+    step = side // CELLS
+    middle = torch.arange(CELLS, device=corner.device) * step + step // 2
+    y, x = torch.meshgrid(middle, middle, indexing="ij")
+    return corner[:, None] + torch.stack([x, y], dim=-1).flatten(0, 1)

@@ -28,7 +28,7 @@ from patchmatch.ops.nnf import Field, exact_field, nearest_neighbours, patch_mat
 from patchmatch.ops.nnf_vote import consistent, copy_centres, vote
 from patchmatch.ops.noise import noise_level, noise_residual
 from patchmatch.ops.oriented import oriented_patches
-from patchmatch.ops.pyramid import contrast_and_gain, normalize_contrast, pyramid
+from patchmatch.ops.pyramid import CONTRAST_CELL, contrast_and_gain, normalize_contrast, pyramid
 from patchmatch.ops.qatm import (
     FeatureRows,
     Matched,
@@ -52,6 +52,7 @@ from patchmatch.ops.shifts import SHIFTS, STILL, shift_similarity, shifted_produ
 from patchmatch.ops.votes import Fit, box_mean, cast_votes, fit_scaled_shift
 
 __all__ = [
+    "CONTRAST_CELL",
     "EIGHT",
     "FOUR",
     "SHIFTS",

@@ -4,7 +4,7 @@ from torch.testing import assert_close
 
 from patchmatch.nets.answer_steps import answers_around, ballot, draw_together
 from patchmatch.nets.answers import Ballot, Smoother
-from patchmatch.nets.motion_steps import Matching
+from patchmatch.nets.motion_steps import Level, Matching
 
 GRID = (1, 5, 6)
 HELD = torch.tensor([4.0, 0.5, 3.0])
@@ -75,7 +75,7 @@ def test_a_block_on_an_outline_moves_as_most_of_it_does():
     frames = torch.stack([ground, ground])
     frames[0, :, 13:], frames[1, :, 15:] = cover[:, 13:], cover[:, 13:46]
     matching = Matching(
-        *(torch.stack([f, torch.zeros_like(f)])[None] for f in frames), torch.Size([1, 3, 3]), 16
+        *(Level(f[None], torch.zeros(1, 12, 12)) for f in frames), torch.Size([1, 3, 3]), 16
     )
     answer = torch.zeros(1, 3, 3, 2)
     answer[0, :, 2] = torch.tensor([2.0, 0.0])
