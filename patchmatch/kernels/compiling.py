@@ -5,6 +5,7 @@ import itertools
 import logging
 import os
 import pickle
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -103,6 +104,8 @@ def run_in_parts(function: Kernel, blocks: int, *arguments: Argument, enough: in
     try:
         function(first, *plain)
     finally:  # not before all have stopped writing into the arrays
+        while not all(other.done() for other in others):
+            time.sleep(0)  # which takes less than to be woken
         errors = [other.exception() for other in others]
     for error in filter(None, errors):
         raise error

@@ -115,7 +115,7 @@ def window_residuals(
 @kernel
 def refine_windows(
     part, image0, image1, grid, block, span, tensor, loudness, texture,
-    units, weight0, bias0, weight1, limits, steps, displacement,
+    units, first, last, level, limits, steps, displacement,
 ):  # fmt: skip
     """Refine displacements as ``patchmatch.ops.registration_step`` does, window by window.
 
@@ -126,10 +126,10 @@ def refine_windows(
         loudness: (N, 16), what noise alone adds to them.
         texture: (N, 16), logarithm of each cell's root mean square gradient.
         units: Tuple as long as there are units in the network.
-        weight0: (3, units), of the logarithms of a cell's squared difference, of its texture and
-            of the mean squared difference.
-        bias0: (units,).
-        weight1: (units + 1,), of the units and, last, of nothing.
+        first: Weights (units, 4) and biases (units,): of the logarithms of a cell's squared
+            difference, of its texture and of the mean squared difference, and of the level.
+        last: Weights (1, units) and bias (1,), of the rectified units.
+        level: Of the pyramid.
         limits: (6,), damping, the longest step, the loudness of nothing and of plenty, the squared
             difference at which a cell counts a quarter, and the least weight.
         steps: How many; they change ``displacement``.
@@ -143,6 +143,8 @@ def refine_windows(
     cells = np.empty((4, CELLS**2), float32)
     x, y, squared, weight = cells[0], cells[1], cells[2], cells[3]
     known = np.empty(len(units), float32)
+    layer = first[0].T.copy()  # by input
+    bias = first[1] + level * float32(0.5) * layer[3]
     for n in range(part[0], part[1]):
         b, left, top = _corner_of(n, grid, block, side)
         _cut_window(image0[b], left, top, window)
@@ -151,7 +153,7 @@ def refine_windows(
             for _ in range(steps):
                 source = _displaced(image1[b], left, top, displacement[n, k], side, border)
                 _compare(source, span, window, slope_x, slope_y, sums, x, y, squared)
-                _trust(squared, texture[n], units, weight0, bias0, weight1, known, weight)
+                _trust(squared, texture[n], units, layer, bias, last, known, weight)
                 xx, xy, yy = damping, float32(0), damping
                 by_x, by_y, quiet = float32(0), float32(0), float32(1e-9)
                 for cell in range(CELLS**2):
@@ -195,17 +197,17 @@ def _compare(source, span, window, slope_x, slope_y, sums, x, y, squared):
 
 
 @helper
-def _trust(squared, texture, units, weight0, bias0, weight1, known, weight):
+def _trust(squared, texture, units, layer, bias, last, known, weight):
     """Write the factors by which the network trusts the cells."""
     average = np.log(squared.sum() / float32(CELLS**2) + float32(1e-3))
     for h in range(len(units)):
-        known[h] = bias0[h] + weight0[2, h] * average
+        known[h] = bias[h] + layer[2, h] * average
     for cell in range(CELLS**2):
         apart = np.log(squared[cell] + float32(1e-3))
-        factor = weight1[len(units)]
+        factor = last[1][0]
         for h in range(len(units)):
-            unit = known[h] + weight0[0, h] * apart + weight0[1, h] * texture[cell]
-            factor += max(unit, float32(0)) * weight1[h]
+            unit = known[h] + layer[0, h] * apart + layer[1, h] * texture[cell]
+            factor += max(unit, float32(0)) * last[0][0, h]
         weight[cell] = np.exp(min(max(factor, float32(-6)), float32(6)))
 
 

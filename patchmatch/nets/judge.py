@@ -112,12 +112,12 @@ class Judge(nn.Module):
 
     def network(self) -> JudgeNetwork:
         """Return the weights."""
-        parts = self.cell, self.alone, self.trust, self.together
-        (cell,), alone, trust, together = (
-            tuple((x.weight, x.bias) for x in part if isinstance(x, nn.Linear)) for part in parts
+        cell, alone, trust, together = (
+            tuple((x.weight, x.bias) for x in part if isinstance(x, nn.Linear))
+            for part in (self.cell, self.alone, self.trust, self.together)
         )
         evidence = self.evidence.weight, self.evidence.bias
-        return JudgeNetwork(self.formula, cell, evidence, alone, trust, together)
+        return JudgeNetwork(self.formula, cell[0], evidence, alone, trust, together)
 
 
 class PlainJudge(nn.Module):
@@ -231,12 +231,10 @@ class CellTrust(nn.Module):
         factor = self.layers(seen).squeeze(-1).clamp(-6, 6).exp()
         return factor * geman_mcclure(squared, self.scale) + self.least
 
-    def network(self, level: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the weights on a level, in the form that ``refine_windows`` takes."""
-        first: Any = self.layers[0]
-        last: Any = self.layers[2]
-        bias = first.bias + level / 2 * first.weight[:, 3]
-        return first.weight[:, :3].T.contiguous(), bias, torch.cat([last.weight[0], last.bias])
+    def network(self) -> tuple[Layer, Layer]:
+        """Return the weights, in the form that ``refine_windows`` takes."""
+        first, _, last = self.layers
+        return (first.weight, first.bias), (last.weight, last.bias)
 
 
 class PlainTrust(nn.Module):
@@ -256,6 +254,6 @@ class PlainTrust(nn.Module):
         """Return weights above 0; the arguments are those of ``CellTrust``."""
         return geman_mcclure(squared, self.scale)
 
-    def network(self, level: int) -> tuple[Tensor, Tensor, Tensor]:
+    def network(self) -> tuple[Layer, Layer]:
         """Return the weights of a network without units, whose output is 0."""
-        return torch.zeros(3, 0), torch.zeros(0), torch.zeros(1)
+        return (torch.zeros(0, 4), torch.zeros(0)), (torch.zeros(1, 0), torch.zeros(1))

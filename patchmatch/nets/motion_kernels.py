@@ -275,14 +275,13 @@ class Matching(motion_steps.Matching):
 
     def refine(self, candidates: Tensor, trust: Any, level: int, steps: int) -> list[Tensor]:
         """As that of ``motion_steps``; only the last step is returned."""
-        limits = [DAMPING, LONGEST, NOTHING, PLENTY, trust.scale**2, trust.least]
-        limits = np.array(limits, np.float32)
+        limits = DAMPING, LONGEST, NOTHING, PLENTY, trust.scale**2, trust.least
         refined = candidates.clone(memory_format=torch.contiguous_format)
-        network = trust.network(level)
-        units = (0,) * len(network[1])
+        first, last = trust.network()
         run_in_parts(
             refine_windows, self.shape.numel(), *self.windows, self.tensor, self.loudness,
-            self.texture.flatten(0, 2), units, *network, limits, steps, refined.flatten(0, 2),
+            self.texture.flatten(0, 2), (0,) * len(first[1]), first, last, float(level),
+            limits, steps, refined.flatten(0, 2),
         )  # fmt: skip
         return [refined]
 
