@@ -23,6 +23,7 @@ def gather_answers(answer, apart, offered, fresh):
         fresh: (N, 9) bool, written: which of them are not.
     """
     rows, columns = answer.shape[1:3]
+    seen = np.empty((9, 2), float32)
     for n in range(len(offered)):
         b, rest = divmod(n, rows * columns)
         r, c = divmod(rest, columns)
@@ -31,7 +32,6 @@ def gather_answers(answer, apart, offered, fresh):
         fresh[n] = False
         fresh[n, 0] = True
         found = 1
-        seen = np.empty((9, 2), float32)
         seen[0, 0], seen[0, 1] = x, y
         many = 1
         for i in range(9):
@@ -117,11 +117,11 @@ def weigh_answers(tensor, evidence, formula, rough, first, last, held, firm, voi
 
     Args:
         tensor: (N, 16, 3), each cell's means of the gradients' products xx, xy and yy.
-        evidence: (N, 10), as ``answer_evidence`` writes it.
+        evidence: (N, 13), as ``answer_evidence`` and ``place_evidence`` write it.
         formula: (4,), logarithms of the firmness of neighbours and of what lies between, and of
             their reaches.
         rough: Local standard deviations that no displacement explains.
-        first: Weights (H, 10) and biases (H,).
+        first: Weights (H, 13) and biases (H,).
         last: Weights (4, H) and biases (4,), of the rectified units: how firmly a block is held,
             drawn by its neighbours and by what lies between, and how much it has to say.
         held: (N, 3), written, as ``draw_together`` takes it.
@@ -207,7 +207,7 @@ def draw_together(answer, held, firm, voice, formula, tied, rounds, found):
 
 @kernel
 def answer_evidence(residual, at_rest, texture, noise, offered, belief, answer, evidence):
-    """Tell a right answer from a wrong one, as ``motion_steps.Matching.evidence`` does.
+    """Tell a right answer from a wrong one, as ``nets.evidence.answer_evidence`` does.
 
     Args:
         residual: (N, 16), in each cell under the answer.
@@ -217,7 +217,7 @@ def answer_evidence(residual, at_rest, texture, noise, offered, belief, answer, 
         offered: (N, K, 2), displacements.
         belief: (N, K), their probabilities.
         answer: (B, R, C, 2), the displacements that were settled on.
-        evidence: (N, 10), written.
+        evidence: (N, 13), of which the first ten numbers are written.
     """
     rows, columns = answer.shape[1:3]
     for n in range(len(evidence)):
@@ -246,6 +246,39 @@ def answer_evidence(residual, at_rest, texture, noise, offered, belief, answer, 
         evidence[n, 7] = np.log(float32(1) + spread)
         evidence[n, 8] = near
         evidence[n, 9] = np.log(float32(1) + unlike * float32(0.25))
+
+
+@kernel
+def place_evidence(answer, block, height, width, evidence):
+    """Tell whether blocks can be seen where they go, as ``nets.evidence.place_evidence`` does.
+
+    Args:
+        answer: (B, R, C, 2), displacements.
+        block: Side of a block in pixels.
+        height: Of the frame.
+        width: Of the frame.
+        evidence: (B, R, C, 13), the first is the mean residual; the last three are written.
+    """
+    rows, columns = answer.shape[1:3]
+    side, none = float32(block), float32(0)
+    for n in range(len(answer) * rows * columns):
+        b, rest = divmod(n, rows * columns)
+        r, c = divmod(rest, columns)
+        left, top = c * side + answer[b, r, c, 0], r * side + answer[b, r, c, 1]
+        across = max(min(left + side, float32(width)) - max(left, none), none)
+        down = max(min(top + side, float32(height)) - max(top, none), none)
+        most, best = none, none
+        for row in range(max(r - 1, 0), min(r + 2, rows)):
+            for column in range(max(c - 1, 0), min(c + 2, columns)):
+                if row != r or column != c:
+                    x = abs(column * side + answer[b, row, column, 0] - left)
+                    y = abs(row * side + answer[b, row, column, 1] - top)
+                    shared = max(float32(1) - x / side, none) * max(float32(1) - y / side, none)
+                    most = max(most, shared)
+                    better = shared * (evidence[b, r, c, 0] - evidence[b, row, column, 0])
+                    best = max(best, better)
+        evidence[b, r, c, 10], evidence[b, r, c, 11] = across * down / (side * side), most
+        evidence[b, r, c, 12] = best
 
 
 @helper

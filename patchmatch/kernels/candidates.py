@@ -26,6 +26,7 @@ def offer_candidates(candidates, eight, near, few, same, exact, offered, fresh, 
     rows, columns, count = candidates.shape[1:4]
     _common(candidates, near, few, everywhere)
     found = np.zeros((count + 10, 2), float32)
+    repeated = np.empty(count + 10, np.bool_)
     limits = np.full(count + 10, same, float32)
     limits[0] = exact
     if eight:
@@ -48,7 +49,7 @@ def offer_candidates(candidates, eight, near, few, same, exact, offered, fresh, 
                 found[size, 0] = candidates[b, row, column, 0, 0]
                 found[size, 1] = candidates[b, row, column, 0, 1]
                 size += 1
-        _differing_first(found, size, limits, offered[n], fresh[n])
+        _differing_first(found, size, limits, repeated, offered[n], fresh[n])
 
 
 @kernel
@@ -133,11 +134,11 @@ def _common(candidates, near, few, everywhere):
 
 
 @helper
-def _differing_first(candidates, size, limits, offered, fresh):
+def _differing_first(candidates, size, limits, repeated, offered, fresh):
     """Write the first candidates that differ from those before them, then others."""
     found = 0
-    repeated = np.zeros(size, np.bool_)
     for k in range(size):
+        repeated[k] = False
         for j in range(k):
             x = abs(candidates[k, 0] - candidates[j, 0])
             y = abs(candidates[k, 1] - candidates[j, 1])

@@ -7,7 +7,7 @@ import os
 import pickle
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import numba
@@ -24,7 +24,8 @@ OPTIONS: dict[str, Any] = {
     "fastmath": {"contract", "reassoc", "nsz"},
     "error_model": "numpy",
 }
-ENOUGH = 64  # blocks: with fewer it takes longer to wake a thread
+PATIENCE = 5e-4  # seconds
+ENOUGH = 256  # blocks: with fewer it takes longer to wake a thread
 ONE = np.uintp(1)  # beside a signed 1 it would be asked of every place whether it is negative
 
 
@@ -87,28 +88,41 @@ def run(function: Kernel, *arguments: Argument) -> None:
     function(*(_plain(argument) for argument in arguments))
 
 
-def run_in_parts(function: Kernel, blocks: int, *arguments: Argument, enough: int = ENOUGH) -> None:
+def run_in_parts(function: Kernel, count: int, *arguments: Argument, blocks: int = 1) -> None:
     """Call a kernel for all blocks, part of them on each of the threads that ``threads_for`` left.
 
     Args:
-        function: Takes first the part: its first block, and the one after its last.
-        blocks: How many.
+        function: Takes first the part: the number of its first one, and of the one after its last.
+        count: How many there are.
         arguments: As ``run`` takes them.
-        enough: How many are worth a thread.
+        blocks: What is counted: single blocks, or so many at once.
     """
     plain = [_plain(argument) for argument in arguments]
-    count = max(1, min(threads_left(), blocks // enough))
-    ends = [blocks * part // count for part in range(count + 1)]
-    first, *rest = itertools.pairwise(ends)
-    others = [_submit(function, part, *plain) for part in rest]
+    first, *rest = shares(count, max(1, count * blocks // ENOUGH))
+    others = [_submit(function, (part.start, part.stop), *plain) for part in rest]
     try:
-        function(first, *plain)
+        function((first.start, first.stop), *plain)
     finally:  # not before all have stopped writing into the arrays
-        while not all(other.done() for other in others):
-            time.sleep(0)  # which takes less than to be woken
+        wait_for(others)
         errors = [other.exception() for other in others]
     for error in filter(None, errors):
         raise error
+
+
+def shares(count: int, most: int = MOST_THREADS) -> list[slice]:
+    """Divide so many into parts, one for each thread that is left, or no more than ``most``."""
+    parts = max(1, min(threads_left(), most, count))
+    ends = [count * part // parts for part in range(parts + 1)]
+    return list(itertools.starmap(slice, itertools.pairwise(ends)))
+
+
+def wait_for(others: list[Future[None]]) -> None:
+    """Return when all are done; for a while by asking, which takes less than to be woken."""
+    since = time.perf_counter()
+    while not all(other.done() for other in others):
+        if time.perf_counter() - since > PATIENCE:
+            wait(others)
+        time.sleep(0)
 
 
 def ahead(function: Callable[..., T], *arguments: Any) -> Callable[[], T]:

@@ -8,10 +8,10 @@ arrays.
 import numpy as np
 from numpy import float32, uintp
 
-from patchmatch.kernels.compiling import helper, kernel
+from patchmatch.kernels.compiling import ONE, helper, kernel
 
 TILE = 16  # blocks whose candidates are side by side: what they need stays in the cache
-ONE, TWO, THREE = uintp(1), uintp(2), uintp(3)  # signed ones would be checked in every place
+TWO, THREE = uintp(2), uintp(3)
 REGARDED = 5  # things that a block knows of a candidate, beside what its cells say
 
 
@@ -64,7 +64,7 @@ def weigh_candidates(
     known = np.empty((seen + REGARDED, TILE * count), float32)
     most = np.empty((seen + REGARDED, TILE), float32)
     units = np.empty((hidden, TILE * count), float32)
-    found = np.empty(TILE * count, float32)
+    found = np.empty((1, TILE * count), float32)
     for tile in range(part[0], part[1]):
         start, stop = tile * TILE, min((tile + 1) * TILE, len(fresh))
         size = 0
@@ -89,85 +89,81 @@ def weigh_candidates(
                 size += 1
         _layer(votes, evidence_layer, size, known)
         _layer(known, alone, size, units)
-        _rectified(units, alone_last, size, found)
+        _rectify(units, size)
+        _layer(units, alone_last, size, found)
         _layer(known, together, size, told[tile])
         at = 0
         most[:] = -np.inf
         for n in range(start, stop):
             for k in range(_count(fresh[n])):
-                logits[n, k] = plain[n, k] + found[at]
+                logits[n, k] = plain[n, k] + found[0, at]
                 for i in range(len(known)):
                     most[i, n - start] = max(most[i, n - start], known[i, at])
                 at += 1
         _layer(most, trusted, stop - start, units)
-        _rectified(units, trusted_last, stop - start, found)
+        _rectify(units, stop - start)
+        _layer(units, trusted_last, stop - start, found)
         for n in range(start, stop):
-            trust[n] = float32(1) / (float32(1) + np.exp(-found[n - start]))
+            trust[n] = float32(1) / (float32(1) + np.exp(-found[0, n - start]))
 
 
 @kernel
 def hear_neighbours(
-    candidates, fresh, trust, reach, near, least, plain, formula, told, together, middle_layer,
-    last_layer, logits,
+    candidates, fresh, trust, rows, columns, reach, near, least, plain, formula, told, together,
+    middle_layer, last_layer, logits,
 ):  # fmt: skip
     """Let blocks tell their four neighbours what they believe, round by round.
 
     A candidate learns how much is believed near it, by trusted neighbours and by all alike.
 
     Args:
-        candidates: (B, R, C, K, 2), displacements.
-        fresh: (B, R, C, K) bool, which are judged: the first ones.
-        trust: (B, R, C), how far each block is trusted.
+        candidates: (N, K, 2), displacements.
+        fresh: (N, K) bool, which are judged: the first ones.
+        trust: (N,), how far each block is trusted.
+        rows: Of a frame's blocks.
+        columns: Likewise.
         reach: (M,), distances at which a displacement counts a half.
         near: Which of the 2 M numbers full agreement is told by.
         least: Added to the neighbours' trust.
-        plain: (B, R, C, K), logits by the formula.
+        plain: (N, K), logits by the formula.
         formula: As that of ``weigh_candidates``.
         told: (tiles, T, TILE K), as ``weigh_candidates`` writes it.
         together: T units, of the same and, last, of what is believed near a candidate.
         middle_layer: H units, of those.
         last_layer: Of these, added to the logits.
-        logits: (rounds + 1, B, R, C, K), the first given, the others written.
+        logits: (rounds + 1, N, K), the first given, the others written.
     """
-    rows, columns, count = candidates.shape[1:4]
-    blocks = len(candidates) * rows * columns
-    belief = np.zeros(candidates.shape[:4], float32)
+    blocks, count = fresh.shape
+    belief = np.zeros((blocks, count), float32)
     support = np.empty((2 * len(reach), TILE * count), float32)
     units = np.empty((told.shape[1], TILE * count), float32)
     after = np.empty((len(middle_layer[1]), TILE * count), float32)
-    found = np.empty(TILE * count, float32)
+    found = np.empty((1, TILE * count), float32)
     around = np.empty((5, 4 * count), float32)
     squared, bonus = 1 / reach**2, np.exp(formula[1])
     for turn in range(1, len(logits)):
         for n in range(blocks):
-            b, r, c = _place(n, rows, columns)
-            last = _count(fresh[b, r, c])
-            _softmax(logits[turn - 1, b, r, c, :last], belief[b, r, c])
+            _softmax(logits[turn - 1, n, : _count(fresh[n])], belief[n])
         for tile in range(len(told)):
             start, stop = tile * TILE, min((tile + 1) * TILE, blocks)
             size = 0
             for n in range(start, stop):
-                b, r, c = _place(n, rows, columns)
-                others = _neighbours(
-                    candidates[b], fresh[b], trust[b], belief[b], r, c, least, around
-                )
-                for k in range(_count(fresh[b, r, c])):
-                    x, y = candidates[b, r, c, k, 0], candidates[b, r, c, k, 1]
+                told_by = candidates, fresh, trust, belief
+                others = _neighbours(n, rows, columns, told_by, least, around)
+                for k in range(_count(fresh[n])):
+                    x, y = candidates[n, k, 0], candidates[n, k, 1]
                     _agreement(x, y, around, others, squared, support[:, size])
                     size += 1
             units[:, :size] = told[tile, :, :size]
             _add(support, together[0], size, units)
-            for h in range(uintp(len(units))):
-                for m in range(uintp(size)):
-                    units[h, m] = max(units[h, m], float32(0))
+            _rectify(units, size)
             _layer(units, middle_layer, size, after)
-            _rectified(after, last_layer, size, found)
+            _rectify(after, size)
+            _layer(after, last_layer, size, found)
             at = 0
             for n in range(start, stop):
-                b, r, c = _place(n, rows, columns)
-                for k in range(_count(fresh[b, r, c])):
-                    agreed = bonus * support[near, at]
-                    logits[turn, b, r, c, k] = plain[b, r, c, k] + agreed + found[at]
+                for k in range(_count(fresh[n])):
+                    logits[turn, n, k] = plain[n, k] + bonus * support[near, at] + found[0, at]
                     at += 1
 
 
@@ -192,27 +188,27 @@ def _cell_votes(residual, texture, noise, layer, least, above, votes):
 
 
 @helper
-def _neighbours(candidates, fresh, trust, belief, r, c, least, around):
+def _neighbours(n, rows, columns, told_by, least, around):
     """Write what four neighbours believe; return how many candidates they have.
 
     In rows dx, dy, belief times the share of the trust, and the fourth part of the belief; the
-    fifth is left.
+    fifth is left. Beyond the border the block itself is its neighbour.
     """
-    rows, columns = trust.shape
-    above, below = max(r - 1, 0), min(r + 1, rows - 1)
-    left, right = max(c - 1, 0), min(c + 1, columns - 1)
-    places = ((above, c), (r, left), (r, right), (below, c))
+    candidates, fresh, trust, belief = told_by
+    r, c = divmod(n % (rows * columns), columns)
+    above, below = (n - columns if r else n), (n + columns if r < rows - 1 else n)
+    left, right = (n - 1 if c else n), (n + 1 if c < columns - 1 else n)
+    places = (above, left, right, below)
     total = least
-    for row, column in places:
-        total += trust[row, column]
+    for place in places:
+        total += trust[place]
     size = 0
-    for row, column in places:
-        share = trust[row, column] / total
-        for k in range(_count(fresh[row, column])):
-            around[0, size] = candidates[row, column, k, 0]
-            around[1, size] = candidates[row, column, k, 1]
-            around[2, size] = belief[row, column, k] * share
-            around[3, size] = belief[row, column, k] * float32(0.25)
+    for place in places:
+        share = trust[place] / total
+        for k in range(_count(fresh[place])):
+            around[0, size], around[1, size] = candidates[place, k, 0], candidates[place, k, 1]
+            around[2, size] = belief[place, k] * share
+            around[3, size] = belief[place, k] * float32(0.25)
             size += 1
     return size
 
@@ -231,14 +227,6 @@ def _agreement(x, y, around, size, squared, support):
             by_trusted += close * around[2, i]
             by_all += close * around[3, i]
         support[2 * m], support[2 * m + 1] = by_trusted, by_all
-
-
-@helper
-def _place(n, rows, columns):
-    """Return the image, the row and the column of a block."""
-    b, rest = divmod(n, rows * columns)
-    r, c = divmod(rest, columns)
-    return b, r, c
 
 
 @helper
@@ -286,16 +274,11 @@ def _add(values, weight, size, found):
 
 
 @helper
-def _rectified(units, layer, size, found):
-    """Write the one output of a layer of rectified units."""
-    weight, bias = layer
-    columns = uintp(size)
-    for m in range(columns):
-        found[m] = bias[0]
-    for h in range(uintp(weight.shape[1])):
-        share = weight[0, h]
-        for m in range(columns):
-            found[m] += max(units[h, m], float32(0)) * share
+def _rectify(units, size):
+    """Make nothing of what is below nothing."""
+    for h in range(uintp(len(units))):
+        for m in range(uintp(size)):
+            units[h, m] = max(units[h, m], float32(0))
 
 
 @helper
@@ -310,12 +293,8 @@ def _mean(values):
 @helper
 def _softmax(logits, probability):
     """Write the probabilities of logits."""
-    most = logits[0]
-    for logit in logits:
-        most = max(most, logit)
-    total = float32(0)
+    most, total = logits.max(), float32(0)
     for k in range(len(logits)):
         probability[k] = np.exp(logits[k] - most)
         total += probability[k]
-    for k in range(len(logits)):
-        probability[k] /= total
+    probability[: len(logits)] /= total

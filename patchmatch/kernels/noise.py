@@ -25,8 +25,8 @@ def noise_levels(
         sparse: Of so many rows one tells of steps in x.
         edge: A step of so much does not count.
         quantised: Deviations of what JPEG left out, in units of ``ops.squareness``.
-        sums: (2, 8), written: lengths of the steps in x and in y, at every eighth place.
-        counts: (2, 8), written: how many.
+        sums: (2, 8), for the lengths of an image's steps in x and in y, at every eighth place.
+        counts: (2, 8), for how many there are.
         noise: (B,), written.
     """
     for b in range(len(image)):
@@ -37,33 +37,49 @@ def noise_levels(
 
 
 @kernel
-def cell_statistics(tensor, loudness, added, clip, texture, noise, quiet, noisy):
-    """Tell how much texture and noise is in the cells, and what noise leaves of differences.
+def cell_statistics(
+    tensor, noise0, noise1, grid, block, side, added, clip, loudness, texture, noise, quiet, noisy
+):  # fmt: skip
+    """Tell how much texture and noise is in the cells of windows, and what noise leaves of them.
 
     Args:
         tensor: (N, 16, 3), means of the gradients' products xx, xy and yy.
-        loudness: (N, 16), variance of the noise in each cell.
+        noise0: (B, ceil(H / 4), ceil(W / 4)), standard deviation of the noise in cells of 4x4
+            pixels of the earlier frames.
+        noise1: Of the later ones.
+        grid: (2,) int64, rows and columns of the blocks of a frame.
+        block: Side of a block in pixels.
+        side: Of the window around its centre.
         added: To the root mean square gradient, before its logarithm.
         clip: Differences count no more than this.
-        texture: (N, 16), written: that logarithm.
-        noise: (N, 16), written: standard deviation of the noise.
+        loudness: (N, 16), written: mean variance of the noise of both frames, in the middle.
+        texture: (N, 16), written: logarithm of the root mean square gradient.
+        noise: (N, 16), written: square root of the loudness.
         quiet: (N, 16), written: what noise leaves between four pixels, as
             ``patchmatch.ops.noise_residual`` blends it.
         noisy: (N, 16), written: what it leaves at whole pixels.
     """
-    for n in range(loudness.shape[0]):
-        for cell in range(loudness.shape[1]):
-            gradient = np.sqrt(tensor[n, cell, 0] + tensor[n, cell, 2])
-            texture[n, cell] = np.log(gradient + added)
+    height, width = noise0.shape[1:]
+    around, step = (block - side) // 2, side // 4
+    for n in range(len(tensor)):
+        b, rest = divmod(n, grid[0] * grid[1])
+        row, column = divmod(rest, grid[1])
+        for cell in range(16):
+            down, right = divmod(cell, 4)
+            y = row * block + around + down * step + step // 2
+            x = column * block + around + right * step + step // 2
+            y, x = min(max(y, 0) // 4, height - 1), min(max(x, 0) // 4, width - 1)
+            loudness[n, cell] = float32(0.5) * (noise0[b, y, x] ** 2 + noise1[b, y, x] ** 2)
             spread = np.sqrt(loudness[n, cell])
-            noise[n, cell] = spread
+            gradient = np.sqrt(tensor[n, cell, 0] + tensor[n, cell, 2])
+            texture[n, cell], noise[n, cell] = np.log(gradient + added), spread
             quiet[n, cell] = _clipped(LEAST * spread, clip)
             noisy[n, cell] = _clipped(MOST * spread, clip)
 
 
 @helper
 def _bent(image, side, step, cut_off, share):
-    """Return the mean absolute second difference in the last of the quietest tiles; 0 of none."""
+    """Return the quantile of the tiles' mean absolute second differences; 0 of none."""
     height, width = image.shape
     rows, columns = 1 + (height - side) // step, 1 + (width - side) // step
     levels = np.empty(rows * columns, float32)
@@ -142,7 +158,7 @@ def _add_steps(image, sparse, edge, sums, counts):
 
 @helper
 def _excess(sums, counts):
-    """Return how far one mean step is above the others, as ``ops.noise.excess`` does."""
+    """Return how far one mean step is above the others, as ``ops.noise.squareness`` does."""
     found = float32(np.inf)
     for axis in range(len(sums)):
         ranked = np.sort(sums[axis] / np.maximum(counts[axis], float32(1)))

@@ -28,20 +28,14 @@ PAD = 24  # pixels: windows may reach so far beyond the border, where its pixels
 
 
 @kernel
-def cell_gradients(part, image0, image1, grid, block, span, noise0, noise1, tensor, loudness):
+def cell_gradients(part, image0, image1, grid, block, span, tensor):
     """Tell what is in the cells of windows of frame 0.
 
     Beside the shared arguments:
-        noise0: (B, ceil(H / 4), ceil(W / 4)), standard deviation of the noise in cells of 4x4
-            pixels of the earlier frames.
-        noise1: Of the later ones.
         tensor: (N, 16, 3), written: each cell's means of the gradients' products xx, xy and yy.
-        loudness: (N, 16), written: mean variance of the noise of both frames, in the middle of
-            each cell.
     """
     side = len(span)
     step = side // CELLS
-    height, width = image0.shape[1:]
     windows = np.empty((2, side, side), float32)
     along, down = windows[0], windows[1]
     sums = np.empty(3 * side, float32)
@@ -56,14 +50,10 @@ def cell_gradients(part, image0, image1, grid, block, span, noise0, noise1, tens
                     sums[c] += along[r, c] * along[r, c]
                     sums[second + c] += along[r, c] * down[r, c]
                     sums[third + c] += down[r, c] * down[r, c]
-            y = min(max(top + row * step + step // 2, 0), height - 1) // 4
             for column in range(CELLS):
                 cell = row * CELLS + column
                 for i in range(3):
                     tensor[n, cell, i] = _cell_mean(sums, i * side + column * step, step)
-                x = min(max(left + column * step + step // 2, 0), width - 1) // 4
-                both = noise0[b, y, x] ** 2 + noise1[b, y, x] ** 2
-                loudness[n, cell] = float32(0.5) * both
 
 
 @kernel

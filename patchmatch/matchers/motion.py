@@ -199,7 +199,8 @@ class MotionMatcher(Matcher):
             self.eval()
         try:
             described = self.net.describe(torch.stack(gray)[:, None].to(self.device))
-            earlier, later = ([level.frame(i) for level in described] for i in (0, 1))
+            parts = slice(1), slice(1, 2)
+            earlier, later = ([level.frames(part) for level in described] for part in parts)
             motion = self.net.compare(earlier, later, block, self.radius)
         finally:
             if training:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from patchmatch.nets.answer_steps import draw_together
+from patchmatch.nets.evidence import EVIDENCE
 from patchmatch.nets.judge import silent, steps_for
 
 SHARPNESS, OWN = 40.0, 0.5  # of a difference, and what speaks for a block's own answer
@@ -76,13 +77,15 @@ class Smoother(nn.Module):
         super().__init__()
         #: logarithms of the firmness of neighbours and of what lies between, and of their reaches
         self.formula = nn.Parameter(torch.tensor([FIRM, FIRM, REACH, REACH]).log())
-        self.layers = nn.Sequential(nn.Linear(10, hidden), nn.ReLU(inplace=True), silent(hidden, 4))
+        self.layers = nn.Sequential(
+            nn.Linear(EVIDENCE, hidden), nn.ReLU(inplace=True), silent(hidden, 4)
+        )
 
     def forward(
         self,
         answer: Float[Tensor, "B R C 2"],
         tensor: Float[Tensor, "B R C 3"],
-        evidence: Float[Tensor, "B R C 10"],
+        evidence: Float[Tensor, "B R C 13"],
     ) -> Float[Tensor, "B R C 2"]:
         """Return answers that agree.
 

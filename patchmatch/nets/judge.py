@@ -1,5 +1,6 @@
 """Which of several displacements is right: evidence of the block and agreement around it."""
 
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -10,8 +11,7 @@ from torch import Tensor, nn
 from patchmatch.kernels import compiled_for
 from patchmatch.nets import motion_steps
 from patchmatch.nets.candidates import Offered
-from patchmatch.nets.judge_steps import Messages, regard
-from patchmatch.nets.judge_steps import votes as cell_votes
+from patchmatch.nets.judge_steps import Messages, cell_votes, regard
 from patchmatch.ops import geman_mcclure
 
 SHARPNESS, BONUS = 25.0, 3.0  # of a difference, and of the neighbours' full agreement
@@ -32,9 +32,9 @@ class JudgeNetwork(NamedTuple):
     formula: Tensor  #: (3,), logarithms of sharpness, bonus and lure
     cell: Layer
     evidence: Layer
-    alone: tuple[Layer, Layer]
-    trust: tuple[Layer, Layer]
-    together: tuple[Layer, Layer, Layer]
+    alone: list[Layer]  #: two
+    trust: list[Layer]  #: two
+    together: list[Layer]  #: three
 
 
 class Judge(nn.Module):
@@ -42,10 +42,10 @@ class Judge(nn.Module):
 
     What is learned is added to the formula of ``PlainJudge``, and is nothing at first.
 
-    The evidence is a function of each cell's residual, of how far it is above the best
-    candidate's and of the cell's texture, averaged over the cells: a cell votes, whatever its
-    contrast. In each round a candidate learns how much probability the neighbours give to
-    displacements near it, once as they are and once weighted by how far each is trusted.
+    The evidence is a function of each cell's residual, of how far it is above the least one there,
+    of the cell's texture and noise and of the level, averaged over the cells: a cell votes,
+    whatever its contrast. In each round a candidate learns how much probability the neighbours give
+    to displacements near it, once as they are and once weighted by how far each is trusted.
 
     Args:
         hidden: Channels of the hidden layers.
@@ -53,7 +53,7 @@ class Judge(nn.Module):
         rounds: Rounds of messages.
     """
 
-    def __init__(self, hidden: int = 16, evidence: int = 8, rounds: int = 3) -> None:
+    def __init__(self, hidden: int = 16, evidence: int = 8, rounds: int = 2) -> None:
         super().__init__()
         self.rounds = rounds
         #: logarithms of the sharpness, the bonus and the lure of ``PlainJudge``
@@ -66,9 +66,9 @@ class Judge(nn.Module):
             nn.Linear(known, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 1)
         )
         self.together = nn.Sequential(
-            nn.Linear(known + 2 * len(REACHES), 2 * hidden),
+            nn.Linear(known + 2 * len(REACHES), hidden),
             nn.ReLU(inplace=True),
-            nn.Linear(2 * hidden, hidden),
+            nn.Linear(hidden, hidden),
             nn.ReLU(inplace=True),
             silent(hidden),
         )
@@ -112,12 +112,11 @@ class Judge(nn.Module):
 
     def network(self) -> JudgeNetwork:
         """Return the weights."""
-        cell, alone, trust, together = (
-            tuple((x.weight, x.bias) for x in part if isinstance(x, nn.Linear))
-            for part in (self.cell, self.alone, self.trust, self.together)
-        )
-        evidence = self.evidence.weight, self.evidence.bias
-        return JudgeNetwork(self.formula, cell[0], evidence, alone, trust, together)
+        cell, evidence = linear_layers([self.cell[0], self.evidence])
+        return JudgeNetwork(
+            self.formula, cell, evidence,
+            *(linear_layers(part) for part in (self.alone, self.trust, self.together)),
+        )  # fmt: skip
 
 
 class PlainJudge(nn.Module):
@@ -135,7 +134,7 @@ class PlainJudge(nn.Module):
         sharpness: float = SHARPNESS,
         bonus: float = BONUS,
         lure: float = LURE,
-        rounds: int = 3,
+        rounds: int = 2,
     ) -> None:
         super().__init__()
         self.sharpness, self.bonus, self.lure, self.rounds = sharpness, bonus, lure, rounds
@@ -168,8 +167,8 @@ class PlainJudge(nn.Module):
         nothing = torch.zeros(1, 0), torch.zeros(1)
         together = torch.zeros(0, known + 2 * len(REACHES)), torch.zeros(0)
         empty = torch.zeros(0, 0), torch.zeros(0)
-        layers = (none, nothing)
-        return JudgeNetwork(formula, none, empty, layers, layers, (together, empty, nothing))
+        layers = [none, nothing]
+        return JudgeNetwork(formula, none, empty, layers, layers, [together, empty, nothing])
 
 
 def steps_for(*tensors: Tensor) -> ModuleType:
@@ -184,7 +183,7 @@ def steps_for(*tensors: Tensor) -> ModuleType:
 def difference_price(
     seen: Float[Tensor, "*N 5"], sharpness: Tensor | float, lure: Tensor | float
 ) -> Float[Tensor, "*N"]:
-    """Return what speaks against each candidate by itself: its mean difference, and going far.
+    """Return the logit of each candidate by itself, below 0 by its mean difference and going far.
 
     Args:
         seen: What ``regard`` of the steps tells of each candidate.
@@ -193,6 +192,11 @@ def difference_price(
     """
     residual, _, noise, length, _ = seen.unbind(dim=-1)
     return -sharpness * residual - (TIE + lure * noise) * length
+
+
+def linear_layers(network: Iterable[nn.Module]) -> list[Layer]:
+    """Return the weights of the linear layers of a network."""
+    return [(x.weight, x.bias) for x in network if isinstance(x, nn.Linear)]
 
 
 def silent(channels: int, outputs: int = 1) -> nn.Linear:
@@ -231,10 +235,9 @@ class CellTrust(nn.Module):
         factor = self.layers(seen).squeeze(-1).clamp(-6, 6).exp()
         return factor * geman_mcclure(squared, self.scale) + self.least
 
-    def network(self) -> tuple[Layer, Layer]:
-        """Return the weights, in the form that ``refine_windows`` takes."""
-        first, _, last = self.layers
-        return (first.weight, first.bias), (last.weight, last.bias)
+    def network(self) -> list[Layer]:
+        """Return the weights of both layers, as ``refine_windows`` takes them."""
+        return linear_layers(self.layers)
 
 
 class PlainTrust(nn.Module):
@@ -254,6 +257,6 @@ class PlainTrust(nn.Module):
         """Return weights above 0; the arguments are those of ``CellTrust``."""
         return geman_mcclure(squared, self.scale)
 
-    def network(self) -> tuple[Layer, Layer]:
+    def network(self) -> list[Layer]:
         """Return the weights of a network without units, whose output is 0."""
-        return (torch.zeros(0, 4), torch.zeros(0)), (torch.zeros(1, 0), torch.zeros(1))
+        return [(torch.zeros(0, 4), torch.zeros(0)), (torch.zeros(1, 0), torch.zeros(1))]

@@ -10,7 +10,7 @@ from patchmatch.ops import neighbours
 SMALLEST_TRUST = 0.1  # added to the neighbours': where nobody is trusted, nobody is heard
 
 
-def votes(
+def cell_votes(
     residual: Float[Tensor, "B R C K cells"],
     fresh: Bool[Tensor, "B R C K"],
     texture: Float[Tensor, "B R C cells"],

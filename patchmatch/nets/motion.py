@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from patchmatch.kernels import threads_for
 from patchmatch.nets.answers import Ballot, Smoother
 from patchmatch.nets.candidates import Offered
+from patchmatch.nets.evidence import EVIDENCE
 from patchmatch.nets.judge import CellTrust, Judge, PlainJudge, PlainTrust, steps_for
 from patchmatch.nets.motion_steps import Level, Matching
 from patchmatch.ops import block_counts
@@ -17,7 +18,7 @@ from patchmatch.ops import block_counts
 LEVELS = 4
 COARSEST = LEVELS - 1
 FIRST = 4  # candidates of the exhaustive search
-OFFERED = (6, 12, 6)  # candidates that are judged at most, by level; in training all of them
+MOST = 10  # candidates that are judged; in training all that differ
 STEPS = (2, 2, 2)  # of refinement, by level
 
 
@@ -26,7 +27,7 @@ class Judged(NamedTuple):
 
     level: int
     offered: Offered  #: the candidates
-    residual: Tensor  #: (B, R, C, K, 16), what is left under each of them in each cell
+    at_rest: Tensor  #: (B, R, C, 16), what is left in each cell without motion
     rounds: list[Tensor]  #: logits (B, R, C, K) after each round of messages
 
 
@@ -57,7 +58,7 @@ class MotionNet(nn.Module):
 
     The frames become pyramids of even contrast. On the smallest level every block is sought
     exhaustively. On each finer one the best are offered to the neighbours too (the propagation of
-    PatchMatch, Barnes et al. 2009), all that differ are judged, and the likeliest is refined
+    PatchMatch, Barnes et al. 2009), those that differ are judged, and the likeliest is refined
     between pixels (Lucas and Kanade, with learned trust in each cell). The answer on the frame
     itself is the geometric median of what is still possible; then the cells of each block vote
     among the answers around it, and neighbours draw each other's together as far as the pictures
@@ -75,7 +76,7 @@ class MotionNet(nn.Module):
         self.trust = CellTrust(hidden) if learned else PlainTrust()
         self.ballot = Ballot(max(1, hidden // 2)).requires_grad_(learned)
         self.smoother = Smoother(hidden).requires_grad_(learned)
-        self.doubt = nn.Sequential(nn.Linear(10, hidden), nn.ReLU(), nn.Linear(hidden, 2))
+        self.doubt = nn.Sequential(nn.Linear(EVIDENCE, hidden), nn.ReLU(), nn.Linear(hidden, 2))
 
     def threads(self) -> AbstractContextManager[None]:
         """Return a context in which torch uses as many threads as are of use to this network."""
@@ -135,8 +136,7 @@ class MotionNet(nn.Module):
         trace.append(Refined(0, displacement.unsqueeze(-2)))
         displacement, around, votes = self.ballot(matching, displacement)
         trace.append(Refined(0, displacement.unsqueeze(-2)))
-        at_rest = judged.residual[..., 0, :]  # the first that is offered
-        evidence = matching.evidence(displacement, at_rest, around, votes)
+        evidence = matching.evidence(displacement, judged.at_rest, around, votes)
         displacement = steps.smoothed(self.smoother, displacement, matching, evidence)
         return Motion(displacement, self.doubt(evidence), trace)
 
@@ -149,11 +149,10 @@ class MotionNet(nn.Module):
     ) -> tuple[Judged, Float[Tensor, "B R C 1 2"]]:
         """Judge the candidates of the level above on this one; refine the likeliest."""
         steps = steps_for(candidates)
-        count = None if self.training else OFFERED[level]
-        offered = steps.offer(2 * candidates, level, count)
+        offered = steps.offer(2 * candidates, level, None if self.training else MOST)
         residual = matching.residual(offered.candidates, offered.fresh)
         rounds = steps.judged(self.judge, offered, residual, matching, level)
-        judged = Judged(level, offered, residual, rounds)
+        judged = Judged(level, offered, residual[..., 0, :], rounds)
         trace.append(judged)
         best = steps.likeliest(offered.candidates, rounds[-1])
         refined = matching.refine(best, self.trust, level, STEPS[level])

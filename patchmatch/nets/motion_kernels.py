@@ -14,10 +14,11 @@ from patchmatch.kernels.answers import (
     cell_ballot,
     draw_together,
     gather_answers,
+    place_evidence,
     weigh_answers,
 )
 from patchmatch.kernels.candidates import offer_candidates, settle_candidates, take_likeliest
-from patchmatch.kernels.compiling import ENOUGH, ahead, run, run_in_parts
+from patchmatch.kernels.compiling import ahead, run, run_in_parts, shares
 from patchmatch.kernels.contrast import CELL, cell_gains, cell_moments, even_contrast, halve
 from patchmatch.kernels.judge import TILE, hear_neighbours, weigh_candidates
 from patchmatch.kernels.noise import cell_statistics, noise_levels
@@ -27,7 +28,8 @@ from patchmatch.nets import motion_steps
 from patchmatch.nets.answer_steps import PRICE, ROUNDS, TIED
 from patchmatch.nets.answers import ROUGH
 from patchmatch.nets.candidates import APART, EXACT, FEW, NEARBY, SAME, Offered
-from patchmatch.nets.judge import NEAR, NOT_JUDGED, REACHES, TIE
+from patchmatch.nets.evidence import EVIDENCE
+from patchmatch.nets.judge import NEAR, NOT_JUDGED, REACHES, TIE, linear_layers
 from patchmatch.nets.judge_steps import SMALLEST_TRUST
 from patchmatch.nets.motion_steps import (
     CLIP,
@@ -70,7 +72,7 @@ REACHED = np.array(REACHES, np.float32)
 
 
 def describe(frames: Tensor, levels: int) -> list[Level]:
-    """As that of ``motion_steps``, the frames at once where there is a thread for each."""
+    """As that of ``motion_steps``, some of the frames by each thread."""
     batch, _, height, width = frames.shape
     described = []
     for _ in range(levels):
@@ -79,28 +81,28 @@ def describe(frames: Tensor, levels: int) -> list[Level]:
             Level(even, frames.new_empty(batch, -(-height // CELL), -(-width // CELL)))
         )
         height, width = -(-height // 2), -(-width // 2)
-    images = [
-        (frames[n : n + 1, 0].contiguous(), [level.frame(n) for level in described])
-        for n in range(batch)
+    groups = [
+        (frames[part, 0].contiguous(), [level.frames(part) for level in described])
+        for part in shares(batch)
     ]
-    others = [ahead(_describe, *image) for image in images[1:]]
-    for image in images[:1]:
-        _describe(*image)
+    others = [ahead(_describe, *group) for group in groups[1:]]
+    for group in groups[:1]:
+        _describe(*group)
     for finish in others:
         finish()
     return described
 
 
 def _describe(image: Tensor, described: list[Level]) -> None:
-    """Write all levels of an image (1, H, W)."""
+    """Write all levels of images (B, H, W)."""
     noise = _noise(image)
     for level, (even, loud) in enumerate(described):
         if level:
             whole, image = image, torch.empty_like(even)
             run(halve, whole, image)
-        rows, columns = loud.shape[1:]
-        moments = image.new_empty(1, 2, rows, columns)
-        gains = image.new_empty(1, 2, rows, columns + 2)
+        batch, rows, columns = loud.shape
+        moments = image.new_empty(batch, 2, rows, columns)
+        gains = image.new_empty(batch, 2, rows, columns + 2)
         run(cell_moments, image, moments)
         run(cell_gains, moments, FLOOR, noise / 2**level, gains, loud)
         run(even_contrast, image, gains, even)
@@ -156,22 +158,22 @@ def judged(
     """As that of ``motion_steps``."""
     network = judge.network()
     candidates, fresh, common = offered
-    blocks, count = matching.shape.numel(), fresh.shape[-1]
+    flat = [x.flatten(0, 2) for x in (fresh, residual, matching.texture, matching.noise)]
+    blocks, count = flat[0].shape
     logits = candidates.new_full((judge.rounds + 1, *fresh.shape), NOT_JUDGED)
-    plain, trust = candidates.new_empty(fresh.shape), candidates.new_empty(fresh.shape[:3])
+    plain, trust = candidates.new_empty(blocks, count), candidates.new_empty(blocks)
     together, *after = network.together
     tiles = -(-blocks // TILE)
     told = candidates.new_empty(tiles, len(together[1]), TILE * count)
-    flat = (x.flatten(0, 2) for x in (fresh, residual, matching.texture, matching.noise))
     run_in_parts(
         weigh_candidates, tiles, candidates.flatten(1, 2), *flat, common, float(level),
         network.formula, TIE, network.cell, network.evidence, *network.alone, *network.trust,
-        together, *(x.flatten(0, 2) for x in (plain, logits[0], trust)), told,
-        enough=ENOUGH // TILE,
+        together, plain, logits[0].flatten(0, 2), trust, told, blocks=TILE,
     )  # fmt: skip
     run(
-        hear_neighbours, candidates, fresh, trust, REACHED, NEAR, SMALLEST_TRUST, plain,
-        network.formula, told, together, *after, logits,
+        hear_neighbours, candidates.flatten(0, 2), flat[0], trust, *fresh.shape[1:3], REACHED,
+        NEAR, SMALLEST_TRUST, plain, network.formula, told, together, *after,
+        logits.flatten(1, 3),
     )  # fmt: skip
     return list(logits)
 
@@ -216,50 +218,37 @@ def ballot(
     """As that of ``motion_steps``."""
     share = residual.new_empty(fresh.shape)
     flat = (x.contiguous().flatten(0, 2) for x in (offered, fresh, residual, texture, noise))
-    run(cell_ballot, *flat, formula, PRICE, *_layers(layers), share.flatten(0, 2))
+    run(cell_ballot, *flat, formula, PRICE, *linear_layers(layers), share.flatten(0, 2))
     return share
 
 
 def smoothed(smoother: Any, answer: Tensor, matching: "Matching", evidence: Tensor) -> Tensor:
     """As that of ``motion_steps``."""
     found = torch.empty_like(answer, memory_format=torch.contiguous_format)
-    held, firm = answer.new_empty(*answer.shape[:3], 3), torch.empty_like(found)
-    voice = answer.new_empty(answer.shape[:3])
-    flat = (x.flatten(0, 2) for x in (held, firm, voice))
+    held, voice = answer.new_empty(*answer.shape[:3], 3), answer.new_empty(answer.shape[:3])
+    given = held, torch.empty_like(found), voice
+    flat = (x.flatten(0, 2) for x in given)
     run(
         weigh_answers, matching.tensor, evidence.flatten(0, 2), smoother.formula, ROUGH,
-        *_layers(smoother.layers), *flat,
+        *linear_layers(smoother.layers), *flat,
     )  # fmt: skip
-    run(
-        draw_together, answer.contiguous(), held, firm, voice, smoother.formula, TIED, ROUNDS, found
-    )
+    run(draw_together, answer.contiguous(), *given, smoother.formula, TIED, ROUNDS, found)
     return found
-
-
-def _layers(network: Any) -> list[tuple[Tensor, Tensor]]:
-    """Return the weights and biases of the two layers of a network."""
-    return [(layer.weight, layer.bias) for layer in (network[0], network[2])]
 
 
 class Matching(motion_steps.Matching):
     """As that of ``motion_steps``, in one pass over the pixels of the windows."""
 
-    def _cut(self, level0: Level, level1: Level) -> tuple[Tensor, Tensor]:
-        count = self.shape.numel()
+    def _cut(self, level0: Level, level1: Level) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        count, grid = self.shape.numel(), np.array(self.shape[1:])
         images = (level.even.detach().contiguous().numpy() for level in (level0, level1))
         noise = (level.noise.detach().contiguous() for level in (level0, level1))
-        self.windows = *images, np.array(self.shape[1:]), self.block, (0,) * self.side
-        tensor, loudness = torch.empty(count, 16, 3), torch.empty(count, 16)
-        run_in_parts(cell_gradients, count, *self.windows, *noise, tensor, loudness)
-        return tensor, loudness
-
-    def _told(self) -> tuple[Tensor, Tensor]:
-        texture, noise, self.quiet, self.noisy = self.loudness.new_empty(4, *self.loudness.shape)
-        run(
-            cell_statistics, self.tensor, self.loudness, NO_TEXTURE, CLIP,
-            texture, noise, self.quiet, self.noisy,
-        )  # fmt: skip
-        return texture, noise
+        self.windows = *images, grid, self.block, (0,) * self.side
+        tensor, told = torch.empty(count, 16, 3), torch.empty(5, count, 16)
+        run_in_parts(cell_gradients, count, *self.windows, tensor)
+        run(cell_statistics, tensor, *noise, grid, self.block, self.side, NO_TEXTURE, CLIP, *told)
+        loudness, texture, deviation, self.quiet, self.noisy = told
+        return tensor, loudness, texture, deviation
 
     def residual(self, candidates: Tensor, wanted: Tensor | None = None) -> Tensor:
         """As that of ``motion_steps``."""
@@ -290,11 +279,13 @@ class Matching(motion_steps.Matching):
     ) -> Tensor:
         """As that of ``motion_steps``."""
         residual = self.residual(answer.unsqueeze(-2)).squeeze(-2)
-        found = answer.new_empty(*self.shape, 10)
+        found = answer.new_empty(*self.shape, EVIDENCE)
         cells = residual, at_rest, self.texture, self.noise
         flat = (x.contiguous().flatten(0, 2) for x in cells)
         candidates = offered.contiguous().flatten(0, 2), probability.contiguous().flatten(0, 2)
-        run(answer_evidence, *flat, *candidates, answer.contiguous(), found.flatten(0, 2))
+        answer = answer.contiguous()
+        run(answer_evidence, *flat, *candidates, answer, found.flatten(0, 2))
+        run(place_evidence, answer, self.block, *self.size, found)
         return found
 
 

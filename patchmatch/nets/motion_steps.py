@@ -11,14 +11,14 @@ from torch.nn import functional as F
 
 from patchmatch.nets.answer_steps import answers_around, ballot
 from patchmatch.nets.candidates import Offered, likeliest, offer
-from patchmatch.nets.windows import Windows, cell_middles, cell_weights, window_corners
+from patchmatch.nets.evidence import answer_evidence, place_evidence
+from patchmatch.nets.windows import Windows, cell_values, cell_weights, window_corners
 from patchmatch.ops import (
     CONTRAST_CELL,
     best_candidates,
     contrast_and_gain,
     cost_volume,
     geometric_median,
-    neighbours,
     noise_level,
     noise_residual,
     pyramid,
@@ -61,9 +61,9 @@ class Level(NamedTuple):
     even: Float[Tensor, "B H W"]
     noise: Float[Tensor, "B _ _"]
 
-    def frame(self, number: int) -> "Level":
-        """Return one of the frames."""
-        return Level(*(values[number : number + 1] for values in self))
+    def frames(self, which: slice) -> "Level":
+        """Return some of the frames."""
+        return Level(*(values[which] for values in self))
 
 
 def describe(frames: Tensor, levels: int) -> list[Level]:
@@ -121,7 +121,7 @@ def smoothed(smoother: nn.Module, answer: Tensor, matching: "Matching", evidence
         smoother: ``Smoother``.
         answer: (B, R, C, 2), in pixels.
         matching: The frames themselves, window by window.
-        evidence: (B, R, C, 10), that ``matching`` has for the answers.
+        evidence: (B, R, C, 13), that ``matching`` has for the answers.
     """
     return smoother(answer, matching.tensor.mean(dim=-2).unflatten(0, matching.shape), evidence)
 
@@ -161,6 +161,7 @@ class Matching:
 
     Attributes:
         shape: (B, R, C).
+        size: Height and width of the level in pixels.
         tensor: (N, 16, 3), means over each cell of the gradients' products xx, xy and yy.
         loudness: (N, 16), variance of the noise, of both frames as one of them.
         texture: (B, R, C, 16), logarithm of the root mean square gradient, finite if there is none.
@@ -168,41 +169,32 @@ class Matching:
     """
 
     def __init__(self, level0: Level, level1: Level, shape: torch.Size, block: int) -> None:
-        self.shape, self.block = shape, block
+        self.shape, self.block, self.size = shape, block, level0.even.shape[-2:]
         self.side = max(block, SMALLEST_WINDOW)
-        self.tensor, self.loudness = self._cut(level0, level1)
-        self.texture, self.noise = (x.unflatten(0, shape) for x in self._told())
+        self.tensor, self.loudness, *cells = self._cut(level0, level1)
+        self.texture, self.noise = (x.unflatten(0, shape) for x in cells)
 
-    def _cut(self, level0: Level, level1: Level) -> tuple[Tensor, Tensor]:
-        """Keep the windows of frame 0 and return ``tensor`` and ``loudness``."""
+    def _cut(self, level0: Level, level1: Level) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Keep the windows of frame 0; return tensor, loudness, texture and noise of N blocks."""
         image0, image1 = level0.even, level1.even
         batch, rows, columns = self.shape
         corner, image = window_corners(batch, rows, columns, self.block, self.side, image0.device)
         dx, dy = (F.pad(image0[:, None], p, mode="replicate") for p in ((1, 1, 0, 0), (0, 0, 1, 1)))
-        dx, dy = (
-            (dx[..., 2:] - dx[..., :-2])[:, 0] / 2,
-            (dy[..., 2:, :] - dy[..., :-2, :])[:, 0] / 2,
-        )
-        self.window, *self.gradient = (
-            Windows(values, corner, image, self.side).cut() for values in (image0, dx, dy)
-        )
+        dx, dy = (dx[..., 2:] - dx[..., :-2])[:, 0], (dy[..., 2:, :] - dy[..., :-2, :])[:, 0]
+        pictures = image0, dx / 2, dy / 2
+        windows = (Windows(picture, corner, image, self.side).cut() for picture in pictures)
+        self.window, *self.gradient = windows
         self.windows1 = Windows(image1, corner, image, self.side)
         self.weights = cell_weights(self.side, image0.device)
         x, y = self.gradient
         tensor = torch.stack([self._cells(p) for p in (x * x, x * y, y * y)], dim=-1)
-        middle = cell_middles(corner, self.side)  # (N, 16, 2)
-        height, width = image0.shape[-2:]
-        x, y = (
-            middle[..., i].clamp(0, size - 1) // CONTRAST_CELL
-            for i, size in enumerate((width, height))
+        noise0, noise1 = (
+            cell_values(level.noise, corner, image, self.side, CONTRAST_CELL)
+            for level in (level0, level1)
         )
-        noise = [level.noise[image[:, None], y, x] for level in (level0, level1)]
-        return tensor, (noise[0].square() + noise[1].square()) / 2
-
-    def _told(self) -> tuple[Tensor, Tensor]:
-        """Return ``texture`` and ``noise``, (N, 16)."""
-        gradient = (self.tensor[..., 0] + self.tensor[..., 2]).sqrt()
-        return (gradient + NO_TEXTURE).log(), self.loudness.sqrt()
+        loudness = (noise0.square() + noise1.square()) / 2
+        texture = ((tensor[..., 0] + tensor[..., 2]).sqrt() + NO_TEXTURE).log()
+        return tensor, loudness, texture, loudness.sqrt()
 
     def _cells(self, windows: Tensor) -> Tensor:
         return windows @ self.weights
@@ -272,7 +264,7 @@ class Matching:
     def evidence(
         self, answer: Tensor, at_rest: Tensor, offered: Tensor, probability: Tensor
     ) -> Tensor:
-        """Return what tells a right answer from a wrong one, (B, R, C, 10); no gradient passes.
+        """Return what tells a right answer from a wrong one, (B, R, C, 13); no gradient passes.
 
         Args:
             answer: (B, R, C, 2), what was settled on.
@@ -282,16 +274,11 @@ class Matching:
         """
         answer, offered, probability = (x.detach() for x in (answer, offered, probability))
         residual = self.residual(answer.unsqueeze(-2)).squeeze(-2)
-        spread = (offered - answer.unsqueeze(-2)).norm(dim=-1)
-        columns = [
-            residual.mean(dim=-1), residual.amax(dim=-1), residual.amin(dim=-1),
-            (at_rest - residual).mean(dim=-1), self.noise.mean(dim=-1),
-            self.texture.mean(dim=-1), self.texture.amax(dim=-1),
-            (probability * spread).sum(dim=-1).log1p(),
-            (probability * (spread < 1)).sum(dim=-1),
-            (neighbours(answer) - answer.unsqueeze(-2)).norm(dim=-1).mean(dim=-1).log1p(),
-        ]  # fmt: skip
-        return torch.stack(columns, dim=-1)
+        fits = answer_evidence(
+            answer, residual, at_rest, self.texture, self.noise, offered, probability
+        )
+        place = place_evidence(answer, residual, self.block, *self.size)
+        return torch.cat([fits, place], dim=-1)
 
 
 def matchings(

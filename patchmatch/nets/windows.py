@@ -92,9 +92,24 @@ def window_corners(
     return corner.reshape(-1, 2), image.reshape(-1)
 
 
-def cell_middles(corner: Int[Tensor, "N 2"], side: int) -> Int[Tensor, "N 16 2"]:
-    """Return x and y of the pixel in the middle of each cell, row by row."""
-    step = side // CELLS
+def cell_values(
+    values: Float[Tensor, "B _ _"],
+    corner: Int[Tensor, "N 2"],
+    image: Int[Tensor, " N"],
+    side: int,
+    pixels: int,
+) -> Float[Tensor, "N 16"]:
+    """Return what coarse images hold in the middle of each cell, row by row.
+
+    Args:
+        values: Coarse images, each value of so many by so many pixels.
+        corner: x and y of the top left pixel of each window.
+        image: The image of each window.
+        side: Side of a window in pixels.
+        pixels: Side of what a value stands for.
+    """
+    step, (height, width) = side // CELLS, values.shape[1:]
     middle = torch.arange(CELLS, device=corner.device) * step + step // 2
-    y, x = torch.meshgrid(middle, middle, indexing="ij")
-    return corner[:, None] + torch.stack([x, y], dim=-1).flatten(0, 1)
+    x, y = ((c[:, None] + middle).clamp_min(0) // pixels for c in corner.unbind(dim=-1))
+    x, y = x.clamp_max(width - 1)[:, None], y.clamp_max(height - 1)[..., None]
+    return values[image[:, None, None], y, x].flatten(1)

@@ -68,10 +68,10 @@ def squareness(image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
         for found, values in ((sums, steps.abs().where(slight > 0, 0)), (counts, slight)):
             places = [values[..., first::SQUARE].sum(dim=(1, 2)) for first in range(SQUARE)]
             found.append(torch.stack(places, dim=1))
-    return excess(torch.stack(sums, dim=1), torch.stack(counts, dim=1))
+    return _excess(torch.stack(sums, dim=1), torch.stack(counts, dim=1))
 
 
-def excess(sums: Float[Tensor, "B 2 8"], counts: Float[Tensor, "B 2 8"]) -> Float[Tensor, " B"]:
+def _excess(sums: Float[Tensor, "B 2 8"], counts: Float[Tensor, "B 2 8"]) -> Float[Tensor, " B"]:
     """Return how far one mean step is above the others, in x or in y, whichever shows it less.
 
     By as much as the others differ among themselves it may be so by chance.

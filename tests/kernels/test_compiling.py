@@ -88,7 +88,7 @@ def test_what_fails_in_another_thread_is_told_when_all_have_stopped():
     torch.set_num_threads(3)
     try:
         with torch.no_grad(), threads_for(), pytest.raises(ValueError, match="not here"):
-            run_in_parts(fail, 200)
+            run_in_parts(fail, 200, blocks=4)
     finally:
         torch.set_num_threads(before)
     assert sorted(done) == [(0, 66), (66, 133), (133, 200)]

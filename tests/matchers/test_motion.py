@@ -14,7 +14,7 @@ from patchmatch.data import MovingScenes
 from patchmatch.errors import InputError
 from patchmatch.matchers import MotionMatcher
 from patchmatch.matchers.motion import as_gray, motion_loss
-from patchmatch.nets import Motion, MotionNet
+from patchmatch.nets import Judged, Motion, MotionNet
 from patchmatch.results import Kind
 
 
@@ -335,3 +335,14 @@ def test_mixed_precision_measures_the_same_motion(shipped, dtype):
     with torch.autocast("cpu", dtype):
         found = shipped.measure_motion(*frames)
     assert_close(found, expected, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("brightness", [0.0, 0.5, 1.0])
+def test_frames_in_which_all_candidates_are_one_are_learned_from(brightness):
+    net = MotionNet()
+    motion = net(torch.full((2, 1, 2, 64, 96), brightness))
+    assert any(not step.offered.fresh.all() for step in motion.trace if isinstance(step, Judged))
+    motion_loss(motion, torch.ones(2, 2, 3, 2), torch.ones(2, 2, 3)).backward()
+    for weight in net.parameters():
+        assert weight.grad is not None
+        assert torch.isfinite(weight.grad).all()

@@ -160,7 +160,7 @@ def test_alone_a_block_keeps_its_answer():
 
 def test_before_it_has_learned_the_smoother_is_its_formula():
     torch.manual_seed(1)
-    answer, evidence = field() + 0.1 * torch.randn(*GRID, 2), torch.rand(*GRID, 10)
+    answer, evidence = field() + 0.1 * torch.randn(*GRID, 2), torch.rand(*GRID, 13)
     tensor = torch.tensor([2.0, 0.1, 1.0]).expand(*GRID, 3)
     with torch.no_grad():
         one, other = (Smoother(hidden)(answer, tensor, evidence) for hidden in (4, 16))

@@ -220,7 +220,7 @@ def test_a_frame_smaller_than_a_block_is_refused(twin):
         twin(torch.zeros(2, 1, 2, 72, 63), 64)
 
 
-def test_leaving_out_what_is_repeated_hardly_changes_the_answer(shipped):
+def test_judging_no_more_than_some_hardly_changes_the_answer(shipped):
     frames = moved_pair(6.25, -3.5)
     with torch.no_grad():
         few = shipped(frames).displacement

@@ -6,7 +6,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from patchmatch import load_motion_matcher
-from patchmatch.kernels import compiled_for, threads_for, threads_left
+from patchmatch.kernels import compiled_for, compiling, threads_for, threads_left
 from patchmatch.nets import MotionNet, motion_kernels, motion_steps
 from patchmatch.nets.answers import Smoother
 from patchmatch.nets.judge import CellTrust, Judge, PlainJudge, PlainTrust, steps_for
@@ -175,7 +175,7 @@ def test_answers_are_drawn_together_alike(matchings, rng):
     smoother = Smoother(12)
     for weight in smoother.parameters():
         weight.add_(0.2 * normal(rng, *weight.shape))
-    answer, evidence = 0.3 * normal(rng, *one.shape, 2), normal(rng, *one.shape, 10).abs()
+    answer, evidence = 0.3 * normal(rng, *one.shape, 2), normal(rng, *one.shape, 13).abs()
     found = motion_steps.smoothed(smoother, answer, one, evidence)
     again = motion_kernels.smoothed(smoother, answer, other, evidence)
     assert_close(found, again, rtol=1e-4, atol=1e-5)
@@ -192,18 +192,26 @@ def test_what_jpeg_left_out_is_told_alike(rng, height, width):
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_several_threads_write_what_one_does(rng, count):
+def test_several_threads_write_what_one_does(monkeypatch, rng, count):
     image = normal(rng, 1)
-    shape = torch.Size([1, 12, 20])
-    candidates, trust = far_and_near(rng, shape, 5), CellTrust(16)
-    levels = [[level(rng, 1, 200, 330), level(rng, 1, 100, 165)] for _ in range(2)]
+    shape = torch.Size([1, 24, 33])  # blocks enough for three threads
+    candidates, trust, judge = far_and_near(rng, shape, 5), CellTrust(16), Judge()
+    levels = [[level(rng, 1, 390, 530), level(rng, 1, 195, 265)] for _ in range(2)]
+    frames = torch.rand(5, 1, 40, 50, generator=rng)
 
     def written():
         coarse, fine = motion_kernels.matchings(*levels, shape, 16)
+        offered = motion_kernels.offer(candidates, 1)
+        residual = fine.residual(offered.candidates, offered.fresh)
+        logits = motion_kernels.judged(judge, offered, residual, fine, 1)
         refined = fine.refine(candidates, trust, 1, 2)[-1]
-        return coarse.tensor, fine.tensor, fine.residual(candidates), refined
+        described = motion_kernels.describe(frames, 2)[1]
+        residual = residual[offered.fresh]
+        return coarse.tensor, fine.tensor, residual, *logits, refined, *described
 
     alone = written()
+    parts, submit = [], compiling._submit
+    monkeypatch.setattr(compiling, "_submit", lambda *x: parts.append(x[0]) or submit(*x))
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -216,6 +224,9 @@ def test_several_threads_write_what_one_does(rng, count):
     finally:
         torch.set_num_threads(before)
     assert all(map(torch.equal, alone, together))
+    names = {getattr(part, "function", part).__name__ for part in parts}
+    divided = {"window_residuals", "weigh_candidates", "refine_windows"}
+    assert names == divided | {"Matching", "_describe"}
 
 
 def test_what_was_described_with_gradients_is_compared_without():
@@ -223,14 +234,16 @@ def test_what_was_described_with_gradients_is_compared_without():
     net = MotionNet()
     with torch.enable_grad():
         described = net.describe(frames)
-    motion = net.eval().compare(*([d.frame(n) for d in described] for n in (0, 1)), 32)
+    motion = net.eval().compare(
+        *([d.frames(part) for d in described] for part in (slice(1), slice(1, 2))), 32
+    )
     assert not motion.displacement.requires_grad
 
 
 def test_a_displacement_that_is_no_number_reads_no_strange_memory(matchings):
     _, other = matchings
-    nowhere = torch.full((*other.shape, 1, 2), torch.nan)
-    assert other.residual(nowhere).shape == (*other.shape, 1, 16)
+    nowhere = torch.tensor([torch.nan, torch.inf, -torch.inf, 3e38]).view(1, 1, 1, 4, 1)
+    assert other.residual(nowhere.expand(*other.shape, 4, 2)).shape == (*other.shape, 4, 16)
 
 
 @pytest.mark.parametrize("learned", [True, False])

@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from patchmatch.nets.windows import PAD, Windows, cell_weights, window_corners
+from patchmatch.nets.windows import PAD, Windows, cell_values, cell_weights, window_corners
 
 HEIGHT, WIDTH, SIDE = 21, 34, 8
 CORNER = torch.tensor([[3, 5], [20, 2], [-4, 9], [26, 13]])
@@ -105,3 +105,14 @@ def test_windows_are_centred_on_their_blocks_row_by_row_image_by_image():
 def test_no_windows_are_read_as_none(images):
     windows = Windows(images, CORNER[:0], IMAGE[:0], SIDE)
     assert windows.read(torch.zeros(0, 3, 2)).shape == (0, 3, SIDE * (SIDE + 1))
+
+
+def test_the_middle_of_a_cell_is_read_from_a_coarse_image():
+    values = torch.arange(12.0).view(1, 3, 4)  # of 4x4 pixels each: an image of at most 12x16
+    corner, image = window_corners(1, 1, 1, 8, 16, values.device)  # from -4 to 11
+    found = cell_values(values, corner, image, 16, 4).view(4, 4)
+    # middles at -2, 2, 6 and 10
+    columns = torch.tensor([0.0, 0, 1, 2])
+    assert torch.equal(found, columns[:, None] * 4 + columns)
+    beyond = cell_values(values, corner + 40, image, 16, 4)
+    assert (beyond == 11).all()
