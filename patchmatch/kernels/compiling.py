@@ -95,7 +95,7 @@ def run_in_parts(function: Kernel, count: int, *arguments: Argument, blocks: int
         function: Takes first the part: the number of its first one, and of the one after its last.
         count: How many there are.
         arguments: As ``run`` takes them.
-        blocks: What is counted: single blocks, or so many at once.
+        blocks: How many of them each one that is counted stands for.
     """
     plain = [_plain(argument) for argument in arguments]
     first, *rest = shares(count, max(1, count * blocks // ENOUGH))
