@@ -7,7 +7,7 @@ import os
 import pickle
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numba
@@ -103,8 +103,8 @@ def run_in_parts(function: Kernel, count: int, *arguments: Argument, blocks: int
     try:
         function((first.start, first.stop), *plain)
     finally:  # not before all have stopped writing into the arrays
-        wait_for(others)
-        errors = [other.exception() for other in others]
+        _watch(others)
+        errors = [other.exception() for other in others]  # each waits until it is done
     for error in filter(None, errors):
         raise error
 
@@ -116,12 +116,10 @@ def shares(count: int, most: int = MOST_THREADS) -> list[slice]:
     return list(itertools.starmap(slice, itertools.pairwise(ends)))
 
 
-def wait_for(others: list[Future[None]]) -> None:
-    """Return when all are done; for a while by asking, which takes less than to be woken."""
-    since = time.perf_counter()
-    while not all(other.done() for other in others):
-        if time.perf_counter() - since > PATIENCE:
-            wait(others)
+def _watch(others: list[Future[None]]) -> None:
+    """Ask for a while whether all are done, which takes less than to be woken."""
+    until = time.perf_counter() + PATIENCE
+    while not all(other.done() for other in others) and time.perf_counter() < until:
         time.sleep(0)
 
 

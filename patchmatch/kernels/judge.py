@@ -255,12 +255,8 @@ def _add(values, weight, size, found):
         shares = weight[h, weight.shape[1] - len(values) :]
         i = uintp(0)
         while i + THREE < inputs:  # four at a time: less is read and written
-            first, second, third, fourth = (
-                shares[i],
-                shares[i + ONE],
-                shares[i + TWO],
-                shares[i + THREE],
-            )
+            first, second = shares[i], shares[i + ONE]
+            third, fourth = shares[i + TWO], shares[i + THREE]
             for m in range(columns):
                 one = first * values[i, m] + second * values[i + ONE, m]
                 other = third * values[i + TWO, m] + fourth * values[i + THREE, m]

@@ -7,6 +7,8 @@ from patchmatch.kernels.compiling import ONE, helper, kernel
 
 # deviations of the difference to noise blended from four pixels, and from one
 LEAST, MOST = float32(np.sqrt(1.25)), float32(np.sqrt(2.0))
+CELLS = 4  # a window is divided into CELLS x CELLS cells
+PIXELS = 4  # the noise of an image is told for PIXELS x PIXELS pixels at a time
 
 
 @kernel
@@ -60,15 +62,15 @@ def cell_statistics(
         noisy: (N, 16), written: what it leaves at whole pixels.
     """
     height, width = noise0.shape[1:]
-    around, step = (block - side) // 2, side // 4
+    around, step = (block - side) // 2, side // CELLS
     for n in range(len(tensor)):
         b, rest = divmod(n, grid[0] * grid[1])
         row, column = divmod(rest, grid[1])
-        for cell in range(16):
-            down, right = divmod(cell, 4)
+        for cell in range(CELLS**2):
+            down, right = divmod(cell, CELLS)
             y = row * block + around + down * step + step // 2
             x = column * block + around + right * step + step // 2
-            y, x = min(max(y, 0) // 4, height - 1), min(max(x, 0) // 4, width - 1)
+            y, x = min(max(y, 0) // PIXELS, height - 1), min(max(x, 0) // PIXELS, width - 1)
             loudness[n, cell] = float32(0.5) * (noise0[b, y, x] ** 2 + noise1[b, y, x] ** 2)
             spread = np.sqrt(loudness[n, cell])
             gradient = np.sqrt(tensor[n, cell, 0] + tensor[n, cell, 2])

@@ -81,13 +81,12 @@ def describe(frames: Tensor, levels: int) -> list[Level]:
             Level(even, frames.new_empty(batch, -(-height // CELL), -(-width // CELL)))
         )
         height, width = -(-height // 2), -(-width // 2)
-    groups = [
+    first, *rest = [
         (frames[part, 0].contiguous(), [level.frames(part) for level in described])
         for part in shares(batch)
     ]
-    others = [ahead(_describe, *group) for group in groups[1:]]
-    for group in groups[:1]:
-        _describe(*group)
+    others = [ahead(_describe, *group) for group in rest]
+    _describe(*first)
     for finish in others:
         finish()
     return described
