@@ -1,14 +1,18 @@
 """How well and how fast is motion measured? The motion tables of docs/benchmarks.md.
 
 python3 dev/benchmark_motion.py --flow FOLDER [--also CHECKPOINT] [--scenes 12] [--repeats 15]
+python3 dev/benchmark_motion.py --frames FOLDER
 
-FOLDER holds a folder for each pair: two pictures, in order, and the true flow (.flo). Beside it
-scenes are made of the photographs that scikit-image and scikit-learn carry, which the network has
-never seen. Every method runs in this process, pair by pair in turn; the times are medians, in units
-of OpenCV's DIS (medium). --also adds another checkpoint of MotionMatcher as a row.
+The FOLDER of --flow holds a folder for each pair: two pictures, in order, and the true flow (.flo).
+That of --frames holds pictures of a fixed camera, in order, without truth: there it is measured how
+much of what changed is explained by the motion that was found. Beside them scenes are made of the
+photographs that scikit-image and scikit-learn carry, which the network has never seen. Every method
+runs in this process, pair by pair in turn; the times are medians, in units of OpenCV's DIS
+(medium). --also adds another checkpoint of MotionMatcher as a row.
 """
 
 import argparse
+import itertools
 import statistics
 import sys
 import time
@@ -24,16 +28,15 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from patchmatch import load_motion_matcher
+from motion_peers import BLOCK, Method, peers, untimed
+
+from patchmatch import load_motion_matcher, predict_frames
 from patchmatch.data.digits import load_digits, split_indices
 from patchmatch.data.layers import make_scene
-from patchmatch.evaluation.motion import score_motion, true_block_motion
+from patchmatch.evaluation.motion import left_over, score_motion, true_block_motion
 from patchmatch.io import IMAGE_SUFFIXES, read_flo, read_image, to_gray_float
 from patchmatch.matchers import MotionMatcher
 from patchmatch.nets import MotionNet
-
-BLOCK = 32
-Method = Callable[[np.ndarray, np.ndarray], np.ndarray]  # gray uint8 frames to (rows, columns, 2)
 
 
 class Pair(NamedTuple):
@@ -48,10 +51,9 @@ def read_pairs(folder: Path) -> list[Pair]:
     """Return the pairs of a folder of folders."""
     pairs = []
     for path in sorted(folder.rglob("*.flo")):
-        pictures = sorted(p for p in path.parent.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        if len(pictures) != 2:
-            raise SystemExit(f"{path.parent}: must hold two pictures, holds {len(pictures)}")
-        frames = [np.rint(to_gray_float(read_image(p)) * 255).astype(np.uint8) for p in pictures]
+        frames = read_frames(path.parent)
+        if len(frames) != 2:
+            raise SystemExit(f"{path.parent}: must hold two pictures, holds {len(frames)}")
         pairs.append(Pair(*frames, true_block_motion(*read_flo(path), BLOCK)))
     return pairs
 
@@ -80,49 +82,12 @@ def made_pairs(count: int) -> list[Pair]:
     return pairs
 
 
-def medians(flow: np.ndarray) -> np.ndarray:
-    """Return the median of a dense flow in every block."""
-    return true_block_motion(flow, np.isfinite(flow).all(axis=-1), BLOCK)
-
-
-def peers(reduce: Callable[[np.ndarray], np.ndarray] = medians) -> dict[str, Method]:
-    """Return the methods of OpenCV; ``reduce`` makes block motion of a dense flow."""
-    found: dict[str, Method] = {}
-    for name, preset in (("medium", "MEDIUM"), ("fast", "FAST")):
-        dis = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset}"))
-        found[f"DIS {name}"] = lambda a, b, dis=dis: reduce(dis.calc(a, b, None))
-    found["Lucas-Kanade 31x31"] = lucas_kanade
-    found["phase correlation"] = phase_correlation
-    found["Farneback"] = lambda a, b: reduce(
-        cv2.calcOpticalFlowFarneback(a, b, None, 0.5, 5, 15, 3, 5, 1.2, 0)
-    )
-    return found
-
-
-def lucas_kanade(frame0: np.ndarray, frame1: np.ndarray) -> np.ndarray:
-    """Track the centre of every block."""
-    rows, columns = frame0.shape[0] // BLOCK, frame0.shape[1] // BLOCK
-    x, y = np.meshgrid(np.arange(columns) * BLOCK + 15.5, np.arange(rows) * BLOCK + 15.5)
-    points = np.stack([x, y], axis=-1).reshape(-1, 1, 2).astype(np.float32)
-    moved, _, _ = cv2.calcOpticalFlowPyrLK(
-        frame0, frame1, points, None, winSize=(31, 31), maxLevel=4
-    )
-    return (moved - points).reshape(rows, columns, 2)
-
-
-def phase_correlation(frame0: np.ndarray, frame1: np.ndarray) -> np.ndarray:
-    """Correlate windows of twice the block, their mean removed, under a Hann window."""
-    rows, columns = frame0.shape[0] // BLOCK, frame0.shape[1] // BLOCK
-    pads = ((BLOCK // 2, BLOCK // 2), (BLOCK // 2, BLOCK // 2))
-    padded = [np.pad(f.astype(np.float32), pads, "edge") for f in (frame0, frame1)]
-    hann = cv2.createHanningWindow((2 * BLOCK, 2 * BLOCK), cv2.CV_32F)
-    found = np.zeros((rows, columns, 2))
-    for row in range(rows):
-        for column in range(columns):
-            place = np.s_[row * BLOCK : (row + 2) * BLOCK, column * BLOCK : (column + 2) * BLOCK]
-            windows = [p[place] - p[place].mean() for p in padded]
-            found[row, column] = cv2.phaseCorrelate(*windows, hann)[0]
-    return found
+def read_frames(folder: Path) -> list[np.ndarray]:
+    """Return the gray uint8 frames of a folder, in the order of their names."""
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    if len(paths) < 2:
+        raise SystemExit(f"{folder}: must hold two pictures or more, holds {len(paths)}")
+    return [np.rint(to_gray_float(read_image(path)) * 255).astype(np.uint8) for path in paths]
 
 
 def network(matcher: MotionMatcher) -> Method:
@@ -138,6 +103,7 @@ def twin() -> MotionMatcher:
 
 
 TWIN = "its twin by hand"
+CHANGED, MOVED = 10, 0.5  # grey levels in the mean of a block, and pixels: more than noise
 DISTURBANCES: dict[str, Callable[[np.ndarray, np.random.Generator, bool], np.ndarray]] = {
     "gain 1.4, offset -25": lambda f, _, later: f * 1.4 - 25 if later else f,
     "gain 0.7, offset +20": lambda f, _, later: f * 0.7 + 20 if later else f,
@@ -174,19 +140,24 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=12, help="scenes made of photographs")
     parser.add_argument("--repeats", type=int, default=15, help="timed runs of each method")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--frames", type=Path, nargs="+", default=[], help="folders of frames of a fixed camera"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
-    methods = peers()
-    methods[TWIN] = network(twin())
+    matchers = {TWIN: twin()}
     for given in options.also:
         name, _, path = given.rpartition("=")
-        methods[name or path] = network(load_motion_matcher(path, device="cpu"))
-    methods["patchmatch"] = network(load_motion_matcher(device="cpu"))
+        matchers[name or path] = load_motion_matcher(path, device="cpu")
+    matchers["patchmatch"] = load_motion_matcher(device="cpu")
+    methods = peers() | {name: network(matcher) for name, matcher in matchers.items()}
+    console = Console(width=120)
+    for folder in options.frames:
+        console.print(explained(folder, methods, matchers))
     sets = {folder.name: read_pairs(folder) for folder in options.flow}
     sets["scenes of photographs"] = made_pairs(options.scenes)
     seconds = measure_time(methods | peers(untimed), options.repeats)
-    console = Console(width=120)
     for title, pairs in sets.items():
         table = Table(
             "method", "EPE mean", "median", "< 0.5 px", "< 1 px", "macro-F1", "time, DIS = 1"
@@ -214,6 +185,40 @@ def main() -> None:
         console.print(table)
 
 
+def explained(
+    folder: Path, methods: dict[str, Method], matchers: dict[str, MotionMatcher]
+) -> Table:
+    """Return how much of what changed between neighbouring frames each method explains."""
+    frames = read_frames(folder)
+    pairs = list(itertools.pairwise(frames))
+    still = np.zeros((frames[0].shape[0] // BLOCK, frames[0].shape[1] // BLOCK, 2))
+    at_rest = np.stack([left_over(*pair, still, BLOCK) for pair in pairs])
+    changed = at_rest > CHANGED
+    table = Table(
+        "method", "blocks that moved", "of those that changed", "left over", "told to be gone"
+    )
+    table.title = (
+        f"{folder.name}: {len(pairs)} pairs, {changed.sum()} of {changed.size} blocks changed by "
+        f"more than {CHANGED} grey levels, by {at_rest[changed].mean():.1f} in the mean"
+    )
+    for name, method in methods.items():
+        found = np.stack([method(*pair) for pair in pairs])
+        moved = np.linalg.norm(found, axis=-1) > MOVED
+        left = np.stack([left_over(*p, m, BLOCK) for p, m in zip(pairs, found, strict=True)])
+        gone = ""
+        if name in matchers and name != TWIN:  # whose doubts have not learned
+            told = [~c.matched for c in predict_frames(folder, matcher=matchers[name])]
+            gone = str((torch.stack(told).numpy().reshape(changed.shape) & changed).sum())
+        table.add_row(
+            name,
+            str(moved.sum()),
+            str((moved & changed).sum()),
+            f"{left[changed].mean():.1f}",
+            gone,
+        )
+    return table
+
+
 def difference(
     one: Sequence[np.ndarray], other: Sequence[np.ndarray], truths: Sequence[np.ndarray]
 ) -> str:
@@ -237,11 +242,6 @@ def difference(
         f"{high:+.3f}), nearer by more than 0.01 px in {(apart < -0.01).sum()} blocks, farther in "
         f"{(apart > 0.01).sum()}"
     )
-
-
-def untimed(flow: np.ndarray) -> np.ndarray:
-    """Return the flow as it is: the medians over blocks do not count as the method's time."""
-    return flow
 
 
 def measure_time(methods: dict[str, Method], repeats: int) -> dict[str, float]:

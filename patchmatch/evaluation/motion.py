@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 
@@ -50,6 +51,43 @@ def true_block_motion(flow: np.ndarray, valid: np.ndarray, block: int) -> np.nda
     enough = np.isfinite(tiles[..., 0]).mean(axis=-1) >= KNOWN
     tiles = np.where(enough[..., None, None], tiles, 0)
     return np.where(enough[..., None], np.nanmedian(tiles, axis=2), np.nan)
+
+
+def left_over(frame0: np.ndarray, frame1: np.ndarray, motion: np.ndarray, block: int) -> np.ndarray:
+    """Return what of each block its motion does not explain: a measure that needs no truth.
+
+    The interpolation error of Baker et al., "A database and evaluation methodology for optical
+    flow", IJCV 2011: the mean absolute difference of a block to what lies in frame 1 at the place
+    to which its motion takes it.
+
+    Args:
+        frame0: (H, W) uint8.
+        frame1: The same shape, later.
+        motion: (rows, columns, 2), dx and dy of every whole block in pixels.
+        block: Side of a block in pixels.
+
+    Returns:
+        (rows, columns) grey levels.
+
+    Raises:
+        ValueError: If the frames differ in size, or the motion is not of their blocks.
+    """
+    rows, columns = motion.shape[:2]
+    height, width = frame0.shape
+    if frame0.shape != frame1.shape or (rows, columns) != (height // block, width // block):
+        raise ValueError(
+            f"frames of {frame0.shape} and {frame1.shape} have no {rows}x{columns} blocks of "
+            f"{block} pixels"
+        )
+    height, width = rows * block, columns * block
+    y, x = np.mgrid[:height, :width]
+    dx, dy = np.moveaxis(np.kron(motion, np.ones((block, block, 1))), -1, 0)
+    there = cv2.remap(
+        frame1.astype(np.float32), (x + dx).astype(np.float32), (y + dy).astype(np.float32),
+        cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    apart = np.abs(there - frame0[:height, :width])
+    return apart.reshape(rows, block, columns, block).mean(axis=(1, 3))
 
 
 def score_motion(measured: list[np.ndarray], truth: list[np.ndarray]) -> MotionScores:

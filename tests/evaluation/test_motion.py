@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from patchmatch.evaluation.motion import score_motion, true_block_motion
+from patchmatch.evaluation.motion import left_over, score_motion, true_block_motion
 
 
 def field(rows=4, columns=5, motion=(0.0, 0.0)):
@@ -93,3 +93,37 @@ def test_a_block_that_is_known_by_less_than_half_is_unknown():
     assert found[0, 0].tolist() == [3, 3]
     assert np.isnan(found[0, 1]).all()
     assert np.isnan(found[0, 2]).all()
+
+
+def frames_apart(dx, dy, height=40, width=72):
+    """A picture and the same moved by whole pixels, uint8."""
+    picture = np.random.default_rng(0).integers(0, 256, (height + 20, width + 20), np.uint8)
+    return picture[10:-10, 10:-10], picture[10 - dy : -10 - dy, 10 - dx : -10 - dx]
+
+
+def test_nothing_is_left_over_where_the_motion_is_right():
+    frame0, frame1 = frames_apart(3, -2)
+    left = left_over(frame0, frame1, field(2, 4, (3, -2)), 16)
+    assert left.shape == (2, 4)
+    assert np.allclose(left[1:, :3], 0, atol=1e-4)  # above and to the right it leaves the frame
+    assert (left_over(frame0, frame1, field(2, 4), 16) > 50).all()
+
+
+def test_what_is_left_over_is_told_in_grey_levels_of_each_block():
+    frame0 = np.tile(np.arange(64, dtype=np.uint8) * 2, (32, 1))  # two grey levels a pixel
+    motion = field(2, 4)
+    motion[0, 1] = 0.5, 0
+    motion[1, 2] = -3, 7
+    left = left_over(frame0, frame0, motion, 16)
+    expected = np.zeros((2, 4))
+    expected[0, 1], expected[1, 2] = 1, 6
+    assert np.allclose(left, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("rows", "block"), [(3, 16), (2, 8)])
+def test_motion_of_other_blocks_than_the_frames_have_is_refused(rows, block):
+    frame = np.zeros((32, 64), np.uint8)
+    with pytest.raises(ValueError, match=f"no {rows}x4 blocks of {block} pixels"):
+        left_over(frame, frame, field(rows, 4), block)
+    with pytest.raises(ValueError, match="frames of"):
+        left_over(frame, frame[:, 1:], field(2, 4), 16)
