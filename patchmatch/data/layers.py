@@ -13,17 +13,23 @@ import numpy as np
 from patchmatch.data.placing import rotation, smoothed
 
 MOST_LAYERS = 6
+CROWD_SHARE = 0.3  # of the scenes are of many small layers: people, birds
+MOST_OF_CROWD = 14
+SMALLEST, LARGEST_OF_CROWD, LARGEST = 30.0, 150.0, 1.2  # pixels, and sides of the frame
 SHORTEST, LONGEST = 0.05, 32.0  # pixels: lengths of motions, all scales being equally frequent
 STILL_SHARE = 0.25  # of the grounds do not move: a camera on a tripod
 PLAIN_SHARE = 0.2  # of the layers have hardly any texture: sky, walls, lacquer
 FAINTEST = 3 / 255  # standard deviation of the texture of plain layers, at most
-EMPTY_SHARE = 0.3  # of plain grounds have nothing on them: all that differs is noise
+EMPTY_SHARE = 0.5  # of plain grounds have nothing on them: all that differs is noise
 BRIEF_SHARE = 0.15  # of the layers are seen in one of the frames only
 LEAST_STRAIN, MOST_STRAIN = 3e-4, 0.02  # by which a surface turns, grows and bends
+SOFT_SHARE = 0.3  # of the layers bend within a block, as limbs and clothes do
+SOFT_STRAIN = 0.2  # by which they do, at most
 WAVES = 3  # of a surface that bends
 SHORT_WAVE, LONG_WAVE = 64.0, 512.0  # pixels
+SOFT_WAVE = 24.0  # pixels, the shortest of what is soft
 COARSE = 4  # pixels: motion is computed so far apart, and is a line in between
-INVERSIONS = 4  # steps in which a motion that bends is inverted
+INVERSIONS = 10  # steps in which a motion that bends is inverted
 FINE = 4  # outlines are drawn so much finer than MNIST has them
 
 
@@ -99,7 +105,9 @@ def make_scene(
     frames = [np.zeros((side, side), np.float32) for _ in range(2)]
     owners = [np.zeros((side, side), int) for _ in range(2)]
     flow, points = ground.flow(side), _grid(side)
-    count = int(rng.integers(MOST_LAYERS + 1))
+    crowd = rng.random() < CROWD_SHARE
+    largest = LARGEST_OF_CROWD if crowd else LARGEST * side
+    count = int(rng.integers((MOST_OF_CROWD if crowd else MOST_LAYERS) + 1))
     if plain_ground and rng.random() < EMPTY_SHARE:
         count = 0
     for layer in range(count + 1):
@@ -110,7 +118,7 @@ def make_scene(
         texture, place = _texture(canvas, side, rng, upright)
         outline, outline_place, missing = None, None, None
         if layer:
-            outline, outline_place = _outline(outlines, motion.centre, side, rng)
+            outline, outline_place = _outline(outlines, motion.centre, largest, rng)
             missing = int(rng.integers(2)) if rng.random() < BRIEF_SHARE else None
         for time, back in enumerate((points, motion.back(points))):
             if time == missing:
@@ -172,10 +180,14 @@ def _affine(rng: np.random.Generator) -> np.ndarray:
     return np.array([[1 + grow, -turn], [turn, 1 + grow]]) + shear
 
 
-def _waves(rng: np.random.Generator) -> np.ndarray:
-    """Return the waves of a motion, slighter than what is straight in it."""
-    strain = _log_uniform(rng, LEAST_STRAIN, MOST_STRAIN / 2)
-    length = _log_uniform(rng, SHORT_WAVE, LONG_WAVE, WAVES)
+def _waves(rng: np.random.Generator, soft: bool = False) -> np.ndarray:
+    """Return the waves of a motion, slighter than what is straight in it unless it is soft."""
+    if soft:
+        strain = _log_uniform(rng, MOST_STRAIN / 2, SOFT_STRAIN)
+        length = _log_uniform(rng, SOFT_WAVE, 2 * SHORT_WAVE, WAVES)
+    else:
+        strain = _log_uniform(rng, LEAST_STRAIN, MOST_STRAIN / 2)
+        length = _log_uniform(rng, SHORT_WAVE, LONG_WAVE, WAVES)
     way, phase = rng.uniform(0, 2 * np.pi, (2, WAVES))
     number = 2 * np.pi / length
     amplitude = rng.normal(0, strain, (2, WAVES)) / number
@@ -198,7 +210,8 @@ def _layer_motion(ground: _Motion, side: int, rng: np.random.Generator) -> _Moti
     if rng.random() < 0.6:
         shift = shift * rng.uniform() + ground.shift
         matrix = (matrix + ground.matrix) / 2
-    return _Motion(matrix, shift, rng.uniform(0, side, 2), _waves(rng))
+    centre = rng.uniform(0, side, 2)
+    return _Motion(matrix, shift, centre, _waves(rng, soft=rng.random() < SOFT_SHARE))
 
 
 def _plain(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -223,7 +236,7 @@ def _texture(
 
 
 def _outline(
-    outlines: np.ndarray, centre: np.ndarray, side: int, rng: np.random.Generator
+    outlines: np.ndarray, centre: np.ndarray, largest: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return an outline, 1 inside, and the 2x3 matrix that takes points of the scene to it."""
     digit = outlines[rng.integers(len(outlines))].astype(np.float32) / 255
@@ -232,7 +245,7 @@ def _outline(
     if rng.random() < 0.6:
         width = int(rng.integers(9, 50))
         fine = cv2.dilate(fine, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
-    size = _log_uniform(rng, 30, 1.2 * side) / 20  # pixels to a pixel of MNIST
+    size = _log_uniform(rng, SMALLEST, largest) / 20  # pixels to a pixel of MNIST
     matrix = rotation(rng.uniform(0, 2 * np.pi)) * (FINE / size)
     middle = np.array(fine.shape[::-1]) / 2
     return fine, np.c_[matrix, middle - matrix @ centre]

@@ -96,6 +96,7 @@ def test_some_scenes_have_a_ground_that_stands_still_and_motions_of_all_sizes(
 
 def test_plain_grounds_stand_still_and_have_hardly_any_texture(photographs, outlines, monkeypatch):
     monkeypatch.setattr(layers, "MOST_LAYERS", 0)
+    monkeypatch.setattr(layers, "CROWD_SHARE", 0.0)
     for share in (0.0, 1.0):
         monkeypatch.setattr(layers, "PLAIN_SHARE", share)
         scenes = [scene_of(photographs, outlines, seed) for seed in range(20)]
@@ -117,6 +118,43 @@ def test_a_layer_that_is_seen_in_one_frame_only_is_visible_in_none(
         if scene.visible.mean() > 0.2:
             error = np.abs(warp_back(scene) - scene.frame0)[scene.visible]
             assert np.median(error) < 0.012
+
+
+def test_soft_layers_bend_within_a_block_and_their_flow_is_exact(
+    photographs, outlines, monkeypatch
+):
+    monkeypatch.setattr(layers, "PLAIN_SHARE", 0.0)
+    bends = {}
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(layers, "SOFT_SHARE", share)
+        rngs = [np.random.default_rng(seed) for seed in range(40)]
+        flows = [layers._layer_motion(layers._still(SIDE), SIDE, rng).flow(SIDE) for rng in rngs]
+        bends[share] = np.median([np.abs(np.diff(f[::16, ::16], 2, axis=1)).mean() for f in flows])
+    assert bends[1.0] > 5 * bends[0.0]
+    for seed in range(12):
+        scene = scene_of(photographs, outlines, seed)
+        assert np.median(np.abs(warp_back(scene) - scene.frame0)[scene.visible]) < 0.015
+
+
+def test_crowds_are_of_many_small_layers(photographs, outlines, monkeypatch):
+    sizes, outline = [], layers._outline
+
+    def spy(*arguments):
+        drawn, place = outline(*arguments)
+        sizes.append(20 * layers.FINE / np.sqrt(abs(np.linalg.det(place[:, :2]))))
+        return drawn, place
+
+    monkeypatch.setattr(layers, "_outline", spy)
+    found = {}
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(layers, "CROWD_SHARE", share)
+        sizes.clear()
+        for seed in range(30):
+            make_scene(photographs, outlines, 256, np.random.default_rng(seed), upright=True)
+        found[share] = len(sizes) / 30, max(sizes)
+    few, many = found[0.0], found[1.0]
+    assert many[0] > 1.5 * few[0]
+    assert many[1] <= layers.LARGEST_OF_CROWD < few[1]
 
 
 def test_a_pixel_is_visible_where_it_lands_on_its_own_layer_in_the_frame():
