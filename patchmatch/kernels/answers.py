@@ -13,58 +13,21 @@ OPPOSITE = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1)
 
 
 @kernel
-def gather_answers(answer, apart, offered, fresh):
-    """Write each block's answer and its eight neighbours', those first that repeat no other one.
-
-    Args:
-        answer: (B, R, C, 2); beyond the border the border's own.
-        apart: Pixels, in x or in y, from which on two answers differ.
-        offered: (N, 9, 2), written; where others are repeated, the block's own.
-        fresh: (N, 9) bool, written: which of them are not.
-    """
-    rows, columns = answer.shape[1:3]
-    seen = np.empty((9, 2), float32)
-    for n in range(len(offered)):
-        b, rest = divmod(n, rows * columns)
-        r, c = divmod(rest, columns)
-        x, y = answer[b, r, c, 0], answer[b, r, c, 1]
-        offered[n, :, 0], offered[n, :, 1] = x, y
-        fresh[n] = False
-        fresh[n, 0] = True
-        found = 1
-        seen[0, 0], seen[0, 1] = x, y
-        many = 1
-        for i in range(9):
-            if i != 4:
-                row, column = min(max(r + i // 3 - 1, 0), rows - 1), c + i % 3 - 1
-                column = min(max(column, 0), columns - 1)
-                x, y = answer[b, row, column, 0], answer[b, row, column, 1]
-                new = True
-                for k in range(many):
-                    near = max(abs(x - seen[k, 0]), abs(y - seen[k, 1])) < apart
-                    new = new and not near
-                seen[many, 0], seen[many, 1] = x, y
-                many += 1
-                if new:
-                    offered[n, found, 0], offered[n, found, 1] = x, y
-                    fresh[n, found] = True
-                    found += 1
-
-
-@kernel
 def cell_ballot(
-    offered, fresh, residual, texture, noise, formula, price, first, last, share
+    offered, fresh, rival, residual, texture, noise, formula, dear, first, last, share
 ):  # fmt: skip
     """Tell which share of a block's cells votes for each displacement.
 
     Args:
         offered: (N, K, 2), the block's own first.
         fresh: (N, K) bool, which may be voted for: the first ones.
+        rival: (N, 2), that which only the block itself found, if it is among them.
         residual: (N, K, 16).
         texture: (N, 16).
         noise: (N, 16).
-        formula: (3,), logarithms of the sharpness, the bonus of the own one and the dullness.
-        price: Of the logarithm of 1 + the length of a displacement.
+        formula: (4,), logarithms of the sharpness, the bonus of the own one, the dullness, and of
+            what a rival is behind.
+        dear: What the logarithm of 1 + the length of a displacement costs.
         first: Weights (H, 6) and biases (H,): of the residual, of how far it and the block's mean
             are above the own one's, of texture, of noise, and of being the own one.
         last: Weights (1, H) and bias (1,), of the rectified units.
@@ -75,7 +38,8 @@ def cell_ballot(
     known = np.empty(units, float32)
     vote = np.empty(offered.shape[1], float32)
     whole = np.empty(offered.shape[1], float32)
-    sharpness, bonus, dull = np.exp(formula)
+    price = np.empty(offered.shape[1], float32)
+    sharpness, bonus, dull, behind = np.exp(formula)
     for n in range(len(offered)):
         share[n] = 0
         count = 0
@@ -86,6 +50,11 @@ def cell_ballot(
             continue
         for k in range(count):
             whole[k] = residual[n, k].mean()
+            length = np.sqrt(offered[n, k, 0] ** 2 + offered[n, k, 1] ** 2)
+            price[k] = dear * np.log1p(length)
+            alone = offered[n, k, 0] == rival[n, 0] and offered[n, k, 1] == rival[n, 1]
+            if k and alone:  # a fresh one is not the block's own
+                price[k] += behind
         for cell in range(residual.shape[2]):
             own = residual[n, 0, cell]
             for h in range(units):
@@ -95,8 +64,7 @@ def cell_ballot(
             for k in range(count):
                 left, mine = residual[n, k, cell], float32(k == 0)
                 above, farther = left - own, whole[k] - whole[0]
-                length = np.sqrt(offered[n, k, 0] ** 2 + offered[n, k, 1] ** 2)
-                vote[k] = last[1][0] + bonus * mine - price * np.log1p(length)
+                vote[k] = last[1][0] + bonus * mine - price[k]
                 vote[k] -= sharpness / (float32(1) + dull * noise[n, cell]) * left
                 for h in range(units):
                     unit = known[h] + weight0[0, h] * left + weight0[1, h] * above

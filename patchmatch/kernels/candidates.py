@@ -53,20 +53,26 @@ def offer_candidates(candidates, eight, near, few, same, exact, offered, fresh, 
 
 
 @kernel
-def take_likeliest(candidates, logits, best):
-    """Write the likeliest candidate of each block.
+def take_rivals(candidates, logits, apart, unlikely, chosen):
+    """Write the likeliest candidate of each block and the likeliest of those apart from it.
 
     Args:
         candidates: (N, K, 2), displacements.
         logits: (N, K), of their probabilities.
-        best: (N, 2), written.
+        apart: Pixels from the likeliest, beyond which one is its rival.
+        unlikely: By how much its logit may be lower; else the likeliest stands there again.
+        chosen: (N, 2, 2), written.
     """
-    for n in range(len(best)):
-        top = 0
-        for k in range(1, logits.shape[1]):
-            if logits[n, k] > logits[n, top]:
-                top = k
-        best[n, 0], best[n, 1] = candidates[n, top, 0], candidates[n, top, 1]
+    for n in range(len(chosen)):
+        top = np.argmax(logits[n])
+        second, most = top, logits[n, top] - unlikely
+        for k in range(logits.shape[1]):
+            if logits[n, k] >= most:
+                x = candidates[n, k, 0] - candidates[n, top, 0]
+                y = candidates[n, k, 1] - candidates[n, top, 1]
+                if np.sqrt(x * x + y * y) > apart and (second == top or logits[n, k] > most):
+                    second, most = k, logits[n, k]
+        chosen[n, 0], chosen[n, 1] = candidates[n, top], candidates[n, second]
 
 
 @kernel
@@ -78,7 +84,7 @@ def settle_candidates(offered, logits, best, reach, steps, softening, answer):
     Args:
         offered: (N, K, 2), displacements.
         logits: (N, K), of their probabilities.
-        best: (N, 2), the likeliest after its refinement.
+        best: (N, 2), the likeliest after its refinement, or (0, 2) if it stayed what it was.
         reach: Pixels within which it stands for others.
         steps: Iterations.
         softening: Pixels added to every distance.
@@ -90,14 +96,15 @@ def settle_candidates(offered, logits, best, reach, steps, softening, answer):
     weight = np.empty(count, float32)
     for n in range(len(offered)):
         top = np.argmax(logits[n])
+        chosen_x, chosen_y = best[n] if len(best) else offered[n, top]
         for k in range(count):
             weight[k] = np.exp(logits[n, k] - logits[n, top])
         for k in range(count):
             x[k], y[k] = offered[n, k, 0], offered[n, k, 1]
             apart_x, apart_y = x[k] - offered[n, top, 0], y[k] - offered[n, top, 1]
             if np.sqrt(apart_x * apart_x + apart_y * apart_y) < reach:
-                x[k], y[k] = best[n, 0], best[n, 1]
-        here_x, here_y = best[n, 0], best[n, 1]
+                x[k], y[k] = chosen_x, chosen_y
+        here_x, here_y = chosen_x, chosen_y
         for _ in range(steps):
             by_x, by_y, total = float32(0), float32(0), float32(0)
             for k in range(count):
@@ -110,6 +117,50 @@ def settle_candidates(offered, logits, best, reach, steps, softening, answer):
             total = max(total, float32(1e-9))
             here_x, here_y = by_x / total, by_y / total
         answer[n, 0], answer[n, 1] = here_x, here_y
+
+
+@kernel
+def gather_answers(answer, rival, apart, offered, fresh):
+    """Write each block's answer, the neighbours' and its rival, those first that repeat no other.
+
+    Args:
+        answer: (B, R, C, 2); beyond the border the border's own.
+        rival: (N, 2), what else a block may do.
+        apart: Pixels, in x or in y, from which on two answers differ.
+        offered: (N, 10, 2), written; where others are repeated, the block's own.
+        fresh: (N, 10) bool, written: which of them are not.
+    """
+    rows, columns = answer.shape[1:3]
+    seen = np.empty((10, 2), float32)
+    for n in range(len(offered)):
+        b, rest = divmod(n, rows * columns)
+        r, c = divmod(rest, columns)
+        x, y = answer[b, r, c, 0], answer[b, r, c, 1]
+        offered[n, :, 0], offered[n, :, 1] = x, y
+        fresh[n] = False
+        fresh[n, 0] = True
+        found = 1
+        seen[0, 0], seen[0, 1] = x, y
+        many = 1
+        for i in range(10):
+            if i == 4:
+                continue
+            if i == 9:
+                x, y = rival[n, 0], rival[n, 1]
+            else:
+                row, column = min(max(r + i // 3 - 1, 0), rows - 1), c + i % 3 - 1
+                column = min(max(column, 0), columns - 1)
+                x, y = answer[b, row, column, 0], answer[b, row, column, 1]
+            new = True
+            for k in range(many):
+                near = max(abs(x - seen[k, 0]), abs(y - seen[k, 1])) < apart
+                new = new and not near
+            seen[many, 0], seen[many, 1] = x, y
+            many += 1
+            if new:
+                offered[n, found, 0], offered[n, found, 1] = x, y
+                fresh[n, found] = True
+                found += 1
 
 
 @helper

@@ -17,8 +17,9 @@ REGARDED = 5  # things that a block knows of a candidate, beside what its cells 
 
 @kernel
 def weigh_candidates(
-    part, candidates, fresh, residual, texture, noise, middle, level, formula, going, cell_layer,
-    evidence_layer, alone, alone_last, trusted, trusted_last, together, plain, logits, trust, told,
+    part, candidates, fresh, residual, texture, noise, shares, middle, level, formula, going,
+    cell_layer, evidence_layer, alone, alone_last, trusted, trusted_last, together, plain, logits,
+    trust, told,
 ):  # fmt: skip
     """Tell how likely the candidates of each block are by themselves.
 
@@ -29,6 +30,7 @@ def weigh_candidates(
         residual: (B N, K, 16), of each candidate in each cell.
         texture: (B N, 16), logarithm of each cell's root mean square gradient.
         noise: (B N, 16), standard deviation of the noise in each cell.
+        shares: (16,), what each cell counts in means.
         middle: (B, 2), the common displacement.
         level: Of the pyramid.
         formula: (3,), logarithms of what a difference counts, of what neighbours' agreement counts
@@ -71,13 +73,14 @@ def weigh_candidates(
         for n in range(start, stop):
             b, block = divmod(n, blocks)
             last = _count(fresh[n])
-            _cell_votes(residual[n, :last], texture[n], noise[n], layer, least, above, cells)
-            rough, loud = _mean(texture[n]), _mean(noise[n])
+            by_cell = texture[n], noise[n], shares
+            _cell_votes(residual[n, :last], by_cell, layer, least, above, cells)
+            rough, loud = _mean(texture[n], shares), _mean(noise[n], shares)
             for k in range(last):
                 x, y = candidates[b, block, k, 0], candidates[b, block, k, 1]
                 apart_x, apart_y = x - middle[b, 0], y - middle[b, 1]
                 apart = np.sqrt(apart_x * apart_x + apart_y * apart_y)
-                known[seen, size] = _mean(residual[n, k])
+                known[seen, size] = _mean(residual[n, k], shares)
                 known[seen + 1, size], known[seen + 2, size] = rough, loud
                 length = np.log(float32(1) + scale * np.sqrt(x * x + y * y))
                 known[seen + 3, size] = length
@@ -168,8 +171,9 @@ def hear_neighbours(
 
 
 @helper
-def _cell_votes(residual, texture, noise, layer, least, above, votes):
+def _cell_votes(residual, by_cell, layer, least, above, votes):
     """Write the means over the cells of a layer of rectified units, for each candidate."""
+    texture, noise, shares = by_cell
     cells, units = len(texture), len(above)
     least[:] = np.inf
     for k in range(len(residual)):
@@ -184,7 +188,7 @@ def _cell_votes(residual, texture, noise, layer, least, above, votes):
             value = residual[k, cell]
             for h in range(units):
                 unit = value * (layer[0, h] + layer[1, h]) + above[h]
-                votes[k, h] += max(unit, float32(0)) * float32(1 / 16)
+                votes[k, h] += max(unit, float32(0)) * shares[cell]
 
 
 @helper
@@ -278,12 +282,12 @@ def _rectify(units, size):
 
 
 @helper
-def _mean(values):
-    """Return the mean of a row."""
+def _mean(values, shares):
+    """Return the mean of a row, of which each value counts its share."""
     total = float32(0)
-    for value in values:
-        total += value
-    return total / float32(len(values))
+    for i in range(len(values)):
+        total += values[i] * shares[i]
+    return total
 
 
 @helper

@@ -7,7 +7,7 @@ from patchmatch.kernels.compiling import ONE, helper, kernel
 
 
 @kernel
-def block_costs(image0, image1, side, clip, cost):
+def block_costs(image0, image1, side, clip, noise, pixels, credit, cost):
     """Compare blocks under every whole displacement; beyond the border image 1 is repeated.
 
     Args:
@@ -15,6 +15,9 @@ def block_costs(image0, image1, side, clip, cost):
         image1: (B, H + 2 radius, W + 2 radius), in which they are, its border repeated.
         side: Side of a block in pixels.
         clip: Differences count no more than this.
+        noise: (B, _, _), standard deviation of the noise in image 0, in cells.
+        pixels: Side of such a cell.
+        credit: How much of it is taken from the cost of rest.
         cost: (B, R, C, D), written: mean absolute difference, D = (2 radius + 1)^2, row by row.
     """
     rows, columns, displacements = cost.shape[1:]
@@ -35,6 +38,9 @@ def block_costs(image0, image1, side, clip, cost):
                 for x in range(c * side, (c + 1) * side):
                     found += total[x]
                 cost[b, r, c, d] = found / float32(side * side)
+        for c in range(columns):
+            y, x = (r * side + side // 2) // pixels, (c * side + side // 2) // pixels
+            cost[b, r, c, displacements // 2] -= credit * noise[b, y, x]
 
 
 @kernel

@@ -3,8 +3,7 @@
 The arguments that the kernels share:
 
     part: (first, last), the blocks whose windows are looked at, but for the last.
-    image0: (B, H, W), the earlier frames.
-    image1: (B, H, W), the later frames.
+    image0, image1: (B, H, W), the earlier frames and the later ones.
     grid: (2,) int64, rows R and columns C of the blocks of a frame. Block n of all frames'
         together, row by row, has window n; N = B R C.
     block: Side of a block in pixels.
@@ -12,8 +11,8 @@ The arguments that the kernels share:
         The length of a tuple is known when loops are compiled, which makes them twice as fast.
     displacement: (N, K, 2), dx and dy in pixels.
 
-A cell is a sixteenth of a window, the cells row by row. Helpers and constants stand here and not in
-a module of their own because what is compiled is kept until this file changes.
+A cell is a sixteenth of a window, row by row. Helpers stand here, and not in a module of their own,
+because what is compiled is kept until this file changes.
 """
 
 import numpy as np
@@ -36,8 +35,7 @@ def cell_gradients(part, image0, image1, grid, block, span, tensor):
     """
     side = len(span)
     step = side // CELLS
-    windows = np.empty((2, side, side), float32)
-    along, down = windows[0], windows[1]
+    along, down = np.empty((side, side), float32), np.empty((side, side), float32)
     sums = np.empty(3 * side, float32)
     second, third = uintp(side), uintp(2 * side)
     for n in range(part[0], part[1]):
@@ -82,8 +80,7 @@ def window_residuals(
                 break
             source = _displaced(image1[b], left, top, displacement[n, k], side, border)
             pixels, at, stride, blend = source
-            # the share of the variance that is left by blending
-            share = float32(1)
+            share = float32(1)  # of the variance, that blending leaves
             for i in range(2):
                 between = displacement[n, k, i] - np.floor(displacement[n, k, i])
                 share *= float32(1) - float32(2) * between * (float32(1) - between)
@@ -122,7 +119,7 @@ def refine_windows(
         level: Of the pyramid.
         limits: (6,), damping, the longest step, the loudness of nothing and of plenty, the squared
             difference at which a cell counts a quarter, and the least weight.
-        steps: How many; they change ``displacement``.
+        steps: How many; they change ``displacement``. What equals the first takes none.
     """
     side = len(span)
     damping, longest, nothing, plenty, quarter, least = limits
@@ -139,7 +136,11 @@ def refine_windows(
         b, left, top = _corner_of(n, grid, block, side)
         _cut_window(image0[b], left, top, window)
         _cut_gradients(image0[b], left, top, slope_x, slope_y)
+        begin = displacement[n, 0, 0], displacement[n, 0, 1]
         for k in range(displacement.shape[1]):
+            if k and (displacement[n, k, 0], displacement[n, k, 1]) == begin:
+                displacement[n, k] = displacement[n, 0]
+                continue
             for _ in range(steps):
                 source = _displaced(image1[b], left, top, displacement[n, k], side, border)
                 _compare(source, span, window, slope_x, slope_y, sums, x, y, squared)
@@ -266,7 +267,7 @@ def _displaced(picture, left, top, displacement, side, border):
     """Return where to read a displaced window, and the shares of the four pixels it lies between.
 
     Where: pixels as one long row, the number of the first one, and how many lie from row to row.
-    Beyond the border the border's own pixels are repeated, in ``border``.
+    Beyond the border its own pixels are repeated, in ``border``.
     """
     height, width = picture.shape
     place_x = _within(float32(left) + displacement[0], width + PAD - side - 1)

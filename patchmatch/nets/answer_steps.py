@@ -16,14 +16,14 @@ OPPOSITE = ((0, 1), (2, 1), (1, 0), (1, 2), (0, 0), (2, 2), (0, 2), (2, 0))
 
 
 def answers_around(
-    answer: Float[Tensor, "B R C 2"],
-) -> tuple[Float[Tensor, "B R C 9 2"], Bool[Tensor, "B R C 9"]]:
-    """Return each block's answer and its neighbours', and which of them repeat no other one.
+    answer: Float[Tensor, "B R C 2"], rival: Float[Tensor, "B R C 2"]
+) -> tuple[Float[Tensor, "B R C 10 2"], Bool[Tensor, "B R C 10"]]:
+    """Return each block's answer, the neighbours' and its rival, and which repeat no other one.
 
     Those come first; the rest are the block's own once more.
     """
     own = answer.unsqueeze(-2)
-    offered = torch.cat([own, neighbours(answer, EIGHT)], dim=-2)
+    offered = torch.cat([own, neighbours(answer, EIGHT), rival.unsqueeze(-2)], dim=-2)
     offered, fresh = fresh_first(offered, repeated(offered, APART))
     return torch.where(fresh.unsqueeze(-1), offered, own), fresh
 
@@ -31,6 +31,7 @@ def answers_around(
 def ballot(
     offered: Tensor,
     fresh: Tensor,
+    rival: Tensor,
     residual: Tensor,
     texture: Tensor,
     noise: Tensor,
@@ -42,15 +43,16 @@ def ballot(
     Args:
         offered: (B, R, C, K, 2), the block's own first.
         fresh: (B, R, C, K), which of them may be voted for: the first ones.
+        rival: (B, R, C, 2), that which only the block itself found, if it is among them.
         residual: (B, R, C, K, cells).
         texture: (B, R, C, cells), as ``Matching`` has it.
         noise: (B, R, C, cells), likewise.
-        formula: (3,), logarithms of what a difference counts, of what the own answer gets on top,
-            and of by how much noise dulls the difference.
+        formula: (4,), logarithms of what a difference counts, of what the own answer gets on top,
+            of by how much noise dulls the difference, and of what a rival is behind.
         layers: Network of a vote, of its residual, of how far that and the whole block's are above
             the own answer's, of texture and noise, and of whether it is the own one.
     """
-    sharpness, bonus, dull = formula.exp().unbind()
+    sharpness, bonus, dull, behind = formula.exp().unbind()
     noise = noise.unsqueeze(-2).expand_as(residual)
     own = torch.zeros_like(residual)
     own[..., :1, :] = 1
@@ -63,7 +65,9 @@ def ballot(
         noise,
         own,
     ]
-    price = PRICE * offered.norm(dim=-1).log1p().unsqueeze(-1)
+    alone = (offered == rival.unsqueeze(-2)).all(dim=-1)
+    alone = alone & (offered != offered[..., :1, :]).any(dim=-1)
+    price = PRICE * offered.norm(dim=-1).log1p().unsqueeze(-1) + behind * alone.unsqueeze(-1)
     logits = bonus * own - sharpness / (1 + dull * noise) * residual - price
     logits = logits + layers(torch.stack(seen, dim=-1)).squeeze(-1)
     logits = logits.masked_fill(~fresh.unsqueeze(-1), -torch.inf)

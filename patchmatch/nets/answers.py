@@ -12,16 +12,18 @@ from patchmatch.nets.judge import silent, steps_for
 
 SHARPNESS, OWN = 40.0, 0.5  # of a difference, and what speaks for a block's own answer
 DULL = 5.0  # by how much noise dulls the sharpness
+BEHIND = 2.0  # what speaks against a rival, which nobody around has found
 FIRM, REACH = 1.0, 0.2  # of a neighbour, and pixels at which it counts a quarter
 ROUGH = 0.05  # local standard deviations that no displacement explains
 NEVER = 1e-9  # added to shares before the logarithm
 
 
 class Ballot(nn.Module):
-    """The motion of most of a block, as its cells vote among its own answer and its neighbours'.
+    """The motion of most of a block, as its cells vote among its own answers and its neighbours'.
 
     Where a block lies across an outline two motions are right, and a judge of whole blocks follows
-    the one that has more texture. Each cell tells for itself which one it follows. What is learned
+    the one that has more texture, or the neighbours. Each cell tells for itself which one it
+    follows. What is learned
     is added to a formula, and is nothing at first.
 
     Args:
@@ -32,31 +34,32 @@ class Ballot(nn.Module):
     def __init__(self, hidden: int = 8, rounds: int = 2) -> None:
         super().__init__()
         self.rounds = rounds
-        #: logarithms of the sharpness, the bonus of the own answer and the dullness
-        self.formula = nn.Parameter(torch.tensor([SHARPNESS, OWN, DULL]).log())
+        #: logarithms of the sharpness, the bonus of the own answer, the dullness, and of what
+        #: speaks against a rival
+        self.formula = nn.Parameter(torch.tensor([SHARPNESS, OWN, DULL, BEHIND]).log())
         self.layers = nn.Sequential(nn.Linear(6, hidden), nn.ReLU(inplace=True), silent(hidden))
 
     def forward(
-        self, matching: Any, answer: Float[Tensor, "B R C 2"]
-    ) -> tuple[Float[Tensor, "B R C 2"], Float[Tensor, "B R C 9 2"], Float[Tensor, "B R C 9"]]:
+        self, matching: Any, answer: Float[Tensor, "B R C 2"], rival: Float[Tensor, "B R C 2"]
+    ) -> tuple[Float[Tensor, "B R C 2"], Float[Tensor, "B R C 10 2"], Float[Tensor, "B R C 10"]]:
         """Return the answer of most cells, what they chose among, and the shares of the votes.
 
         Args:
             matching: The frames themselves, window by window.
             answer: What each block found by itself, in pixels.
+            rival: What else it may be.
         """
         for _ in range(self.rounds - 1):
-            answer, _, _ = self._vote(matching, answer)
-        return self._vote(matching, answer)
+            answer, _, _ = self._vote(matching, answer, rival)
+        return self._vote(matching, answer, rival)
 
-    def _vote(self, matching: Any, answer: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _vote(self, matching: Any, answer: Tensor, rival: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         steps = steps_for(answer)
-        offered, fresh = steps.answers_around(answer.detach())
+        offered, fresh = steps.answers_around(answer.detach(), rival.detach())
         # where all agree there is nothing to vote on
         residual = matching.residual(offered, fresh & fresh[..., 1:].any(dim=-1, keepdim=True))
-        share = steps.ballot(
-            offered, fresh, residual, matching.texture, matching.noise, self.formula, self.layers
-        )
+        cells = residual, matching.texture, matching.noise
+        share = steps.ballot(offered, fresh, rival, *cells, self.formula, self.layers)
         return steps.settle(offered, (share + NEVER).log()), offered, share
 
 

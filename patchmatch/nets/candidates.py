@@ -13,6 +13,8 @@ NEARBY, FEW = 1.0, 0.05  # pixels from the median, and the share of blocks that 
 SAME = 0.15  # to a block that considers both
 EXACT = 0.1  # if one of them is rest or the common one, which are exact where they are right
 APART = 0.5  # among answers that are voted for
+RIVAL = 0.75  # pixels from the likeliest candidate: one farther off may be its rival
+UNLIKELY = 5.0  # by how much its logit may be lower
 
 
 class Offered(NamedTuple):
@@ -72,6 +74,22 @@ def likeliest(
     """Return the likeliest candidate of each block."""
     first = logits.argmax(dim=-1)[..., None, None]
     return candidates.gather(-2, first.expand(*first.shape[:-1], 2))
+
+
+def with_rival(
+    candidates: Float[Tensor, "B R C K 2"], logits: Float[Tensor, "B R C K"]
+) -> Float[Tensor, "B R C 2 2"]:
+    """Return the likeliest candidate of each block and the likeliest of those apart from it.
+
+    That one is its rival: where a block is of two things that move, both are right. The first one
+    stands there again where no other is likely.
+    """
+    best = likeliest(candidates, logits)
+    near = (candidates - best).norm(dim=-1) <= RIVAL
+    others = logits.masked_fill(near, -torch.inf)
+    behind = logits.amax(dim=-1) - others.amax(dim=-1)
+    rival = torch.where((behind > UNLIKELY)[..., None, None], best, likeliest(candidates, others))
+    return torch.cat([best, rival], dim=-2)
 
 
 def fresh_first(

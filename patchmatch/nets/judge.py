@@ -19,6 +19,7 @@ SCALE = 0.35  # local standard deviations: a residual at which a cell counts a q
 REACHES = (0.3, 1.0, 4.0)  # pixels of a level: how near two displacements are that agree
 TIE = 0.05  # a price on the logarithm of a displacement: where nothing is seen, nothing moves
 LURE = 0.3  # what noise adds to that price: the best of many guesses fits its noise a little
+PLAIN_LURE = 0.6  # the same where nothing is learned on top
 NOT_JUDGED = -1e4  # the logit of what repeats another candidate: no probability is left of it
 NEAR = 3  # among what the messages say: unweighted belief, at the second reach
 
@@ -56,7 +57,7 @@ class Judge(nn.Module):
     def __init__(self, hidden: int = 16, evidence: int = 8, rounds: int = 2) -> None:
         super().__init__()
         self.rounds = rounds
-        #: logarithms of the sharpness, the bonus and the lure of ``PlainJudge``
+        #: logarithms of the sharpness, the bonus and the lure, as ``PlainJudge`` has them
         self.formula = nn.Parameter(torch.tensor([SHARPNESS, BONUS, LURE]).log())
         known = evidence + 5
         self.cell = nn.Sequential(nn.Linear(5, hidden))  # rectified, as part of ``cell_votes``
@@ -79,6 +80,7 @@ class Judge(nn.Module):
         residual: Float[Tensor, "B R C K cells"],
         texture: Float[Tensor, "B R C cells"],
         noise: Float[Tensor, "B R C cells"],
+        shares: Float[Tensor, " cells"],
         level: int,
     ) -> list[Float[Tensor, "B R C K"]]:
         """Return the logits after each round, those before the first one in front.
@@ -89,14 +91,15 @@ class Judge(nn.Module):
                 noise alone would leave.
             texture: Logarithm of the root mean square gradient in each cell.
             noise: Standard deviation of the noise in each cell.
+            shares: What each cell counts.
             level: Level of the pyramid; a pixel of it is 2^level pixels of the frame.
         """
         candidates, fresh, _ = offered
         layer: Any = self.cell[0]
         weight = layer.weight[:, :4] * layer.weight.new_tensor([1, 4, 1, 1])
         bias = layer.bias + level / 2 * layer.weight[:, 4]
-        votes = cell_votes(residual, fresh, texture, noise, weight, bias)
-        seen = regard(offered, residual, texture, noise, level)  # (B, R, C, K, 5)
+        votes = cell_votes(residual, fresh, texture, noise, shares, weight, bias)
+        seen = regard(offered, residual, texture, noise, shares, level)  # (B, R, C, K, 5)
         known = torch.cat([self.evidence(votes), seen], dim=-1)
         most = known.masked_fill(~fresh.unsqueeze(-1), -torch.inf).amax(dim=-2)
         messages = Messages(candidates, self.trust(most).sigmoid(), REACHES)
@@ -133,7 +136,7 @@ class PlainJudge(nn.Module):
         self,
         sharpness: float = SHARPNESS,
         bonus: float = BONUS,
-        lure: float = LURE,
+        lure: float = PLAIN_LURE,
         rounds: int = 2,
     ) -> None:
         super().__init__()
@@ -145,11 +148,12 @@ class PlainJudge(nn.Module):
         residual: Float[Tensor, "B R C K cells"],
         texture: Float[Tensor, "B R C cells"],
         noise: Float[Tensor, "B R C cells"],
+        shares: Float[Tensor, " cells"],
         level: int,
     ) -> list[Float[Tensor, "B R C K"]]:
         """Return the logits after each round; the arguments are those of ``Judge``."""
         candidates, fresh, _ = offered
-        seen = regard(offered, residual, texture, noise, level)
+        seen = regard(offered, residual, texture, noise, shares, level)
         plain = difference_price(seen, self.sharpness, self.lure)
         nobody = torch.zeros_like(candidates[..., :1, 0])
         messages = Messages(candidates, nobody, REACHES[1:2])

@@ -15,6 +15,7 @@ def cell_votes(
     fresh: Bool[Tensor, "B R C K"],
     texture: Float[Tensor, "B R C cells"],
     noise: Float[Tensor, "B R C cells"],
+    shares: Float[Tensor, " cells"],
     weight: Float[Tensor, "H 4"],
     bias: Float[Tensor, " H"],
 ) -> Float[Tensor, "B R C K H"]:
@@ -25,6 +26,7 @@ def cell_votes(
         fresh: Which candidates are judged.
         texture: As ``Matching`` has it.
         noise: Likewise.
+        shares: What each cell counts.
         weight: What the units make of a residual, of how far it is above the least one of those
             that are judged, of the texture and of the noise.
         bias: Of the units.
@@ -32,11 +34,16 @@ def cell_votes(
     least = residual.masked_fill(~fresh.unsqueeze(-1), torch.inf).amin(dim=-2, keepdim=True)
     known = torch.stack([texture, noise], dim=-1) @ weight[:, 2:].T + bias  # (B, R, C, cells, H)
     seen = torch.stack([residual, residual - least], dim=-1) @ weight[:, :2].T
-    return (seen + known.unsqueeze(-3)).relu().mean(dim=-2)
+    return shares @ (seen + known.unsqueeze(-3)).relu()
 
 
 def regard(
-    offered: Offered, residual: Tensor, texture: Tensor, noise: Tensor, level: int
+    offered: Offered,
+    residual: Tensor,
+    texture: Tensor,
+    noise: Tensor,
+    shares: Tensor,
+    level: int,
 ) -> Tensor:
     """Return what a whole block knows of each candidate, (B, R, C, K, 5).
 
@@ -48,12 +55,13 @@ def regard(
         residual: (B, R, C, K, cells).
         texture: (B, R, C, cells), as ``Matching`` has it.
         noise: (B, R, C, cells), likewise.
+        shares: (cells,), what each of them counts.
         level: Level of the pyramid.
     """
     both = offered.candidates, offered.candidates - offered.common[:, None, None, None]
     lengths = [(c.norm(dim=-1) * 2**level).log1p() for c in both]
-    means = [x.mean(dim=-1, keepdim=True).expand_as(lengths[0]) for x in (texture, noise)]
-    return torch.stack([residual.mean(dim=-1), *means, *lengths], dim=-1)
+    means = [(x @ shares).unsqueeze(-1).expand_as(lengths[0]) for x in (texture, noise)]
+    return torch.stack([residual @ shares, *means, *lengths], dim=-1)
 
 
 class Messages:

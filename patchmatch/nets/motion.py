@@ -12,7 +12,8 @@ from patchmatch.nets.answers import Ballot, Smoother
 from patchmatch.nets.candidates import Offered
 from patchmatch.nets.evidence import EVIDENCE
 from patchmatch.nets.judge import CellTrust, Judge, PlainJudge, PlainTrust, steps_for
-from patchmatch.nets.motion_steps import Level, Matching
+from patchmatch.nets.levels import Level
+from patchmatch.nets.motion_steps import Matching
 from patchmatch.ops import block_counts
 
 LEVELS = 4
@@ -58,11 +59,11 @@ class MotionNet(nn.Module):
 
     The frames become pyramids of even contrast. On the smallest level every block is sought
     exhaustively. On each finer one the best are offered to the neighbours too (the propagation of
-    PatchMatch, Barnes et al. 2009), those that differ are judged, and the likeliest is refined
-    between pixels (Lucas and Kanade, with learned trust in each cell). The answer on the frame
-    itself is the geometric median of what is still possible; then the cells of each block vote
-    among the answers around it, and neighbours draw each other's together as far as the pictures
-    leave them open. The same weights serve every level.
+    PatchMatch, Barnes et al. 2009), those that differ are judged, and the likeliest and its rival
+    are refined between pixels (Lucas and Kanade, with learned trust in each cell). The answer on
+    the frame itself is the geometric median of what is still possible; then the cells of each block
+    vote among it, the rival and the answers around, and neighbours draw each other's together as
+    far as the pictures leave them open. The same weights serve every level.
 
     Args:
         hidden: Channels of the hidden layers.
@@ -131,10 +132,11 @@ class MotionNet(nn.Module):
             _, candidates = self._descend(next(matchings), candidates, level, trace)
             candidates = candidates.detach()
         matching = next(matchings)
-        judged, best = self._descend(matching, candidates, 0, trace)
+        judged, candidates = self._descend(matching, candidates, 0, trace)
+        best, rival = candidates[..., :1, :], candidates[..., 1, :]
         displacement = steps.settle(judged.offered.candidates, judged.rounds[-1], best)
         trace.append(Refined(0, displacement.unsqueeze(-2)))
-        displacement, around, votes = self.ballot(matching, displacement)
+        displacement, around, votes = self.ballot(matching, displacement, rival)
         trace.append(Refined(0, displacement.unsqueeze(-2)))
         evidence = matching.evidence(displacement, judged.at_rest, around, votes)
         displacement = steps.smoothed(self.smoother, displacement, matching, evidence)
@@ -146,15 +148,15 @@ class MotionNet(nn.Module):
         candidates: Float[Tensor, "B R C _ 2"],
         level: int,
         trace: list[Judged | Refined],
-    ) -> tuple[Judged, Float[Tensor, "B R C 1 2"]]:
-        """Judge the candidates of the level above on this one; refine the likeliest."""
+    ) -> tuple[Judged, Float[Tensor, "B R C 2 2"]]:
+        """Judge the candidates of the level above on this one; refine the likeliest two."""
         steps = steps_for(candidates)
         offered = steps.offer(2 * candidates, level, None if self.training else MOST)
         residual = matching.residual(offered.candidates, offered.fresh)
         rounds = steps.judged(self.judge, offered, residual, matching, level)
         judged = Judged(level, offered, residual[..., 0, :], rounds)
         trace.append(judged)
-        best = steps.likeliest(offered.candidates, rounds[-1])
+        best = steps.with_rival(offered.candidates, rounds[-1])
         refined = matching.refine(best, self.trust, level, STEPS[level])
         trace += [Refined(level, displacement) for displacement in refined]
         return judged, refined[-1]

@@ -1,57 +1,45 @@
 """The steps of ``motion_steps`` by compiled kernels, without gradients, on the CPU."""
 
-import functools
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from patchmatch.kernels.answers import (
     answer_evidence,
     cell_ballot,
     draw_together,
-    gather_answers,
     place_evidence,
     weigh_answers,
 )
-from patchmatch.kernels.candidates import offer_candidates, settle_candidates, take_likeliest
-from patchmatch.kernels.compiling import ahead, run, run_in_parts, shares
-from patchmatch.kernels.contrast import CELL, cell_gains, cell_moments, even_contrast, halve
+from patchmatch.kernels.candidates import (
+    gather_answers,
+    offer_candidates,
+    settle_candidates,
+    take_rivals,
+)
+from patchmatch.kernels.compiling import ahead, run, run_in_parts
 from patchmatch.kernels.judge import TILE, hear_neighbours, weigh_candidates
-from patchmatch.kernels.noise import cell_statistics, noise_levels
-from patchmatch.kernels.search import block_costs, deepest_minima
+from patchmatch.kernels.noise import cell_statistics
 from patchmatch.kernels.windows import cell_gradients, refine_windows, window_residuals
 from patchmatch.nets import motion_steps
 from patchmatch.nets.answer_steps import PRICE, ROUNDS, TIED
 from patchmatch.nets.answers import ROUGH
-from patchmatch.nets.candidates import APART, EXACT, FEW, NEARBY, SAME, Offered
+from patchmatch.nets.candidates import APART, EXACT, FEW, NEARBY, RIVAL, SAME, UNLIKELY, Offered
 from patchmatch.nets.evidence import EVIDENCE
 from patchmatch.nets.judge import NEAR, NOT_JUDGED, REACHES, TIE, linear_layers
 from patchmatch.nets.judge_steps import SMALLEST_TRUST
+from patchmatch.nets.level_kernels import describe, search
+from patchmatch.nets.levels import CLIP, Level
 from patchmatch.nets.motion_steps import (
-    CLIP,
-    FLOOR,
     NO_TEXTURE,
     SOFTENING,
     STANDS_FOR,
     WEISZFELD,
-    Level,
 )
 from patchmatch.ops.lucas_kanade import DAMPING, LONGEST, NOTHING, PLENTY
-from patchmatch.ops.noise import (
-    BRIGHT,
-    DARK,
-    DEVIATION,
-    EDGE,
-    QUANTISED,
-    QUIET,
-    SPARSE,
-    SQUARE,
-    tile_grid,
-)
 
 __all__ = [
     "Level",
@@ -60,81 +48,15 @@ __all__ = [
     "ballot",
     "describe",
     "judged",
-    "likeliest",
     "matchings",
     "offer",
     "search",
     "settle",
     "smoothed",
+    "with_rival",
 ]
 
 REACHED = np.array(REACHES, np.float32)
-
-
-def describe(frames: Tensor, levels: int) -> list[Level]:
-    """As that of ``motion_steps``, some of the frames by each thread."""
-    batch, _, height, width = frames.shape
-    described = []
-    for _ in range(levels):
-        even = frames.new_empty(batch, height, width)
-        described.append(
-            Level(even, frames.new_empty(batch, -(-height // CELL), -(-width // CELL)))
-        )
-        height, width = -(-height // 2), -(-width // 2)
-    first, *rest = [
-        (frames[part, 0].contiguous(), [level.frames(part) for level in described])
-        for part in shares(batch)
-    ]
-    others = [ahead(_describe, *group) for group in rest]
-    _describe(*first)
-    for finish in others:
-        finish()
-    return described
-
-
-def _describe(image: Tensor, described: list[Level]) -> None:
-    """Write all levels of images (B, H, W)."""
-    noise = _noise(image)
-    for level, (even, loud) in enumerate(described):
-        if level:
-            whole, image = image, torch.empty_like(even)
-            run(halve, whole, image)
-        batch, rows, columns = loud.shape
-        moments = image.new_empty(batch, 2, rows, columns)
-        gains = image.new_empty(batch, 2, rows, columns + 2)
-        run(cell_moments, image, moments)
-        run(cell_gains, moments, FLOOR, noise / 2**level, gains, loud)
-        run(even_contrast, image, gains, even)
-
-
-def _noise(image: Tensor) -> Tensor:
-    """As ``noise_level``, of (B, H, W)."""
-    noise, (sums, counts) = image.new_empty(len(image)), image.new_empty(2, 2, SQUARE)
-    limits = np.array([DARK, BRIGHT], np.float32)
-    run(
-        noise_levels, image, *tile_grid(*image.shape[1:]), limits, QUIET, DEVIATION, SPARSE, EDGE,
-        QUANTISED, sums, counts, noise,
-    )  # fmt: skip
-    return noise
-
-
-def search(
-    described0: Level, described1: Level, shape: torch.Size, block: int, radius: int, count: int
-) -> Tensor:
-    """As that of ``motion_steps``."""
-    padded = F.pad(described1.even[:, None], (radius,) * 4, mode="replicate")[:, 0]
-    cost = padded.new_empty(*shape, (2 * radius + 1) ** 2)
-    run(block_costs, described0.even, padded, block, CLIP, cost)
-    best = cost.new_empty(*shape, count, 2)
-    run(deepest_minima, cost, _lengths(radius), best.flatten(0, 2))
-    return best
-
-
-@functools.cache
-def _lengths(radius: int) -> np.ndarray:
-    """Return what is added to costs, (D,): among equal ones the shortest displacement is sought."""
-    axis = np.arange(-radius, radius + 1)
-    return 1e-4 * np.hypot(axis[:, None], axis).ravel().astype(np.float32)
 
 
 def offer(candidates: Tensor, level: int, count: int | None = None) -> Offered:
@@ -165,9 +87,9 @@ def judged(
     tiles = -(-blocks // TILE)
     told = candidates.new_empty(tiles, len(together[1]), TILE * count)
     run_in_parts(
-        weigh_candidates, tiles, candidates.flatten(1, 2), *flat, common, float(level),
-        network.formula, TIE, network.cell, network.evidence, *network.alone, *network.trust,
-        together, plain, logits[0].flatten(0, 2), trust, told, blocks=TILE,
+        weigh_candidates, tiles, candidates.flatten(1, 2), *flat, matching.shares, common,
+        float(level), network.formula, TIE, network.cell, network.evidence, *network.alone,
+        *network.trust, together, plain, logits[0].flatten(0, 2), trust, told, blocks=TILE,
     )  # fmt: skip
     run(
         hear_neighbours, candidates.flatten(0, 2), flat[0], trust, *fresh.shape[1:3], REACHED,
@@ -177,37 +99,36 @@ def judged(
     return list(logits)
 
 
-def likeliest(candidates: Tensor, logits: Tensor) -> Tensor:
+def with_rival(candidates: Tensor, logits: Tensor) -> Tensor:
     """As that of ``candidates``."""
-    best = candidates.new_empty(*candidates.shape[:3], 1, 2)
-    run(take_likeliest, candidates.flatten(0, 2), logits.flatten(0, 2), best.flatten(0, 3))
-    return best
+    chosen = candidates.new_empty(*candidates.shape[:3], 2, 2)
+    flat = (x.flatten(0, 2) for x in (candidates, logits))
+    run(take_rivals, *flat, RIVAL, UNLIKELY, chosen.flatten(0, 2))
+    return chosen
 
 
 def settle(offered: Tensor, logits: Tensor, best: Tensor | None = None) -> Tensor:
     """As that of ``motion_steps``."""
-    offered, logits = offered.contiguous(), logits.contiguous()
-    best = likeliest(offered, logits) if best is None else best
+    best = offered.new_empty(0, 2) if best is None else best.contiguous().flatten(0, 3)
     answer = offered.new_empty(*offered.shape[:3], 2)
-    run(
-        settle_candidates, offered.flatten(0, 2), logits.flatten(0, 2),
-        best.contiguous().flatten(0, 3), STANDS_FOR, WEISZFELD, SOFTENING, answer.flatten(0, 2),
-    )  # fmt: skip
+    flat = (x.contiguous().flatten(0, 2) for x in (offered, logits))
+    run(settle_candidates, *flat, best, STANDS_FOR, WEISZFELD, SOFTENING, answer.flatten(0, 2))
     return answer
 
 
-def answers_around(answer: Tensor) -> tuple[Tensor, Tensor]:
+def answers_around(answer: Tensor, rival: Tensor) -> tuple[Tensor, Tensor]:
     """As that of ``motion_steps``."""
-    shape = answer.shape[:3]
-    offered = answer.new_empty(*shape, 9, 2)
-    fresh = torch.empty(*shape, 9, dtype=torch.bool)
-    run(gather_answers, answer.contiguous(), APART, offered.flatten(0, 2), fresh.flatten(0, 2))
+    shape = *answer.shape[:3], 10
+    offered, fresh = answer.new_empty(*shape, 2), torch.empty(shape, dtype=torch.bool)
+    given = answer.contiguous(), rival.contiguous().flatten(0, 2)
+    run(gather_answers, *given, APART, offered.flatten(0, 2), fresh.flatten(0, 2))
     return offered, fresh
 
 
 def ballot(
     offered: Tensor,
     fresh: Tensor,
+    rival: Tensor,
     residual: Tensor,
     texture: Tensor,
     noise: Tensor,
@@ -216,7 +137,8 @@ def ballot(
 ) -> Tensor:
     """As that of ``motion_steps``."""
     share = residual.new_empty(fresh.shape)
-    flat = (x.contiguous().flatten(0, 2) for x in (offered, fresh, residual, texture, noise))
+    given = offered, fresh, rival, residual, texture, noise
+    flat = (x.contiguous().flatten(0, 2) for x in given)
     run(cell_ballot, *flat, formula, PRICE, *linear_layers(layers), share.flatten(0, 2))
     return share
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -10,18 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from patchmatch.nets.answer_steps import answers_around, ballot
-from patchmatch.nets.candidates import Offered, likeliest, offer
+from patchmatch.nets.candidates import Offered, likeliest, offer, with_rival
 from patchmatch.nets.evidence import answer_evidence, place_evidence
-from patchmatch.nets.windows import Windows, cell_values, cell_weights, window_corners
+from patchmatch.nets.levels import CLIP, Level, describe, search
+from patchmatch.nets.windows import Windows, cell_shares, cell_values, cell_weights, window_corners
 from patchmatch.ops import (
     CONTRAST_CELL,
-    best_candidates,
-    contrast_and_gain,
-    cost_volume,
     geometric_median,
-    noise_level,
     noise_residual,
-    pyramid,
     registration_step,
 )
 
@@ -32,71 +28,19 @@ __all__ = [
     "ballot",
     "describe",
     "judged",
-    "likeliest",
     "matchings",
     "offer",
     "search",
     "settle",
     "smoothed",
+    "with_rival",
 ]
 
-FLOOR = 0.01  # of contrast: noise in a plain area stays small
-CLIP = 1.0  # local standard deviations: a difference counts no more
 SMALLEST_WINDOW = 16  # pixels of a level
 STANDS_FOR = 0.75  # pixels: the refined best candidate stands for all those so near
 WEISZFELD, SOFTENING = 4, 0.05  # iterations, and pixels added to every distance
 NO_TEXTURE = 0.02  # root mean square gradient: added before the logarithm
 AT_ONCE = 400_000  # pixels of windows that are compared at a time
-
-
-class Level(NamedTuple):
-    """What is known of frames on a level of the pyramid.
-
-    Attributes:
-        even: (B, H, W), images of even contrast.
-        noise: (B, ceil(H / 4), ceil(W / 4)), standard deviation of their noise in cells of 4x4
-            pixels.
-    """
-
-    even: Float[Tensor, "B H W"]
-    noise: Float[Tensor, "B _ _"]
-
-    def frames(self, which: slice) -> "Level":
-        """Return some of the frames."""
-        return Level(*(values[which] for values in self))
-
-
-def describe(frames: Tensor, levels: int) -> list[Level]:
-    """Return every level of the frames.
-
-    Args:
-        frames: (B, 1, H, W), gray in [0, 1].
-        levels: Number of levels.
-    """
-    noise = noise_level(frames)
-    described = []
-    for level, image in enumerate(pyramid(frames, levels)):
-        even, gain = contrast_and_gain(image, FLOOR)
-        described.append(Level(even[:, 0], gain[:, 0] * (noise[:, None, None] / 2**level)))
-    return described
-
-
-def search(
-    described0: Level, described1: Level, shape: torch.Size, block: int, radius: int, count: int
-) -> Tensor:
-    """Return the best candidates of an exhaustive search, (B, R, C, count, 2).
-
-    Args:
-        described0: The earlier frames' smallest level.
-        described1: That of the later ones.
-        shape: (B, R, C), the grid of blocks.
-        block: Side of a block in pixels of the level.
-        radius: Reach in pixels.
-        count: Number of candidates.
-    """
-    even0, even1 = (level.even[:, None] for level in (described0, described1))
-    volume = cost_volume(even0, even1, block, radius, CLIP)
-    return best_candidates(volume[..., : shape[1], : shape[2]], count).unflatten(0, shape)
 
 
 def judged(
@@ -111,7 +55,8 @@ def judged(
         matching: The level, window by window.
         level: Its number.
     """
-    return judge(offered, residual, matching.texture, matching.noise, level)
+    cells = matching.texture, matching.noise, matching.shares
+    return judge(offered, residual, *cells, level)
 
 
 def smoothed(smoother: nn.Module, answer: Tensor, matching: "Matching", evidence: Tensor) -> Tensor:
@@ -166,11 +111,13 @@ class Matching:
         loudness: (N, 16), variance of the noise, of both frames as one of them.
         texture: (B, R, C, 16), logarithm of the root mean square gradient, finite if there is none.
         noise: (B, R, C, 16), standard deviation of the noise.
+        shares: (16,), what each cell counts in means over a window.
     """
 
     def __init__(self, level0: Level, level1: Level, shape: torch.Size, block: int) -> None:
         self.shape, self.block, self.size = shape, block, level0.even.shape[-2:]
         self.side = max(block, SMALLEST_WINDOW)
+        self.shares = cell_shares(block, self.side, level0.even.device)
         self.tensor, self.loudness, *cells = self._cut(level0, level1)
         self.texture, self.noise = (x.unflatten(0, shape) for x in cells)
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 PAD = 24  # pixels repeated around an image: windows may reach beyond the border
 CELLS = 4  # a window is divided into CELLS x CELLS cells
+INSIDE = 2.0  # by how much a cell of the block counts more than one of what surrounds it
 
 
 class Windows:
@@ -79,6 +80,25 @@ def cell_weights(side: int, device: torch.device) -> Float[Tensor, "L 16"]:
             rows = slice(row * step, (row + 1) * step)
             weights[row, column, rows, column * step : (column + 1) * step] = 1 / step**2
     return weights.flatten(0, 1).flatten(1).T.contiguous().to(device)
+
+
+def cell_shares(block: int, side: int, device: torch.device) -> Float[Tensor, " 16"]:
+    """Return what each cell counts in the mean of a window, more where it is of the block.
+
+    Windows are larger than blocks on small levels, and the surroundings would outvote a block
+    that moves by itself.
+
+    Args:
+        block: Side of a block in pixels, in the middle of the window.
+        side: Side of the window in pixels.
+        device: Where to.
+    """
+    step, first = side / CELLS, (side - block) / 2
+    edges = torch.arange(CELLS + 1, device=device) * step
+    ends = edges.clamp(first, first + block)
+    inside = (ends[1:] - ends[:-1]) / step
+    counts = 1 + INSIDE * inside[:, None] * inside
+    return (counts / counts.sum()).flatten()
 
 
 def window_corners(

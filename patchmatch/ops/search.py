@@ -32,7 +32,9 @@ def cost_volume(
 
 
 def best_candidates(
-    volume: Float[Tensor, "B D rows columns"], count: int
+    volume: Float[Tensor, "B D rows columns"],
+    count: int,
+    credit: Float[Tensor, "B rows columns"] | None = None,
 ) -> Float[Tensor, "N count 2"]:
     """Return the deepest local minima of each block's costs.
 
@@ -40,10 +42,18 @@ def best_candidates(
     ambiguous, and together its neighbours may outvote it. A parabola through the minimum and its
     neighbours tells where it lies between pixels.
 
+    Args:
+        volume: As ``cost_volume`` returns it.
+        count: How many.
+        credit: By how much less rest costs: the least of many costs is low by noise alone.
+
     Returns:
         Displacements dx, dy in pixels of the volume's image, the best first.
     """
     batch, displacements, rows, columns = volume.shape
+    if credit is not None:
+        rest = torch.arange(displacements, device=volume.device) == displacements // 2
+        volume = volume - rest[:, None, None] * credit[:, None]
     blocks, span = batch * rows * columns, round(displacements**0.5)
     padded = F.pad(volume, (1, 1, 1, 1), mode="replicate")
     cost = ((volume + F.avg_pool2d(padded, 3, 1)) / 2).movedim(1, -1)  # (B, rows, columns, D)

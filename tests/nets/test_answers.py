@@ -4,7 +4,8 @@ from torch.testing import assert_close
 
 from patchmatch.nets.answer_steps import answers_around, ballot, draw_together
 from patchmatch.nets.answers import Ballot, Smoother
-from patchmatch.nets.motion_steps import Level, Matching
+from patchmatch.nets.levels import Level
+from patchmatch.nets.motion_steps import Matching
 
 GRID = (1, 5, 6)
 HELD = torch.tensor([4.0, 0.5, 3.0])
@@ -27,23 +28,26 @@ def test_what_is_offered_are_the_answers_around_each_once():
     answer[0, :, 2] = torch.tensor([4.0, 1.0])
     answer[0, 0, 0] = torch.tensor([0.0, 0.6])
     answer[0, 2, 2] = torch.tensor([4.3, 1.0])  # hardly another one
-    offered, fresh = answers_around(answer)
-    assert torch.equal(
-        offered[0, 1, 1, :3], torch.stack([answer[0, 1, 1], answer[0, 0, 0], answer[0, 0, 2]])
-    )
-    assert not offered[0, 1, 1, 3:].any()
-    assert fresh[0, 1, 1].tolist() == [True] * 3 + [False] * 6
+    rival = answer.clone()
+    rival[0, 1, 1] = torch.tensor([-3.0, 2.0])
+    offered, fresh = answers_around(answer, rival)
+    expected = [answer[0, 1, 1], answer[0, 0, 0], answer[0, 0, 2], rival[0, 1, 1]]
+    assert torch.equal(offered[0, 1, 1, :4], torch.stack(expected))
+    assert not offered[0, 1, 1, 4:].any()
+    assert fresh[0, 1, 1].tolist() == [True] * 4 + [False] * 6
+    assert not (offered[0, 0, 0] == rival[0, 1, 1]).all(dim=-1).any()  # it is no neighbours' affair
     assert fresh[0, :, :, 0].all()
 
 
-def votes(residual, offered, noise=0.0):
+def votes(residual, offered, noise=0.0, rival=None):
     """Shares of the votes of one block by the formula alone."""
     untrained = Ballot()
     shape = (1, 1, 1)
+    rival = offered[0] if rival is None else rival
     with torch.no_grad():
         return ballot(
             offered.expand(*shape, -1, 2), torch.ones(*shape, len(offered), dtype=torch.bool),
-            residual.expand(*shape, -1, 16), torch.zeros(*shape, 16),
+            rival.expand(*shape, 2), residual.expand(*shape, -1, 16), torch.zeros(*shape, 16),
             torch.full((*shape, 16), noise), untrained.formula, untrained.layers,
         )[0, 0, 0]  # fmt: skip
 
@@ -55,6 +59,16 @@ def test_every_cell_has_one_vote_however_loud_it_is():
     residual[0, 6:] = 0.9  # ten cells follow the second
     residual[1, :6] = 1.0
     assert_close(votes(residual, offered), torch.tensor([6 / 16, 10 / 16]), rtol=0, atol=0.01)
+
+
+def test_a_rival_needs_more_to_be_voted_for():
+    offered = torch.tensor([[1.0, 0.0], [6.0, 0.0]])
+    for better, wins in ((0.02, False), (0.3, True)):
+        residual = torch.tensor([[0.3], [0.3 - better]]).expand(2, 16)
+        share = votes(residual, offered, rival=offered[1])
+        assert share[1] < votes(residual, offered)[1]
+        assert (share[1] > 0.5) == wins
+    assert_close(share, votes(residual, offered), rtol=0, atol=0.01)
 
 
 def test_where_cells_see_no_difference_the_own_answer_wins():
@@ -80,15 +94,15 @@ def test_a_block_on_an_outline_moves_as_most_of_it_does():
     answer = torch.zeros(1, 3, 3, 2)
     answer[0, :, 2] = torch.tensor([2.0, 0.0])
     with torch.no_grad():
-        chosen, _, share = Ballot()(matching, answer)
+        chosen, _, share = Ballot()(matching, answer, answer)
         # a column of cells in the first block follows the cover, all of the second do
         assert_close(chosen[0, 1], torch.tensor([[0.0, 0], [2, 0], [2, 0]]), rtol=0, atol=0.1)
         assert_close(share.sum(dim=-1), torch.ones(1, 3, 3))
         # it takes two rounds where the answer is two blocks away
         answer[0, :, 1:], answer[0, :2, 2] = 0, 0
         answer[0, 2, 2] = torch.tensor([2.0, 0.0])
-        once, _, _ = Ballot(rounds=1)(matching, answer)
-        twice, _, _ = Ballot(rounds=2)(matching, answer)
+        once, _, _ = Ballot(rounds=1)(matching, answer, answer)
+        twice, _, _ = Ballot(rounds=2)(matching, answer, answer)
         assert once[0, 0, 2, 0] == 0
         assert twice[0, 0, 2, 0] == pytest.approx(2, abs=0.1)
 

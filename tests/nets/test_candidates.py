@@ -1,7 +1,15 @@
 import torch
 from torch.testing import assert_close
 
-from patchmatch.nets.candidates import common, fresh_first, likeliest, offer, repeated
+from patchmatch.nets.candidates import (
+    UNLIKELY,
+    common,
+    fresh_first,
+    likeliest,
+    offer,
+    repeated,
+    with_rival,
+)
 
 
 def test_what_is_offered_is_nothing_the_common_the_own_and_the_neighbours():
@@ -39,6 +47,22 @@ def test_the_likeliest_is_taken():
     candidates = torch.tensor([[0.0, 0], [5, 1], [9, 9]]).expand(2, 1, 1, 3, 2)
     logits = torch.tensor([[1.0, 3, 2], [0, 0.5, 1]]).view(2, 1, 1, 3)
     assert likeliest(candidates, logits).tolist() == [[[[[5, 1]]]], [[[[9, 9]]]]]
+
+
+def test_a_rival_is_apart_and_not_unlikely():
+    candidates = torch.tensor([[0.0, 0], [0.7, 0], [5, 1], [-9, 9]]).expand(4, 1, 1, 4, 2)
+    logits = torch.tensor(
+        [
+            [3.0, 2, 1, 0],  # the second one is too near to the best
+            [0, 1, 3, 2],
+            [UNLIKELY, UNLIKELY, -0.1, -9],
+            [UNLIKELY, UNLIKELY - 1, 0.1, -9],
+        ]
+    ).view(4, 1, 1, 4)
+    found = with_rival(candidates, logits).flatten(0, 2).tolist()
+    assert found == [[[0, 0], [5, 1]], [[5, 1], [-9, 9]], [[0, 0], [0, 0]], [[0, 0], [5, 1]]]
+    alone = with_rival(candidates[..., :2, :], logits[..., :2])
+    assert torch.equal(alone[..., 0, :], alone[..., 1, :])
 
 
 def test_what_hardly_a_block_does_is_common_to_none():

@@ -9,7 +9,7 @@ from patchmatch import load_motion_matcher
 from patchmatch.kernels import compiled_for, compiling, threads_for, threads_left
 from patchmatch.nets import MotionNet, motion_kernels, motion_steps
 from patchmatch.nets.answers import Smoother
-from patchmatch.nets.judge import CellTrust, Judge, PlainJudge, PlainTrust, steps_for
+from patchmatch.nets.judge import NOT_JUDGED, CellTrust, Judge, PlainJudge, PlainTrust, steps_for
 
 SIZES = [(64, 96), (67, 101), (33, 50)]
 GRID = torch.Size([2, 3, 5])
@@ -79,6 +79,15 @@ def test_the_same_answer_is_settled_on(rng):
     assert_close(motion_steps.settle(*given[:2]), motion_kernels.settle(*given[:2]))
 
 
+def test_the_same_rivals_are_found(rng):
+    candidates, logits = normal(rng, *GRID, 6, 2), 3 * normal(rng, *GRID, 6)
+    logits[..., 4:] = NOT_JUDGED
+    found = [s.with_rival(candidates, logits) for s in (motion_steps, motion_kernels)]
+    assert torch.equal(*found)
+    alone = (found[0][..., 0, :] == found[0][..., 1, :]).all(dim=-1)
+    assert 0.05 < alone.float().mean() < 0.95
+
+
 @pytest.fixture(params=[(8, 24, 40), (16, 55, 90), (24, 72, 125)], ids=["inside", "16", "24"])
 def matchings(request, rng):
     """Both kinds of a level whose windows are larger than its blocks, as large, and not 2^n."""
@@ -136,6 +145,7 @@ def test_displacements_are_refined_alike(matchings, rng, learned):
     for weight in trust.parameters():
         weight.copy_(0.3 * normal(rng, *weight.shape))
     candidates = far_and_near(rng, one.shape, 3)
+    candidates[0, :, :, 2] = candidates[0, :, :, 0]  # which is not done again
     before = candidates.clone()
     wanted = one.refine(candidates, trust, 1, 3)[-1]
     assert_close(other.refine(candidates, trust, 1, 3)[-1], wanted, rtol=0, atol=1e-4)
@@ -151,22 +161,24 @@ def test_an_answer_is_told_from_a_wrong_one_alike(matchings, rng):
 
 
 def test_cells_elect_the_same_answers(matchings, rng):
-    answer = normal(rng, *matchings[0].shape, 2).round(decimals=1)  # some are repeated
+    answer, rival = (  # some are repeated
+        normal(rng, *matchings[0].shape, 2).round(decimals=1) for _ in range(2)
+    )
     layers = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1))
     for weight in layers.parameters():
         weight.copy_(normal(rng, *weight.shape))
-    formula = torch.tensor([20.0, 0.5, 3.0]).log()
+    formula = torch.tensor([20.0, 0.5, 3.0, 2.0]).log()
     found = []
     for steps, matching in zip((motion_steps, motion_kernels), matchings, strict=True):
-        offered, fresh = steps.answers_around(answer)
+        offered, fresh = steps.answers_around(answer, rival)
         residual = matching.residual(offered, fresh)
         known = matching.texture, matching.noise
-        share = steps.ballot(offered, fresh, residual, *known, formula, layers)
+        share = steps.ballot(offered, fresh, rival, residual, *known, formula, layers)
         found.append((offered, fresh, share))
     (one, fresh, share), (other, other_fresh, other_share) = found
     assert torch.equal(one, other)
     assert torch.equal(fresh, other_fresh)
-    assert 1 < fresh.sum(dim=-1).max() <= 9
+    assert 1 < fresh.sum(dim=-1).max() <= 10
     assert_close(share, other_share, rtol=0, atol=1e-5)
 
 

@@ -4,7 +4,14 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from patchmatch.nets.windows import PAD, Windows, cell_values, cell_weights, window_corners
+from patchmatch.nets.windows import (
+    PAD,
+    Windows,
+    cell_shares,
+    cell_values,
+    cell_weights,
+    window_corners,
+)
 
 HEIGHT, WIDTH, SIDE = 21, 34, 8
 CORNER = torch.tensor([[3, 5], [20, 2], [-4, 9], [26, 13]])
@@ -116,3 +123,13 @@ def test_the_middle_of_a_cell_is_read_from_a_coarse_image():
     assert torch.equal(found, columns[:, None] * 4 + columns)
     beyond = cell_values(values, corner + 40, image, 16, 4)
     assert (beyond == 11).all()
+
+
+@pytest.mark.parametrize(("block", "inside"), [(16, 1.0), (32, 1.0), (8, 3.0), (4, 1.5)])
+def test_cells_of_the_block_count_more_than_those_around_it(block, inside):
+    shares = cell_shares(block, max(block, 16), torch.device("cpu")).view(4, 4)
+    assert_close(shares.sum(), torch.tensor(1.0))
+    assert_close(shares, shares.flip(0))
+    assert_close(shares, shares.T)
+    assert_close(shares[1, 1] / shares[0, 0], torch.tensor(inside))
+    assert_close(shares[0, 0], shares[0, 1])

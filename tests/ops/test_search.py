@@ -81,3 +81,12 @@ def test_a_plain_volume_gives_finite_candidates_within_reach():
 def test_no_images_give_no_candidates():
     volume = cost_volume(torch.zeros(0, 1, 8, 12), torch.zeros(0, 1, 8, 12), 4, 1)
     assert volume.shape == (0, 9, 2, 3)
+
+
+def test_rest_is_found_first_where_the_least_cost_is_not_below_its_credit():
+    volume = torch.stack([bowl(2, 1) / 10 + 0.1, bowl(2, 1) / 10 + 0.1])[:, :, None, None]
+    credit = torch.tensor([0.05, 0.0]).view(2, 1, 1)  # rest costs 0.06 more than the least
+    volume[:, 24] = 0.13
+    near, far = best_candidates(volume, 2, credit).round()
+    assert near.tolist() == [[0, 0], [2, 1]]
+    assert far[0].tolist() == [2, 1]
