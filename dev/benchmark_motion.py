@@ -34,7 +34,7 @@ from patchmatch import load_motion_matcher, predict_frames
 from patchmatch.data.digits import load_digits, split_indices
 from patchmatch.data.layers import make_scene
 from patchmatch.evaluation.motion import left_over, score_motion, true_block_motion
-from patchmatch.io import IMAGE_SUFFIXES, read_flo, read_image, to_gray_float
+from patchmatch.io import IMAGE_SUFFIXES, natural_key, read_flo, read_image, to_gray_float
 from patchmatch.matchers import MotionMatcher
 from patchmatch.nets import MotionNet
 
@@ -83,8 +83,9 @@ def made_pairs(count: int) -> list[Pair]:
 
 
 def read_frames(folder: Path) -> list[np.ndarray]:
-    """Return the gray uint8 frames of a folder, in the order of their names."""
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    """Return the gray uint8 frames of a folder, in natural order of their names."""
+    paths = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+    paths = sorted((p for p in paths if p.name[0] != "."), key=lambda p: natural_key(p.stem))
     if len(paths) < 2:
         raise SystemExit(f"{folder}: must hold two pictures or more, holds {len(paths)}")
     return [np.rint(to_gray_float(read_image(path)) * 255).astype(np.uint8) for path in paths]
@@ -194,6 +195,8 @@ def explained(
     still = np.zeros((frames[0].shape[0] // BLOCK, frames[0].shape[1] // BLOCK, 2))
     at_rest = np.stack([left_over(*pair, still, BLOCK) for pair in pairs])
     changed = at_rest > CHANGED
+    if not changed.any():
+        raise SystemExit(f"{folder}: no block changes by more than {CHANGED} grey levels")
     table = Table(
         "method", "blocks that moved", "of those that changed", "left over", "told to be gone"
     )

@@ -78,7 +78,7 @@ class _Motion(NamedTuple):
         """Return where points of frame 1 come from in frame 0, of the same shape."""
         inverse = np.linalg.inv(self.matrix).T
         found = straight = (points - self.centre - self.shift) @ inverse + self.centre
-        for _ in range(INVERSIONS):  # bends are slight, which makes this a contraction
+        for _ in range(INVERSIONS):  # bends are less steep than one: this is a contraction
             found = straight - self.bent(found) @ inverse
         return found
 
@@ -90,7 +90,7 @@ def make_scene(
     rng: np.random.Generator,
     upright: bool = False,
 ) -> Scene:
-    """Return a scene of a ground and up to six layers over it.
+    """Return a scene of a ground and up to six layers over it, or fourteen small ones.
 
     Args:
         canvases: (H, W) float32 pictures in [0, 1]: the textures.

@@ -14,14 +14,14 @@ OPPOSITE = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1)
 
 @kernel
 def cell_ballot(
-    offered, fresh, rival, residual, texture, noise, formula, dear, first, last, share
+    offered, fresh, alone, residual, texture, noise, formula, dear, first, last, share
 ):  # fmt: skip
     """Tell which share of a block's cells votes for each displacement.
 
     Args:
         offered: (N, K, 2), the block's own first.
         fresh: (N, K) bool, which may be voted for: the first ones.
-        rival: (N, 2), that which only the block itself found, if it is among them.
+        alone: (N, 2), a rival that only the block itself found, or its own answer.
         residual: (N, K, 16).
         texture: (N, 16).
         noise: (N, 16).
@@ -52,8 +52,8 @@ def cell_ballot(
             whole[k] = residual[n, k].mean()
             length = np.sqrt(offered[n, k, 0] ** 2 + offered[n, k, 1] ** 2)
             price[k] = dear * np.log1p(length)
-            alone = offered[n, k, 0] == rival[n, 0] and offered[n, k, 1] == rival[n, 1]
-            if k and alone:  # a fresh one is not the block's own
+            lone = offered[n, k, 0] == alone[n, 0] and offered[n, k, 1] == alone[n, 1]
+            if k and lone:  # the first one is the block's own
                 price[k] += behind
         for cell in range(residual.shape[2]):
             own = residual[n, 0, cell]

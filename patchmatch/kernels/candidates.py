@@ -120,13 +120,13 @@ def settle_candidates(offered, logits, best, reach, steps, softening, answer):
 
 
 @kernel
-def gather_answers(answer, rival, apart, offered, fresh):
+def gather_answers(answer, apart, rival, offered, fresh):
     """Write each block's answer, the neighbours' and its rival, those first that repeat no other.
 
     Args:
         answer: (B, R, C, 2); beyond the border the border's own.
-        rival: (N, 2), what else a block may do.
         apart: Pixels, in x or in y, from which on two answers differ.
+        rival: (N, 2), what else a block may do; the block's own is written where others found it.
         offered: (N, 10, 2), written; where others are repeated, the block's own.
         fresh: (N, 10) bool, written: which of them are not.
     """
@@ -161,6 +161,8 @@ def gather_answers(answer, rival, apart, offered, fresh):
                 offered[n, found, 0], offered[n, found, 1] = x, y
                 fresh[n, found] = True
                 found += 1
+            elif i == 9:
+                rival[n, 0], rival[n, 1] = offered[n, 0, 0], offered[n, 0, 1]
 
 
 @helper

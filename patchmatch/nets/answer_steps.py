@@ -17,21 +17,24 @@ OPPOSITE = ((0, 1), (2, 1), (1, 0), (1, 2), (0, 0), (2, 2), (0, 2), (2, 0))
 
 def answers_around(
     answer: Float[Tensor, "B R C 2"], rival: Float[Tensor, "B R C 2"]
-) -> tuple[Float[Tensor, "B R C 10 2"], Bool[Tensor, "B R C 10"]]:
+) -> tuple[Float[Tensor, "B R C 10 2"], Bool[Tensor, "B R C 10"], Float[Tensor, "B R C 2"]]:
     """Return each block's answer, the neighbours' and its rival, and which repeat no other one.
 
-    Those come first; the rest are the block's own once more.
+    Those come first; the rest are the block's own once more. Last is the rival, where nobody else
+    found it; elsewhere the block's own.
     """
     own = answer.unsqueeze(-2)
     offered = torch.cat([own, neighbours(answer, EIGHT), rival.unsqueeze(-2)], dim=-2)
-    offered, fresh = fresh_first(offered, repeated(offered, APART))
-    return torch.where(fresh.unsqueeze(-1), offered, own), fresh
+    again = repeated(offered, APART)
+    alone = torch.where(again[..., -1:], answer, rival)
+    offered, fresh = fresh_first(offered, again)
+    return torch.where(fresh.unsqueeze(-1), offered, own), fresh, alone
 
 
 def ballot(
     offered: Tensor,
     fresh: Tensor,
-    rival: Tensor,
+    alone: Tensor,
     residual: Tensor,
     texture: Tensor,
     noise: Tensor,
@@ -43,7 +46,7 @@ def ballot(
     Args:
         offered: (B, R, C, K, 2), the block's own first.
         fresh: (B, R, C, K), which of them may be voted for: the first ones.
-        rival: (B, R, C, 2), that which only the block itself found, if it is among them.
+        alone: (B, R, C, 2), a rival that only the block itself found, or its own answer.
         residual: (B, R, C, K, cells).
         texture: (B, R, C, cells), as ``Matching`` has it.
         noise: (B, R, C, cells), likewise.
@@ -65,9 +68,9 @@ def ballot(
         noise,
         own,
     ]
-    alone = (offered == rival.unsqueeze(-2)).all(dim=-1)
-    alone = alone & (offered != offered[..., :1, :]).any(dim=-1)
-    price = PRICE * offered.norm(dim=-1).log1p().unsqueeze(-1) + behind * alone.unsqueeze(-1)
+    lone = (offered == alone.unsqueeze(-2)).all(dim=-1)
+    lone = lone & (offered != offered[..., :1, :]).any(dim=-1)
+    price = PRICE * offered.norm(dim=-1).log1p().unsqueeze(-1) + behind * lone.unsqueeze(-1)
     logits = bonus * own - sharpness / (1 + dull * noise) * residual - price
     logits = logits + layers(torch.stack(seen, dim=-1)).squeeze(-1)
     logits = logits.masked_fill(~fresh.unsqueeze(-1), -torch.inf)

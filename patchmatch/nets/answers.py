@@ -55,11 +55,11 @@ class Ballot(nn.Module):
 
     def _vote(self, matching: Any, answer: Tensor, rival: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         steps = steps_for(answer)
-        offered, fresh = steps.answers_around(answer.detach(), rival.detach())
+        offered, fresh, alone = steps.answers_around(answer.detach(), rival.detach())
         # where all agree there is nothing to vote on
         residual = matching.residual(offered, fresh & fresh[..., 1:].any(dim=-1, keepdim=True))
         cells = residual, matching.texture, matching.noise
-        share = steps.ballot(offered, fresh, rival, *cells, self.formula, self.layers)
+        share = steps.ballot(offered, fresh, alone, *cells, self.formula, self.layers)
         return steps.settle(offered, (share + NEVER).log()), offered, share
 
 

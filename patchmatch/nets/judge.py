@@ -41,7 +41,8 @@ class JudgeNetwork(NamedTuple):
 class Judge(nn.Module):
     """Probabilities of candidates, by learned evidence and a few rounds of messages.
 
-    What is learned is added to the formula of ``PlainJudge``, and is nothing at first.
+    What is learned is added to the formula of ``PlainJudge``, with less of a lure, and is nothing
+    at first.
 
     The evidence is a function of each cell's residual, of how far it is above the least one there,
     of the cell's texture and noise and of the level, averaged over the cells: a cell votes,

@@ -36,7 +36,7 @@ class Refined(NamedTuple):
     """Displacements after a step of refinement: training supervises them."""
 
     level: int
-    displacement: Tensor  #: (B, R, C, K, 2) pixels of the level
+    displacement: Tensor  #: (B, R, C, K, 2) pixels of the level; the first one is supervised
 
 
 class Motion(NamedTuple):

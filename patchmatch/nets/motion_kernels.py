@@ -116,19 +116,20 @@ def settle(offered: Tensor, logits: Tensor, best: Tensor | None = None) -> Tenso
     return answer
 
 
-def answers_around(answer: Tensor, rival: Tensor) -> tuple[Tensor, Tensor]:
+def answers_around(answer: Tensor, rival: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """As that of ``motion_steps``."""
     shape = *answer.shape[:3], 10
     offered, fresh = answer.new_empty(*shape, 2), torch.empty(shape, dtype=torch.bool)
-    given = answer.contiguous(), rival.contiguous().flatten(0, 2)
-    run(gather_answers, *given, APART, offered.flatten(0, 2), fresh.flatten(0, 2))
-    return offered, fresh
+    alone = rival.clone(memory_format=torch.contiguous_format)
+    flat = (x.flatten(0, 2) for x in (alone, offered, fresh))
+    run(gather_answers, answer.contiguous(), APART, *flat)
+    return offered, fresh, alone
 
 
 def ballot(
     offered: Tensor,
     fresh: Tensor,
-    rival: Tensor,
+    alone: Tensor,
     residual: Tensor,
     texture: Tensor,
     noise: Tensor,
@@ -137,7 +138,7 @@ def ballot(
 ) -> Tensor:
     """As that of ``motion_steps``."""
     share = residual.new_empty(fresh.shape)
-    given = offered, fresh, rival, residual, texture, noise
+    given = offered, fresh, alone, residual, texture, noise
     flat = (x.contiguous().flatten(0, 2) for x in given)
     run(cell_ballot, *flat, formula, PRICE, *linear_layers(layers), share.flatten(0, 2))
     return share

@@ -30,12 +30,17 @@ def test_what_is_offered_are_the_answers_around_each_once():
     answer[0, 2, 2] = torch.tensor([4.3, 1.0])  # hardly another one
     rival = answer.clone()
     rival[0, 1, 1] = torch.tensor([-3.0, 2.0])
-    offered, fresh = answers_around(answer, rival)
+    offered, fresh, alone = answers_around(answer, rival)
     expected = [answer[0, 1, 1], answer[0, 0, 0], answer[0, 0, 2], rival[0, 1, 1]]
     assert torch.equal(offered[0, 1, 1, :4], torch.stack(expected))
     assert not offered[0, 1, 1, 4:].any()
     assert fresh[0, 1, 1].tolist() == [True] * 4 + [False] * 6
     assert not (offered[0, 0, 0] == rival[0, 1, 1]).all(dim=-1).any()  # it is no neighbours' affair
+    assert torch.equal(alone, rival)
+    rival[0, 1, 1] = answer[0, 0, 0]  # which a neighbour found as well
+    offered, _, alone = answers_around(answer, rival)
+    assert torch.equal(offered[0, 1, 1, :3], torch.stack(expected[:3]))
+    assert torch.equal(alone, answer)
     assert fresh[0, :, :, 0].all()
 
 

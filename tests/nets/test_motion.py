@@ -6,6 +6,7 @@ from torch.testing import assert_close
 
 from patchmatch import load_motion_matcher
 from patchmatch.nets import Judged, MotionNet
+from patchmatch.nets.judge import LURE
 from patchmatch.nets.motion_steps import settle
 
 MARGIN = 40
@@ -65,10 +66,13 @@ def test_the_shipped_weights_measure_between_pixels(shipped, shift):
     assert error.max() < 0.3
 
 
-def test_at_first_the_network_answers_what_its_twin_does(twin):
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_at_first_the_network_answers_what_its_twin_does(noise):
     torch.manual_seed(1)
-    fresh = MotionNet().eval()
+    fresh, twin = MotionNet().eval(), MotionNet(learned=False).eval()
+    twin.judge.lure = LURE
     frames = moved_pair(7.0, 4.5)
+    frames = frames + noise * torch.randn_like(frames)
     with torch.no_grad():
         one, other = fresh(frames).displacement, twin(frames).displacement
     assert_close(one, other, rtol=0, atol=0.02)

@@ -47,10 +47,10 @@ def test_frames_are_described_alike(rng, height, width):
         assert_close(one.noise, other.noise, rtol=1e-4, atol=2e-4)
 
 
-@pytest.mark.parametrize("radius", [1, 4])
-def test_the_search_finds_the_same(rng, radius):
-    described = [level(rng, 2, 14, 23) for _ in range(2)]
-    given = *described, GRID, 4, radius, 6
+@pytest.mark.parametrize(("block", "radius"), [(4, 1), (4, 4), (2, 3), (8, 2), (9, 1)])
+def test_the_search_finds_the_same(rng, block, radius):
+    described = [level(rng, 2, 3 * block + 2, 5 * block + 3) for _ in range(2)]
+    given = *described, GRID, block, radius, 6
     assert_close(motion_steps.search(*given), motion_kernels.search(*given), rtol=0, atol=1e-4)
 
 
@@ -164,19 +164,22 @@ def test_cells_elect_the_same_answers(matchings, rng):
     answer, rival = (  # some are repeated
         normal(rng, *matchings[0].shape, 2).round(decimals=1) for _ in range(2)
     )
+    rival[:, 0] = answer[:, 1]
     layers = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1))
     for weight in layers.parameters():
         weight.copy_(normal(rng, *weight.shape))
     formula = torch.tensor([20.0, 0.5, 3.0, 2.0]).log()
     found = []
     for steps, matching in zip((motion_steps, motion_kernels), matchings, strict=True):
-        offered, fresh = steps.answers_around(answer, rival)
+        offered, fresh, alone = steps.answers_around(answer, rival)
         residual = matching.residual(offered, fresh)
         known = matching.texture, matching.noise
-        share = steps.ballot(offered, fresh, rival, residual, *known, formula, layers)
-        found.append((offered, fresh, share))
-    (one, fresh, share), (other, other_fresh, other_share) = found
+        share = steps.ballot(offered, fresh, alone, residual, *known, formula, layers)
+        found.append((offered, fresh, share, alone))
+    (one, fresh, share, alone), (other, other_fresh, other_share, other_alone) = found
     assert torch.equal(one, other)
+    assert torch.equal(alone, other_alone)
+    assert 0 < (alone == rival).all(dim=-1).sum() < rival[..., 0].numel()
     assert torch.equal(fresh, other_fresh)
     assert 1 < fresh.sum(dim=-1).max() <= 10
     assert_close(share, other_share, rtol=0, atol=1e-5)
