@@ -34,7 +34,8 @@ from patchmatch import load_motion_matcher, predict_frames
 from patchmatch.data.digits import load_digits, split_indices
 from patchmatch.data.layers import make_scene
 from patchmatch.evaluation.motion import left_over, score_motion, true_block_motion
-from patchmatch.io import IMAGE_SUFFIXES, natural_key, read_flo, read_image, to_gray_float
+from patchmatch.io import IMAGE_SUFFIXES, read_flo, read_image, to_gray_float
+from patchmatch.io.frames import list_folder
 from patchmatch.matchers import MotionMatcher
 from patchmatch.nets import MotionNet
 
@@ -84,8 +85,7 @@ def made_pairs(count: int) -> list[Pair]:
 
 def read_frames(folder: Path) -> list[np.ndarray]:
     """Return the gray uint8 frames of a folder, in natural order of their names."""
-    paths = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
-    paths = sorted((p for p in paths if p.name[0] != "."), key=lambda p: natural_key(p.stem))
+    paths = [p for p in list_folder(folder) if p.suffix.lower() in IMAGE_SUFFIXES]
     if len(paths) < 2:
         raise SystemExit(f"{folder}: must hold two pictures or more, holds {len(paths)}")
     return [np.rint(to_gray_float(read_image(path)) * 255).astype(np.uint8) for path in paths]

@@ -5,6 +5,9 @@ between pixels is then two blends of long rows, several times faster than on squ
 column of each row means nothing, and ``cell_weights`` leaves it out.
 """
 
+import functools
+
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -93,12 +96,16 @@ def cell_shares(block: int, side: int, device: torch.device) -> Float[Tensor, " 
         side: Side of the window in pixels.
         device: Where to.
     """
+    return torch.tensor(_cell_shares(block, side), device=device)
+
+
+@functools.cache
+def _cell_shares(block: int, side: int) -> list[float]:
     step, first = side / CELLS, (side - block) / 2
-    edges = torch.arange(CELLS + 1, device=device) * step
-    ends = edges.clamp(first, first + block)
-    inside = (ends[1:] - ends[:-1]) / step
-    counts = 1 + INSIDE * inside[:, None] * inside
-    return (counts / counts.sum()).flatten()
+    edges = np.arange(CELLS + 1) * step
+    inside = np.diff(edges.clip(first, first + block)) / step
+    counts = 1 + INSIDE * np.outer(inside, inside)
+    return (counts / counts.sum()).ravel().tolist()
 
 
 def window_corners(
