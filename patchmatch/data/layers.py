@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from patchmatch.data.placing import rotation, smoothed
+from patchmatch.data.placing import finer, rotation, smoothed
 
 MOST_LAYERS = 6
 CROWD_SHARE = 0.3  # of the scenes are of many small layers: people, birds
@@ -123,11 +123,11 @@ def make_scene(
         for time, back in enumerate((points, motion.back(points))):
             if time == missing:
                 continue
-            picture = _warp(texture, place, back, side, cv2.INTER_CUBIC)
+            picture = _warp(texture, place, back, side, cv2.BORDER_REFLECT)
             if outline is None or outline_place is None:
                 frames[time] = picture
                 continue
-            edge = _warp(outline, outline_place, back, side, cv2.INTER_LINEAR)
+            edge = _warp(outline, outline_place, back, side, cv2.BORDER_CONSTANT)
             sharpness = 2 / np.sqrt(abs(np.linalg.det(outline_place[:, :2])))
             opacity = np.clip((edge - 0.5) * sharpness * FINE + 0.5, 0, 1)
             frames[time] = frames[time] + (picture - frames[time]) * opacity
@@ -226,13 +226,13 @@ def _plain(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _texture(
     canvas: np.ndarray, side: int, rng: np.random.Generator, upright: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a canvas and the 2x3 matrix that takes points of the scene to it."""
+    """Return a finer canvas and the 2x3 matrix that takes points of the scene to it."""
     scale = rng.uniform(0.35, 1.1)
     angle = 0.0 if upright else rng.uniform(0, 2 * np.pi)
-    canvas = smoothed(canvas, scale)
     matrix = rotation(angle) * scale
     origin = rng.uniform(0, canvas.shape[::-1])
-    return canvas, np.c_[matrix, origin - matrix @ np.full(2, side / 2)]
+    corner = origin - matrix @ np.full(2, side / 2)
+    return finer(smoothed(canvas, scale)), np.c_[2 * matrix, 2 * corner + 0.5]
 
 
 def _outline(
@@ -265,7 +265,7 @@ def _enlarged(coarse: np.ndarray, side: int) -> np.ndarray:
 
 
 def _warp(
-    picture: np.ndarray, place: np.ndarray, back: np.ndarray, side: int, sampler: int
+    picture: np.ndarray, place: np.ndarray, back: np.ndarray, side: int, border: int
 ) -> np.ndarray:
     """Return a picture as a frame shows it, (side, side).
 
@@ -274,11 +274,10 @@ def _warp(
         place: (2, 3), takes points of the scene to the picture.
         back: (n, n, 2), where the points of a ``_grid`` lie in the scene.
         side: Side of the frame.
-        sampler: Of OpenCV.
+        border: What OpenCV shows beyond the picture.
     """
-    border = cv2.BORDER_REFLECT if sampler == cv2.INTER_CUBIC else cv2.BORDER_CONSTANT
     x, y = cv2.split(_enlarged(back @ place[:, :2].T + place[:, 2], side))
-    return cv2.remap(picture, x, y, sampler, borderMode=border)
+    return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=border)
 
 
 def _visible(flow: np.ndarray, owner0: np.ndarray, owner1: np.ndarray) -> np.ndarray:

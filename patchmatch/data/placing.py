@@ -55,6 +55,25 @@ def smoothed(picture: np.ndarray, scale: float) -> np.ndarray:
     return cv2.GaussianBlur(picture, (0, 0), scale / 2) if scale > 1 else picture
 
 
+def finer(picture: np.ndarray) -> np.ndarray:
+    """Return a picture with twice as many pixels each way, to be read between them linearly.
+
+    OpenCV's cubic sampler reads up to 0.046 pixels beside the place that it is asked for, by where
+    between two pixels that is: too far for truth of which matchers learn hundredths. The cosine
+    transform moves nothing, and between pixels half as far apart a line is near enough.
+
+    Args:
+        picture: (H, W) float32. Of odd sides the last pixels are left out.
+
+    Returns:
+        (2 H, 2 W) float32; place x of the picture is ``2 x + 0.5`` of it.
+    """
+    height, width = (side // 2 * 2 for side in picture.shape)
+    waves = np.zeros((2 * height, 2 * width), np.float32)
+    waves[:height, :width] = 2 * cv2.dct(np.ascontiguousarray(picture[:height, :width]))
+    return cv2.idct(waves)
+
+
 def read_at(picture: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Return what a picture shows at places between its pixels; beyond its border it is mirrored.
 

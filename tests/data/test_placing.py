@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from textures import smooth
 
-from patchmatch.data.placing import draw_placing, read_at, rotation, smoothed
+from patchmatch.data.placing import draw_placing, finer, read_at, rotation, smoothed
 
 
 def test_a_quarter_turn_takes_x_to_y():
@@ -54,3 +54,16 @@ def test_beyond_its_border_a_picture_is_mirrored():
     assert read_at(picture, places)[..., 2] == pytest.approx(expected, abs=1e-6)
     bright = read_at(picture + 0.8, places)
     assert bright.max() == 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 40), (25, 41)])
+@pytest.mark.parametrize("waves", [3, 11])
+def test_between_the_pixels_of_a_picture_a_finer_one_shows_what_lies_there(height, width, waves):
+    def shade(y, x):  # which is mirrored at the border
+        return np.cos(waves * np.pi / 40 * (x + 0.5)) * np.cos(5 * np.pi / 24 * (y + 0.5))
+
+    rows, columns = np.mgrid[:height, :width]
+    found = finer(shade(rows, columns).astype(np.float32))
+    assert found.shape == (48, 80)
+    rows, columns = (np.mgrid[:48, :80] - 0.5) / 2
+    assert found == pytest.approx(shade(rows, columns), abs=1e-5)
