@@ -1,6 +1,7 @@
 """How kernels are compiled and called."""
 
 import functools
+import hashlib
 import itertools
 import logging
 import os
@@ -8,6 +9,7 @@ import pickle
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -43,8 +45,9 @@ class Kernel:
     def __init__(self, function: Callable[..., None]) -> None:
         self.function = function
         try:
+            function.__qualname__ += f"_{_called(function)}"  # the name by which it is kept
             self.compiled = numba.njit(cache=True, **OPTIONS)(function)
-        except RuntimeError:  # nowhere to write
+        except (RuntimeError, OSError):  # nowhere to write, or no sources
             self._keep_nothing()
 
     def __call__(self, *arguments: Any) -> None:
@@ -67,6 +70,17 @@ class Kernel:
 
     def _keep_nothing(self) -> None:
         self.compiled = numba.njit(**OPTIONS)(self.function)
+
+
+def _called(function: Callable[..., None]) -> str:
+    """Return a digest of the other modules whose helpers a function may call.
+
+    Numba compiles anew what it kept when the function's own file has changed, but no other one.
+    """
+    helpers = (getattr(value, "py_func", None) for value in function.__globals__.values())
+    others = {x.__code__.co_filename for x in helpers if x and x.__module__ != function.__module__}
+    digest = hashlib.sha256(b"".join(Path(path).read_bytes() for path in sorted(others)))
+    return digest.hexdigest()[:8]
 
 
 def kernel(function: Callable[..., None]) -> Kernel:

@@ -23,7 +23,8 @@ from patchmatch.kernels.candidates import (
 from patchmatch.kernels.compiling import ahead, run, run_in_parts
 from patchmatch.kernels.judge import TILE, hear_neighbours, weigh_candidates
 from patchmatch.kernels.noise import cell_statistics
-from patchmatch.kernels.windows import cell_gradients, refine_windows, window_residuals
+from patchmatch.kernels.registration import refine_windows
+from patchmatch.kernels.windows import cell_gradients, window_residuals
 from patchmatch.nets import motion_steps
 from patchmatch.nets.answer_steps import PRICE, ROUNDS, TIED
 from patchmatch.nets.answers import ROUGH

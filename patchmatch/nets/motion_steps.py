@@ -13,7 +13,14 @@ from patchmatch.nets.answer_steps import answers_around, ballot
 from patchmatch.nets.candidates import Offered, likeliest, offer, with_rival
 from patchmatch.nets.evidence import answer_evidence, place_evidence
 from patchmatch.nets.levels import CLIP, Level, describe, search
-from patchmatch.nets.windows import Windows, cell_shares, cell_values, cell_weights, window_corners
+from patchmatch.nets.windows import (
+    FINE_TAPS,
+    Windows,
+    cell_shares,
+    cell_values,
+    cell_weights,
+    window_corners,
+)
 from patchmatch.ops import (
     CONTRAST_CELL,
     geometric_median,
@@ -146,7 +153,7 @@ class Matching:
     def _cells(self, windows: Tensor) -> Tensor:
         return windows @ self.weights
 
-    def _differences(self, candidates: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    def _differences(self, candidates: Tensor, taps: int = 2) -> Iterator[tuple[slice, Tensor]]:
         """Yield frame 1 minus frame 0 under every candidate, (n, K, L), some blocks at a time.
 
         What fits into the cache is faster, and the memory of large frames stays small.
@@ -157,7 +164,8 @@ class Matching:
         step = max(1, at_once // (flat.shape[1] * self.window.shape[1]))
         for first in range(0, len(flat), step):
             part = slice(first, first + step)
-            yield part, self.windows1.read(flat[part], part) - self.window[part, None]
+            windows = self.windows1.read(flat[part], part, taps)
+            yield part, windows - self.window[part, None]
 
     def residual(self, candidates: Tensor, wanted: Tensor | None = None) -> Tensor:
         """Return the mean clipped difference in each cell, less the noise's, (B, R, C, K, 16).
@@ -177,7 +185,7 @@ class Matching:
     def mismatch(self, candidates: Tensor) -> tuple[Tensor, Tensor]:
         """Return gradient times difference, (N, K, 16, 2), and its square, (N, K, 16)."""
         products, squares = [], []
-        for part, difference in self._differences(candidates):
+        for part, difference in self._differences(candidates, FINE_TAPS):
             along = [self._cells(g[part, None] * difference) for g in self.gradient]
             products.append(torch.stack(along, dim=-1))
             squares.append(self._cells(difference * difference))

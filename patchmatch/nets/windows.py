@@ -3,6 +3,11 @@
 A window of S x S pixels is stored flat, with one more column: S rows of S + 1 pixels. Reading it
 between pixels is then two blends of long rows, several times faster than on squares. The last
 column of each row means nothing, and ``cell_weights`` leaves it out.
+
+What is compared is read linearly, from two pixels each way. That smooths, and moves fine texture
+towards the nearer pixel: a displacement at which differences balance seems to be nearer to the
+middle between two pixels than it is, by 0.01 to 0.1 pixels. So what is registered is read from
+``FINE_TAPS`` pixels.
 """
 
 import functools
@@ -13,6 +18,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from patchmatch.ops import lagrange_weights
+
+FINE_TAPS = 6  # pixels in a row that are blended where a displacement is refined
+REACH = FINE_TAPS // 2  # pixels from a place that are read, at most
 PAD = 24  # pixels repeated around an image: windows may reach beyond the border
 CELLS = 4  # a window is divided into CELLS x CELLS cells
 INSIDE = 2.0  # by how much a cell of the block counts more than one of what surrounds it
@@ -29,49 +38,62 @@ class Windows:
     """
 
     def __init__(self, images: Tensor, corner: Tensor, image: Tensor, side: int) -> None:
-        padded = F.pad(images[:, None], (PAD,) * 4, mode="replicate")[:, 0]
-        self.padded, self.views = padded, padded.unfold(1, side + 1, 1).unfold(2, side + 1, 1)
+        self.padded = F.pad(images[:, None], (PAD + REACH,) * 4, mode="replicate")[:, 0]
         self.corner, self.image, self.side = corner + PAD, image, side
 
     def cut(self) -> Float[Tensor, "N L"]:
         """Return the windows where they are, flat, L = S (S + 1)."""
-        x, y = self.corner.unbind(dim=-1)
-        return self._at(self.image, x, y)[:, : self.side].flatten(1)
+        return self._at(self.image, self.corner, self.side + 1)[:, : self.side].flatten(1)
 
-    def _at(self, image: Tensor, x: Tensor, y: Tensor) -> Float[Tensor, "*N _ _"]:
-        """Return squares of S + 1 pixels from places on, all three of shape N."""
-        if not torch.compiler.is_exporting():
-            return self.views[image, y, x]  # which are no copies
+    def _at(self, image: Tensor, corner: Tensor, side: int) -> Float[Tensor, "*N _ _"]:
+        """Return squares of so many pixels a side, from corners (*N, 2) on; ``image`` is (*N)."""
+        x, y = (corner + REACH).unbind(dim=-1)
+        if not torch.compiler.is_exporting():  # views are no copies
+            return self.padded.unfold(1, side, 1).unfold(2, side, 1)[image, y, x]
         # of what is exported they would be copies, of every square of an image
-        steps = torch.arange(self.side + 1, device=x.device)
+        steps = torch.arange(side, device=x.device)
         rows, columns = self.padded.shape[1:]
         first = (image * rows + y) * columns + x
         return self.padded.flatten()[first[..., None, None] + steps[:, None] * columns + steps]
 
     def read(
-        self, displacement: Float[Tensor, "n K 2"], part: slice = slice(None)
+        self, displacement: Float[Tensor, "n K 2"], part: slice = slice(None), taps: int = 2
     ) -> Float[Tensor, "n K L"]:
-        """Return windows at K displacements each, blended from four pixels, flat.
+        """Return windows at K displacements each, flat.
 
         A window that would leave the padded image is moved to its border.
 
         Args:
             displacement: dx and dy in pixels, for each window of the part.
             part: Which windows to read.
+            taps: Pixels that are blended each way (``lagrange_weights``), 2 or ``FINE_TAPS``.
         """
-        rows, columns = self.views.shape[1:3]
+        rows, columns = (size - 2 * REACH - self.side for size in self.padded.shape[1:])
         last = torch.tensor([columns - 1, rows - 1], device=displacement.device) - 1e-3
         place = torch.minimum((self.corner[part, None] + displacement).clamp_min(0), last)
         whole = place.detach().floor()
-        x, y = whole.long().unbind(dim=-1)  # (N, K)
-        between = place - whole
-        flat = self._at(self.image[part, None], x, y).flatten(-2)  # (N, K, (S + 1)^2)
-        flat = torch.lerp(flat[..., :-1], flat[..., 1:], between[..., :1])
-        row = self.side + 1
-        # the blend downwards leaves one number less than L; the first stands in for the last,
-        # which means nothing
-        flat = torch.cat([flat, flat[..., :1]], dim=-1)
-        return torch.lerp(flat[..., :-row], flat[..., row:], between[..., 1:])
+        row = self.side + taps - 1
+        squares = self._at(self.image[part, None], whole.long() - (taps // 2 - 1), row)
+        across, down = lagrange_weights(place - whole, taps).unbind(dim=-2)  # (n, K, taps)
+        flat = _blended(squares.flatten(-2), across, 1)
+        # what is missing at the end means nothing
+        flat = _blended(F.pad(flat, (0, taps - 1)), down, row)
+        return flat.unflatten(-1, (self.side, row))[..., : self.side + 1].flatten(-2)
+
+
+def _blended(
+    flat: Float[Tensor, "*N L"], weights: Float[Tensor, "*N taps"], stride: int
+) -> Float[Tensor, "*N _"]:
+    """Return the weighted sums of values that are ``stride`` apart."""
+    count = weights.shape[-1]
+    length = flat.shape[-1] - (count - 1) * stride
+    parts = [flat[..., tap * stride : tap * stride + length] for tap in range(count)]
+    if count == 2:
+        return torch.lerp(parts[0], parts[1], weights[..., 1:])
+    total = parts[0] * weights[..., :1]
+    for tap in range(1, count):
+        total = torch.addcmul(total, parts[tap], weights[..., tap : tap + 1])
+    return total
 
 
 def cell_weights(side: int, device: torch.device) -> Float[Tensor, "L 16"]:

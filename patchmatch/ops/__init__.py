@@ -46,7 +46,7 @@ from patchmatch.ops.rotations import (
     lifting_filters,
     pool_rotations,
 )
-from patchmatch.ops.sampling import sample_at, warp_by_homography
+from patchmatch.ops.sampling import lagrange_weights, sample_at, warp_by_homography
 from patchmatch.ops.search import best_candidates, cost_volume
 from patchmatch.ops.shifts import SHIFTS, STILL, shift_similarity, shifted_products, window_moments
 from patchmatch.ops.votes import Fit, box_mean, cast_votes, fit_scaled_shift
@@ -93,6 +93,7 @@ __all__ = [
     "group_filters",
     "homography_of_corners",
     "image_corners",
+    "lagrange_weights",
     "lifting_filters",
     "luma",
     "match_descriptors",

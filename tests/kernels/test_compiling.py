@@ -1,5 +1,6 @@
 """Kernels where numba cannot keep, or must not or cannot compile."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -105,6 +106,33 @@ def test_what_is_compiled_is_kept_and_a_damaged_file_of_it_is_no_error(tmp_path)
     next(path for path in kept if path.suffix == ".nbi").write_bytes(b"")
     next(path for path in kept[4:] if path.suffix == ".nbc").write_bytes(b"\x80\x04")
     assert measured(NUMBA_CACHE_DIR=str(tmp_path))[0] == answer
+
+
+HELPING = """
+from patchmatch.kernels.compiling import helper
+@helper
+def number():
+    return {number}
+"""
+CALLING = """
+from patchmatch.kernels.compiling import kernel
+from helping import number
+@kernel
+def call(found):
+    found[0] = number()
+"""
+
+
+def test_what_is_kept_goes_by_what_its_helpers_are(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    names = []
+    for number in (1, 1, 20):
+        (tmp_path / "helping.py").write_text(HELPING.format(number=number))
+        (tmp_path / "calling.py").write_text(CALLING)
+        for module in ("helping", "calling"):
+            monkeypatch.delitem(sys.modules, module, raising=False)
+        names.append(importlib.import_module("calling").call.function.__qualname__)
+    assert names[0] == names[1] != names[2]
 
 
 def test_where_numba_must_not_compile_motion_is_measured_all_the_same():

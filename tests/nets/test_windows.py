@@ -5,6 +5,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from patchmatch.nets.windows import (
+    FINE_TAPS,
     PAD,
     Windows,
     cell_shares,
@@ -28,25 +29,32 @@ def square(flat):
     return flat.unflatten(-1, (SIDE, SIDE + 1))[..., :SIDE]
 
 
-def pixel(image, x, y):
-    """Bilinear, with the border repeated."""
-    x0, y0 = int(np.floor(x)), int(np.floor(y))
+def pixel(image, x, y, taps):
+    """Lagrange's interpolation, with the border repeated."""
+    before = taps // 2 - 1
+    x0, y0 = int(np.floor(x)) - before, int(np.floor(y)) - before
     total = 0.0
-    for i, j in np.ndindex(2, 2):
-        share = abs(1 - j - (x - x0)) * abs(1 - i - (y - y0))
+    for i, j in np.ndindex(taps, taps):
+        share = polynomial(i, y - y0, taps) * polynomial(j, x - x0, taps)
         at = min(max(y0 + i, 0), HEIGHT - 1), min(max(x0 + j, 0), WIDTH - 1)
         total += share * float(image[at])
     return total
 
 
-def test_reading_agrees_with_bilinear_interpolation_by_loops(images):
+def polynomial(i, x, taps):
+    """That which is 1 at i and 0 at the other places."""
+    return np.prod([(x - j) / (i - j) for j in range(taps) if j != i])
+
+
+@pytest.mark.parametrize("taps", [2, FINE_TAPS])
+def test_reading_agrees_with_interpolation_by_loops(images, taps):
     moves = torch.tensor([[0.3, -1.75], [-2.6, 0.0], [7.0, 3.5]])
     moves = moves + 0.1 * torch.arange(4.0)[:, None, None]  # (N, K, 2)
-    found = square(Windows(images, CORNER, IMAGE, SIDE).read(moves))
+    found = square(Windows(images, CORNER, IMAGE, SIDE).read(moves, taps=taps))
     assert found.shape == (4, 3, SIDE, SIDE)
     for n, k, y, x in np.ndindex(found.shape):
         place = (CORNER[n] + moves[n, k]).tolist()
-        expected = pixel(images[IMAGE[n]], place[0] + x, place[1] + y)
+        expected = pixel(images[IMAGE[n]], place[0] + x, place[1] + y, taps)
         assert found[n, k, y, x].item() == pytest.approx(expected, abs=1e-4)
 
 
@@ -70,21 +78,25 @@ def test_beyond_the_border_the_border_is_repeated(images):
     assert_close(found[2, :, 0], found[2, :, 4])
 
 
-def test_a_window_that_would_leave_the_padded_image_stays_at_its_border(images):
+@pytest.mark.parametrize("taps", [2, FINE_TAPS])
+def test_a_window_that_would_leave_the_padded_image_stays_at_its_border(images, taps):
     windows = Windows(images, CORNER, IMAGE, SIDE)
     far = torch.tensor([[-900.0, -900], [900, 900], [-900, 0], [0, 900]])
-    found = square(windows.read(far.expand(4, 4, 2)))
+    found = square(windows.read(far.expand(4, 4, 2), taps=taps))
     assert torch.isfinite(found).all()
     corners = torch.tensor([[images[i, 0, 0], images[i, -1, -1]] for i in IMAGE.tolist()])
     assert_close(found[:, :2], corners[:, :, None, None].expand(4, 2, SIDE, SIDE))
 
 
-def test_gradients_reach_the_displacement_and_are_the_slope():
+@pytest.mark.parametrize("taps", [2, FINE_TAPS])
+@pytest.mark.parametrize("move", [0.3, 1.0])
+def test_gradients_reach_the_displacement_and_are_the_slope(taps, move):
     ramp = 2.0 * torch.arange(34.0).expand(2, HEIGHT, WIDTH)
-    moves = torch.full((2, 1, 2), 0.3, requires_grad=True)
-    square(Windows(ramp, CORNER[:2], IMAGE[:2], SIDE).read(moves)).mean(dim=(2, 3)).sum().backward()
+    moves = torch.full((2, 1, 2), move, requires_grad=True)
+    found = Windows(ramp, CORNER[:2], IMAGE[:2], SIDE).read(moves, taps=taps)
+    square(found).mean(dim=(2, 3)).sum().backward()
     assert moves.grad is not None
-    assert_close(moves.grad, torch.tensor([2.0, 0]).expand(2, 1, 2))
+    assert_close(moves.grad, torch.tensor([2.0, 0]).expand(2, 1, 2), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("side", [16, 32])
@@ -111,7 +123,7 @@ def test_windows_are_centred_on_their_blocks_row_by_row_image_by_image():
 
 def test_no_windows_are_read_as_none(images):
     windows = Windows(images, CORNER[:0], IMAGE[:0], SIDE)
-    assert windows.read(torch.zeros(0, 3, 2)).shape == (0, 3, SIDE * (SIDE + 1))
+    assert windows.read(torch.zeros(0, 3, 2), taps=FINE_TAPS).shape == (0, 3, SIDE * (SIDE + 1))
 
 
 def test_the_middle_of_a_cell_is_read_from_a_coarse_image():

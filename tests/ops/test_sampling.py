@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from patchmatch.ops import resizing, sample_at, warp_by_homography, warp_points
+from patchmatch.ops import lagrange_weights, resizing, sample_at, warp_by_homography, warp_points
 
 
 def test_between_pixels_the_four_around_count():
@@ -13,6 +13,28 @@ def test_between_pixels_the_four_around_count():
     beyond = sample_at(image, points, "zeros")
     assert beyond[0, :, 2].tolist() == [0, 0]
     assert_close(beyond[..., :2], torch.tensor([expected])[..., :2])
+
+
+@pytest.mark.parametrize("taps", [2, 4, 6])
+def test_a_polynomial_is_read_exactly_between_its_pixels(taps):
+    fraction = torch.tensor([[0.0, 0.1, 0.5], [0.7, 0.9, 1.0]], dtype=torch.float64)
+    weights = lagrange_weights(fraction, taps)
+    assert weights.shape == (2, 3, taps)
+    places = torch.arange(taps, dtype=torch.float64) - (taps // 2 - 1)
+    for degree in range(taps):
+        assert_close((weights * places**degree).sum(dim=-1), fraction**degree)
+    assert ((weights * places**taps).sum(dim=-1) - fraction**taps).abs().max() > 0.1
+
+
+def test_six_pixels_hardly_move_a_wave_that_a_line_moves():
+    fraction, wave = torch.linspace(0, 1, 33, dtype=torch.float64), torch.pi / 3
+    errors = []
+    for taps in (2, 6):
+        places = torch.arange(taps, dtype=torch.float64) - (taps // 2 - 1)
+        seen = (lagrange_weights(fraction, taps) * torch.exp(1j * wave * places)).sum(dim=-1)
+        errors.append(((seen * torch.exp(-1j * wave * fraction)).angle() / wave).abs().max())
+    assert errors[0].item() == pytest.approx(0.019, abs=1e-3)
+    assert errors[1].item() == pytest.approx(0.001, abs=5e-4)
 
 
 def test_a_warped_image_shows_what_the_homography_points_at():
