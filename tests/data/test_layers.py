@@ -70,7 +70,7 @@ def test_the_flow_is_better_than_the_same_flow_moved_by_a_fifth_of_a_pixel(
 def test_textures_move_by_the_flow_to_a_hundredth_of_a_pixel(
     photographs, outlines, monkeypatch, scale
 ):
-    """As they do not where OpenCV's cubic sampler reads them, by which they go up to a tenth farther."""
+    """OpenCV's cubic sampler would move them up to a tenth farther."""
     monkeypatch.setattr(layers, "PLAIN_SHARE", 0.0)
     monkeypatch.setattr(layers, "CROWD_SHARE", 0.0)
     monkeypatch.setattr(layers, "MOST_LAYERS", 0)
