@@ -161,7 +161,14 @@ def main() -> None:
     seconds = measure_time(methods | peers(untimed), options.repeats)
     for title, pairs in sets.items():
         table = Table(
-            "method", "EPE mean", "median", "< 0.5 px", "< 1 px", "macro-F1", "time, DIS = 1"
+            "method",
+            "EPE mean",
+            "median",
+            "< 0.5 px",
+            "< 1 px",
+            "macro-F1",
+            "alone",
+            "time, DIS = 1",
         )
         measured = {n: [method(*p[:2]) for p in pairs] for n, method in methods.items()}
         truths = [p.truth for p in pairs]
@@ -169,10 +176,13 @@ def main() -> None:
             s = score_motion(found, truths)
             table.add_row(
                 name, f"{s.mean:.3f}", f"{s.median:.3f}", f"{s.within_half:.1%}",
-                f"{s.within_one:.1%}", f"{100 * s.macro_f1:.1f}",
+                f"{s.within_one:.1%}", f"{100 * s.macro_f1:.1f}", f"{s.mean_alone:.2f}",
                 f"{seconds[name] / seconds['DIS medium']:.2f}",
             )  # fmt: skip
-        table.title = f"{title}: {len(pairs)} pairs, {s.blocks} blocks of {BLOCK} pixels"
+        table.title = (
+            f"{title}: {len(pairs)} pairs, {s.blocks} blocks of {BLOCK} pixels, of which {s.alone} "
+            "move otherwise than most around them (alone: their EPE mean)"
+        )
         console.print(table)
         console.print(difference(measured["patchmatch"], measured[TWIN], truths))
         table = Table("EPE mean / median", *methods, title=f"{title}, disturbed")

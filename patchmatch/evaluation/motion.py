@@ -1,5 +1,6 @@
 """How near measured motion is to the truth, block by block."""
 
+import itertools
 from dataclasses import dataclass
 
 import cv2
@@ -9,6 +10,7 @@ import torch
 from patchmatch.results import Kind, kind_of
 
 KNOWN = 0.5  # share of a block's pixels whose flow must be known
+SHARED, COMPANY = 1.0, 3 / 8  # pixels within which motion is shared, and neighbours that do
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class MotionScores:
         within_half: Share of blocks with an error below half a pixel.
         within_one: Share of blocks with an error below one pixel.
         macro_f1: Mean over the three kinds of their F1; a kind that does not occur is left out.
+        alone: Number of blocks of ``moves_alone``.
+        mean_alone: Mean endpoint error of these, NaN if there are none.
     """
 
     blocks: int
@@ -30,6 +34,8 @@ class MotionScores:
     within_half: float
     within_one: float
     macro_f1: float
+    alone: int
+    mean_alone: float
 
 
 def true_block_motion(flow: np.ndarray, valid: np.ndarray, block: int) -> np.ndarray:
@@ -51,6 +57,24 @@ def true_block_motion(flow: np.ndarray, valid: np.ndarray, block: int) -> np.nda
     enough = np.isfinite(tiles[..., 0]).mean(axis=-1) >= KNOWN
     tiles = np.where(enough[..., None, None], tiles, 0)
     return np.where(enough[..., None], np.nanmedian(tiles, axis=2), np.nan)
+
+
+def moves_alone(motion: np.ndarray) -> np.ndarray:
+    """Tell which blocks hardly any neighbour moves with: small things, and corners of larger ones.
+
+    Args:
+        motion: (rows, columns, 2) in pixels, NaN where unknown.
+
+    Returns:
+        (rows, columns) bool: within one pixel are fewer than three in eight of the known
+        neighbours.
+    """
+    rows, columns = motion.shape[:2]
+    padded = np.pad(motion, ((1, 1), (1, 1), (0, 0)), constant_values=np.nan)
+    places = [place for place in itertools.product(range(3), range(3)) if place != (1, 1)]
+    around = np.stack([padded[y : y + rows, x : x + columns] for y, x in places])
+    apart = np.linalg.norm(around - motion, axis=-1)
+    return (apart <= SHARED).sum(axis=0) < COMPANY * np.isfinite(apart).sum(axis=0)
 
 
 def left_over(frame0: np.ndarray, frame1: np.ndarray, motion: np.ndarray, block: int) -> np.ndarray:
@@ -109,6 +133,7 @@ def score_motion(measured: list[np.ndarray], truth: list[np.ndarray]) -> MotionS
     if not known.any():
         raise ValueError("no block has known motion")
     answers, right = answers[known], right[known]
+    alone = np.concatenate([moves_alone(t).ravel() for t in truth])[known]
     error = np.linalg.norm(answers - right, axis=1)
     return MotionScores(
         blocks=len(error),
@@ -117,6 +142,8 @@ def score_motion(measured: list[np.ndarray], truth: list[np.ndarray]) -> MotionS
         within_half=float((error < 0.5).mean()),
         within_one=float((error < 1).mean()),
         macro_f1=_macro_f1(_kinds(answers), _kinds(right)),
+        alone=int(alone.sum()),
+        mean_alone=float(error[alone].mean()) if alone.any() else np.nan,
     )
 
 

@@ -166,5 +166,6 @@ def _plain(argument: Argument) -> Any:
     if isinstance(argument, Tensor):
         return argument.detach().numpy() if argument.requires_grad else argument.numpy()
     if isinstance(argument, tuple):
-        return tuple(map(_plain, argument))
+        is_length = not argument or isinstance(argument[0], int)
+        return argument if is_length else tuple(map(_plain, argument))
     return np.float32(argument) if isinstance(argument, float) else argument

@@ -3,7 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from patchmatch.evaluation.motion import left_over, score_motion, true_block_motion
+from patchmatch.evaluation.motion import (
+    left_over,
+    moves_alone,
+    score_motion,
+    true_block_motion,
+)
 
 
 def field(rows=4, columns=5, motion=(0.0, 0.0)):
@@ -13,7 +18,7 @@ def field(rows=4, columns=5, motion=(0.0, 0.0)):
 def test_exact_answers_score_best():
     truth = [field(2, 3, (0.1, 0)), field(4, 5, (1, 0)), field(1, 2, (9, -7))]
     scores = score_motion([t.copy() for t in truth], truth)
-    assert dataclasses.astuple(scores) == (28, 0, 0, 1, 1, 1)
+    assert dataclasses.astuple(scores)[:7] == (28, 0, 0, 1, 1, 1, 0)
 
 
 def test_one_planted_outlier_is_one_in_twenty():
@@ -33,6 +38,27 @@ def test_the_two_limits_are_told_apart():
     assert scores.within_half == 2 / 4
     assert scores.within_one == 3 / 4
     assert scores.median == pytest.approx(0.45)
+
+
+def test_what_moves_with_fewer_than_three_neighbours_in_eight_moves_alone():
+    truth = field(5, 7)
+    truth[1:3, 1:3] = 4, 0  # four blocks, each with three others
+    truth[0, 5], truth[3, 4], truth[4, 4] = (3, 0), (0, 5), (0, 5.9)
+    truth[3, 0] = np.nan
+    expected = np.zeros((5, 7), bool)
+    expected[0, 5] = expected[3, 4] = expected[4, 4] = True
+    assert (moves_alone(truth) == expected).all()
+    measured = truth.copy()
+    measured[3, 4] = 0
+    scores = score_motion([measured], [truth])
+    assert scores.alone == 3
+    assert scores.mean_alone == pytest.approx(5 / 3)
+
+
+def test_where_nothing_moves_alone_there_is_no_mean_of_it():
+    scores = score_motion([field()], [field()])
+    assert scores.alone == 0
+    assert np.isnan(scores.mean_alone)
 
 
 def test_macro_f1_by_hand():
