@@ -3,7 +3,7 @@
 import numpy as np
 from numpy import float32, uintp
 
-from patchmatch.kernels.compiling import ONE, kernel
+from patchmatch.kernels.compiling import ONE, helper, kernel
 
 CELL = 4  # pixels
 
@@ -32,101 +32,63 @@ def halve(image, half):
 
 
 @kernel
-def cell_moments(image, moments):
-    """Average an image and its square over cells; beyond the border the border's own pixels.
+def even_contrast(image, span, softening, noise, even, loud):
+    """Subtract the mean around every pixel and divide by the standard deviation there.
 
     Args:
         image: (B, H, W).
-        moments: (B, 2, ceil(H / 4), ceil(W / 4)), written: mean and mean square.
-    """
-    height, width = image.shape[1:]
-    rows, columns = moments.shape[2:]
-    share = float32(1 / CELL**2)
-    value = np.empty(columns * CELL, float32)
-    square = np.empty(columns * CELL, float32)
-    for row in range(len(image) * rows):
-        b, r = divmod(row, rows)
-        value[:], square[:] = 0, 0
-        for y in range(r * CELL, (r + 1) * CELL):
-            y = min(y, height - 1)
-            for x in range(uintp(width)):
-                pixel = image[b, y, x]
-                value[x] += pixel
-                square[x] += pixel * pixel
-        for x in range(width, columns * CELL):
-            value[x], square[x] = value[width - 1], square[width - 1]
-        for c in range(uintp(columns)):
-            x = uintp(CELL) * c
-            one, two, three = x + ONE, x + ONE + ONE, x + ONE + ONE + ONE
-            moments[b, 0, r, c] = share * (value[x] + value[one] + value[two] + value[three])
-            moments[b, 1, r, c] = share * (square[x] + square[one] + square[two] + square[three])
-
-
-@kernel
-def cell_gains(moments, floor, noise, gains, loud):
-    """Tell by how much contrast is to be raised around each cell, over 3x3 of them.
-
-    Args:
-        moments: (B, 2, R, C), mean and mean square of the cells.
-        floor: Added to the standard deviation.
+        span: Tuple as long as the side of the square in which they are taken, odd; of what lies
+            beyond the border nothing counts.
+        softening: Least deviation.
         noise: (B,), standard deviation of the noise in the image.
-        gains: (B, 2, R, C + 2), written: gain and offset, the first and the last twice.
-        loud: (B, R, C), written: standard deviation of the noise when contrast is even.
-    """
-    rows, columns = moments.shape[2:]
-    ninth = float32(1 / 9)
-    means = np.empty(columns + 2, float32)  # of three rows, the first and the last twice
-    squares = np.empty(columns + 2, float32)
-    for row in range(len(moments) * rows):
-        b, r = divmod(row, rows)
-        above, below = max(r - 1, 0), min(r + 1, rows - 1)
-        for i, sums in ((0, means), (1, squares)):
-            for c in range(uintp(columns)):
-                three = moments[b, i, above, c] + moments[b, i, r, c] + moments[b, i, below, c]
-                sums[c + ONE] = three * ninth
-            sums[0], sums[columns + 1] = sums[1], sums[columns]
-        for c in range(uintp(1), uintp(columns + 1)):
-            mean = means[c - ONE] + means[c] + means[c + ONE]
-            square = squares[c - ONE] + squares[c] + squares[c + ONE]
-            gain = float32(1) / (np.sqrt(max(square - mean * mean, float32(0))) + floor)
-            loud[b, r, c - ONE] = noise[b] * gain
-            gains[b, 0, r, c] = gain
-            gains[b, 1, r, c] = -mean * gain
-        for i in range(2):
-            gains[b, i, r, 0] = gains[b, i, r, 1]
-            gains[b, i, r, columns + 1] = gains[b, i, r, columns]
-
-
-@kernel
-def even_contrast(image, gains, even):
-    """Make the contrast of an image even by the gains of its cells, bilinear between them.
-
-    Args:
-        image: (B, H, W).
-        gains: (B, 2, R, C + 2), as ``cell_gains`` writes them.
         even: (B, H, W), written.
+        loud: (B, ceil(H / 4), ceil(W / 4)), written: that of the noise when contrast is even, in
+            the mean of each cell; beyond the border the border's own pixels.
     """
     height, width = image.shape[1:]
-    rows, columns = gains.shape[2:]
-    gain = np.empty(columns, float32)
-    offset = np.empty(columns, float32)
-    by = np.empty(CELL * columns, float32)  # of each pixel, from half a cell before the first on
-    plus = np.empty(CELL * columns, float32)
-    half = uintp(CELL // 2)
-    for row in range(len(image) * height):
-        b, y = divmod(row, height)
-        place = max((float32(y) + float32(0.5)) / float32(CELL) - float32(0.5), float32(0))
-        upper = int(place)
-        down, lower = place - float32(upper), min(upper + 1, rows - 1)
-        for c in range(columns):
-            one, other = gains[b, 0, upper, c], gains[b, 0, lower, c]
-            gain[c] = one + down * (other - one)
-            one, other = gains[b, 1, upper, c], gains[b, 1, lower, c]
-            offset[c] = one + down * (other - one)
-        for c in range(uintp(columns - 1)):
-            for i in range(uintp(CELL)):
-                right = (float32(i) + float32(0.5)) / float32(CELL)
-                by[uintp(CELL) * c + i] = gain[c] + right * (gain[c + ONE] - gain[c])
-                plus[uintp(CELL) * c + i] = offset[c] + right * (offset[c + ONE] - offset[c])
-        for x in range(uintp(width)):
-            even[b, y, x] = image[b, y, x] * by[x + half] + plus[x + half]
+    rows, columns = loud.shape[1:]
+    reach = len(span) // 2
+    values = np.zeros(width + 2 * reach)  # sums of columns, to which no row's error is left
+    squares = np.zeros(width + 2 * reach)
+    narrow = np.zeros((2, width + 2 * reach), float32)
+    share = np.empty(width, float32)  # one over the columns that count
+    for x in range(width):
+        share[x] = 1 / (min(x + reach, width - 1) - max(x - reach, 0) + 1)
+    gain = np.empty(columns * CELL, float32)
+    begin = uintp(reach)
+    for b in range(len(image)):
+        values[:], squares[:], loud[b] = 0, 0, 0
+        for y in range(min(reach, height)):
+            _add_row(image[b, y], 1, begin, values, squares)
+        for y in range(height):
+            if y + reach < height:
+                _add_row(image[b, y + reach], 1, begin, values, squares)
+            if y > reach:
+                _add_row(image[b, y - reach - 1], -1, begin, values, squares)
+            down = float32(min(y + reach, height - 1) - max(y - reach, 0) + 1)
+            for x in range(uintp(len(values))):
+                narrow[0, x], narrow[1, x] = values[x], squares[x]
+            for x in range(uintp(width)):
+                total, square = float32(0), float32(0)
+                for i in range(uintp(len(span))):
+                    total += narrow[0, x + i]
+                    square += narrow[1, x + i]
+                mean = total * share[x] / down
+                variance = max(square * share[x] / down - mean * mean, float32(0))
+                gain[x] = float32(1) / np.sqrt(variance + softening * softening)
+                even[b, y, x] = (image[b, y, x] - mean) * gain[x]
+            gain[width:] = gain[width - 1]
+            times = float32(1 if y < height - 1 else CELL * rows - y) * noise[b]
+            for c in range(uintp(columns)):
+                x = uintp(CELL) * c
+                four = gain[x] + gain[x + ONE] + gain[x + ONE + ONE] + gain[x + ONE + ONE + ONE]
+                loud[b, y // CELL, c] += four * times * float32(1 / CELL**2)
+
+
+@helper
+def _add_row(row, sign, begin, values, squares):
+    """Add a row and its square to sums, or take them from these."""
+    for x in range(uintp(len(row))):
+        pixel = float(row[x])
+        values[begin + x] += sign * pixel
+        squares[begin + x] += sign * pixel * pixel

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from patchmatch.kernels.compiling import ahead, run, shares
-from patchmatch.kernels.contrast import CELL, cell_gains, cell_moments, even_contrast, halve
+from patchmatch.kernels.contrast import CELL, even_contrast, halve
 from patchmatch.kernels.noise import noise_levels
 from patchmatch.kernels.search import block_costs, deepest_minima
-from patchmatch.nets.levels import CLIP, CREDIT, FLOOR, Level
+from patchmatch.nets.levels import AROUND, CLIP, CREDIT, SOFTENING, Level
 from patchmatch.ops.noise import (
     BRIGHT,
     DARK,
@@ -53,12 +53,7 @@ def _describe(image: Tensor, described: list[Level]) -> None:
         if level:
             whole, image = image, torch.empty_like(even)
             run(halve, whole, image)
-        batch, rows, columns = loud.shape
-        moments = image.new_empty(batch, 2, rows, columns)
-        gains = image.new_empty(batch, 2, rows, columns + 2)
-        run(cell_moments, image, moments)
-        run(cell_gains, moments, FLOOR, noise / 2**level, gains, loud)
-        run(even_contrast, image, gains, even)
+        run(even_contrast, image, (0,) * AROUND, SOFTENING, noise / 2**level, even, loud)
 
 
 def _noise(image: Tensor) -> Tensor:

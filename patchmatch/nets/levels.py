@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from patchmatch.ops import (
-    CONTRAST_CELL,
     best_candidates,
     contrast_and_gain,
     cost_volume,
@@ -15,7 +15,9 @@ from patchmatch.ops import (
     pyramid,
 )
 
-FLOOR = 0.01  # of contrast: noise in a plain area stays small
+AROUND = 11  # pixels: side of the square in which contrast is made even
+SOFTENING = 0.014  # of contrast: noise in a plain area stays small
+NOISE_CELL = 4  # pixels: side of the cells by which noise is told
 CLIP = 1.0  # local standard deviations: a difference counts no more
 CREDIT = 0.25  # of the noise, taken from the cost of rest: the least of many costs is low
 
@@ -47,8 +49,11 @@ def describe(frames: Tensor, levels: int) -> list[Level]:
     noise = noise_level(frames)
     described = []
     for level, image in enumerate(pyramid(frames, levels)):
-        even, gain = contrast_and_gain(image, FLOOR)
-        described.append(Level(even[:, 0], gain[:, 0] * (noise[:, None, None] / 2**level)))
+        even, gain = contrast_and_gain(image, AROUND, SOFTENING)
+        height, width = image.shape[-2:]
+        beyond = 0, -width % NOISE_CELL, 0, -height % NOISE_CELL
+        gain = F.avg_pool2d(F.pad(gain, beyond, mode="replicate"), NOISE_CELL)[:, 0]
+        described.append(Level(even[:, 0], gain * (noise[:, None, None] / 2**level)))
     return described
 
 
@@ -68,7 +73,7 @@ def search(
     even0, even1 = (level.even[:, None] for level in (described0, described1))
     volume = cost_volume(even0, even1, block, radius, CLIP)[..., : shape[1], : shape[2]]
     row, column = (  # the cells in the middle of the blocks
-        (torch.arange(number, device=even0.device) * block + block // 2) // CONTRAST_CELL
+        (torch.arange(number, device=even0.device) * block + block // 2) // NOISE_CELL
         for number in shape[1:]
     )
     credit = CREDIT * described0.noise[:, row[:, None], column]

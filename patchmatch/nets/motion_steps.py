@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from patchmatch.nets.answer_steps import answers_around, ballot
 from patchmatch.nets.candidates import Offered, likeliest, offer, with_rival
 from patchmatch.nets.evidence import answer_evidence, place_evidence
-from patchmatch.nets.levels import CLIP, Level, describe, search
+from patchmatch.nets.levels import CLIP, NOISE_CELL, Level, describe, search
 from patchmatch.nets.windows import (
     FINE_TAPS,
     Windows,
@@ -22,7 +22,6 @@ from patchmatch.nets.windows import (
     window_corners,
 )
 from patchmatch.ops import (
-    CONTRAST_CELL,
     geometric_median,
     noise_residual,
     registration_step,
@@ -143,7 +142,7 @@ class Matching:
         x, y = self.gradient
         tensor = torch.stack([self._cells(p) for p in (x * x, x * y, y * y)], dim=-1)
         noise0, noise1 = (
-            cell_values(level.noise, corner, image, self.side, CONTRAST_CELL)
+            cell_values(level.noise, corner, image, self.side, NOISE_CELL)
             for level in (level0, level1)
         )
         loudness = (noise0.square() + noise1.square()) / 2

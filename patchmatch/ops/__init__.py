@@ -3,6 +3,7 @@
 from patchmatch.ops.alignment import agreement, aligned, refine_homography
 from patchmatch.ops.blocks import block_boxes, block_counts, sliding_row_sums
 from patchmatch.ops.camera import camera_motion
+from patchmatch.ops.contrast import contrast_and_gain, even_contrast, normalize_contrast
 from patchmatch.ops.embedding import (
     UNKNOWN,
     cells_around,
@@ -11,7 +12,7 @@ from patchmatch.ops.embedding import (
     triplet_loss,
 )
 from patchmatch.ops.four_points import corner_motion, fit_homography, moved_corners
-from patchmatch.ops.handcrafted import even_contrast, opponent_colors, orientation_histograms
+from patchmatch.ops.handcrafted import opponent_colors, orientation_histograms
 from patchmatch.ops.homography import (
     corner_error,
     homography_of_corners,
@@ -28,7 +29,7 @@ from patchmatch.ops.nnf import Field, exact_field, nearest_neighbours, patch_mat
 from patchmatch.ops.nnf_vote import consistent, copy_centres, vote
 from patchmatch.ops.noise import noise_level, noise_residual
 from patchmatch.ops.oriented import oriented_patches
-from patchmatch.ops.pyramid import CONTRAST_CELL, contrast_and_gain, normalize_contrast, pyramid
+from patchmatch.ops.pyramid import pyramid
 from patchmatch.ops.qatm import (
     FeatureRows,
     Matched,
@@ -52,7 +53,6 @@ from patchmatch.ops.shifts import SHIFTS, STILL, shift_similarity, shifted_produ
 from patchmatch.ops.votes import Fit, box_mean, cast_votes, fit_scaled_shift
 
 __all__ = [
-    "CONTRAST_CELL",
     "EIGHT",
     "FOUR",
     "SHIFTS",

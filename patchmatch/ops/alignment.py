@@ -5,9 +5,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from patchmatch.ops.contrast import normalize_contrast
 from patchmatch.ops.four_points import corner_motion, moved_corners
 from patchmatch.ops.homography import resizing
-from patchmatch.ops.pyramid import normalize_contrast, pyramid
+from patchmatch.ops.pyramid import pyramid
 from patchmatch.ops.sampling import warp_by_homography
 
 FLOOR = 0.02  # of the standard deviation that contrast is divided by: noise stays small

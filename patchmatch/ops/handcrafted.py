@@ -1,4 +1,4 @@
-"""Descriptions of pictures that need no training: colours, contrast, directions of gradients."""
+"""Descriptions of pictures that need no training: colours, and directions of gradients."""
 
 import math
 
@@ -15,25 +15,6 @@ def opponent_colors(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"
     red, green, blue = images.unbind(dim=1)
     pairs = ((red + green + blue) / 3, (red - green) / 2, (blue - (red + green) / 2) / 2)
     return torch.stack(pairs, dim=1)
-
-
-def even_contrast(
-    images: Float[Tensor, "B C H W"], window: int, softening: float = 0.02
-) -> Float[Tensor, "B C H W"]:
-    """Subtract the mean around every pixel and divide by the standard deviation there.
-
-    Args:
-        images: Any channels.
-        window: Side of the square in which mean and deviation are taken, odd.
-        softening: Least deviation, so that noise stays small.
-    """
-
-    def mean(values: Tensor) -> Tensor:
-        return F.avg_pool2d(values, window, 1, window // 2, count_include_pad=False)
-
-    centre = mean(images)
-    variance = (mean(images**2) - centre**2).clamp_min(0)
-    return (images - centre) / (variance + softening**2).sqrt()
 
 
 def orientation_histograms(

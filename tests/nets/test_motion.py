@@ -75,6 +75,13 @@ def test_answers_are_not_drawn_to_the_middle_between_pixels(name, shift, request
     assert errors(request.getfixturevalue(name), shift, 32).median() < 0.008
 
 
+@pytest.mark.parametrize("name", ["twin", "shipped"])
+@pytest.mark.parametrize("shift", [(2.0, 1.0), (-3.0, 5.0)])
+def test_motion_by_whole_pixels_is_exact(name, shift, request):
+    """It is not where contrast is made even by cells that stay where they are."""
+    assert errors(request.getfixturevalue(name), shift, 32).median() < 4e-3
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.02])
 def test_at_first_the_network_answers_what_its_twin_does(noise):
     torch.manual_seed(1)

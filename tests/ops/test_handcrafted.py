@@ -1,6 +1,6 @@
 import torch
 
-from patchmatch.ops import even_contrast, opponent_colors, orientation_histograms
+from patchmatch.ops import opponent_colors, orientation_histograms
 
 
 def picture(height, width, seed=0):
@@ -11,14 +11,6 @@ def test_opponent_colors_are_brightness_red_against_green_and_blue_against_both(
     image = torch.tensor([0.6, 0.3, 0.9]).view(1, 3, 1, 1).expand(2, 3, 2, 3)
     expected = torch.tensor([0.6, 0.15, 0.225]).view(1, 3, 1, 1).expand(2, 3, 2, 3)
     torch.testing.assert_close(opponent_colors(image), expected)
-
-
-def test_contrast_does_not_change_what_is_made_even():
-    image = picture(30, 40)
-    torch.testing.assert_close(
-        even_contrast(image, 9, 1e-6), even_contrast(0.3 * image + 0.4, 9, 1e-6), atol=1e-3, rtol=0
-    )
-    assert even_contrast(torch.full((1, 1, 20, 20), 0.7), 9).abs().max() < 1e-3
 
 
 def test_a_ramp_to_the_right_has_direction_0_and_one_down_a_quarter_turn():
