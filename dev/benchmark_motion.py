@@ -1,7 +1,7 @@
 """How well and how fast is motion measured? The motion tables of docs/benchmarks.md.
 
 python3 dev/benchmark_motion.py --flow FOLDER [--also CHECKPOINT] [--scenes 12] [--repeats 15]
-python3 dev/benchmark_motion.py --frames FOLDER
+python3 dev/benchmark_motion.py --frames FOLDER --scenes 0
 
 The FOLDER of --flow holds a folder for each pair: two pictures, in order, and the true flow (.flo).
 That of --frames holds pictures of a fixed camera, in order, without truth: there it is measured how
@@ -138,7 +138,7 @@ def main() -> None:
         "--flow", type=Path, nargs="+", default=[], help="folders of pairs with true flow"
     )
     parser.add_argument("--also", action="append", default=[], metavar="NAME=CHECKPOINT")
-    parser.add_argument("--scenes", type=int, default=12, help="scenes made of photographs")
+    parser.add_argument("--scenes", type=int, default=12, help="made of photographs; 0 for none")
     parser.add_argument("--repeats", type=int, default=15, help="timed runs of each method")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
@@ -157,8 +157,9 @@ def main() -> None:
     for folder in options.frames:
         console.print(explained(folder, methods, matchers))
     sets = {folder.name: read_pairs(folder) for folder in options.flow}
-    sets["scenes of photographs"] = made_pairs(options.scenes)
-    seconds = measure_time(methods | peers(untimed), options.repeats)
+    if options.scenes:
+        sets["scenes of photographs"] = made_pairs(options.scenes)
+    seconds = measure_time(methods | peers(untimed), options.repeats) if sets else {}
     for title, pairs in sets.items():
         table = Table(
             "method",
