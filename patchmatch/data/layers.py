@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from patchmatch.data.placing import finer, rotation, smoothed
+from patchmatch.data.placing import FINER, finer, rotation, smoothed
 
 MOST_LAYERS = 6
 CROWD_SHARE = 0.3  # of the scenes are of many small layers: people, birds
@@ -20,6 +20,7 @@ SHORTEST, LONGEST = 0.05, 32.0  # pixels: lengths of motions, all scales being e
 STILL_SHARE = 0.25  # of the grounds do not move: a camera on a tripod
 PLAIN_SHARE = 0.2  # of the layers have hardly any texture: sky, walls, lacquer
 FAINTEST = 3 / 255  # standard deviation of the texture of plain layers, at most
+SCALES = 0.35, 1.1  # pixels of a texture in a pixel of a scene
 EMPTY_SHARE = 0.5  # of plain grounds have nothing on them: all that differs is noise
 BRIEF_SHARE = 0.15  # of the layers are seen in one of the frames only
 LEAST_STRAIN, MOST_STRAIN = 3e-4, 0.02  # by which a surface turns, grows and bends
@@ -227,12 +228,12 @@ def _texture(
     canvas: np.ndarray, side: int, rng: np.random.Generator, upright: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a finer canvas and the 2x3 matrix that takes points of the scene to it."""
-    scale = rng.uniform(0.35, 1.1)
+    scale = rng.uniform(*SCALES)
     angle = 0.0 if upright else rng.uniform(0, 2 * np.pi)
     matrix = rotation(angle) * scale
     origin = rng.uniform(0, canvas.shape[::-1])
     corner = origin - matrix @ np.full(2, side / 2)
-    return finer(smoothed(canvas, scale)), np.c_[2 * matrix, 2 * corner + 0.5]
+    return finer(smoothed(canvas, scale)), np.c_[FINER * matrix, FINER * (corner + 0.5) - 0.5]
 
 
 def _outline(

@@ -60,14 +60,14 @@ def true_block_motion(flow: np.ndarray, valid: np.ndarray, block: int) -> np.nda
 
 
 def moves_alone(motion: np.ndarray) -> np.ndarray:
-    """Tell which blocks hardly any neighbour moves with: small things, and corners of larger ones.
+    """Tell which blocks hardly any neighbour moves with: those of small and of thin things.
 
     Args:
         motion: (rows, columns, 2) in pixels, NaN where unknown.
 
     Returns:
         (rows, columns) bool: within one pixel are fewer than three in eight of the known
-        neighbours.
+        neighbours, of which there must be one.
     """
     rows, columns = motion.shape[:2]
     padded = np.pad(motion, ((1, 1), (1, 1), (0, 0)), constant_values=np.nan)

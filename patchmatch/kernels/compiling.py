@@ -45,7 +45,8 @@ class Kernel:
     def __init__(self, function: Callable[..., None]) -> None:
         self.function = function
         try:
-            function.__qualname__ += f"_{_called(function)}"  # the name by which it is kept
+            folder = Path(function.__code__.co_filename).parent
+            function.__qualname__ += f"_{_sources(folder)}"  # the name by which it is kept
             self.compiled = numba.njit(cache=True, **OPTIONS)(function)
         except (RuntimeError, OSError):  # nowhere to write, or no sources
             self._keep_nothing()
@@ -72,14 +73,14 @@ class Kernel:
         self.compiled = numba.njit(**OPTIONS)(self.function)
 
 
-def _called(function: Callable[..., None]) -> str:
-    """Return a digest of the other modules whose helpers a function may call.
+@functools.cache
+def _sources(folder: Path) -> str:
+    """Return a digest of the modules in a folder.
 
-    Numba compiles anew what it kept when the function's own file has changed, but no other one.
+    Numba compiles anew what it kept when the function's own file has changed, but not when a helper
+    that it calls stands in another one.
     """
-    helpers = (getattr(value, "py_func", None) for value in function.__globals__.values())
-    others = {x.__code__.co_filename for x in helpers if x and x.__module__ != function.__module__}
-    digest = hashlib.sha256(b"".join(Path(path).read_bytes() for path in sorted(others)))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*.py"))))
     return digest.hexdigest()[:8]
 
 

@@ -30,7 +30,7 @@ def refine_windows(
 
     A cell is trusted as ``patchmatch.nets.judge.CellTrust`` tells.
 
-    Beside the shared arguments:
+    Beside the arguments that it shares with the kernels of ``windows``:
         tensor: (N, 16, 3), each cell's means of the gradients' products.
         loudness: (N, 16), what noise alone adds to them.
         texture: (N, 16), logarithm of each cell's root mean square gradient.

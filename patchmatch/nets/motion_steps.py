@@ -159,7 +159,7 @@ class Matching:
         """
         flat = candidates.flatten(0, 2)
         # for frames of any size, as they are exported, nobody knows of how many parts
-        at_once = sys.maxsize if torch.compiler.is_exporting() else AT_ONCE
+        at_once = sys.maxsize if torch.compiler.is_exporting() else 2 * AT_ONCE // taps
         step = max(1, at_once // (flat.shape[1] * self.window.shape[1]))
         for first in range(0, len(flat), step):
             part = slice(first, first + step)

@@ -66,36 +66,46 @@ def test_the_flow_is_better_than_the_same_flow_moved_by_a_fifth_of_a_pixel(
             assert np.abs(warp_back(moved) - scene.frame0)[scene.visible].mean() > exact
 
 
+def shift_along_x(frame0, frame1):
+    """The shift that explains most of the change of two frames, by least squares."""
+    slope = np.gradient(frame0, axis=1) + np.gradient(frame1, axis=1)
+    return -2 * (slope * (frame1 - frame0)).sum() / (slope**2).sum()
+
+
 @pytest.mark.parametrize("scale", [0.5, 1.0])
 def test_textures_move_by_the_flow_to_a_hundredth_of_a_pixel(
     photographs, outlines, monkeypatch, scale
 ):
-    """OpenCV's cubic sampler would move them up to a tenth farther."""
+    """OpenCV's cubic sampler would move smooth ones up to a tenth farther."""
     monkeypatch.setattr(layers, "PLAIN_SHARE", 0.0)
     monkeypatch.setattr(layers, "CROWD_SHARE", 0.0)
     monkeypatch.setattr(layers, "MOST_LAYERS", 0)
+    monkeypatch.setattr(layers, "SCALES", (scale, scale))
     texture = cv2.GaussianBlur(photographs[0], (0, 0), 5)
-
-    class Fixed:
-        """Chance, but for the scale of textures."""
-
-        def __init__(self, rng):
-            self.rng = rng
-
-        def __getattr__(self, name):
-            return getattr(self.rng, name)
-
-        def uniform(self, low=0.0, high=1.0, size=None):
-            return scale if low == 0.35 else self.rng.uniform(low, high, size)
-
     for shift in (0.15, 0.3, 0.7):
         motion = layers._still(SIDE)._replace(shift=np.array([shift, 0.0]))
         monkeypatch.setattr(layers, "_ground_motion", lambda *_, motion=motion: motion)
-        scene = make_scene([texture], outlines, SIDE, Fixed(np.random.default_rng(0)), True)
+        scene = make_scene([texture], outlines, SIDE, np.random.default_rng(0), True)
         assert scene.flow[..., 0] == pytest.approx(shift, abs=1e-6)
-        slope = np.gradient(scene.frame0, axis=1) + np.gradient(scene.frame1, axis=1)
-        change = scene.frame1 - scene.frame0
-        moved = -2 * (slope * change).sum() / (slope**2).sum()
+        assert shift_along_x(*scene[:2]) == pytest.approx(shift, abs=0.01)
+
+
+@pytest.mark.parametrize("length", [3.0, 4.0, 8.0])
+def test_waves_of_few_pixels_move_by_the_flow_too(outlines, monkeypatch, length):
+    """Between pixels half as far apart, a line would move the shortest of them by 0.02 pixels."""
+    monkeypatch.setattr(layers, "PLAIN_SHARE", 0.0)
+    monkeypatch.setattr(layers, "MOST_LAYERS", 0)
+    monkeypatch.setattr(layers, "CROWD_SHARE", 0.0)
+    monkeypatch.setattr(layers, "SCALES", (0.5, 0.5))
+    number = round(2 * 240 / length) * np.pi / 240  # of which the mirrored border is no end
+    wave = np.cos(number * (np.arange(240) + 0.5)).astype(np.float32)
+    texture = np.tile(0.5 + 0.4 * wave, (240, 1))
+    for shift in (0.3, 0.7, 1.1):
+        motion = layers._still(SIDE)._replace(shift=np.array([shift, 0.0]))
+        monkeypatch.setattr(layers, "_ground_motion", lambda *_, motion=motion: motion)
+        scene = make_scene([texture], outlines, SIDE, np.random.default_rng(1), True)
+        turn = [np.exp(-0.5j * number * np.arange(SIDE)) @ f[SIDE // 2] for f in scene[:2]]
+        moved = -np.angle(turn[1] / turn[0]) / (0.5 * number)
         assert moved == pytest.approx(shift, abs=0.01)
 
 

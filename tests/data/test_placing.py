@@ -56,14 +56,22 @@ def test_beyond_its_border_a_picture_is_mirrored():
     assert bright.max() == 1
 
 
-@pytest.mark.parametrize(("height", "width"), [(24, 40), (25, 41)])
 @pytest.mark.parametrize("waves", [3, 11])
-def test_between_the_pixels_of_a_picture_a_finer_one_shows_what_lies_there(height, width, waves):
+def test_between_the_pixels_of_a_picture_a_finer_one_shows_what_lies_there(waves):
     def shade(y, x):  # which is mirrored at the border
         return np.cos(waves * np.pi / 40 * (x + 0.5)) * np.cos(5 * np.pi / 24 * (y + 0.5))
 
-    rows, columns = np.mgrid[:height, :width]
+    rows, columns = np.mgrid[:24, :40]
     found = finer(shade(rows, columns).astype(np.float32))
-    assert found.shape == (48, 80)
-    rows, columns = (np.mgrid[:48, :80] - 0.5) / 2
+    assert found.shape == (96, 160)
+    rows, columns = (np.mgrid[:96, :160] - 1.5) / 4
     assert found == pytest.approx(shade(rows, columns), abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 6), (5, 1), (2, 3), (7, 8)])
+def test_of_odd_sides_the_last_pixels_are_repeated(size):
+    picture = np.random.default_rng(0).random(size, np.float32)
+    even = np.pad(picture, [(0, side % 2) for side in size], mode="edge")
+    assert finer(picture).shape == tuple(4 * side for side in even.shape)
+    assert (finer(picture) == finer(even)).all()
+    assert finer(np.full(size, 0.3, np.float32)) == pytest.approx(0.3, abs=1e-6)

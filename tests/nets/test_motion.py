@@ -71,7 +71,7 @@ def test_the_shipped_weights_measure_between_pixels(shipped, shift):
 @pytest.mark.parametrize("name", ["twin", "shipped"])
 @pytest.mark.parametrize("shift", [(0.3, -0.7), (0.25, 0.25), (-0.1, 0.05)])
 def test_answers_are_not_drawn_to_the_middle_between_pixels(name, shift, request):
-    """As they are by twice as much where frame 1 is read linearly."""
+    """As they are, two to ten times as far, where frame 1 is read linearly."""
     assert errors(request.getfixturevalue(name), shift, 32).median() < 0.008
 
 
