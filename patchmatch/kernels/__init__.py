@@ -63,6 +63,6 @@ def _can_compile() -> bool:
     try:
         from numba.core import config
     except ImportError as error:
-        logger.warning("numba cannot be used (%s): motion is measured three times as slowly", error)
+        logger.warning("numba cannot be used (%s): motion is measured five times as slowly", error)
         return False
     return not getattr(config, "DISABLE_JIT", False)
