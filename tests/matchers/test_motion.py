@@ -101,14 +101,15 @@ def test_it_was_worth_training_on_photographs(shipped):
         cv2.cvtColor(p(), cv2.COLOR_RGB2GRAY) for p in (data.astronaut, data.coffee, data.chelsea)
     ]
     canvases = [p.astype(np.float32) / 255 for p in pictures]
-    scenes = MovingScenes(canvases, made_outlines(), 12, 3, 320, upright=True)
-    batch = default_collate([scenes[i] for i in range(12)])
+    # the mean is that of a few far off, and of a dozen scenes it is chance
+    scenes = MovingScenes(canvases, made_outlines(), 48, 3, 320, upright=True)
+    batch = default_collate([scenes[i] for i in range(48)])
     seen = batch["visible"] > 0.6
     learned, by_hand = (
         (net(batch["frames"]).displacement - batch["displacement"]).norm(dim=-1)[seen].mean()
         for net in (shipped.net, MotionNet(learned=False).eval())
     )
-    assert learned < by_hand
+    assert learned < 0.9 * by_hand
     assert learned < 1.0
 
 
