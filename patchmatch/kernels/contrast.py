@@ -5,7 +5,7 @@ from numpy import float32, uintp
 
 from patchmatch.kernels.compiling import ONE, helper, kernel
 
-CELL = 4  # pixels
+CELL = 4  # pixels: side of the cells by which noise is told
 
 
 @kernel

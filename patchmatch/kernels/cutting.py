@@ -1,5 +1,6 @@
 """Windows cut out of images: what several kernels call."""
 
+import numpy as np
 from numpy import float32, uintp
 
 from patchmatch.kernels.compiling import ONE, helper
@@ -69,7 +70,37 @@ def cell_mean(total, first, step):
 
 
 @helper
-def within(place, last):
+def displaced(picture, left, top, displacement, side):
+    """Return x and y of the pixel that a displaced window begins in, and how far beyond it.
+
+    No window begins beyond the repeated border.
+    """
+    height, width = picture.shape
+    place_x = _within(float32(left) + displacement[0], width + PAD - side - 1)
+    place_y = _within(float32(top) + displacement[1], height + PAD - side - 1)
+    x, y = int(np.floor(place_x)), int(np.floor(place_y))
+    return x, y, place_x - float32(x), place_y - float32(y)
+
+
+@helper
+def square_at(picture, x, y, row, border):
+    """Return where to read a square of so many pixels a side that begins at x and y.
+
+    That is pixels as one long row, the number of the first one, and how many lie from row to row.
+    Beyond the border its own pixels are repeated, in ``border``.
+    """
+    height, width = picture.shape
+    if x >= 0 and y >= 0 and x + row <= width and y + row <= height:
+        return picture.ravel(), uintp(y * width + x), uintp(width)
+    for r in range(row):
+        for c in range(row):
+            inside = min(max(y + r, 0), height - 1), min(max(x + c, 0), width - 1)
+            border[r * row + c] = picture[inside]
+    return border, uintp(0), uintp(row)
+
+
+@helper
+def _within(place, last):
     """Return a place that is not beyond the repeated border; what is no number is at it."""
     if not place >= float32(-PAD):
         return float32(-PAD)

@@ -4,11 +4,11 @@ import numpy as np
 from numpy import float32, uintp
 
 from patchmatch.kernels.compiling import ONE, helper, kernel
+from patchmatch.kernels.contrast import CELL
+from patchmatch.kernels.cutting import CELLS
 
 # deviations of the difference to noise blended from four pixels, and from one
 LEAST, MOST = float32(np.sqrt(1.25)), float32(np.sqrt(2.0))
-CELLS = 4  # a window is divided into CELLS x CELLS cells
-PIXELS = 4  # the noise of an image is told for PIXELS x PIXELS pixels at a time
 
 
 @kernel
@@ -70,7 +70,7 @@ def cell_statistics(
             down, right = divmod(cell, CELLS)
             y = row * block + around + down * step + step // 2
             x = column * block + around + right * step + step // 2
-            y, x = min(max(y, 0) // PIXELS, height - 1), min(max(x, 0) // PIXELS, width - 1)
+            y, x = min(max(y, 0) // CELL, height - 1), min(max(x, 0) // CELL, width - 1)
             loudness[n, cell] = float32(0.5) * (noise0[b, y, x] ** 2 + noise1[b, y, x] ** 2)
             spread = np.sqrt(loudness[n, cell])
             gradient = np.sqrt(tensor[n, cell, 0] + tensor[n, cell, 2])

@@ -6,12 +6,12 @@ from numpy import float32, uintp
 from patchmatch.kernels.compiling import helper, kernel
 from patchmatch.kernels.cutting import (
     CELLS,
-    PAD,
     cell_mean,
     corner_of,
     cut_gradients,
     cut_window,
-    within,
+    displaced,
+    square_at,
 )
 
 # pixels in a row that are blended, as by ``patchmatch.ops.lagrange_weights``
@@ -101,24 +101,13 @@ def _read_lines(picture, left, top, displacement, span, border, lines, down):
         lines: (S + 5, S), written: from two above the window to three below it.
         down: (6,), written.
     """
-    height, width = picture.shape
     side = len(span)
     row = side + TAPS - 1
-    place_x = within(float32(left) + displacement[0], width + PAD - side - 1)
-    place_y = within(float32(top) + displacement[1], height + PAD - side - 1)
-    x, y = int(np.floor(place_x)), int(np.floor(place_y))
-    _blend(place_x - float32(x), down)
+    x, y, beyond_x, beyond_y = displaced(picture, left, top, displacement, side)
+    _blend(beyond_x, down)
     a, b, c, d, e, f = down[0], down[1], down[2], down[3], down[4], down[5]
-    _blend(place_y - float32(y), down)
-    x, y = x - BEFORE, y - BEFORE
-    pixels, at, stride = border, uintp(0), uintp(row)
-    if x >= 0 and y >= 0 and x + row <= width and y + row <= height:
-        pixels, at, stride = picture.ravel(), uintp(y * width + x), uintp(width)
-    else:
-        for r in range(row):
-            for column in range(row):
-                inside = min(max(y + r, 0), height - 1), min(max(x + column, 0), width - 1)
-                border[r * row + column] = picture[inside]
+    _blend(beyond_y, down)
+    pixels, at, stride = square_at(picture, x - BEFORE, y - BEFORE, row, border)
     for r in range(row):
         for column in range(uintp(side)):
             i = at + column

@@ -20,16 +20,14 @@ from numpy import float32, uintp
 from patchmatch.kernels.compiling import ONE, helper, kernel
 from patchmatch.kernels.cutting import (
     CELLS,
-    PAD,
     cell_mean,
     corner_of,
     cut_gradients,
     cut_window,
-    within,
+    displaced,
+    square_at,
 )
-
-# deviations of the difference to noise blended from four pixels, and from one
-LEAST, MOST = float32(np.sqrt(1.25)), float32(np.sqrt(2.0))
+from patchmatch.kernels.noise import LEAST, MOST
 
 
 @kernel
@@ -84,8 +82,10 @@ def window_residuals(
         for k in range(displacement.shape[1]):
             if not wanted[n, k]:
                 break
-            source = _displaced(image1[b], left, top, displacement[n, k], side, border)
-            pixels, at, stride, blend = source
+            x, y, right, down = displaced(image1[b], left, top, displacement[n, k], side)
+            pixels, at, stride = square_at(image1[b], x, y, side + 1, border)
+            both = right * down
+            blend = float32(1) - right - down + both, right - both, down - both, both
             share = float32(1)  # of the variance, that blending leaves
             for i in range(2):
                 between = displacement[n, k, i] - np.floor(displacement[n, k, i])
@@ -103,29 +103,6 @@ def window_residuals(
                     cell = row * CELLS + column
                     expected = quiet[n, cell] + loud * (noisy[n, cell] - quiet[n, cell])
                     residual[n, k, cell] = cell_mean(total, column * step, step) - expected
-
-
-@helper
-def _displaced(picture, left, top, displacement, side, border):
-    """Return where to read a displaced window, and the shares of the four pixels it lies between.
-
-    Where: pixels as one long row, the number of the first one, and how many lie from row to row.
-    Beyond the border its own pixels are repeated, in ``border``.
-    """
-    height, width = picture.shape
-    place_x = within(float32(left) + displacement[0], width + PAD - side - 1)
-    place_y = within(float32(top) + displacement[1], height + PAD - side - 1)
-    x, y = int(np.floor(place_x)), int(np.floor(place_y))
-    right, down = place_x - float32(x), place_y - float32(y)
-    both = right * down
-    blend = float32(1) - right - down + both, right - both, down - both, both
-    if x >= 0 and y >= 0 and x + side < width and y + side < height:
-        return picture.ravel(), uintp(y * width + x), uintp(width), blend
-    for r in range(side + 1):
-        for c in range(side + 1):
-            row, column = min(max(y + r, 0), height - 1), min(max(x + c, 0), width - 1)
-            border[r * (side + 1) + c] = picture[row, column]
-    return border, uintp(0), uintp(side + 1), blend
 
 
 @helper
