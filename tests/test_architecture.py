@@ -68,7 +68,7 @@ TORCH = {"torch", "torchvision", "torchmetrics", "kornia", *LIGHTNING}
 # What other people wrote: the only libraries of a room beside Python's own, or those it must not.
 ONLY = {
     "ops": {"torch", "jaxtyping"},
-    "kernels": {"numba", "numpy", "torch"},
+    "kernels": {"llvmlite", "numba", "numpy", "torch"},
     "errors": set(),
     "version": set(),
 }

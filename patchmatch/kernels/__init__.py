@@ -1,9 +1,10 @@
 """Loops over pixels and blocks, compiled for the CPU: what takes a network too many operations.
 
-Each kernel does in one pass what a network of ``nets`` does by a dozen tensor operations, of which
+Each step does in one pass what a network of ``nets`` does by a dozen tensor operations, of which
 every one writes all its numbers to memory: in a tenth of the time, without gradients, and with the
-same result to rounding, which plain areas magnify. Import its module where it is called: numba
-takes half a second to load.
+same result to rounding, which plain areas magnify. Two kernels walk through the steps, in all
+threads at once: ``description.describe_frames`` and ``comparison.compare_frames``. Import their
+modules where they are called: numba takes half a second to load.
 """
 
 import functools

@@ -6,19 +6,22 @@ Block n of all frames' together, row by row, has answer n; N = B R C.
 import numpy as np
 from numpy import float32
 
-from patchmatch.kernels.compiling import helper, kernel
+from patchmatch.kernels.compiling import helper
+from patchmatch.kernels.team import divided
 
 # of the 3x3 square around a block, opposite ones one after the other
 OPPOSITE = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1))
 
 
-@kernel
+@helper
 def cell_ballot(
-    offered, fresh, alone, residual, texture, noise, formula, dear, first, last, share
+    team, offered, fresh, alone, residual, texture, noise, formula, dear, never, first, last, share,
+    logits,
 ):  # fmt: skip
     """Tell which share of a block's cells votes for each displacement.
 
     Args:
+        team: As ``join`` returns it.
         offered: (N, K, 2), the block's own first.
         fresh: (N, K) bool, which may be voted for: the first ones.
         alone: (N, 2), a rival that only the block itself found, or its own answer.
@@ -28,10 +31,12 @@ def cell_ballot(
         formula: (4,), logarithms of the sharpness, the bonus of the own one, the dullness, and of
             what a rival is behind.
         dear: What the logarithm of 1 + the length of a displacement costs.
+        never: Added to a share before its logarithm.
         first: Weights (H, 6) and biases (H,): of the residual, of how far it and the block's mean
             are above the own one's, of texture, of noise, and of being the own one.
         last: Weights (1, H) and bias (1,), of the rectified units.
         share: (N, K), written.
+        logits: (N, K), written: their logarithms.
     """
     weight0, bias0, weight1 = first[0].T.copy(), first[1], last[0][0]
     units = len(bias0)
@@ -40,13 +45,14 @@ def cell_ballot(
     whole = np.empty(offered.shape[1], float32)
     price = np.empty(offered.shape[1], float32)
     sharpness, bonus, dull, behind = np.exp(formula)
-    for n in range(len(offered)):
+    for n in divided(team, len(offered)):
         share[n] = 0
+        logits[n] = np.log(never)
         count = 0
         while count < fresh.shape[1] and fresh[n, count]:
             count += 1
         if count == 1:
-            share[n, 0] = 1
+            share[n, 0], logits[n, 0] = 1, 0
             continue
         for k in range(count):
             whole[k] = residual[n, k].mean()
@@ -77,13 +83,16 @@ def cell_ballot(
                 total += vote[k]
             for k in range(count):
                 share[n, k] += vote[k] / (total * float32(residual.shape[2]))
+        for k in range(count):
+            logits[n, k] = np.log(share[n, k] + never)
 
 
-@kernel
-def weigh_answers(tensor, evidence, formula, rough, first, last, held, firm, voice):
+@helper
+def weigh_answers(team, tensor, evidence, formula, rough, first, last, held, firm, voice):
     """Tell how firmly answers are held and drawn, as ``nets.answers.Smoother`` does.
 
     Args:
+        team: As ``join`` returns it.
         tensor: (N, 16, 3), each cell's means of the gradients' products xx, xy and yy.
         evidence: (N, 13), as ``answer_evidence`` and ``place_evidence`` write it.
         formula: (4,), logarithms of the firmness of neighbours and of what lies between, and of
@@ -98,7 +107,7 @@ def weigh_answers(tensor, evidence, formula, rough, first, last, held, firm, voi
     """
     near, between = np.exp(formula[0]), np.exp(formula[1])
     said = np.empty(4, float32)
-    for n in range(len(evidence)):
+    for n in divided(team, len(evidence)):
         said[:] = last[1]
         for h in range(len(first[1])):
             unit = first[1][h]
@@ -117,15 +126,16 @@ def weigh_answers(tensor, evidence, formula, rough, first, last, held, firm, voi
         firm[n, 0], firm[n, 1], voice[n] = said[1] * near, said[2] * between, said[3]
 
 
-@kernel
-def draw_together(answer, held, firm, voice, formula, tied, rounds, found):
+@helper
+def draw_together(team, answer, held, firm, voice, formula, tied, rounds, found):
     """Draw the answers of neighbours together.
 
     Args:
+        team: As ``join`` returns it.
         answer: (B, R, C, 2).
-        held: (B, R, C, 3), by what an answer is held: a symmetric matrix xx, xy, yy.
-        firm: (B, R, C, 2), what a neighbour counts, and what lies between two opposite ones.
-        voice: (B, R, C), of each block; between two it is their product.
+        held: (N, 3), by what an answer is held: a symmetric matrix xx, xy, yy.
+        firm: (N, 2), what a neighbour counts, and what lies between two opposite ones.
+        voice: (N,), of each block; between two it is their product.
         formula: As that of ``weigh_answers``: of the pixels at which a neighbour counts a quarter,
             and what lies between.
         tied: By what answers are held at least.
@@ -133,53 +143,56 @@ def draw_together(answer, held, firm, voice, formula, tied, rounds, found):
         found: (B, R, C, 2), written.
     """
     rows, columns = answer.shape[1:3]
-    before = answer.copy()
     near, span = np.exp(float32(-2) * formula[2]), np.exp(float32(-2) * formula[3])
     half = float32(0.5)
-    for _ in range(rounds):
-        for n in range(len(answer) * rows * columns):
-            b, rest = divmod(n, rows * columns)
-            r, c = divmod(rest, columns)
-            x0, y0 = answer[b, r, c, 0], answer[b, r, c, 1]
-            x, y = before[b, r, c, 0], before[b, r, c, 1]
-            total, by_x, by_y = tied, float32(0), float32(0)
-            for i in range(8):
-                row, column = r + OPPOSITE[i][0], c + OPPOSITE[i][1]
-                inside = 0 <= row < rows and 0 <= column < columns
-                if i < 4 and inside:
-                    there_x, there_y = before[b, row, column, 0], before[b, row, column, 1]
-                    pull = firm[b, r, c, 0] * voice[b, row, column]
-                    pull *= _near(there_x - x, there_y - y, near)
-                    total += pull
-                    by_x += pull * (there_x - x0)
-                    by_y += pull * (there_y - y0)
-                other_row, other_column = r - OPPOSITE[i][0], c - OPPOSITE[i][1]
-                beside = 0 <= other_row < rows and 0 <= other_column < columns
-                if i % 2 == 0 and inside and beside:
-                    there_x = before[b, row, column, 0] + before[b, other_row, other_column, 0]
-                    there_y = before[b, row, column, 1] + before[b, other_row, other_column, 1]
-                    there_x, there_y = half * there_x, half * there_y
-                    pull = firm[b, r, c, 1] * voice[b, row, column]
-                    pull *= voice[b, other_row, other_column]
-                    pull *= _near(there_x - x, there_y - y, span)
-                    total += pull
-                    by_x += pull * (there_x - x0)
-                    by_y += pull * (there_y - y0)
-            xx, xy, yy = held[b, r, c, 0], held[b, r, c, 1], held[b, r, c, 2]
-            whole = max(xx * yy - xy * xy, float32(0)) + total * (xx + yy + total)
-            xx, yy = xx + total, yy + total
-            found[b, r, c, 0] = x0 + (yy * by_x - xy * by_y) / whole
-            found[b, r, c, 1] = y0 + (xx * by_y - xy * by_x) / whole
-        before[:] = found
+    for b in divided(team, len(answer), 1):
+        before = answer[b].copy()
+        for _ in range(rounds):
+            for block in range(rows * columns):
+                r, c = divmod(block, columns)
+                n = b * rows * columns + block
+                x0, y0 = answer[b, r, c, 0], answer[b, r, c, 1]
+                x, y = before[r, c, 0], before[r, c, 1]
+                total, by_x, by_y = tied, float32(0), float32(0)
+                for i in range(8):
+                    down, right = OPPOSITE[i]
+                    inside = 0 <= r + down < rows and 0 <= c + right < columns
+                    one = n + down * columns + right
+                    if i < 4 and inside:
+                        there_x, there_y = before[r + down, c + right]
+                        pull = firm[n, 0] * voice[one] * _near(there_x - x, there_y - y, near)
+                        total += pull
+                        by_x += pull * (there_x - x0)
+                        by_y += pull * (there_y - y0)
+                    beside = 0 <= r - down < rows and 0 <= c - right < columns
+                    if i % 2 == 0 and inside and beside:
+                        there_x = half * (
+                            before[r + down, c + right, 0] + before[r - down, c - right, 0]
+                        )
+                        there_y = half * (
+                            before[r + down, c + right, 1] + before[r - down, c - right, 1]
+                        )
+                        pull = firm[n, 1] * voice[one] * voice[n - down * columns - right]
+                        pull *= _near(there_x - x, there_y - y, span)
+                        total += pull
+                        by_x += pull * (there_x - x0)
+                        by_y += pull * (there_y - y0)
+                xx, xy, yy = held[n]
+                whole = max(xx * yy - xy * xy, float32(0)) + total * (xx + yy + total)
+                xx, yy = xx + total, yy + total
+                found[b, r, c, 0] = x0 + (yy * by_x - xy * by_y) / whole
+                found[b, r, c, 1] = y0 + (xx * by_y - xy * by_x) / whole
+            before[:] = found[b]
 
 
-@kernel
-def answer_evidence(residual, at_rest, texture, noise, offered, belief, answer, evidence):
+@helper
+def answer_evidence(team, residual, at_rest, texture, noise, offered, belief, answer, evidence):
     """Tell a right answer from a wrong one, as ``nets.evidence.answer_evidence`` does.
 
     Args:
-        residual: (N, 16), in each cell under the answer.
-        at_rest: (N, 16), without motion.
+        team: As ``join`` returns it.
+        residual: (N, 1, 16), in each cell under the answer.
+        at_rest: (N, _, 16), of the first candidate, which is rest.
         texture: (N, 16), logarithm of each cell's root mean square gradient.
         noise: (N, 16), standard deviation of the noise in each cell.
         offered: (N, K, 2), displacements.
@@ -188,7 +201,7 @@ def answer_evidence(residual, at_rest, texture, noise, offered, belief, answer, 
         evidence: (N, 13), of which the first ten numbers are written.
     """
     rows, columns = answer.shape[1:3]
-    for n in range(len(evidence)):
+    for n in divided(team, len(evidence)):
         b, rest = divmod(n, rows * columns)
         r, c = divmod(rest, columns)
         here_x, here_y = answer[b, r, c, 0], answer[b, r, c, 1]
@@ -203,11 +216,11 @@ def answer_evidence(residual, at_rest, texture, noise, offered, belief, answer, 
             row, column = min(max(r + down, 0), rows - 1), min(max(c + right, 0), columns - 1)
             x, y = answer[b, row, column, 0] - here_x, answer[b, row, column, 1] - here_y
             unlike += np.sqrt(x * x + y * y)
-        mean = _mean(residual[n])
+        mean = _mean(residual[n, 0])
         evidence[n, 0] = mean
-        evidence[n, 1] = residual[n].max()
-        evidence[n, 2] = residual[n].min()
-        evidence[n, 3] = _mean(at_rest[n]) - mean
+        evidence[n, 1] = residual[n, 0].max()
+        evidence[n, 2] = residual[n, 0].min()
+        evidence[n, 3] = _mean(at_rest[n, 0]) - mean
         evidence[n, 4] = _mean(noise[n])
         evidence[n, 5] = _mean(texture[n])
         evidence[n, 6] = texture[n].max()
@@ -216,20 +229,21 @@ def answer_evidence(residual, at_rest, texture, noise, offered, belief, answer, 
         evidence[n, 9] = np.log(float32(1) + unlike * float32(0.25))
 
 
-@kernel
-def place_evidence(answer, block, height, width, evidence):
+@helper
+def place_evidence(team, answer, block, height, width, evidence):
     """Tell whether blocks can be seen where they go, as ``nets.evidence.place_evidence`` does.
 
     Args:
+        team: As ``join`` returns it.
         answer: (B, R, C, 2), displacements.
         block: Side of a block in pixels.
         height: Of the frame.
         width: Of the frame.
-        evidence: (B, R, C, 13), the first is the mean residual; the last three are written.
+        evidence: (N, 13), the first is the mean residual; the last three are written.
     """
     rows, columns = answer.shape[1:3]
     side, none = float32(block), float32(0)
-    for n in range(len(answer) * rows * columns):
+    for n in divided(team, len(evidence)):
         b, rest = divmod(n, rows * columns)
         r, c = divmod(rest, columns)
         left, top = c * side + answer[b, r, c, 0], r * side + answer[b, r, c, 1]
@@ -243,10 +257,11 @@ def place_evidence(answer, block, height, width, evidence):
                     y = abs(row * side + answer[b, row, column, 1] - top)
                     shared = max(float32(1) - x / side, none) * max(float32(1) - y / side, none)
                     most = max(most, shared)
-                    better = shared * (evidence[b, r, c, 0] - evidence[b, row, column, 0])
+                    other = (b * rows + row) * columns + column
+                    better = shared * (evidence[n, 0] - evidence[other, 0])
                     best = max(best, better)
-        evidence[b, r, c, 10], evidence[b, r, c, 11] = across * down / (side * side), most
-        evidence[b, r, c, 12] = best
+        evidence[n, 10], evidence[n, 11] = across * down / (side * side), most
+        evidence[n, 12] = best
 
 
 @helper

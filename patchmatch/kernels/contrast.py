@@ -3,50 +3,49 @@
 import numpy as np
 from numpy import float32, uintp
 
-from patchmatch.kernels.compiling import ONE, helper, kernel
+from patchmatch.kernels.compiling import ONE, helper
 
 CELL = 4  # pixels: side of the cells by which noise is told
 
 
-@kernel
+@helper
 def halve(image, half):
     """Average 2x2 pixels; a last row or column that is odd in number is repeated.
 
     Args:
-        image: (B, H, W).
-        half: (B, ceil(H / 2), ceil(W / 2)), written.
+        image: (H, W).
+        half: (ceil(H / 2), ceil(W / 2)), written.
     """
-    height, width = image.shape[1:]
-    rows, columns = half.shape[1:]
-    for row in range(len(half) * rows):
-        b, r = divmod(row, rows)
+    height, width = image.shape
+    rows, columns = half.shape
+    for r in range(rows):
         upper, lower = 2 * r, min(2 * r + 1, height - 1)
         for c in range(uintp(width // 2)):
             x = c + c
-            top = image[b, upper, x] + image[b, upper, x + ONE]
-            low = image[b, lower, x] + image[b, lower, x + ONE]
-            half[b, r, c] = (top + low) * float32(0.25)
+            top = image[upper, x] + image[upper, x + ONE]
+            low = image[lower, x] + image[lower, x + ONE]
+            half[r, c] = (top + low) * float32(0.25)
         if width % 2:
-            end = image[b, upper, width - 1] + image[b, lower, width - 1]
-            half[b, r, columns - 1] = end * float32(0.5)
+            end = image[upper, width - 1] + image[lower, width - 1]
+            half[r, columns - 1] = end * float32(0.5)
 
 
-@kernel
+@helper
 def even_contrast(image, span, softening, noise, even, loud):
     """Subtract the mean around every pixel and divide by the standard deviation there.
 
     Args:
-        image: (B, H, W).
+        image: (H, W).
         span: Tuple as long as the side of the square in which they are taken, odd; of what lies
             beyond the border nothing counts.
         softening: Least deviation.
-        noise: (B,), standard deviation of the noise in the image.
-        even: (B, H, W), written.
-        loud: (B, ceil(H / 4), ceil(W / 4)), written: that of the noise when contrast is even, in
+        noise: Standard deviation of the noise in the image.
+        even: (H, W), written.
+        loud: (ceil(H / 4), ceil(W / 4)), written: that of the noise when contrast is even, in
             the mean of each cell; beyond the border the border's own pixels.
     """
-    height, width = image.shape[1:]
-    rows, columns = loud.shape[1:]
+    height, width = image.shape
+    rows, columns = loud.shape
     reach = len(span) // 2
     values = np.zeros(width + 2 * reach)  # sums of columns, to which no row's error is left
     squares = np.zeros(width + 2 * reach)
@@ -56,33 +55,32 @@ def even_contrast(image, span, softening, noise, even, loud):
         share[x] = 1 / (min(x + reach, width - 1) - max(x - reach, 0) + 1)
     gain = np.empty(columns * CELL, float32)
     begin = uintp(reach)
-    for b in range(len(image)):
-        values[:], squares[:], loud[b] = 0, 0, 0
-        for y in range(min(reach, height)):
-            _add_row(image[b, y], 1, begin, values, squares)
-        for y in range(height):
-            if y + reach < height:
-                _add_row(image[b, y + reach], 1, begin, values, squares)
-            if y > reach:
-                _add_row(image[b, y - reach - 1], -1, begin, values, squares)
-            down = float32(min(y + reach, height - 1) - max(y - reach, 0) + 1)
-            for x in range(uintp(len(values))):
-                narrow[0, x], narrow[1, x] = values[x], squares[x]
-            for x in range(uintp(width)):
-                total, square = float32(0), float32(0)
-                for i in range(uintp(len(span))):
-                    total += narrow[0, x + i]
-                    square += narrow[1, x + i]
-                mean = total * share[x] / down
-                variance = max(square * share[x] / down - mean * mean, float32(0))
-                gain[x] = float32(1) / np.sqrt(variance + softening * softening)
-                even[b, y, x] = (image[b, y, x] - mean) * gain[x]
-            gain[width:] = gain[width - 1]
-            times = float32(1 if y < height - 1 else CELL * rows - y) * noise[b]
-            for c in range(uintp(columns)):
-                x = uintp(CELL) * c
-                four = gain[x] + gain[x + ONE] + gain[x + ONE + ONE] + gain[x + ONE + ONE + ONE]
-                loud[b, y // CELL, c] += four * times * float32(1 / CELL**2)
+    loud[:] = 0
+    for y in range(min(reach, height)):
+        _add_row(image[y], 1, begin, values, squares)
+    for y in range(height):
+        if y + reach < height:
+            _add_row(image[y + reach], 1, begin, values, squares)
+        if y > reach:
+            _add_row(image[y - reach - 1], -1, begin, values, squares)
+        down = float32(min(y + reach, height - 1) - max(y - reach, 0) + 1)
+        for x in range(uintp(len(values))):
+            narrow[0, x], narrow[1, x] = values[x], squares[x]
+        for x in range(uintp(width)):
+            total, square = float32(0), float32(0)
+            for i in range(uintp(len(span))):
+                total += narrow[0, x + i]
+                square += narrow[1, x + i]
+            mean = total * share[x] / down
+            variance = max(square * share[x] / down - mean * mean, float32(0))
+            gain[x] = float32(1) / np.sqrt(variance + softening * softening)
+            even[y, x] = (image[y, x] - mean) * gain[x]
+        gain[width:] = gain[width - 1]
+        times = float32(1 if y < height - 1 else CELL * rows - y) * noise
+        for c in range(uintp(columns)):
+            x = uintp(CELL) * c
+            four = gain[x] + gain[x + ONE] + gain[x + ONE + ONE] + gain[x + ONE + ONE + ONE]
+            loud[y // CELL, c] += four * times * float32(1 / CELL**2)
 
 
 @helper

@@ -1,4 +1,4 @@
-"""Windows cut out of images: what several kernels call."""
+"""Windows cut out of images: what several steps call."""
 
 import numpy as np
 from numpy import float32, uintp

@@ -8,49 +8,45 @@ arrays.
 import numpy as np
 from numpy import float32, uintp
 
-from patchmatch.kernels.compiling import ONE, helper, kernel
+from patchmatch.kernels.compiling import ONE, helper
+from patchmatch.kernels.team import divided
 
 TILE = 16  # blocks whose candidates are side by side: what they need stays in the cache
 TWO, THREE = uintp(2), uintp(3)
 REGARDED = 5  # things that a block knows of a candidate, beside what its cells say
 
 
-@kernel
+@helper
 def weigh_candidates(
-    part, candidates, fresh, residual, texture, noise, shares, middle, level, formula, going,
-    cell_layer, evidence_layer, alone, alone_last, trusted, trusted_last, together, plain, logits,
-    trust, told,
+    team, candidates, fresh, residual, texture, noise, shares, middle, level, network, going, plain,
+    logits, trust, told, belief,
 ):  # fmt: skip
     """Tell how likely the candidates of each block are by themselves.
 
     Args:
-        part: (first, last), the tiles that are looked at, but for the last.
-        candidates: (B, N, K, 2), displacements.
-        fresh: (B N, K) bool, which are judged: the first ones. Of the others nothing is written.
-        residual: (B N, K, 16), of each candidate in each cell.
-        texture: (B N, 16), logarithm of each cell's root mean square gradient.
-        noise: (B N, 16), standard deviation of the noise in each cell.
+        team: As ``join`` returns it.
+        candidates: (N, K, 2), displacements.
+        fresh: (N, K) bool, which are judged: the first ones.
+        residual: (N, K, 16), of each candidate in each cell.
+        texture: (N, 16), logarithm of each cell's root mean square gradient.
+        noise: (N, 16), standard deviation of the noise in each cell.
         shares: (16,), what each cell counts in means.
         middle: (B, 2), the common displacement.
         level: Of the pyramid.
-        formula: (3,), logarithms of what a difference counts, of what neighbours' agreement counts
-            and of by how much noise raises the price of going far.
-        going: That price.
-        cell_layer: Of a residual, of how far it is above the least one, of the texture, of the
-            noise and of the level, H units.
-        evidence_layer: Of the mean of the cells' rectified units, E outputs.
-        alone: Of the evidence, the mean residual, texture and noise, and the logarithms of 1 + the
-            displacement's length and of 1 + its distance from the common one, H units.
-        alone_last: Added to the logits.
-        trusted: As ``alone``, of the greatest of all candidates.
-        trusted_last: Its output.
-        together: T units, of the same and of what neighbours say.
-        plain: (B N, K), written: logits by the formula.
-        logits: (B N, K), written: by formula and network.
-        trust: (B N,), written: from 0 to 1.
-        told: (tiles, T, TILE K), written: of ``together`` that which does not change.
+        network: As ``nets.judge.JudgeNetwork``.
+        going: The price of going far, which noise raises.
+        plain: (N, K), written: logits by the formula, where judged.
+        logits: (rounds + 1, N, K), the first written: by formula and network, where judged.
+        trust: (N,), written: from 0 to 1.
+        told: (tiles, T, TILE K), written: of the units of ``network.together`` that which does not
+            change.
+        belief: (rounds, N, K), the first written: probabilities.
     """
-    blocks, count = candidates.shape[1:3]
+    formula, cell_layer, evidence_layer = network.formula, network.cell, network.evidence
+    alone, alone_last = network.alone
+    trusted, trusted_last = network.trust
+    together = network.together[0]
+    count, per_frame = candidates.shape[1], len(candidates) // len(middle)
     seen, hidden = evidence_layer[0].shape
     sharpness, lure, scale = np.exp(formula[0]), np.exp(formula[2]), float32(2) ** level
     layer = np.empty((5, hidden), float32)  # of a cell, by input
@@ -67,17 +63,17 @@ def weigh_candidates(
     most = np.empty((seen + REGARDED, TILE), float32)
     units = np.empty((hidden, TILE * count), float32)
     found = np.empty((1, TILE * count), float32)
-    for tile in range(part[0], part[1]):
+    for tile in divided(team, len(told), 1):
         start, stop = tile * TILE, min((tile + 1) * TILE, len(fresh))
         size = 0
         for n in range(start, stop):
-            b, block = divmod(n, blocks)
+            b = n // per_frame
             last = _count(fresh[n])
             by_cell = texture[n], noise[n], shares
             _cell_votes(residual[n, :last], by_cell, layer, least, above, cells)
             rough, loud = _mean(texture[n], shares), _mean(noise[n], shares)
             for k in range(last):
-                x, y = candidates[b, block, k, 0], candidates[b, block, k, 1]
+                x, y = candidates[n, k, 0], candidates[n, k, 1]
                 apart_x, apart_y = x - middle[b, 0], y - middle[b, 1]
                 apart = np.sqrt(apart_x * apart_x + apart_y * apart_y)
                 known[seen, size] = _mean(residual[n, k], shares)
@@ -98,11 +94,13 @@ def weigh_candidates(
         at = 0
         most[:] = -np.inf
         for n in range(start, stop):
-            for k in range(_count(fresh[n])):
-                logits[n, k] = plain[n, k] + found[0, at]
+            last = _count(fresh[n])
+            for k in range(last):
+                logits[0, n, k] = plain[n, k] + found[0, at]
                 for i in range(len(known)):
                     most[i, n - start] = max(most[i, n - start], known[i, at])
                 at += 1
+            _softmax(logits[0, n, :last], belief[0, n])
         _layer(most, trusted, stop - start, units)
         _rectify(units, stop - start)
         _layer(units, trusted_last, stop - start, found)
@@ -110,64 +108,63 @@ def weigh_candidates(
             trust[n] = float32(1) / (float32(1) + np.exp(-found[0, n - start]))
 
 
-@kernel
+@helper
 def hear_neighbours(
-    candidates, fresh, trust, rows, columns, reach, near, least, plain, formula, told, together,
-    middle_layer, last_layer, logits,
+    team, turn, candidates, fresh, trust, grid, reach, near, least, plain, network, told, belief,
+    logits,
 ):  # fmt: skip
-    """Let blocks tell their four neighbours what they believe, round by round.
+    """Let blocks tell their four neighbours what they believe.
 
     A candidate learns how much is believed near it, by trusted neighbours and by all alike.
 
     Args:
+        team: As ``join`` returns it.
+        turn: Number of the round, from 1 on.
         candidates: (N, K, 2), displacements.
         fresh: (N, K) bool, which are judged: the first ones.
         trust: (N,), how far each block is trusted.
-        rows: Of a frame's blocks.
-        columns: Likewise.
+        grid: (2,) int64, rows and columns of the blocks of a frame.
         reach: (M,), distances at which a displacement counts a half.
         near: Which of the 2 M numbers full agreement is told by.
         least: Added to the neighbours' trust.
         plain: (N, K), logits by the formula.
-        formula: As that of ``weigh_candidates``.
+        network: As ``nets.judge.JudgeNetwork``.
         told: (tiles, T, TILE K), as ``weigh_candidates`` writes it.
-        together: T units, of the same and, last, of what is believed near a candidate.
-        middle_layer: H units, of those.
-        last_layer: Of these, added to the logits.
-        logits: (rounds + 1, N, K), the first given, the others written.
+        belief: (rounds, N, K), that of the round before is read, that of this one is written.
+        logits: (rounds + 1, N, K), those of the round are written, where judged.
     """
     blocks, count = fresh.shape
-    belief = np.zeros((blocks, count), float32)
+    together, middle_layer, last_layer = network.together
     support = np.empty((2 * len(reach), TILE * count), float32)
     units = np.empty((told.shape[1], TILE * count), float32)
     after = np.empty((len(middle_layer[1]), TILE * count), float32)
     found = np.empty((1, TILE * count), float32)
     around = np.empty((5, 4 * count), float32)
-    squared, bonus = 1 / reach**2, np.exp(formula[1])
-    for turn in range(1, len(logits)):
-        for n in range(blocks):
-            _softmax(logits[turn - 1, n, : _count(fresh[n])], belief[n])
-        for tile in range(len(told)):
-            start, stop = tile * TILE, min((tile + 1) * TILE, blocks)
-            size = 0
-            for n in range(start, stop):
-                told_by = candidates, fresh, trust, belief
-                others = _neighbours(n, rows, columns, told_by, least, around)
-                for k in range(_count(fresh[n])):
-                    x, y = candidates[n, k, 0], candidates[n, k, 1]
-                    _agreement(x, y, around, others, squared, support[:, size])
-                    size += 1
-            units[:, :size] = told[tile, :, :size]
-            _add(support, together[0], size, units)
-            _rectify(units, size)
-            _layer(units, middle_layer, size, after)
-            _rectify(after, size)
-            _layer(after, last_layer, size, found)
-            at = 0
-            for n in range(start, stop):
-                for k in range(_count(fresh[n])):
-                    logits[turn, n, k] = plain[n, k] + bonus * support[near, at] + found[0, at]
-                    at += 1
+    squared, bonus = 1 / reach**2, np.exp(network.formula[1])
+    told_by = candidates, fresh, trust, belief[turn - 1]
+    for tile in divided(team, len(told), 1):
+        start, stop = tile * TILE, min((tile + 1) * TILE, blocks)
+        size = 0
+        for n in range(start, stop):
+            others = _neighbours(n, grid[0], grid[1], told_by, least, around)
+            for k in range(_count(fresh[n])):
+                x, y = candidates[n, k, 0], candidates[n, k, 1]
+                _agreement(x, y, around, others, squared, support[:, size])
+                size += 1
+        units[:, :size] = told[tile, :, :size]
+        _add(support, together[0], size, units)
+        _rectify(units, size)
+        _layer(units, middle_layer, size, after)
+        _rectify(after, size)
+        _layer(after, last_layer, size, found)
+        at = 0
+        for n in range(start, stop):
+            last = _count(fresh[n])
+            for k in range(last):
+                logits[turn, n, k] = plain[n, k] + bonus * support[near, at] + found[0, at]
+                at += 1
+            if turn < len(belief):
+                _softmax(logits[turn, n, :last], belief[turn, n])
 
 
 @helper

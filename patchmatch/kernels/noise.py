@@ -3,48 +3,47 @@
 import numpy as np
 from numpy import float32, uintp
 
-from patchmatch.kernels.compiling import ONE, helper, kernel
+from patchmatch.kernels.compiling import ONE, helper
 from patchmatch.kernels.contrast import CELL
 from patchmatch.kernels.cutting import CELLS
+from patchmatch.kernels.team import divided
 
+SQUARE = 8  # pixels: side of the squares of JPEG
 # deviations of the difference to noise blended from four pixels, and from one
 LEAST, MOST = float32(np.sqrt(1.25)), float32(np.sqrt(2.0))
 
 
-@kernel
-def noise_levels(
-    image, side, step, cut_off, quiet, deviation, sparse, edge, quantised, sums, counts, noise
-):  # fmt: skip
+@helper
+def noise_level(image, tiles, cut_off, quiet, deviation, sparse, edge, quantised):
     """Estimate the standard deviation of the noise, as ``ops.noise_level`` does.
 
     Args:
-        image: (B, H, W).
-        side: Side of the tiles in pixels.
-        step: Pixels from tile to tile.
+        image: (H, W).
+        tiles: Their side in pixels, and pixels from tile to tile.
         cut_off: (2,), a tile with a pixel below or above does not count.
         quiet: Share of the tiles that is taken for plain.
         deviation: Of noise whose mean absolute second difference is 1.
         sparse: Of so many rows one tells of steps in x.
         edge: A step of so much does not count.
         quantised: Deviations of what JPEG left out, in units of ``ops.squareness``.
-        sums: (2, 8), for the lengths of an image's steps in x and in y, at every eighth place.
-        counts: (2, 8), for how many there are.
-        noise: (B,), written.
     """
-    for b in range(len(image)):
-        bent = deviation * _bent(image[b], side, step, cut_off, quiet)
-        _add_steps(image[b], sparse, edge, sums, counts)
-        squares = quantised * _excess(sums, counts)
-        noise[b] = np.sqrt(bent * bent + squares * squares)
+    sums = np.empty((2, SQUARE), float32)  # lengths of steps in x and in y, at every eighth place
+    counts = np.empty((2, SQUARE), float32)
+    bent = deviation * _bent(image, tiles[0], tiles[1], cut_off, quiet)
+    _add_steps(image, sparse, edge, sums, counts)
+    squares = quantised * _excess(sums, counts)
+    return np.sqrt(bent * bent + squares * squares)
 
 
-@kernel
+@helper
 def cell_statistics(
-    tensor, noise0, noise1, grid, block, side, added, clip, loudness, texture, noise, quiet, noisy
+    team, tensor, noise0, noise1, grid, block, side, added, clip, loudness, texture, noise, quiet,
+    noisy,
 ):  # fmt: skip
     """Tell how much texture and noise is in the cells of windows, and what noise leaves of them.
 
     Args:
+        team: As ``join`` returns it.
         tensor: (N, 16, 3), means of the gradients' products xx, xy and yy.
         noise0: (B, ceil(H / 4), ceil(W / 4)), standard deviation of the noise in cells of 4x4
             pixels of the earlier frames.
@@ -62,14 +61,14 @@ def cell_statistics(
         noisy: (N, 16), written: what it leaves at whole pixels.
     """
     height, width = noise0.shape[1:]
-    around, step = (block - side) // 2, side // CELLS
-    for n in range(len(tensor)):
+    around, pitch = (block - side) // 2, side // CELLS
+    for n in divided(team, len(tensor)):
         b, rest = divmod(n, grid[0] * grid[1])
         row, column = divmod(rest, grid[1])
         for cell in range(CELLS**2):
             down, right = divmod(cell, CELLS)
-            y = row * block + around + down * step + step // 2
-            x = column * block + around + right * step + step // 2
+            y = row * block + around + down * pitch + pitch // 2
+            x = column * block + around + right * pitch + pitch // 2
             y, x = min(max(y, 0) // CELL, height - 1), min(max(x, 0) // CELL, width - 1)
             loudness[n, cell] = float32(0.5) * (noise0[b, y, x] ** 2 + noise1[b, y, x] ** 2)
             spread = np.sqrt(loudness[n, cell])
@@ -129,7 +128,6 @@ def _bent(image, side, step, cut_off, share):
 def _add_steps(image, sparse, edge, sums, counts):
     """Write lengths of the slight steps in x and in y at every eighth place, and how many."""
     height, width = image.shape
-    square = sums.shape[1]
     lengths = np.empty(width, float32)
     total = np.empty(width, float32)
     count = np.empty(width, float32)
@@ -143,8 +141,8 @@ def _add_steps(image, sparse, edge, sums, counts):
         for x in range(uintp(width - 1)):
             count[x] += float32(1) if lengths[x] < edge else float32(0)
     for x in range(width - 1):
-        sums[0, x % square] += total[x]
-        counts[0, x % square] += count[x]
+        sums[0, x % SQUARE] += total[x]
+        counts[0, x % SQUARE] += count[x]
     for y in range(height - 1):
         above, below = uintp(y), uintp(y + 1)
         for x in range(uintp(width)):
@@ -154,8 +152,8 @@ def _add_steps(image, sparse, edge, sums, counts):
             length += lengths[x] if lengths[x] < edge else float32(0)
         for x in range(uintp(width)):
             number += float32(1) if lengths[x] < edge else float32(0)
-        sums[1, y % square] += length
-        counts[1, y % square] += number
+        sums[1, y % SQUARE] += length
+        counts[1, y % SQUARE] += number
 
 
 @helper

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy import float32, uintp
 
-from patchmatch.kernels.compiling import helper, kernel
+from patchmatch.kernels.compiling import helper
 from patchmatch.kernels.cutting import (
     CELLS,
     cell_mean,
@@ -13,6 +13,7 @@ from patchmatch.kernels.cutting import (
     displaced,
     square_at,
 )
+from patchmatch.kernels.team import divided
 
 # pixels in a row that are blended, as by ``patchmatch.ops.lagrange_weights``
 TAPS = 6
@@ -21,20 +22,19 @@ BEFORE = 2  # of them, before the middle two's left one
 APART = tuple(float32(1 / x) for x in (-120, 24, -12, 12, -24, 120))
 
 
-@kernel
+@helper
 def refine_windows(
-    part, image0, image1, grid, block, span, tensor, loudness, texture,
-    units, first, last, level, limits, steps, displacement,
+    team, image0, image1, grid, block, span, tensor, loudness, texture, first, last, level,
+    limits, steps, displacement,
 ):  # fmt: skip
     """Refine displacements as ``patchmatch.ops.registration_step`` does, window by window.
 
     A cell is trusted as ``patchmatch.nets.judge.CellTrust`` tells.
 
-    Beside the arguments that it shares with the kernels of ``windows``:
+    Beside the arguments that it shares with the steps of ``windows``:
         tensor: (N, 16, 3), each cell's means of the gradients' products.
         loudness: (N, 16), what noise alone adds to them.
         texture: (N, 16), logarithm of each cell's root mean square gradient.
-        units: Tuple as long as there are units in the network.
         first: Weights (units, 4) and biases (units,): of the logarithms of a cell's squared
             difference, of its texture and of the mean squared difference, and of the level.
         last: Weights (1, units) and bias (1,), of the rectified units.
@@ -51,12 +51,11 @@ def refine_windows(
     lines = np.empty((side + TAPS - 1, side), float32)
     down = np.empty(TAPS, float32)
     sums = np.empty(3 * side, float32)
-    cells = np.empty((4, CELLS**2), float32)
-    x, y, squared, weight = cells[0], cells[1], cells[2], cells[3]
-    known = np.empty(len(units), float32)
+    cells = np.empty((5, CELLS**2), float32)
+    x, y, squared, weight, apart = cells[0], cells[1], cells[2], cells[3], cells[4]
     layer = first[0].T.copy()  # by input
     bias = first[1] + level * float32(0.5) * layer[3]
-    for n in range(part[0], part[1]):
+    for n in divided(team, len(displacement)):
         b, left, top = corner_of(n, grid, block, side)
         cut_window(image0[b], left, top, window)
         cut_gradients(image0[b], left, top, slope_x, slope_y)
@@ -68,7 +67,7 @@ def refine_windows(
             for _ in range(steps):
                 _read_lines(image1[b], left, top, displacement[n, k], span, border, lines, down)
                 _compare(lines, down, span, window, slope_x, slope_y, sums, x, y, squared)
-                _trust(squared, texture[n], units, layer, bias, last, known, weight)
+                _trust(squared, texture[n], layer, bias, last, apart, weight)
                 xx, xy, yy = damping, float32(0), damping
                 by_x, by_y, quiet = float32(0), float32(0), float32(1e-9)
                 for cell in range(CELLS**2):
@@ -132,12 +131,12 @@ def _blend(fraction, weights):
 def _compare(lines, down, span, window, slope_x, slope_y, sums, x, y, squared):
     """Write each cell's means of gradient times difference and of the squared difference."""
     side = len(span)
-    step = side // CELLS
+    pitch = side // CELLS
     second, third = uintp(side), uintp(2 * side)
     a, b, c, d, e, f = down[0], down[1], down[2], down[3], down[4], down[5]
     for row in range(CELLS):
         sums[:] = 0
-        for r in range(uintp(row * step), uintp((row + 1) * step)):
+        for r in range(uintp(row * pitch), uintp((row + 1) * pitch)):
             for i in range(uintp(side)):
                 first = a * lines[r, i] + b * lines[r + uintp(1), i] + c * lines[r + uintp(2), i]
                 last = d * lines[r + uintp(3), i] + e * lines[r + uintp(4), i]
@@ -147,21 +146,22 @@ def _compare(lines, down, span, window, slope_x, slope_y, sums, x, y, squared):
                 sums[third + i] += apart * apart
         for column in range(CELLS):
             cell = row * CELLS + column
-            x[cell] = cell_mean(sums, column * step, step)
-            y[cell] = cell_mean(sums, side + column * step, step)
-            squared[cell] = cell_mean(sums, 2 * side + column * step, step)
+            x[cell] = cell_mean(sums, column * pitch, pitch)
+            y[cell] = cell_mean(sums, side + column * pitch, pitch)
+            squared[cell] = cell_mean(sums, 2 * side + column * pitch, pitch)
 
 
 @helper
-def _trust(squared, texture, units, layer, bias, last, known, weight):
+def _trust(squared, texture, layer, bias, last, apart, weight):
     """Write the factors by which the network trusts the cells."""
     average = np.log(squared.sum() / float32(CELLS**2) + float32(1e-3))
-    for h in range(len(units)):
-        known[h] = bias[h] + layer[2, h] * average
     for cell in range(CELLS**2):
-        apart = np.log(squared[cell] + float32(1e-3))
-        factor = last[1][0]
-        for h in range(len(units)):
-            unit = known[h] + layer[0, h] * apart + layer[1, h] * texture[cell]
-            factor += max(unit, float32(0)) * last[0][0, h]
-        weight[cell] = np.exp(min(max(factor, float32(-6)), float32(6)))
+        apart[cell] = np.log(squared[cell] + float32(1e-3))
+        weight[cell] = last[1][0]
+    for h in range(len(bias)):
+        known = bias[h] + layer[2, h] * average
+        for cell in range(CELLS**2):
+            unit = known + layer[0, h] * apart[cell] + layer[1, h] * texture[cell]
+            weight[cell] += max(unit, float32(0)) * last[0][0, h]
+    for cell in range(CELLS**2):
+        weight[cell] = np.exp(min(max(weight[cell], float32(-6)), float32(6)))

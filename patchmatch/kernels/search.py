@@ -3,14 +3,16 @@
 import numpy as np
 from numpy import float32, uintp
 
-from patchmatch.kernels.compiling import ONE, helper, kernel
+from patchmatch.kernels.compiling import ONE, helper
+from patchmatch.kernels.team import divided
 
 
-@kernel
-def block_costs(image0, image1, side, clip, noise, pixels, credit, cost):
+@helper
+def block_costs(team, image0, image1, side, clip, noise, pixels, credit, cost):
     """Compare blocks under every whole displacement; beyond the border image 1 is repeated.
 
     Args:
+        team: As ``join`` returns it.
         image0: (B, H, W), whose blocks are sought.
         image1: (B, H + 2 radius, W + 2 radius), in which they are, its border repeated.
         side: Side of a block in pixels.
@@ -24,7 +26,7 @@ def block_costs(image0, image1, side, clip, noise, pixels, credit, cost):
     span = round(np.sqrt(displacements))
     width = uintp(side * columns)
     total = np.empty(width, float32)
-    for row in range(len(cost) * rows):
+    for row in divided(team, len(cost) * rows, 1):
         b, r = divmod(row, rows)
         for d in range(displacements):
             dy, dx = divmod(d, span)
@@ -43,11 +45,12 @@ def block_costs(image0, image1, side, clip, noise, pixels, credit, cost):
             cost[b, r, c, displacements // 2] -= credit * noise[b, y, x]
 
 
-@kernel
-def deepest_minima(cost, length, best):
+@helper
+def deepest_minima(team, cost, length, best):
     """Find the deepest local minima of blocks' costs, each blended with those around it.
 
     Args:
+        team: As ``join`` returns it.
         cost: (B, R, C, D), as ``block_costs`` writes it.
         length: (D,), added to a cost to choose among equal ones.
         best: (B R C, K, 2), written: dx and dy in pixels, between pixels by a parabola.
@@ -60,7 +63,7 @@ def deepest_minima(cost, length, best):
     lowest = np.empty(span, float32)
     minima = np.empty(displacements, np.int64)
     half, ninth = float32(0.5), float32(1 / 9)
-    for n in range(len(best)):
+    for n in divided(team, len(best)):
         b, rest = divmod(n, rows * columns)
         r, c = divmod(rest, columns)
         blended[:] = 0

@@ -1,8 +1,8 @@
 """Windows around blocks, compared at any displacement in one pass over their pixels.
 
-The arguments that the kernels share:
+The arguments that the steps share:
 
-    part: (first, last), the blocks whose windows are looked at, but for the last.
+    team: As ``team.join`` returns it.
     image0, image1: (B, H, W), the earlier frames and the later ones.
     grid: (2,) int64, rows R and columns C of the blocks of a frame. Block n of all frames'
         together, row by row, has window n; N = B R C.
@@ -17,7 +17,7 @@ A cell is a sixteenth of a window, row by row.
 import numpy as np
 from numpy import float32, uintp
 
-from patchmatch.kernels.compiling import ONE, helper, kernel
+from patchmatch.kernels.compiling import ONE, helper
 from patchmatch.kernels.cutting import (
     CELLS,
     cell_mean,
@@ -28,26 +28,27 @@ from patchmatch.kernels.cutting import (
     square_at,
 )
 from patchmatch.kernels.noise import LEAST, MOST
+from patchmatch.kernels.team import divided
 
 
-@kernel
-def cell_gradients(part, image0, image1, grid, block, span, tensor):
+@helper
+def cell_gradients(team, image0, image1, grid, block, span, tensor):
     """Tell what is in the cells of windows of frame 0.
 
     Beside the shared arguments:
         tensor: (N, 16, 3), written: each cell's means of the gradients' products xx, xy and yy.
     """
     side = len(span)
-    step = side // CELLS
+    pitch = side // CELLS
     along, down = np.empty((side, side), float32), np.empty((side, side), float32)
     sums = np.empty(3 * side, float32)
     second, third = uintp(side), uintp(2 * side)
-    for n in range(part[0], part[1]):
+    for n in divided(team, len(tensor)):
         b, left, top = corner_of(n, grid, block, side)
         cut_gradients(image0[b], left, top, along, down)
         for row in range(CELLS):
             sums[:] = 0
-            for r in range(uintp(row * step), uintp((row + 1) * step)):
+            for r in range(uintp(row * pitch), uintp((row + 1) * pitch)):
                 for c in range(uintp(side)):  # loops that write to one array become vectors
                     sums[c] += along[r, c] * along[r, c]
                     sums[second + c] += along[r, c] * down[r, c]
@@ -55,13 +56,13 @@ def cell_gradients(part, image0, image1, grid, block, span, tensor):
             for column in range(CELLS):
                 cell = row * CELLS + column
                 for i in range(3):
-                    tensor[n, cell, i] = cell_mean(sums, i * side + column * step, step)
+                    tensor[n, cell, i] = cell_mean(sums, i * side + column * pitch, pitch)
 
 
-@kernel
+@helper
 def window_residuals(
-    part, image0, image1, grid, block, span, displacement, wanted, quiet, noisy, clip, residual
-):  # fmt: skip
+    team, image0, image1, grid, block, span, displacement, wanted, quiet, noisy, clip, residual
+):
     """Compare windows with frame 1 at their displacements by a clipped absolute difference.
 
     Beside the shared arguments:
@@ -72,11 +73,11 @@ def window_residuals(
         residual: (N, K, 16), written: each cell's mean, less what noise alone leaves.
     """
     side = len(span)
-    step = side // CELLS
+    pitch = side // CELLS
     window = np.empty((side, side), float32)
     total = np.empty(side, float32)
     border = np.empty((side + 1) ** 2, float32)
-    for n in range(part[0], part[1]):
+    for n in divided(team, len(displacement)):
         b, left, top = corner_of(n, grid, block, side)
         cut_window(image0[b], left, top, window)
         for k in range(displacement.shape[1]):
@@ -93,7 +94,7 @@ def window_residuals(
             loud = (np.sqrt(float32(1) + share) - LEAST) / (MOST - LEAST)
             for row in range(CELLS):
                 total[:] = 0
-                for r in range(row * step, (row + 1) * step):
+                for r in range(row * pitch, (row + 1) * pitch):
                     low = at + stride
                     for c in range(uintp(side)):
                         apart = _between(pixels, at + c, low + c, blend) - window[r, c]
@@ -102,7 +103,7 @@ def window_residuals(
                 for column in range(CELLS):
                     cell = row * CELLS + column
                     expected = quiet[n, cell] + loud * (noisy[n, cell] - quiet[n, cell])
-                    residual[n, k, cell] = cell_mean(total, column * step, step) - expected
+                    residual[n, k, cell] = cell_mean(total, column * pitch, pitch) - expected
 
 
 @helper

@@ -1,14 +1,13 @@
 """What blocks make of each other's answers: cells vote on them, and they are drawn together."""
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from patchmatch.nets.answer_steps import draw_together
+from patchmatch.nets.answer_steps import answers_around, ballot, draw_together
 from patchmatch.nets.evidence import EVIDENCE
-from patchmatch.nets.judge import silent, steps_for
+from patchmatch.nets.judge import silent
+from patchmatch.nets.motion_steps import Matching, settle
 
 SHARPNESS, OWN = 40.0, 0.5  # of a difference, and what speaks for a block's own answer
 DULL = 5.0  # by how much noise dulls the sharpness
@@ -40,7 +39,7 @@ class Ballot(nn.Module):
         self.layers = nn.Sequential(nn.Linear(6, hidden), nn.ReLU(inplace=True), silent(hidden))
 
     def forward(
-        self, matching: Any, answer: Float[Tensor, "B R C 2"], rival: Float[Tensor, "B R C 2"]
+        self, matching: Matching, answer: Float[Tensor, "B R C 2"], rival: Float[Tensor, "B R C 2"]
     ) -> tuple[Float[Tensor, "B R C 2"], Float[Tensor, "B R C 10 2"], Float[Tensor, "B R C 10"]]:
         """Return the answer of most cells, what they chose among, and the shares of the votes.
 
@@ -53,14 +52,13 @@ class Ballot(nn.Module):
             answer, _, _ = self._vote(matching, answer, rival)
         return self._vote(matching, answer, rival)
 
-    def _vote(self, matching: Any, answer: Tensor, rival: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        steps = steps_for(answer)
-        offered, fresh, alone = steps.answers_around(answer.detach(), rival.detach())
-        # where all agree there is nothing to vote on
-        residual = matching.residual(offered, fresh & fresh[..., 1:].any(dim=-1, keepdim=True))
-        cells = residual, matching.texture, matching.noise
-        share = steps.ballot(offered, fresh, alone, *cells, self.formula, self.layers)
-        return steps.settle(offered, (share + NEVER).log()), offered, share
+    def _vote(
+        self, matching: Matching, answer: Tensor, rival: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        offered, fresh, alone = answers_around(answer.detach(), rival.detach())
+        cells = matching.residual(offered), matching.texture, matching.noise
+        share = ballot(offered, fresh, alone, *cells, self.formula, self.layers)
+        return settle(offered, (share + NEVER).log()), offered, share
 
 
 class Smoother(nn.Module):

@@ -1,15 +1,12 @@
 """Which of several displacements is right: evidence of the block and agreement around it."""
 
 from collections.abc import Iterable
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from patchmatch.kernels import compiled_for
-from patchmatch.nets import motion_steps
 from patchmatch.nets.candidates import Offered
 from patchmatch.nets.judge_steps import Messages, cell_votes, regard
 from patchmatch.ops import geman_mcclure
@@ -28,14 +25,24 @@ Layer = tuple[Tensor, Tensor]  #: weights (outputs, inputs) and biases (outputs,
 
 
 class JudgeNetwork(NamedTuple):
-    """The weights of a judge, in the form that its kernels take."""
+    """The weights of a judge, in the form that its kernels take.
 
-    formula: Tensor  #: (3,), logarithms of sharpness, bonus and lure
+    Attributes:
+        formula: (3,), logarithms of sharpness, bonus and lure.
+        cell: Units of a residual, of four times how far it is above the least one, of texture,
+            noise and half of the level.
+        evidence: Of the means of these units, rectified.
+        alone: Units of the evidence and of what ``regard`` tells, and what they add to a logit.
+        trust: Units of the greatest of the same, and how far a block is trusted.
+        together: Units of the same and of what neighbours say, units of these, and what they add.
+    """
+
+    formula: Tensor
     cell: Layer
     evidence: Layer
-    alone: list[Layer]  #: two
-    trust: list[Layer]  #: two
-    together: list[Layer]  #: three
+    alone: tuple[Layer, ...]
+    trust: tuple[Layer, ...]
+    together: tuple[Layer, ...]
 
 
 class Judge(nn.Module):
@@ -172,17 +179,8 @@ class PlainJudge(nn.Module):
         nothing = torch.zeros(1, 0), torch.zeros(1)
         together = torch.zeros(0, known + 2 * len(REACHES)), torch.zeros(0)
         empty = torch.zeros(0, 0), torch.zeros(0)
-        layers = [none, nothing]
-        return JudgeNetwork(formula, none, empty, layers, layers, [together, empty, nothing])
-
-
-def steps_for(*tensors: Tensor) -> ModuleType:
-    """Return the module of steps that serves these tensors: compiled ones, or ``motion_steps``."""
-    if compiled_for(*tensors):
-        from patchmatch.nets import motion_kernels
-
-        return motion_kernels
-    return motion_steps
+        layers = none, nothing
+        return JudgeNetwork(formula, none, empty, layers, layers, (together, empty, nothing))
 
 
 def difference_price(
@@ -199,9 +197,9 @@ def difference_price(
     return -sharpness * residual - (TIE + lure * noise) * length
 
 
-def linear_layers(network: Iterable[nn.Module]) -> list[Layer]:
+def linear_layers(network: Iterable[nn.Module]) -> tuple[Layer, ...]:
     """Return the weights of the linear layers of a network."""
-    return [(x.weight, x.bias) for x in network if isinstance(x, nn.Linear)]
+    return tuple((x.weight, x.bias) for x in network if isinstance(x, nn.Linear))
 
 
 def silent(channels: int, outputs: int = 1) -> nn.Linear:
@@ -240,7 +238,7 @@ class CellTrust(nn.Module):
         factor = self.layers(seen).squeeze(-1).clamp(-6, 6).exp()
         return factor * geman_mcclure(squared, self.scale) + self.least
 
-    def network(self) -> list[Layer]:
+    def network(self) -> tuple[Layer, ...]:
         """Return the weights of both layers, as ``refine_windows`` takes them."""
         return linear_layers(self.layers)
 
@@ -262,6 +260,6 @@ class PlainTrust(nn.Module):
         """Return weights above 0; the arguments are those of ``CellTrust``."""
         return geman_mcclure(squared, self.scale)
 
-    def network(self) -> list[Layer]:
+    def network(self) -> tuple[Layer, ...]:
         """Return the weights of a network without units, whose output is 0."""
-        return [(torch.zeros(0, 4), torch.zeros(0)), (torch.zeros(1, 0), torch.zeros(1))]
+        return (torch.zeros(0, 4), torch.zeros(0)), (torch.zeros(1, 0), torch.zeros(1))

@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from patchmatch.kernels import threads_for
+from patchmatch.kernels import compiled_for, threads_for
 from patchmatch.nets.answers import Ballot, Smoother
-from patchmatch.nets.candidates import Offered
+from patchmatch.nets.candidates import Offered, offer, with_rival
 from patchmatch.nets.evidence import EVIDENCE
-from patchmatch.nets.judge import CellTrust, Judge, PlainJudge, PlainTrust, steps_for
-from patchmatch.nets.levels import Level
-from patchmatch.nets.motion_steps import Matching
+from patchmatch.nets.judge import CellTrust, Judge, PlainJudge, PlainTrust
+from patchmatch.nets.levels import Level, describe, search
+from patchmatch.nets.motion_steps import Matching, settle
 from patchmatch.ops import block_counts
 
 LEVELS = 4
@@ -46,7 +46,7 @@ class Motion(NamedTuple):
         displacement: (B, R, C, 2), dx and dy in pixels from frame 0 to frame 1.
         doubts: (B, R, C, 2) logits: that the displacement is right within half a pixel, and that
             most of the block can be seen in frame 1.
-        trace: The decisions on the way, for training.
+        trace: The decisions on the way, for training; of refinements kernels tell the last ones.
     """
 
     displacement: Tensor
@@ -86,7 +86,11 @@ class MotionNet(nn.Module):
     def describe(self, frames: Float[Tensor, "B 1 H W"]) -> list[Level]:
         """Return what ``compare`` needs to know of frames on each level, computed once a frame."""
         with self.threads():
-            return steps_for(frames).describe(frames, LEVELS)
+            if compiled_for(frames):
+                from patchmatch.nets import motion_kernels
+
+                return motion_kernels.describe(frames, LEVELS)
+            return describe(frames, LEVELS)
 
     def compare(
         self,
@@ -112,6 +116,10 @@ class MotionNet(nn.Module):
         batch, height, width = described0[0].even.shape
         shape = torch.Size([batch, *block_counts(height, width, block, block)])
         with self.threads():
+            if compiled_for(*(level.even for level in (*described0, *described1))):
+                from patchmatch.nets import motion_kernels
+
+                return motion_kernels.compare(self, described0, described1, shape, block, radius)
             return self._compare(described0, described1, shape, block, radius)
 
     def _compare(
@@ -122,24 +130,24 @@ class MotionNet(nn.Module):
         block: int,
         radius: int,
     ) -> Motion:
-        steps = steps_for(*(level.even for level in (*described0, *described1)))
-        matchings = steps.matchings(described0[:COARSEST], described1[:COARSEST], shape, block)
-        candidates = steps.search(
+        candidates = search(
             described0[COARSEST], described1[COARSEST], shape, block >> COARSEST, radius, FIRST
         )
         trace: list[Judged | Refined] = []
         for level in range(COARSEST - 1, 0, -1):
-            _, candidates = self._descend(next(matchings), candidates, level, trace)
+            matching = Matching(described0[level], described1[level], shape, block >> level)
+            _, candidates = self._descend(matching, candidates, level, trace)
             candidates = candidates.detach()
-        matching = next(matchings)
+        matching = Matching(described0[0], described1[0], shape, block)
         judged, candidates = self._descend(matching, candidates, 0, trace)
         best, rival = candidates[..., :1, :], candidates[..., 1, :]
-        displacement = steps.settle(judged.offered.candidates, judged.rounds[-1], best)
+        displacement = settle(judged.offered.candidates, judged.rounds[-1], best)
         trace.append(Refined(0, displacement.unsqueeze(-2)))
         displacement, around, votes = self.ballot(matching, displacement, rival)
         trace.append(Refined(0, displacement.unsqueeze(-2)))
         evidence = matching.evidence(displacement, judged.at_rest, around, votes)
-        displacement = steps.smoothed(self.smoother, displacement, matching, evidence)
+        tensor = matching.tensor.mean(dim=-2).unflatten(0, shape)
+        displacement = self.smoother(displacement, tensor, evidence)
         return Motion(displacement, self.doubt(evidence), trace)
 
     def _descend(
@@ -150,13 +158,13 @@ class MotionNet(nn.Module):
         trace: list[Judged | Refined],
     ) -> tuple[Judged, Float[Tensor, "B R C 2 2"]]:
         """Judge the candidates of the level above on this one; refine the likeliest two."""
-        steps = steps_for(candidates)
-        offered = steps.offer(2 * candidates, level, None if self.training else MOST)
-        residual = matching.residual(offered.candidates, offered.fresh)
-        rounds = steps.judged(self.judge, offered, residual, matching, level)
+        offered = offer(2 * candidates, level, None if self.training else MOST)
+        residual = matching.residual(offered.candidates)
+        cells = matching.texture, matching.noise, matching.shares
+        rounds = self.judge(offered, residual, *cells, level)
         judged = Judged(level, offered, residual[..., 0, :], rounds)
         trace.append(judged)
-        best = steps.with_rival(offered.candidates, rounds[-1])
+        best = with_rival(offered.candidates, rounds[-1])
         refined = matching.refine(best, self.trust, level, STEPS[level])
         trace += [Refined(level, displacement) for displacement in refined]
         return judged, refined[-1]

@@ -1,223 +1,226 @@
-"""The steps of ``motion_steps`` by compiled kernels, without gradients, on the CPU."""
+"""What ``MotionNet`` does, by compiled loops: without gradients, on the CPU."""
 
-from collections.abc import Iterator
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
-from patchmatch.kernels.answers import (
-    answer_evidence,
-    cell_ballot,
-    draw_together,
-    place_evidence,
-    weigh_answers,
+from patchmatch.kernels.candidates import AMONG_EIGHT, AMONG_FOUR, ANSWERS
+from patchmatch.kernels.comparison import (
+    AnswerWork,
+    LevelWork,
+    Network,
+    Settings,
+    compare_frames,
 )
-from patchmatch.kernels.candidates import (
-    gather_answers,
-    offer_candidates,
-    settle_candidates,
-    take_rivals,
-)
-from patchmatch.kernels.compiling import ahead, run, run_in_parts
-from patchmatch.kernels.judge import TILE, hear_neighbours, weigh_candidates
-from patchmatch.kernels.noise import cell_statistics
-from patchmatch.kernels.registration import refine_windows
-from patchmatch.kernels.windows import cell_gradients, window_residuals
-from patchmatch.nets import motion_steps
-from patchmatch.nets.answer_steps import PRICE, ROUNDS, TIED
-from patchmatch.nets.answers import ROUGH
-from patchmatch.nets.candidates import APART, EXACT, FEW, NEARBY, RIVAL, SAME, UNLIKELY, Offered
+from patchmatch.kernels.contrast import CELL
+from patchmatch.kernels.cutting import CELLS
+from patchmatch.kernels.description import describe_frames
+from patchmatch.kernels.judge import TILE
+from patchmatch.kernels.team import run
+from patchmatch.nets import answer_steps, answers, candidates, judge_steps, motion_steps
+from patchmatch.nets.candidates import Offered
 from patchmatch.nets.evidence import EVIDENCE
 from patchmatch.nets.judge import NEAR, NOT_JUDGED, REACHES, TIE, linear_layers
-from patchmatch.nets.judge_steps import SMALLEST_TRUST
-from patchmatch.nets.level_kernels import describe, search
-from patchmatch.nets.levels import CLIP, Level
-from patchmatch.nets.motion_steps import (
-    NO_TEXTURE,
-    SOFTENING,
-    STANDS_FOR,
-    WEISZFELD,
+from patchmatch.nets.levels import AROUND, CLIP, CREDIT, SOFTENING, Level
+from patchmatch.nets.motion import (
+    COARSEST,
+    FIRST,
+    MOST,
+    STEPS,
+    Judged,
+    Motion,
+    MotionNet,
+    Refined,
 )
+from patchmatch.nets.motion_steps import SMALLEST_WINDOW
+from patchmatch.nets.windows import cell_shares
+from patchmatch.ops import noise as noise_ops
 from patchmatch.ops.lucas_kanade import DAMPING, LONGEST, NOTHING, PLENTY
 
-__all__ = [
-    "Level",
-    "Matching",
-    "answers_around",
-    "ballot",
-    "describe",
-    "judged",
-    "matchings",
-    "offer",
-    "search",
-    "settle",
-    "smoothed",
-    "with_rival",
-]
-
-REACHED = np.array(REACHES, np.float32)
+# for each thread: with less to do it takes longer to wake one
+ENOUGH_PIXELS, ENOUGH_BLOCKS = 50_000, 32
+OTHER_STEPS = 32  # of a comparison, beside rounds of messages and of votes
 
 
-def offer(candidates: Tensor, level: int, count: int | None = None) -> Offered:
-    """As that of ``candidates``."""
-    shape, most = candidates.shape[:3], candidates.shape[3] + (10 if level else 5)
-    count = most if count is None else min(count, most)
-    offered = candidates.new_empty(*shape, count, 2)
-    fresh = torch.empty(*shape, count, dtype=torch.bool)
-    everywhere = candidates.new_empty(len(candidates), 2)
-    run(
-        offer_candidates, candidates.contiguous(), level > 0, NEARBY, FEW, SAME, EXACT,
-        offered.flatten(0, 2), fresh.flatten(0, 2), everywhere,
+class Compared(NamedTuple):
+    """All that is found out on the way.
+
+    Attributes:
+        begin: (B, R, C, K, 2), candidates on the smallest level.
+        levels: What is known on each other level, the frames themselves first.
+        ending: What becomes of it.
+    """
+
+    begin: np.ndarray
+    levels: list[LevelWork]
+    ending: AnswerWork
+
+
+def describe(frames: Tensor, levels: int) -> list[Level]:
+    """As that of ``levels``, some of the frames by each thread."""
+    batch, _, height, width = frames.shape
+    images, described = [frames[:, 0].contiguous()], []
+    for level in range(levels):
+        if level:
+            height, width = -(-height // 2), -(-width // 2)
+            images.append(frames.new_empty(batch, height, width))
+        loud = frames.new_empty(batch, -(-height // CELL), -(-width // CELL))
+        described.append(Level(torch.empty_like(images[-1]), loud))
+    telling = (
+        noise_ops.tile_grid(*frames.shape[2:]),
+        np.array([noise_ops.DARK, noise_ops.BRIGHT], np.float32),
+        noise_ops.QUIET, noise_ops.DEVIATION, noise_ops.SPARSE, noise_ops.EDGE,
+        noise_ops.QUANTISED,
     )  # fmt: skip
-    return Offered(offered, fresh, everywhere)
+    even, loud = zip(*described, strict=True)
+    noise = frames.new_empty(batch)
+    given = tuple(images), (0,) * AROUND, SOFTENING, telling
+    most = min(batch, frames.numel() // ENOUGH_PIXELS)
+    run(describe_frames, most, 1, *given, noise, even, loud)
+    return described
 
 
-def judged(
-    judge: Any, offered: Offered, residual: Tensor, matching: "Matching", level: int
-) -> list[Tensor]:
-    """As that of ``motion_steps``."""
-    network = judge.network()
-    candidates, fresh, common = offered
-    flat = [x.flatten(0, 2) for x in (fresh, residual, matching.texture, matching.noise)]
-    blocks, count = flat[0].shape
-    logits = candidates.new_full((judge.rounds + 1, *fresh.shape), NOT_JUDGED)
-    plain, trust = candidates.new_empty(blocks, count), candidates.new_empty(blocks)
-    together, *after = network.together
-    tiles = -(-blocks // TILE)
-    told = candidates.new_empty(tiles, len(together[1]), TILE * count)
-    run_in_parts(
-        weigh_candidates, tiles, candidates.flatten(1, 2), *flat, matching.shares, common,
-        float(level), network.formula, TIE, network.cell, network.evidence, *network.alone,
-        *network.trust, together, plain, logits[0].flatten(0, 2), trust, told, blocks=TILE,
+def compare(
+    net: MotionNet,
+    described0: list[Level],
+    described1: list[Level],
+    shape: torch.Size,
+    block: int,
+    radius: int,
+) -> Motion:
+    """As that of ``MotionNet``, on a grid of blocks (B, R, C)."""
+    _, found, ending = compared(net, described0, described1, shape, block, radius)
+    trace: list[Judged | Refined] = []
+    for level, work in reversed(list(enumerate(found))):
+        names = work.offered, work.fresh, work.residual[:, 0]
+        offered, fresh, at_rest = (torch.from_numpy(x).unflatten(0, shape) for x in names)
+        rounds = list(torch.from_numpy(work.logits).unflatten(1, shape))
+        known = Offered(offered, fresh, torch.from_numpy(work.common))
+        trace.append(Judged(level, known, at_rest, rounds))
+        trace.append(Refined(level, torch.from_numpy(work.refined)))
+    for answer in torch.from_numpy(ending.answers)[[0, -1]]:
+        trace.append(Refined(0, answer.unsqueeze(-2)))
+    evidence = torch.from_numpy(ending.evidence).unflatten(0, shape)
+    return Motion(torch.from_numpy(ending.found), net.doubt(evidence), trace)
+
+
+def compared(
+    net: Any,
+    described0: list[Level],
+    described1: list[Level],
+    shape: torch.Size,
+    block: int,
+    radius: int,
+) -> Compared:
+    """Find the motion of all blocks.
+
+    Args:
+        net: ``MotionNet``.
+        described0: The earlier frames, from ``describe``.
+        described1: The later frames.
+        shape: (B, R, C), the grid of blocks.
+        block: Side of a block in pixels.
+        radius: Reach of the exhaustive search in pixels of the last level.
+    """
+    judge, voting = net.judge.network(), net.ballot
+    network = Network(
+        judge,
+        net.trust.network(),
+        (voting.formula, *linear_layers(voting.layers)),
+        (net.smoother.formula, *linear_layers(net.smoother.layers)),
+    )
+    sides = [max(block >> level, SMALLEST_WINDOW) for level in range(COARSEST)]
+    windows = tuple(
+        ((0,) * side, cell_shares(block >> level, side, torch.device("cpu")))
+        for level, side in enumerate(sides)
+    )
+    counts = [AMONG_FOUR + 2, AMONG_EIGHT + 2, AMONG_EIGHT + FIRST]
+    work = tuple(
+        _level_work(shape, count if net.training else min(count, MOST), judge, net.judge.rounds)
+        for count in counts
+    )
+    ending = _answer_work(shape, voting.rounds)
+    earlier, later = (
+        tuple(
+            Level(level.even.detach().contiguous(), level.noise.detach().contiguous())
+            for level in described
+        )
+        for described in (described0, described1)
+    )
+    padded = F.pad(later[-1].even[:, None], (radius,) * 4, mode="replicate")[:, 0]
+    cost = np.empty((*shape, (2 * radius + 1) ** 2), np.float32)
+    begin = np.empty((*shape, FIRST, 2), np.float32)
+    settings = _settings(radius, net.trust.scale**2, net.trust.least)
+    grid = np.array(shape[1:])
+    given = earlier, later, padded, grid, block, windows, settings, network
+    steps = OTHER_STEPS + COARSEST * net.judge.rounds + 4 * (len(ending.answers) - 1)
+    most = shape.numel() // ENOUGH_BLOCKS
+    run(compare_frames, most, steps, *given, cost, begin, work, ending)
+    return Compared(begin, list(work), ending)
+
+
+def _level_work(shape: torch.Size, count: int, judge: Any, rounds: int) -> LevelWork:
+    """Return room for what is found out on a level, of so many candidates a block."""
+    blocks, tiles, cells = shape.numel(), -(-shape.numel() // TILE), CELLS**2
+    by_cell = (np.empty((blocks, cells), np.float32) for _ in range(5))
+    units = len(judge.together[0][1])
+    return LevelWork(
+        np.empty((blocks, cells, 3), np.float32),
+        *by_cell,
+        common=np.empty((shape[0], 2), np.float32),
+        offered=np.empty((blocks, count, 2), np.float32),
+        fresh=np.empty((blocks, count), np.bool_),
+        residual=np.empty((blocks, count, cells), np.float32),
+        plain=np.empty((blocks, count), np.float32),
+        logits=np.full((rounds + 1, blocks, count), NOT_JUDGED, np.float32),
+        belief=np.empty((max(1, rounds), blocks, count), np.float32),
+        trust=np.empty(blocks, np.float32),
+        told=np.empty((tiles, units, TILE * count), np.float32),
+        refined=np.empty((*shape, 2, 2), np.float32),
+    )
+
+
+def _answer_work(shape: torch.Size, rounds: int) -> AnswerWork:
+    """Return room for what is found out at last, in so many rounds of votes."""
+    blocks, cells = shape.numel(), CELLS**2
+    return AnswerWork(
+        answers=np.empty((max(1, rounds) + 1, *shape, 2), np.float32),
+        alone=np.empty((blocks, 2), np.float32),
+        offered=np.empty((blocks, ANSWERS, 2), np.float32),
+        fresh=np.empty((blocks, ANSWERS), np.bool_),
+        asked=np.empty((blocks, ANSWERS), np.bool_),
+        residual=np.empty((blocks, ANSWERS, cells), np.float32),
+        share=np.empty((blocks, ANSWERS), np.float32),
+        logits=np.empty((blocks, ANSWERS), np.float32),
+        left=np.empty((blocks, 1, cells), np.float32),
+        evidence=np.empty((blocks, EVIDENCE), np.float32),
+        held=np.empty((blocks, 3), np.float32),
+        firm=np.empty((blocks, 2), np.float32),
+        voice=np.empty(blocks, np.float32),
+        found=np.empty((*shape, 2), np.float32),
+    )
+
+
+@functools.cache
+def _settings(radius: int, quarter: float, least: float) -> Settings:
+    axis = np.arange(-radius, radius + 1)
+    # among equal costs the shortest displacement is sought
+    lengths = 1e-4 * np.hypot(axis[:, None], axis).ravel().astype(np.float32)
+    return Settings(
+        clip=CLIP, credit=CREDIT, lengths=lengths,
+        nearby=candidates.NEARBY, few=candidates.FEW,
+        same=candidates.SAME, exact=candidates.EXACT,
+        no_texture=motion_steps.NO_TEXTURE,
+        tie=TIE, reaches=np.array(REACHES, np.float32), near=NEAR,
+        smallest_trust=judge_steps.SMALLEST_TRUST,
+        rival=candidates.RIVAL, unlikely=candidates.UNLIKELY,
+        registration=(DAMPING, LONGEST, NOTHING, PLENTY, quarter, least), rounds=STEPS,
+        stands_for=motion_steps.STANDS_FOR, weiszfeld=motion_steps.WEISZFELD,
+        softening=motion_steps.SOFTENING,
+        apart=candidates.APART, price=answer_steps.PRICE, never=answers.NEVER,
+        rough=answers.ROUGH, tied=answer_steps.TIED, drawn=answer_steps.ROUNDS,
     )  # fmt: skip
-    run(
-        hear_neighbours, candidates.flatten(0, 2), flat[0], trust, *fresh.shape[1:3], REACHED,
-        NEAR, SMALLEST_TRUST, plain, network.formula, told, together, *after,
-        logits.flatten(1, 3),
-    )  # fmt: skip
-    return list(logits)
-
-
-def with_rival(candidates: Tensor, logits: Tensor) -> Tensor:
-    """As that of ``candidates``."""
-    chosen = candidates.new_empty(*candidates.shape[:3], 2, 2)
-    flat = (x.flatten(0, 2) for x in (candidates, logits))
-    run(take_rivals, *flat, RIVAL, UNLIKELY, chosen.flatten(0, 2))
-    return chosen
-
-
-def settle(offered: Tensor, logits: Tensor, best: Tensor | None = None) -> Tensor:
-    """As that of ``motion_steps``."""
-    best = offered.new_empty(0, 2) if best is None else best.contiguous().flatten(0, 3)
-    answer = offered.new_empty(*offered.shape[:3], 2)
-    flat = (x.contiguous().flatten(0, 2) for x in (offered, logits))
-    run(settle_candidates, *flat, best, STANDS_FOR, WEISZFELD, SOFTENING, answer.flatten(0, 2))
-    return answer
-
-
-def answers_around(answer: Tensor, rival: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """As that of ``motion_steps``."""
-    shape = *answer.shape[:3], 10
-    offered, fresh = answer.new_empty(*shape, 2), torch.empty(shape, dtype=torch.bool)
-    alone = rival.clone(memory_format=torch.contiguous_format)
-    flat = (x.flatten(0, 2) for x in (alone, offered, fresh))
-    run(gather_answers, answer.contiguous(), APART, *flat)
-    return offered, fresh, alone
-
-
-def ballot(
-    offered: Tensor,
-    fresh: Tensor,
-    alone: Tensor,
-    residual: Tensor,
-    texture: Tensor,
-    noise: Tensor,
-    formula: Tensor,
-    layers: nn.Sequential,
-) -> Tensor:
-    """As that of ``motion_steps``."""
-    share = residual.new_empty(fresh.shape)
-    given = offered, fresh, alone, residual, texture, noise
-    flat = (x.contiguous().flatten(0, 2) for x in given)
-    run(cell_ballot, *flat, formula, PRICE, *linear_layers(layers), share.flatten(0, 2))
-    return share
-
-
-def smoothed(smoother: Any, answer: Tensor, matching: "Matching", evidence: Tensor) -> Tensor:
-    """As that of ``motion_steps``."""
-    found = torch.empty_like(answer, memory_format=torch.contiguous_format)
-    held, voice = answer.new_empty(*answer.shape[:3], 3), answer.new_empty(answer.shape[:3])
-    given = held, torch.empty_like(found), voice
-    flat = (x.flatten(0, 2) for x in given)
-    run(
-        weigh_answers, matching.tensor, evidence.flatten(0, 2), smoother.formula, ROUGH,
-        *linear_layers(smoother.layers), *flat,
-    )  # fmt: skip
-    run(draw_together, answer.contiguous(), *given, smoother.formula, TIED, ROUNDS, found)
-    return found
-
-
-class Matching(motion_steps.Matching):
-    """As that of ``motion_steps``, in one pass over the pixels of the windows."""
-
-    def _cut(self, level0: Level, level1: Level) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        count, grid = self.shape.numel(), np.array(self.shape[1:])
-        images = (level.even.detach().contiguous().numpy() for level in (level0, level1))
-        noise = (level.noise.detach().contiguous() for level in (level0, level1))
-        self.windows = *images, grid, self.block, (0,) * self.side
-        tensor, told = torch.empty(count, 16, 3), torch.empty(5, count, 16)
-        run_in_parts(cell_gradients, count, *self.windows, tensor)
-        run(cell_statistics, tensor, *noise, grid, self.block, self.side, NO_TEXTURE, CLIP, *told)
-        loudness, texture, deviation, self.quiet, self.noisy = told
-        return tensor, loudness, texture, deviation
-
-    def residual(self, candidates: Tensor, wanted: Tensor | None = None) -> Tensor:
-        """As that of ``motion_steps``."""
-        if wanted is None:
-            wanted = torch.ones(candidates.shape[:-1], dtype=torch.bool)
-        flat, wanted = candidates.contiguous().flatten(0, 2), wanted.contiguous().flatten(0, 2)
-        found = flat.new_empty(*wanted.shape, 16)
-        run_in_parts(
-            window_residuals, len(flat), *self.windows, flat, wanted, self.quiet, self.noisy,
-            CLIP, found,
-        )  # fmt: skip
-        return found.unflatten(0, self.shape)
-
-    def refine(self, candidates: Tensor, trust: Any, level: int, steps: int) -> list[Tensor]:
-        """As that of ``motion_steps``; only the last step is returned."""
-        limits = DAMPING, LONGEST, NOTHING, PLENTY, trust.scale**2, trust.least
-        refined = candidates.clone(memory_format=torch.contiguous_format)
-        first, last = trust.network()
-        run_in_parts(
-            refine_windows, self.shape.numel(), *self.windows, self.tensor, self.loudness,
-            self.texture.flatten(0, 2), (0,) * len(first[1]), first, last, float(level),
-            limits, steps, refined.flatten(0, 2),
-        )  # fmt: skip
-        return [refined]
-
-    def evidence(
-        self, answer: Tensor, at_rest: Tensor, offered: Tensor, probability: Tensor
-    ) -> Tensor:
-        """As that of ``motion_steps``."""
-        residual = self.residual(answer.unsqueeze(-2)).squeeze(-2)
-        found = answer.new_empty(*self.shape, EVIDENCE)
-        cells = residual, at_rest, self.texture, self.noise
-        flat = (x.contiguous().flatten(0, 2) for x in cells)
-        candidates = offered.contiguous().flatten(0, 2), probability.contiguous().flatten(0, 2)
-        answer = answer.contiguous()
-        run(answer_evidence, *flat, *candidates, answer, found.flatten(0, 2))
-        run(place_evidence, answer, self.block, *self.size, found)
-        return found
-
-
-def matchings(
-    described0: list[Level], described1: list[Level], shape: torch.Size, block: int
-) -> Iterator[Matching]:
-    """As that of ``motion_steps``, made ahead where there is a thread for it."""
-    coming = [
-        ahead(Matching, described0[level], described1[level], shape, block >> level)
-        for level in reversed(range(len(described0)))
-    ]
-    return (made() for made in coming)

@@ -6,13 +6,12 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from patchmatch.nets.answer_steps import answers_around, ballot
-from patchmatch.nets.candidates import Offered, likeliest, offer, with_rival
+from patchmatch.nets.candidates import likeliest
 from patchmatch.nets.evidence import answer_evidence, place_evidence
-from patchmatch.nets.levels import CLIP, NOISE_CELL, Level, describe, search
+from patchmatch.nets.levels import CLIP, NOISE_CELL, Level
 from patchmatch.nets.windows import (
     FINE_TAPS,
     Windows,
@@ -27,54 +26,11 @@ from patchmatch.ops import (
     registration_step,
 )
 
-__all__ = [
-    "Level",
-    "Matching",
-    "answers_around",
-    "ballot",
-    "describe",
-    "judged",
-    "matchings",
-    "offer",
-    "search",
-    "settle",
-    "smoothed",
-    "with_rival",
-]
-
 SMALLEST_WINDOW = 16  # pixels of a level
 STANDS_FOR = 0.75  # pixels: the refined best candidate stands for all those so near
 WEISZFELD, SOFTENING = 4, 0.05  # iterations, and pixels added to every distance
 NO_TEXTURE = 0.02  # root mean square gradient: added before the logarithm
 AT_ONCE = 400_000  # pixels of windows that are compared at a time
-
-
-def judged(
-    judge: nn.Module, offered: Offered, residual: Tensor, matching: "Matching", level: int
-) -> list[Tensor]:
-    """Return the logits of candidates after each round of messages, (B, R, C, K) each.
-
-    Args:
-        judge: ``Judge`` or ``PlainJudge``.
-        offered: The candidates.
-        residual: (B, R, C, K, 16), that ``matching`` has under them.
-        matching: The level, window by window.
-        level: Its number.
-    """
-    cells = matching.texture, matching.noise, matching.shares
-    return judge(offered, residual, *cells, level)
-
-
-def smoothed(smoother: nn.Module, answer: Tensor, matching: "Matching", evidence: Tensor) -> Tensor:
-    """Return answers that are drawn together, (B, R, C, 2).
-
-    Args:
-        smoother: ``Smoother``.
-        answer: (B, R, C, 2), in pixels.
-        matching: The frames themselves, window by window.
-        evidence: (B, R, C, 13), that ``matching`` has for the answers.
-    """
-    return smoother(answer, matching.tensor.mean(dim=-2).unflatten(0, matching.shape), evidence)
 
 
 def settle(
@@ -123,15 +79,10 @@ class Matching:
     def __init__(self, level0: Level, level1: Level, shape: torch.Size, block: int) -> None:
         self.shape, self.block, self.size = shape, block, level0.even.shape[-2:]
         self.side = max(block, SMALLEST_WINDOW)
-        self.shares = cell_shares(block, self.side, level0.even.device)
-        self.tensor, self.loudness, *cells = self._cut(level0, level1)
-        self.texture, self.noise = (x.unflatten(0, shape) for x in cells)
-
-    def _cut(self, level0: Level, level1: Level) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Keep the windows of frame 0; return tensor, loudness, texture and noise of N blocks."""
         image0, image1 = level0.even, level1.even
-        batch, rows, columns = self.shape
-        corner, image = window_corners(batch, rows, columns, self.block, self.side, image0.device)
+        self.shares = cell_shares(block, self.side, image0.device)
+        batch, rows, columns = shape
+        corner, image = window_corners(batch, rows, columns, block, self.side, image0.device)
         dx, dy = (F.pad(image0[:, None], p, mode="replicate") for p in ((1, 1, 0, 0), (0, 0, 1, 1)))
         dx, dy = (dx[..., 2:] - dx[..., :-2])[:, 0], (dy[..., 2:, :] - dy[..., :-2, :])[:, 0]
         pictures = image0, dx / 2, dy / 2
@@ -140,14 +91,14 @@ class Matching:
         self.windows1 = Windows(image1, corner, image, self.side)
         self.weights = cell_weights(self.side, image0.device)
         x, y = self.gradient
-        tensor = torch.stack([self._cells(p) for p in (x * x, x * y, y * y)], dim=-1)
+        self.tensor = torch.stack([self._cells(p) for p in (x * x, x * y, y * y)], dim=-1)
         noise0, noise1 = (
             cell_values(level.noise, corner, image, self.side, NOISE_CELL)
             for level in (level0, level1)
         )
-        loudness = (noise0.square() + noise1.square()) / 2
-        texture = ((tensor[..., 0] + tensor[..., 2]).sqrt() + NO_TEXTURE).log()
-        return tensor, loudness, texture, loudness.sqrt()
+        self.loudness = (noise0.square() + noise1.square()) / 2
+        texture = ((self.tensor[..., 0] + self.tensor[..., 2]).sqrt() + NO_TEXTURE).log()
+        self.texture, self.noise = (x.unflatten(0, shape) for x in (texture, self.loudness.sqrt()))
 
     def _cells(self, windows: Tensor) -> Tensor:
         return windows @ self.weights
@@ -166,13 +117,11 @@ class Matching:
             windows = self.windows1.read(flat[part], part, taps)
             yield part, windows - self.window[part, None]
 
-    def residual(self, candidates: Tensor, wanted: Tensor | None = None) -> Tensor:
+    def residual(self, candidates: Tensor) -> Tensor:
         """Return the mean clipped difference in each cell, less the noise's, (B, R, C, K, 16).
 
         Args:
             candidates: (B, R, C, K, 2), displacements.
-            wanted: (B, R, C, K), the first ones of each block, or None for all: of the others the
-                residual may be anything.
         """
         parts = [
             self._cells(difference.abs().clamp_max(CLIP))
@@ -233,18 +182,3 @@ class Matching:
         )
         place = place_evidence(answer, residual, self.block, *self.size)
         return torch.cat([fits, place], dim=-1)
-
-
-def matchings(
-    described0: list[Level], described1: list[Level], shape: torch.Size, block: int
-) -> Iterator[Matching]:
-    """Yield every level of two frames from the last one to the first.
-
-    Args:
-        described0: The earlier frames, level by level.
-        described1: The later frames.
-        shape: Number of frames, rows and columns of blocks.
-        block: Side of a block in pixels of the first level.
-    """
-    for level in reversed(range(len(described0))):
-        yield Matching(described0[level], described1[level], shape, block >> level)
