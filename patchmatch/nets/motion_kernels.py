@@ -96,11 +96,11 @@ def compare(
     _, found, ending = compared(net, described0, described1, shape, block, radius)
     trace: list[Judged | Refined] = []
     for level, work in reversed(list(enumerate(found))):
-        names = work.offered, work.fresh, work.residual[:, 0]
-        offered, fresh, at_rest = (torch.from_numpy(x).unflatten(0, shape) for x in names)
+        by_block = work.offered, work.fresh, work.residual[:, 0]
+        displacements, fresh, at_rest = (torch.from_numpy(x).unflatten(0, shape) for x in by_block)
+        offered = Offered(displacements, fresh, torch.from_numpy(work.common))
         rounds = list(torch.from_numpy(work.logits).unflatten(1, shape))
-        known = Offered(offered, fresh, torch.from_numpy(work.common))
-        trace.append(Judged(level, known, at_rest, rounds))
+        trace.append(Judged(level, offered, at_rest, rounds))
         trace.append(Refined(level, torch.from_numpy(work.refined)))
     for answer in torch.from_numpy(ending.answers)[[0, -1]]:
         trace.append(Refined(0, answer.unsqueeze(-2)))
