@@ -6,6 +6,7 @@ Block n of all frames' together, row by row, has answer n; N = B R C.
 import numpy as np
 from numpy import float32
 
+from patchmatch.kernels.blocks import count_fresh, place_of
 from patchmatch.kernels.compiling import helper
 from patchmatch.kernels.team import divided
 
@@ -48,9 +49,7 @@ def cell_ballot(
     for n in divided(team, len(offered)):
         share[n] = 0
         logits[n] = np.log(never)
-        count = 0
-        while count < fresh.shape[1] and fresh[n, count]:
-            count += 1
+        count = count_fresh(fresh[n])
         if count == 1:
             share[n, 0], logits[n, 0] = 1, 0
             continue
@@ -202,8 +201,7 @@ def answer_evidence(team, residual, at_rest, texture, noise, offered, belief, an
     """
     rows, columns = answer.shape[1:3]
     for n in divided(team, len(evidence)):
-        b, rest = divmod(n, rows * columns)
-        r, c = divmod(rest, columns)
+        b, r, c = place_of(n, rows, columns)
         here_x, here_y = answer[b, r, c, 0], answer[b, r, c, 1]
         spread, near = float32(0), float32(0)
         for k in range(belief.shape[1]):
@@ -244,8 +242,7 @@ def place_evidence(team, answer, block, height, width, evidence):
     rows, columns = answer.shape[1:3]
     side, none = float32(block), float32(0)
     for n in divided(team, len(evidence)):
-        b, rest = divmod(n, rows * columns)
-        r, c = divmod(rest, columns)
+        b, r, c = place_of(n, rows, columns)
         left, top = c * side + answer[b, r, c, 0], r * side + answer[b, r, c, 1]
         across = max(min(left + side, float32(width)) - max(left, none), none)
         down = max(min(top + side, float32(height)) - max(top, none), none)

@@ -6,6 +6,7 @@ Block n is that of all frames' together, row by row; N = B R C.
 import numpy as np
 from numpy import float32
 
+from patchmatch.kernels.blocks import place_of
 from patchmatch.kernels.compiling import helper
 from patchmatch.kernels.team import divided
 
@@ -69,8 +70,7 @@ def offer_candidates(team, above, everywhere, eight, same, exact, offered, fresh
     if eight:
         limits[1] = exact
     for n in divided(team, len(offered)):
-        b, rest = divmod(n, rows * columns)
-        r, c = divmod(rest, columns)
+        b, r, c = place_of(n, rows, columns)
         size = 1
         if eight:
             found[1, 0], found[1, 1] = everywhere[b, 0], everywhere[b, 1]
@@ -178,8 +178,7 @@ def gather_answers(team, answer, apart, refined, alone, offered, fresh, asked):
     rows, columns = answer.shape[1:3]
     seen = np.empty((ANSWERS, 2), float32)
     for n in divided(team, len(offered)):
-        b, rest = divmod(n, rows * columns)
-        r, c = divmod(rest, columns)
+        b, r, c = place_of(n, rows, columns)
         x, y = answer[b, r, c, 0], answer[b, r, c, 1]
         offered[n, :, 0], offered[n, :, 1] = x, y
         fresh[n] = False

@@ -86,11 +86,12 @@ def kernel(function: Callable[..., None]) -> Kernel:
     return Kernel(function)
 
 
-def helper(function: Callable[..., Any]) -> Callable[..., Any]:
+def helper(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """Compile a function that kernels call, into each of them."""
-    return numba.njit(fastmath=OPTIONS["fastmath"], error_model="numpy")(function)
+    given = {name: value for name, value in OPTIONS.items() if name != "nogil"} | options
+    return numba.njit(**given)(function)
 
 
 def part_of(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make a function a part of the one that calls it, before that is compiled."""
-    return numba.njit(inline="always", fastmath=OPTIONS["fastmath"], error_model="numpy")(function)
+    return helper(function, inline="always")

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy import float32, uintp
 
+from patchmatch.kernels.blocks import place_of
 from patchmatch.kernels.compiling import ONE, helper
 
 CELLS = 4  # a window is divided into CELLS x CELLS cells
@@ -12,8 +13,7 @@ PAD = 24  # pixels: windows may reach so far beyond the border, where its pixels
 @helper
 def corner_of(n, grid, block, side):
     """Return the image of a window, and x and y of its top left pixel."""
-    b, rest = divmod(n, grid[0] * grid[1])
-    row, column = divmod(rest, grid[1])
+    b, row, column = place_of(n, grid[0], grid[1])
     around = (block - side) // 2
     return b, column * block + around, row * block + around
 

@@ -8,6 +8,7 @@ arrays.
 import numpy as np
 from numpy import float32, uintp
 
+from patchmatch.kernels.blocks import count_fresh, place_of
 from patchmatch.kernels.compiling import ONE, helper
 from patchmatch.kernels.team import divided
 
@@ -68,7 +69,7 @@ def weigh_candidates(
         size = 0
         for n in range(start, stop):
             b = n // per_frame
-            last = _count(fresh[n])
+            last = count_fresh(fresh[n])
             by_cell = texture[n], noise[n], shares
             _cell_votes(residual[n, :last], by_cell, layer, least, above, cells)
             rough, loud = _mean(texture[n], shares), _mean(noise[n], shares)
@@ -94,7 +95,7 @@ def weigh_candidates(
         at = 0
         most[:] = -np.inf
         for n in range(start, stop):
-            last = _count(fresh[n])
+            last = count_fresh(fresh[n])
             for k in range(last):
                 logits[0, n, k] = plain[n, k] + found[0, at]
                 for i in range(len(known)):
@@ -147,7 +148,7 @@ def hear_neighbours(
         size = 0
         for n in range(start, stop):
             others = _neighbours(n, grid[0], grid[1], told_by, least, around)
-            for k in range(_count(fresh[n])):
+            for k in range(count_fresh(fresh[n])):
                 x, y = candidates[n, k, 0], candidates[n, k, 1]
                 _agreement(x, y, around, others, squared, support[:, size])
                 size += 1
@@ -159,7 +160,7 @@ def hear_neighbours(
         _layer(after, last_layer, size, found)
         at = 0
         for n in range(start, stop):
-            last = _count(fresh[n])
+            last = count_fresh(fresh[n])
             for k in range(last):
                 logits[turn, n, k] = plain[n, k] + bonus * support[near, at] + found[0, at]
                 at += 1
@@ -196,7 +197,7 @@ def _neighbours(n, rows, columns, told_by, least, around):
     fifth is left. Beyond the border the block itself is its neighbour.
     """
     candidates, fresh, trust, belief = told_by
-    r, c = divmod(n % (rows * columns), columns)
+    _, r, c = place_of(n, rows, columns)
     above, below = (n - columns if r else n), (n + columns if r < rows - 1 else n)
     left, right = (n - 1 if c else n), (n + 1 if c < columns - 1 else n)
     places = (above, left, right, below)
@@ -206,7 +207,7 @@ def _neighbours(n, rows, columns, told_by, least, around):
     size = 0
     for place in places:
         share = trust[place] / total
-        for k in range(_count(fresh[place])):
+        for k in range(count_fresh(fresh[place])):
             around[0, size], around[1, size] = candidates[place, k, 0], candidates[place, k, 1]
             around[2, size] = belief[place, k] * share
             around[3, size] = belief[place, k] * float32(0.25)
@@ -228,15 +229,6 @@ def _agreement(x, y, around, size, squared, support):
             by_trusted += close * around[2, i]
             by_all += close * around[3, i]
         support[2 * m], support[2 * m + 1] = by_trusted, by_all
-
-
-@helper
-def _count(fresh):
-    """Return how many are judged, of which the others are the last ones."""
-    count = 0
-    while count < len(fresh) and fresh[count]:
-        count += 1
-    return count
 
 
 @helper

@@ -5,7 +5,7 @@ from numpy import float32, uintp
 
 from patchmatch.kernels.compiling import ONE, helper
 from patchmatch.kernels.contrast import CELL
-from patchmatch.kernels.cutting import CELLS
+from patchmatch.kernels.cutting import CELLS, corner_of
 from patchmatch.kernels.team import divided
 
 SQUARE = 8  # pixels: side of the squares of JPEG
@@ -61,14 +61,12 @@ def cell_statistics(
         noisy: (N, 16), written: what it leaves at whole pixels.
     """
     height, width = noise0.shape[1:]
-    around, pitch = (block - side) // 2, side // CELLS
+    pitch = side // CELLS
     for n in divided(team, len(tensor)):
-        b, rest = divmod(n, grid[0] * grid[1])
-        row, column = divmod(rest, grid[1])
+        b, left, top = corner_of(n, grid, block, side)
         for cell in range(CELLS**2):
             down, right = divmod(cell, CELLS)
-            y = row * block + around + down * pitch + pitch // 2
-            x = column * block + around + right * pitch + pitch // 2
+            y, x = top + down * pitch + pitch // 2, left + right * pitch + pitch // 2
             y, x = min(max(y, 0) // CELL, height - 1), min(max(x, 0) // CELL, width - 1)
             loudness[n, cell] = float32(0.5) * (noise0[b, y, x] ** 2 + noise1[b, y, x] ** 2)
             spread = np.sqrt(loudness[n, cell])

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy import float32, uintp
 
+from patchmatch.kernels.blocks import place_of
 from patchmatch.kernels.compiling import ONE, helper
 from patchmatch.kernels.team import divided
 
@@ -64,8 +65,7 @@ def deepest_minima(team, cost, length, best):
     minima = np.empty(displacements, np.int64)
     half, ninth = float32(0.5), float32(1 / 9)
     for n in divided(team, len(best)):
-        b, rest = divmod(n, rows * columns)
-        r, c = divmod(rest, columns)
+        b, r, c = place_of(n, rows, columns)
         blended[:] = 0
         for row in (max(r - 1, 0), r, min(r + 1, rows - 1)):
             for column in (max(c - 1, 0), c, min(c + 1, columns - 1)):
