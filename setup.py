@@ -78,7 +78,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["patchmatch", "patchmatch.*"]),
-    package_data={"patchmatch": ["weights/*", "callbacks/report/assets/*"]},
+    package_data={"patchmatch": ["weights/*", "frames/report/assets/*"]},
     # 3.11: the oldest that NumPy, SciPy and kornia still release for; 3.14: not tried yet
     python_requires=">=3.11,<3.14",
     install_requires=REQUIRES,
@@ -86,7 +86,7 @@ setup(
     entry_points={
         "console_scripts": [
             "patchmatch = patchmatch.__main__:main",
-            "patchmatch-eval = patchmatch.evaluation.__main__:main",
+            "patchmatch-eval = patchmatch.evaluate:main",
         ]
     },
     classifiers=[

@@ -24,13 +24,14 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from patchmatch.checkpoints import read_checkpoint, shipped_checkpoint
-from patchmatch.data.photographs import folder_images, load_picture
-from patchmatch.data.warped_pairs import WarpedPairs, WarpedPhotographs, lands_inside
+from patchmatch.core.checkpoints import read_checkpoint, shipped_checkpoint
 from patchmatch.io import IMAGE_SUFFIXES, read_flo, read_image, to_rgb_uint8
-from patchmatch.matchers import DifferentiablePatchMatch
-from patchmatch.matchers.search_loss import known_flow
-from patchmatch.ops import Field, relight
+from patchmatch.nnf.differentiable.loss import known_flow
+from patchmatch.nnf.differentiable.matcher import DifferentiablePatchMatch
+from patchmatch.nnf.differentiable.warped_pairs import WarpedPairs, WarpedPhotographs, lands_inside
+from patchmatch.nnf.gain_offset import relight
+from patchmatch.nnf.patches import Field
+from patchmatch.synthetic.photographs import folder_images, load_picture
 
 SIDE, SHIFT = 128, 20.0  # pixels, of the made pairs
 WIDEST = 11  # pixels: no row is asked about pixels nearer to the border than half of it

@@ -33,14 +33,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from match_directly import DIRECTLY, MOVED, give_random_weights, opencv_sift
 
+from patchmatch.core.errors import InputError
 from patchmatch.draw import fit
-from patchmatch.errors import InputError
-from patchmatch.evaluation.geometry import matching_accuracy
-from patchmatch.evaluation.synthetic import FACTORS, warped_pair
 from patchmatch.io import IMAGE_SUFFIXES, natural_key, read_flo, read_image
-from patchmatch.ops import corner_error
+from patchmatch.ops.homography import corner_error
+from patchmatch.pairs.geometry import matching_accuracy
+from patchmatch.pairs.results import Matches
+from patchmatch.pairs.synthetic_benchmark import FACTORS, warped_pair
 from patchmatch.public.pairs import MATCHERS, load_pair_matcher, match_images
-from patchmatch.results import Matches
 
 PLAIN = "OpenCV"
 RIGHT = 5.0  # pixels: a homography counts whose corners err by less

@@ -31,13 +31,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from motion_peers import BLOCK, Method, peers, untimed
 
 from patchmatch import load_motion_matcher, predict_frames
-from patchmatch.data.digits import load_digits, split_indices
-from patchmatch.data.layers import make_scene
-from patchmatch.evaluation.motion import left_over, score_motion, true_block_motion
 from patchmatch.io import IMAGE_SUFFIXES, read_flo, read_image, to_gray_float
 from patchmatch.io.frames import list_folder
-from patchmatch.matchers import MotionMatcher
-from patchmatch.nets import MotionNet
+from patchmatch.motion.evaluation import left_over, score_motion, true_block_motion
+from patchmatch.motion.layered_scenes import make_scene
+from patchmatch.motion.matcher import MotionMatcher
+from patchmatch.motion.net import MotionNet
+from patchmatch.synthetic.digits import load_digits, split_indices
 
 
 class Pair(NamedTuple):

@@ -37,7 +37,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from nnf_peers import PATCH, Method, inverted_lists, scanline_patch_match
 
 from patchmatch.io import IMAGE_SUFFIXES, read_image, to_rgb_uint8
-from patchmatch.ops import exact_field, nearest_neighbours, patch_match, vote
+from patchmatch.nnf.search import exact_field, nearest_neighbours, patch_match
+from patchmatch.nnf.voting import vote
 
 SHORT = 320  # pixels of the longer side
 

@@ -26,8 +26,8 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from patchmatch import load_shift_matcher, predict_frames
-from patchmatch.data import Clip
-from patchmatch.data.cows import render_sequence
+from patchmatch.core.clips import Clip
+from patchmatch.frames.cows.sequence import render_sequence
 from patchmatch.io import find_sequences, to_gray_float, write_image
 
 HEIGHT, WIDTH = 576, 768

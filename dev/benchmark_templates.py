@@ -29,13 +29,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmark_templates_speed import time_layers
 
-import patchmatch.matchers.template_search as search_module
+import patchmatch.templates.search as search_module
 from patchmatch.io import read_image
-from patchmatch.matchers import TemplateMatcher
-from patchmatch.matchers.template import SCORES
-from patchmatch.matchers.template_features import DescribedScene, Pose, describe_template, unite
-from patchmatch.ops import best_matches, box_mean, qatm_scores
 from patchmatch.public.templates import to_colors
+from patchmatch.templates.features import DescribedScene, Pose, describe_template, unite
+from patchmatch.templates.hough import box_mean
+from patchmatch.templates.matcher import SCORES, TemplateMatcher
+from patchmatch.templates.qatm import best_matches, qatm_scores
 
 THRESHOLDS = np.arange(20) / 20
 MISMATCHED = 5  # scenes of other sequences that each template is sought in

@@ -26,9 +26,9 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from patchmatch.matchers import TemplateMatcher
-from patchmatch.matchers.base import keep_freed_memory
-from patchmatch.ops import best_matches, qatm_scores
+from patchmatch.core.matcher import keep_freed_memory
+from patchmatch.templates.matcher import TemplateMatcher
+from patchmatch.templates.qatm import best_matches, qatm_scores
 
 FEATURES = (129_600, 920, 320)  # of the scene, of the template, and their numbers
 PLAIN = "plain formula"

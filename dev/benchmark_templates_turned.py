@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmark_templates import Pair, mismatched_scores, ours, read_pairs
 
-from patchmatch.matchers import TemplateMatcher
+from patchmatch.templates.matcher import TemplateMatcher
 
 ANGLES = (0, 15, 30, 45, 90, 135, 180)  # degrees, counter-clockwise
 SEARCHED = tuple(range(0, 360, 30))

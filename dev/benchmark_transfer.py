@@ -21,9 +21,10 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from patchmatch import load_shift_matcher
-from patchmatch.data.digits import load_digits, split_indices
-from patchmatch.errors import InputError
-from patchmatch.evaluation.transfer import (
+from patchmatch.core.errors import InputError
+from patchmatch.io import IMAGE_SUFFIXES, read_image, to_gray_float
+from patchmatch.shift.matcher import ShiftMatcher
+from patchmatch.shift.transfer import (
     Pairs,
     PatchMatcher,
     cut_digit_pairs,
@@ -33,8 +34,7 @@ from patchmatch.evaluation.transfer import (
     match_by_ncc,
     match_by_ssd,
 )
-from patchmatch.io import IMAGE_SUFFIXES, read_image, to_gray_float
-from patchmatch.matchers import ShiftMatcher
+from patchmatch.synthetic.digits import load_digits, split_indices
 
 CONDITIONS = {"clean": (0.0, 0.0), "noise 3": (3.0, 0.0), "noise 8, gain 10%": (8.0, 0.1)}
 BY_HAND: dict[str, PatchMatcher] = {

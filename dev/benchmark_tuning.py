@@ -34,11 +34,13 @@ from benchmark_templates import (  # type: ignore[import-not-found]
     success,
 )
 
-from patchmatch.data import MadePlaces
-from patchmatch.data.views import draw_homography, jitter_light, look
-from patchmatch.matchers import PlaceMatcher, TemplateMatcher
-from patchmatch.metrics import Retrieval
-from patchmatch.nets import TunedFeatures, read_weights
+from patchmatch.synthetic.views import draw_homography, jitter_light, look
+from patchmatch.templates.backbones import read_weights
+from patchmatch.templates.matcher import TemplateMatcher
+from patchmatch.templates.place_matcher import PlaceMatcher
+from patchmatch.templates.retrieval import Retrieval
+from patchmatch.templates.synthetic_places import MadePlaces
+from patchmatch.templates.tuned_net import TunedFeatures
 
 EACH = 20  # templates of a photograph
 SIDES = (32, 100)  # of a template in pixels

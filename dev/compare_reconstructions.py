@@ -25,10 +25,11 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from patchmatch.draw import draw_curves, fit, montage
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
+from patchmatch.draw import fit, montage
 from patchmatch.io import read_csv, read_image, write_csv, write_image
-from patchmatch.results import Step
+from patchmatch.nnf.curves import draw_curves
+from patchmatch.nnf.results import Step
 
 MEASURES = ("ssd", "psnr", "ssim", "seconds")
 COLUMNS = ("run", "name", "iteration", *MEASURES)

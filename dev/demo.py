@@ -18,8 +18,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from patchmatch.errors import InputError
-from patchmatch.evaluation import ChangeScores, score_changes
+from patchmatch.core.errors import InputError
+from patchmatch.frames.evaluation import ChangeScores, score_changes
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT, COWS = Path("data/output"), Path("data/images/cows")  # as the configs say

@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from patchmatch import load_motion_matcher, load_shift_matcher
 from patchmatch.io import atomic_path
-from patchmatch.nets import MotionNet, ShiftNet
+from patchmatch.motion.net import MotionNet
+from patchmatch.shift.net import ShiftNet
 
 
 class Exported(nn.Module, abc.ABC):

@@ -10,13 +10,12 @@ import cv2
 import numpy as np
 import torch
 
-from patchmatch.evaluation.geometry import estimate_homography
-from patchmatch.matchers import PairMatcher
-from patchmatch.matchers.kornia_matchers import REGION, AffNetHardNetMatcher
-from patchmatch.matchers.loftr import LoFTRMatcher, SE2LoFTRMatcher
-from patchmatch.matchers.pairs import Found
-from patchmatch.nets import se2_loftr
-from patchmatch.results import Matches
+from patchmatch.pairs.geometry import estimate_homography
+from patchmatch.pairs.kornia_matchers import REGION, AffNetHardNetMatcher
+from patchmatch.pairs.loftr.matcher import LoFTRMatcher, SE2LoFTRMatcher
+from patchmatch.pairs.loftr.se2 import se2_loftr
+from patchmatch.pairs.matcher import Found, PairMatcher
+from patchmatch.pairs.results import Matches
 
 RATIO = 0.8
 LONGEST = 840  # pixels of the longer side that LoFTR is given

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from patchmatch.evaluation.motion import true_block_motion
+from patchmatch.motion.evaluation import true_block_motion
 
 BLOCK = 32
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]  # gray uint8 frames to (rows, columns, 2)

@@ -15,13 +15,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from patchmatch.cli import main as run  # noqa: E402
-from patchmatch.data import ShiftedDigits  # noqa: E402
-from patchmatch.data.digits import load_digits, split_indices  # noqa: E402
-from patchmatch.data.pairs import LARGER  # noqa: E402
+from patchmatch.core.errors import InputError  # noqa: E402
 from patchmatch.draw import difference_picture, montage  # noqa: E402
-from patchmatch.errors import InputError  # noqa: E402
 from patchmatch.io import write_image  # noqa: E402
-from patchmatch.ops import SHIFTS  # noqa: E402
+from patchmatch.shift.data import ShiftedDigits  # noqa: E402
+from patchmatch.shift.ops import SHIFTS  # noqa: E402
+from patchmatch.shift.pairs import LARGER  # noqa: E402
+from patchmatch.synthetic.digits import load_digits, split_indices  # noqa: E402
 
 SHOWN = 48  # pairs in a montage
 

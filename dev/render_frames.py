@@ -15,8 +15,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from patchmatch.data.cows import check_folder, render_sequence, write_sequence
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
+from patchmatch.frames.cows.files import check_folder, write_sequence
+from patchmatch.frames.cows.sequence import render_sequence
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -13,15 +13,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from patchmatch.checkpoints import read_checkpoint, shipped_checkpoint
+from patchmatch.core.checkpoints import read_checkpoint, shipped_checkpoint
 from patchmatch.io import atomic_path
-from patchmatch.matchers import (
-    DescriptorMatcher,
-    DifferentiablePatchMatch,
-    HomographyNetMatcher,
-    MotionMatcher,
-    ShiftMatcher,
-)
+from patchmatch.motion.matcher import MotionMatcher
+from patchmatch.nnf.differentiable.matcher import DifferentiablePatchMatch
+from patchmatch.pairs.descriptor.matcher import DescriptorMatcher
+from patchmatch.pairs.homography.matcher import HomographyNetMatcher
+from patchmatch.shift.matcher import ShiftMatcher
 
 KEPT = ("state_dict", "hyper_parameters", "pytorch-lightning_version", "epoch", "global_step")
 

@@ -23,18 +23,19 @@ from pytorch_lightning.cli import (
     SaveConfigCallback,
 )
 
-from patchmatch.callbacks import PredictionWriter
-from patchmatch.callbacks.finders import require_finder
-from patchmatch.checkpoints import (
+import patchmatch.systems  # noqa: F401  registers every class that --model, --data and --writer name
+from patchmatch.core.checkpoints import (
     check_class,
     check_weights,
     read_checkpoint,
     shipped_checkpoint,
     trained_settings,
 )
-from patchmatch.data import MatchingData
-from patchmatch.errors import InputError
-from patchmatch.matchers import Matcher
+from patchmatch.core.data import MatchingData
+from patchmatch.core.errors import InputError
+from patchmatch.core.matcher import Matcher
+from patchmatch.writing.registry import require_writer_fits
+from patchmatch.writing.writer import PredictionWriter
 
 # Without it every mistake is preceded by a hundred lines of Trainer options.
 USAGE = "patchmatch {} [-c CONFIG] [--model CLASS] [--data CLASS] [--KEY VALUE ...]"
@@ -153,7 +154,9 @@ class MatchingCLI(LightningCLI):
                 "in float32; give 32-true, or a mixed precision"
             )
         if (writer := self._get(self.config_init, "writer")) is not None:
-            require_finder(self.model, writer)  # before Lightning misses a method of the matcher
+            require_writer_fits(
+                writer, self.model
+            )  # before Lightning misses a method of the matcher
         if self.checkpoint is not None:
             check_weights(self._get(self.config, "ckpt_path"), self.checkpoint, self.model)
 

@@ -1,4 +1,4 @@
-"""The doors of the house: which room may import which. docs: CONTRIBUTING.md, "Rooms and doors"."""
+"""The doors of the house: which room may import which. docs/architecture.md has the picture."""
 
 import ast
 import os
@@ -13,66 +13,51 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "patchmatch"
 
-# A room is a module or a folder of the package. Behind each stand the rooms it may import; itself
-# it always may. "data.clips" opens that one module, not the room around it.
+# A room is a module or a folder of the package; behind each are the rooms that it may import. It
+# may always import itself. "frames.results" is a door to that one module, not to the whole room.
+SHARED = {"core", "io", "draw", "ops", "synthetic", "writing"}
+SYSTEMS = {"shift", "motion", "frames", "nnf", "pairs", "templates"}
 DOORS = {
     "__init__": {"public", "version"},
-    "__main__": {"__init__", "cli", "errors", "version"},
-    "cli": {
-        *("public", "callbacks", "matchers", "data", "evaluation", "metrics", "nets", "draw"),
-        *("checkpoints", "ops", "io", "results", "errors", "version"),
-    },
-    "public": {
-        *("callbacks", "matchers", "data", "evaluation", "metrics", "nets", "draw"),
-        *("checkpoints", "ops", "io", "results", "errors", "version"),
-    },
-    "callbacks": {
-        *("data.clips", "data.image_pairs", "data.template_scenes"),
-        *("draw", "io", "results", "errors", "version"),
-    },
-    "data": {"draw", "ops", "io", "results", "errors"},
-    "matchers": {
-        "data.base",
-        "data.clips",
-        "data.image_pairs",
-        "data.keypoint_patches",
-        "data.moving_digits",
-        "data.pairs",
-        "data.places",
-        "data.warped_images",
-        "data.warped_pairs",
-        "evaluation.geometry",
-        "data.template_scenes",
-        "metrics",
-        "nets",
-        "ops",
-        "results",
-        "errors",
-    },
-    "evaluation": {"metrics", "draw", "ops", "io", "results", "errors"},
-    "metrics": {"ops", "results", "errors"},
-    "nets": {"checkpoints", "kernels", "ops", "errors"},
-    "draw": {"io", "results", "errors"},
-    "checkpoints": {"errors"},
-    "io": {"errors"},
-    "results": {"errors"},
+    "__main__": {"__init__", "cli", "core.errors", "version"},
+    "cli": {"systems", "core", "writing"},
+    "evaluate": {"pairs", "core", "io"},
+    "systems": SYSTEMS,
+    "public": {*SYSTEMS, *SHARED},
+    # Systems use the shared rooms; three doors lead from one system to another.
+    "shift": {*SHARED, "frames.results"},
+    "motion": {*SHARED, "frames.results"},
+    "pairs": {*SHARED, "nnf"},
+    "frames": SHARED,
+    "nnf": SHARED,
+    "templates": SHARED,
+    # Shared rooms import no system.
+    "writing": {"core", "io", "version"},
+    "synthetic": {"core", "io", "ops"},
+    "draw": {"core.errors", "io"},
+    "core": {"io"},
+    "io": {"core.errors"},
     "ops": set(),
-    "kernels": set(),
-    "errors": set(),
     "version": set(),
+}
+
+# The layers of a system by the names of its files, and the layers that a file must not import.
+LAYERS = {
+    "ops": {"net", "matcher", "data", "writer", "evaluation"},
+    "net": {"matcher", "data", "writer", "evaluation"},
+    "matcher": {"writer", "evaluation"},
+    "data": {"net", "matcher", "writer"},
+    "writer": {"net", "matcher"},
+    "evaluation": {"net", "matcher"},
+    "results": {"ops", "net", "matcher", "data", "writer", "evaluation"},
 }
 
 LIGHTNING = {"pytorch_lightning", "lightning", "lightning_fabric"}
 TORCH = {"torch", "torchvision", "torchmetrics", "kornia", *LIGHTNING}
 
-# What other people wrote: the only libraries of a room beside Python's own, or those it must not.
-ONLY = {
-    "ops": {"torch", "jaxtyping"},
-    "kernels": {"llvmlite", "numba", "numpy", "torch"},
-    "errors": set(),
-    "version": set(),
-}
-NEVER = {"__init__": TORCH, "__main__": TORCH, "io": TORCH, "nets": LIGHTNING, "metrics": LIGHTNING}
+# Third-party libraries: the only ones that a room may import, and those that it must not.
+ONLY = {"ops": {"torch", "jaxtyping"}, "version": set()}
+NEVER = {"__init__": TORCH, "__main__": TORCH, "io": TORCH}
 
 MACHINE_PATH = re.compile(
     r"(?<![\w.~>}/-])/(?:home|root|srv|Users|work|workspace)/|\b[A-Z]:\\Users\\"
@@ -103,41 +88,85 @@ def room_of(name: str) -> str:
     return name.partition(".")[2].partition(".")[0] or "__init__"
 
 
-def room_behind(name: str, package: Path) -> tuple[str, str]:
-    """Return the room that an import of ours opens, and the module within the package."""
-    parts = name.split(".")[1:]
-    while parts:
-        path = package.joinpath(*parts)
+def module_of(path: Path, package: Path) -> str:
+    parts = path.relative_to(package.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def module_behind(name: str, package: Path) -> str:
+    """Return the module of the package that an import of ``name`` loads."""
+    parts = name.split(".")
+    while len(parts) > 1:
+        path = package.parent.joinpath(*parts)
         if path.is_dir() or path.with_suffix(".py").is_file():
-            return parts[0], ".".join(parts)
-        parts.pop()  # the last part is what the module defines
-    return "__init__", "__init__"
+            break
+        parts.pop()  # the last part is defined in the module
+    return ".".join(parts)
 
 
-def wrong_arrows(package: Path) -> list[str]:
+def trees(package: Path) -> Iterator[tuple[str, str, list[tuple[int, str]]]]:
+    """Yield (path, module, imports) of every file; an import is (line, absolute name)."""
+    for path in sorted(package.rglob("*.py")):
+        module = module_of(path, package)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found = list(imported(tree, module, path.name == "__init__.py"))
+        yield path.relative_to(package.parent).as_posix(), module, found
+
+
+def wrong_imports(package: Path) -> list[str]:
     """Return a line for every import that no door allows, and for every room without doors."""
     faults = []
-    for path in sorted(package.rglob("*.py")):
-        is_package = path.name == "__init__.py"
-        parts = path.relative_to(package.parent).with_suffix("").parts
-        module = ".".join(parts[:-1] if is_package else parts)
+    for place, module, found in trees(package):
         room = room_of(module)
-        place = path.relative_to(package.parent).as_posix()
         if room not in DOORS:
-            faults.append(f"{place}: {room} is no room: give it doors in {Path(__file__).name}")
+            faults.append(f"{place}: {room} is not a room: add it to DOORS")
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for line, name in imported(tree, module, is_package):
+        for line, name in found:
             library = name.partition(".")[0]
-            if library == package.name:
-                target, inner = room_behind(name, package)
-                if target != room and not {target, inner} & DOORS[room]:
+            if library != package.name:
+                if library in NEVER.get(room, ()) or (
+                    room in ONLY and library not in ONLY[room] | sys.stdlib_module_names
+                ):
+                    faults.append(f"{place}:{line}: {room} must not import {library}")
+                continue
+            target = module_behind(name, package)
+            inner = target.partition(".")[2] or "__init__"
+            target_room = room_of(target)
+            if target_room != room:
+                if not {target_room, inner} & DOORS[room]:
                     faults.append(f"{place}:{line}: {room} must not import {inner}")
-            elif library in NEVER.get(room, ()) or (
-                room in ONLY and library not in ONLY[room] | sys.stdlib_module_names
-            ):
-                faults.append(f"{place}:{line}: {room} must not import {library}")
+                elif place.endswith("/__init__.py") and place.count("/") > 1:
+                    faults.append(f"{place}:{line}: {room} must not re-export {inner}")
+            elif room in SYSTEMS:
+                layer, used = (m.rpartition(".")[2] for m in (module, target))
+                if used in LAYERS.get(layer, ()):
+                    faults.append(f"{place}:{line}: {layer} must not import {used}")
     return faults
+
+
+def cycles(package: Path) -> list[list[str]]:
+    """Return the groups of modules that import each other, directly or by way of others."""
+    graph: dict[str, set[str]] = {}
+    for _, module, found in trees(package):
+        names = (name for _, name in found if name.partition(".")[0] == package.name)
+        graph[module] = {module_behind(name, package) for name in names} - {module}
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        stack = [start]
+        while stack:
+            stack += (new := graph.get(stack.pop(), set()) - seen)
+            seen |= new
+        return seen
+
+    reach = {module: reached(module) for module in graph}
+    return sorted(
+        {
+            tuple(sorted(other for other in reach[module] if module in reach.get(other, ())))
+            for module in graph
+            if module in reach[module]
+        }
+    )
 
 
 def tracked_files() -> list[Path]:
@@ -175,45 +204,51 @@ def run_without_torch(tmp_path: Path, *arguments: str) -> subprocess.CompletedPr
     )
 
 
-def test_imports_point_down_only():
-    assert wrong_arrows(PACKAGE) == []
+def test_every_import_goes_through_a_door():
+    assert wrong_imports(PACKAGE) == []
+
+
+def test_no_two_modules_import_each_other():
+    assert cycles(PACKAGE) == []
+
+
+def test_every_room_is_described_in_the_architecture_page():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = {room for room in DOORS if not room.startswith("_")}
+    assert {room for room in rooms if f"`{room}`" not in page} == set()
 
 
 @pytest.mark.parametrize(
     ("name", "text", "fault"),
     [
-        ("ops/warp.py", "from patchmatch.nets import ShiftNet", "ops must not import nets"),
-        ("ops/warp.py", "import patchmatch.results as r", "ops must not import results"),
+        ("ops/warp.py", "from patchmatch.shift.net import N", "ops must not import shift.net"),
+        ("ops/warp.py", "import patchmatch.core.clips as c", "ops must not import core.clips"),
         ("ops/warp.py", "import numpy as np", "ops must not import numpy"),
         ("ops/warp.py", "def f():\n    from patchmatch import cli", "ops must not import cli"),
         ("ops/deep/er.py", "from ...io.frames import read", "ops must not import io.frames"),
         ("ops/__init__.py", "from ..io import frames", "ops must not import io.frames"),
-        ("ops/__init__.py", "from .. import cli", "ops must not import cli"),
         ("ops/warp.py", "from patchmatch import match_images", "ops must not import __init__"),
         (
-            "nets/shift.py",
-            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import patchmatch.matchers",
-            "nets must not import matchers",
+            "core/data.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import patchmatch.shift.net",
+            "core must not import shift.net",
         ),
-        ("nets/shift.py", "import pytorch_lightning as pl", "nets must not import pytorch_light"),
-        ("nets/shift.py", "from lightning import pytorch", "nets must not import lightning"),
         ("io/frames.py", "from torch import Tensor", "io must not import torch"),
         ("io/frames.py", "import pytorch_lightning", "io must not import pytorch_lightning"),
-        ("matchers/shift.py", "import patchmatch.io", "matchers must not import io"),
-        ("matchers/shift.py", "from patchmatch import draw", "matchers must not import draw"),
-        ("matchers/shift.py", "from ..callbacks import x", "matchers must not import callbacks"),
-        ("matchers/shift.py", "import patchmatch.data", "matchers must not import data"),
-        ("matchers/shift.py", "from patchmatch.data import D", "matchers must not import data"),
-        ("callbacks/boxes.py", "from patchmatch.nets import N", "callbacks must not import nets"),
-        ("callbacks/boxes.py", "import patchmatch.matchers", "callbacks must not import matchers"),
-        ("callbacks/b.py", "from patchmatch.data.pairs import P", "must not import data.pairs"),
-        ("data/frames.py", "import patchmatch.matchers", "data must not import matchers"),
-        ("data/frames.py", "import patchmatch.nets", "data must not import nets"),
-        ("data/frames.py", "import patchmatch.callbacks", "data must not import callbacks"),
-        ("evaluation/table.py", "import patchmatch.matchers", "must not import matchers"),
-        ("evaluation/table.py", "import patchmatch.nets", "evaluation must not import nets"),
-        ("draw.py", "import patchmatch.callbacks", "draw must not import callbacks"),
-        ("errors.py", "import patchmatch.io", "errors must not import io"),
+        ("io/frames.py", "from patchmatch.core.clips import C", "io must not import core.clips"),
+        ("draw/boxes.py", "from patchmatch.frames.results import F", "must not import frames.res"),
+        ("writing/w.py", "from patchmatch.frames.results import F", "must not import frames.res"),
+        ("shift/matcher.py", "import patchmatch.motion.net", "shift must not import motion.net"),
+        ("shift/matcher.py", "import patchmatch.frames.data", "shift must not import frames.data"),
+        ("frames/data.py", "import patchmatch.shift.data", "frames must not import shift.data"),
+        ("nnf/net.py", "from patchmatch.pairs.net import N", "nnf must not import pairs.net"),
+        ("templates/data.py", "import patchmatch.nnf.net", "templates must not import nnf.net"),
+        ("shift/net.py", "import patchmatch.shift.matcher", "net must not import matcher"),
+        ("shift/ops.py", "from .net import ShiftNet", "ops must not import net"),
+        ("shift/data.py", "from patchmatch.shift.net import N", "data must not import net"),
+        ("frames/writer.py", "from patchmatch.frames import net", "writer must not import net"),
+        ("pairs/evaluation.py", "import patchmatch.pairs.matcher", "must not import matcher"),
+        ("pairs/__init__.py", "from patchmatch.nnf.net import N", "must not re-export nnf.net"),
         ("public.py", "import patchmatch.cli", "public must not import cli"),
         (
             "public.py",
@@ -222,41 +257,52 @@ def test_imports_point_down_only():
         ),
         ("__init__.py", "import torch", "__init__ must not import torch"),
         ("__main__.py", "import torch", "__main__ must not import torch"),
-        ("utils.py", "", "utils is no room"),
+        ("utils.py", "", "utils is not a room"),
     ],
 )
-def test_an_arrow_that_points_up_is_found(tmp_path, name, text, fault):
-    rooms = {
-        "io/frames.py": "",
-        "data/pairs.py": "",
-        "cli.py": "",
-        **dict.fromkeys(("draw.py", "results.py"), ""),
-        **{f"{r}/__init__.py": "" for r in ("nets", "matchers", "callbacks", "data", "io")},
-    }
-    (found,) = wrong_arrows(write_tree(tmp_path, {**rooms, name: text}))
+def test_an_import_without_a_door_is_found(tmp_path, name, text, fault):
+    layers = [f"{s}/{layer}.py" for s in SYSTEMS for layer in ("net", "matcher", "data", "results")]
+    rooms = dict.fromkeys(["io/frames.py", "core/clips.py", "cli.py", *layers], "")
+    (found,) = wrong_imports(write_tree(tmp_path, {**rooms, name: text}))
     assert fault in found
     assert found.startswith(f"patchmatch/{name}:")
 
 
-def test_an_arrow_that_points_down_is_free(tmp_path):
+def test_the_doors_are_open(tmp_path):
     package = write_tree(
         tmp_path,
         {
             "__init__.py": "def __getattr__(name):\n    from patchmatch import public",
             "__main__.py": "from patchmatch.version import __version__",
-            "cli.py": "import sys, torch\nfrom patchmatch import callbacks, data, matchers",
-            "callbacks/boxes.py": "import torch\nfrom patchmatch.data.clips import Clip",
-            "data/clips.py": "from patchmatch.io import read_image",
-            "io/__init__.py": "from patchmatch.errors import InputError\nimport cv2",
-            **dict.fromkeys(("errors.py", "version.py", "public.py"), ""),
-            "matchers/shift.py": "from ..nets.shift import ShiftNet\nfrom .base import Matcher",
-            "matchers/base.py": "import pytorch_lightning\nfrom patchmatch.data.clips import Clip",
-            "nets/shift.py": "from patchmatch import ops\nfrom torch import nn",
-            "ops/__init__.py": "from patchmatch.ops.warp import warp\nfrom . import warp",
+            "cli.py": "import sys, torch\nimport patchmatch.systems",
+            "systems.py": "import patchmatch.shift.matcher",
+            "core/clips.py": "from patchmatch.io.frames import read",
+            "core/errors.py": "",
+            "io/frames.py": "from patchmatch.core.errors import InputError\nimport cv2",
+            "io/__init__.py": "from patchmatch.io.frames import read",
+            **dict.fromkeys(("version.py", "public.py", "frames/results.py", "nnf/search.py"), ""),
+            "shift/matcher.py": "from ..frames.results import F\nfrom .net import ShiftNet",
+            "shift/net.py": "from patchmatch.ops.warp import warp\nfrom torch import nn",
+            "pairs/field.py": "from patchmatch.nnf.search import s",
             "ops/warp.py": "import math, torch\nfrom jaxtyping import Float",
         },
     )
-    assert wrong_arrows(package) == []
+    assert wrong_imports(package) == []
+    assert cycles(package) == []
+
+
+def test_a_circle_of_imports_is_found_even_inside_functions(tmp_path):
+    package = write_tree(
+        tmp_path,
+        {
+            "motion/net.py": "def f():\n    from patchmatch.motion import compiled",
+            "motion/compiled.py": "from patchmatch.motion.steps import s",
+            "motion/steps.py": "from .net import N",
+            "motion/other.py": "import patchmatch.motion.net",
+        },
+    )
+    circle = ("patchmatch.motion.compiled", "patchmatch.motion.net", "patchmatch.motion.steps")
+    assert cycles(package) == [circle]
 
 
 def test_every_folder_with_code_is_installed():
@@ -277,7 +323,7 @@ def test_help_and_version_leave_torch_alone(tmp_path, option):
 
 
 def test_torch_would_have_been_noticed(tmp_path):
-    done = run_without_torch(tmp_path, "-c", "import patchmatch.ops")
+    done = run_without_torch(tmp_path, "-c", "import patchmatch.ops.luma")
     assert done.returncode == 1
     assert "torch was imported" in done.stderr
 

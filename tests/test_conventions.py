@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from patchmatch.callbacks.rows import change_rows
-from patchmatch.data.clips import Clip
-from patchmatch.data.pairs import LARGER
+from patchmatch.core.clips import Clip
 from patchmatch.draw import draw_boxes
+from patchmatch.frames.results import FrameChanges, Kind, kind_of
+from patchmatch.frames.rows import change_rows
 from patchmatch.io import read_image, read_image_size, to_gray_float, write_image
-from patchmatch.matchers import ShiftMatcher
-from patchmatch.matchers.shift import decide
-from patchmatch.nets import ShiftNet
-from patchmatch.ops import SHIFTS, block_counts
-from patchmatch.results import FrameChanges, Kind, kind_of
+from patchmatch.ops.blocks import block_counts
+from patchmatch.shift.matcher import ShiftMatcher, decide
+from patchmatch.shift.net import ShiftNet
+from patchmatch.shift.ops import SHIFTS
+from patchmatch.shift.pairs import LARGER
 
 ROOT = Path(__file__).parents[1]
 CONVENTION = re.compile(r"\btest_convention_\w+")
@@ -172,7 +172,7 @@ def test_convention_probability_sums_to_one(monkeypatch):
         given.append(probability)
         return decide(probability)
 
-    monkeypatch.setattr("patchmatch.matchers.shift.decide", watched)
+    monkeypatch.setattr("patchmatch.shift.matcher.decide", watched)
     patches = noise(3, 1, 26, 26)
     ShiftMatcher(width=4).match_patches(patches, noise(3, 1, 26, 26, seed=1))
     assert given[0].sum(dim=1).tolist() == pytest.approx([1] * 3)

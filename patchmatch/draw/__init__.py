@@ -1,14 +1,13 @@
-"""Results as pictures: boxes, arrows, colors, curves, montages; each is a new uint8 array."""
+"""Results as pictures: boxes, arrows, colors, montages; each is a new uint8 array."""
 
 from patchmatch.draw.arrows import draw_arrows
 from patchmatch.draw.boxes import draw_boxes
 from patchmatch.draw.colors import COLORS, Color, parse_color
 from patchmatch.draw.cost import cost_colors, draw_cost, robust_max_cost
-from patchmatch.draw.curves import draw_curves
 from patchmatch.draw.flow import color_wheel, draw_flow, flow_colors, robust_max_flow
 from patchmatch.draw.heat import draw_heat
 from patchmatch.draw.matches import draw_checkerboard, draw_matches, draw_panorama
-from patchmatch.draw.montage import difference_picture, fit, montage
+from patchmatch.draw.montage import difference_picture, fit, montage, tensor_to_uint8
 
 __all__ = [
     "COLORS",
@@ -20,7 +19,6 @@ __all__ = [
     "draw_boxes",
     "draw_checkerboard",
     "draw_cost",
-    "draw_curves",
     "draw_flow",
     "draw_heat",
     "draw_matches",
@@ -31,4 +29,5 @@ __all__ = [
     "parse_color",
     "robust_max_cost",
     "robust_max_flow",
+    "tensor_to_uint8",
 ]

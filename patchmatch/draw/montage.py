@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from patchmatch.draw.colors import COLORS
 from patchmatch.draw.text import SMALLEST, text_size, write
@@ -113,3 +114,9 @@ def _as_rgb(image: np.ndarray) -> np.ndarray:
 def _enlarge(picture: np.ndarray, scale: int) -> np.ndarray:
     """Repeat every pixel ``scale`` times along both axes."""
     return picture.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def tensor_to_uint8(image: Tensor) -> np.ndarray:
+    """Return (H, W, 3) or (H, W) uint8 of (C, H, W) in [0, 1], C = 3 or 1."""
+    picture = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return picture[..., 0] if picture.shape[2] == 1 else np.ascontiguousarray(picture)

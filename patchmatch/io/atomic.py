@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 
 _REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 
 
 def read_bytes(path: str | Path) -> bytes:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 from patchmatch.io.atomic import write_bytes_atomic
 from patchmatch.io.files import read_bytes
 

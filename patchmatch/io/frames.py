@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 from patchmatch.io.images import IMAGE_SUFFIXES, read_image
 
 # Files that a system drops into folders and that nobody means as data.

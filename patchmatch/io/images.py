@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 from patchmatch.io.atomic import write_bytes_atomic
 from patchmatch.io.decoding import decode_image, decode_size
 from patchmatch.io.files import read_bytes

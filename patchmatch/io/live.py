@@ -12,7 +12,7 @@ import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 from patchmatch.io.frames import safe_name
 from patchmatch.io.video_decoding import Upright, good_frames, main_stream
 

@@ -3,15 +3,9 @@
 import dataclasses
 from pathlib import Path
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 from patchmatch.io.files import require_file
-from patchmatch.io.frames import (
-    FolderSequence,
-    FrameSequence,
-    list_folder,
-    safe_name,
-    unique_name,
-)
+from patchmatch.io.frames import FolderSequence, FrameSequence, list_folder, safe_name, unique_name
 from patchmatch.io.images import IMAGE_SUFFIXES
 from patchmatch.io.videos import VIDEO_SUFFIXES, VideoSequence
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 from patchmatch.io.atomic import write_text_atomic
 from patchmatch.io.files import read_bytes
 

@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 from patchmatch.io.files import require_file
 
 

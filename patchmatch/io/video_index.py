@@ -12,7 +12,7 @@ from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 from patchmatch.io.containers import is_cut_off
 from patchmatch.io.video_decoding import good_frames, open_video
 

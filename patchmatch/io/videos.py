@@ -11,7 +11,7 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 from patchmatch.io.frames import FrameSequence
 from patchmatch.io.video_decoding import Upright, good_frames, open_video
 from patchmatch.io.video_index import index_video

@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from patchmatch.errors import InputError
-from patchmatch.matchers.whole_numbers import takes_whole_numbers
-from patchmatch.ops import nearest_neighbours
-from patchmatch.ops import vote as vote_patches
+from patchmatch.core.errors import InputError
+from patchmatch.core.integers import takes_whole_numbers
+from patchmatch.nnf.results import NearestNeighbourField
+from patchmatch.nnf.search import nearest_neighbours
+from patchmatch.nnf.voting import vote as vote_patches
 from patchmatch.public.images import Image, as_image
-from patchmatch.results import NearestNeighbourField
 
 PATCH_BYTES = 4 * 2**30  # what the patches of a nearest-neighbour field may take
 

@@ -5,14 +5,14 @@ from typing import Any, TypeVar
 
 import torch
 
-from patchmatch.checkpoints import (
+from patchmatch.core.checkpoints import (
     check_class,
     check_weights,
     read_checkpoint,
     shipped_checkpoint,
     trained_settings,
 )
-from patchmatch.matchers import Matcher
+from patchmatch.core.matcher import Matcher
 
 AnyMatcher = TypeVar("AnyMatcher", bound=Matcher)
 

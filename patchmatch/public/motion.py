@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 
-from patchmatch.data.clip_sets import Clips, LiveClips
-from patchmatch.data.frames import open_clips
+from patchmatch.core.integers import takes_whole_numbers
+from patchmatch.frames.data import open_clips
+from patchmatch.frames.dataset import Clips, LiveClips
+from patchmatch.frames.results import FrameChanges
 from patchmatch.io import read_image, to_gray_float
-from patchmatch.matchers import MotionMatcher, ShiftMatcher
-from patchmatch.matchers.whole_numbers import takes_whole_numbers
+from patchmatch.motion.matcher import MotionMatcher
 from patchmatch.public.images import Image
 from patchmatch.public.loading import load_matcher
-from patchmatch.results import FrameChanges
+from patchmatch.shift.matcher import ShiftMatcher
 
 
 @takes_whole_numbers

@@ -7,22 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patchmatch.matchers import (
-    AffNetHardNetMatcher,
-    ASIFTMatcher,
-    DescriptorMatcher,
-    FieldMatcher,
-    HomographyNetMatcher,
-    LoFTRMatcher,
-    SE2LoFTRMatcher,
-    SIFTMatcher,
-)
-from patchmatch.matchers.pairs import PairMatcher
-from patchmatch.matchers.trained import TrainedPairs
-from patchmatch.matchers.whole_numbers import takes_whole_numbers
+from patchmatch.core.integers import takes_whole_numbers
+from patchmatch.core.trained import TrainedPairs
+from patchmatch.pairs.asift import ASIFTMatcher
+from patchmatch.pairs.dense_field import FieldMatcher
+from patchmatch.pairs.descriptor.matcher import DescriptorMatcher
+from patchmatch.pairs.homography.matcher import HomographyNetMatcher
+from patchmatch.pairs.kornia_matchers import AffNetHardNetMatcher
+from patchmatch.pairs.loftr.matcher import LoFTRMatcher, SE2LoFTRMatcher
+from patchmatch.pairs.matcher import PairMatcher
+from patchmatch.pairs.results import Matches
+from patchmatch.pairs.sift import SIFTMatcher
 from patchmatch.public.images import Image, as_picture
 from patchmatch.public.loading import load_matcher
-from patchmatch.results import Matches
 
 MATCHERS: dict[str, type[PairMatcher]] = {
     "sift": SIFTMatcher,

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from patchmatch.matchers import TemplateMatcher
-from patchmatch.matchers.whole_numbers import takes_whole_numbers
+from patchmatch.core.integers import takes_whole_numbers
 from patchmatch.public.images import Image, as_picture
-from patchmatch.results import Detections
+from patchmatch.templates.matcher import TemplateMatcher
+from patchmatch.templates.results import Detections
 
 _MATCHERS = 4  # kept ready, with the weights in memory
 

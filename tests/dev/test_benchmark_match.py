@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from patchmatch.evaluation.synthetic import FACTORS, warped_pair
 from patchmatch.io import write_flo
+from patchmatch.pairs.synthetic_benchmark import FACTORS, warped_pair
 
 ROOT = Path(__file__).parents[2]
 pytest.importorskip("skimage", reason="the photographs are scikit-image's")
@@ -91,7 +91,8 @@ class Nothing(torch.nn.Module):
 def test_what_random_weights_are_timed_on_are_the_true_tiles(benchmark, monkeypatch):
     import match_directly
 
-    from patchmatch.matchers import LoFTRMatcher, SIFTMatcher
+    from patchmatch.pairs.loftr.matcher import LoFTRMatcher
+    from patchmatch.pairs.sift import SIFTMatcher
 
     monkeypatch.setattr(match_directly, "_random_loftr", Nothing)
     assert not match_directly.give_random_weights(SIFTMatcher())

@@ -7,7 +7,7 @@ import pytest
 from torch.testing import assert_close
 
 from patchmatch.io import write_image
-from patchmatch.matchers import TemplateMatcher
+from patchmatch.templates.matcher import TemplateMatcher
 
 ROOT = Path(__file__).parents[2]
 PAIRS = ROOT.parent / "shared/data/templates"

@@ -10,10 +10,11 @@ import torch
 from pytorch_lightning import Trainer
 from textures import smooth
 
-from patchmatch.data import MadePlaces
-from patchmatch.data.photographs import bundled_photographs
-from patchmatch.matchers import PlaceMatcher, TemplateMatcher
 from patchmatch.public.templates import to_colors
+from patchmatch.synthetic.photographs import bundled_photographs
+from patchmatch.templates.matcher import TemplateMatcher
+from patchmatch.templates.place_matcher import PlaceMatcher
+from patchmatch.templates.synthetic_places import MadePlaces
 
 ROOT = Path(__file__).parents[2]
 

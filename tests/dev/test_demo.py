@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from patchmatch.data.cows import render_sequence, write_sequence
+from patchmatch.frames.cows.files import write_sequence
+from patchmatch.frames.cows.sequence import render_sequence
 
 SCRIPT = Path(__file__).parents[2] / "dev" / "demo.py"
 HEADER = "source,frame0,frame1,x0,y0,x1,y1,dx,dy,kind,score\n"

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from patchmatch.data.cows import render_sequence
+from patchmatch.frames.cows.sequence import render_sequence
 
 SCRIPT = Path(__file__).parents[2] / "dev" / "render_frames.py"
 SMALL = ["--frames", "2", "--height", "200", "--width", "300"]

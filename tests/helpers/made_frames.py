@@ -7,8 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from patchmatch.data.clips import Clip
-from patchmatch.errors import InputError
+from patchmatch.core.clips import Clip
+from patchmatch.core.errors import InputError
 from patchmatch.io import LiveSequence, write_video
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 from patchmatch.io import (
     atomic_path,
     require_writable_folder,

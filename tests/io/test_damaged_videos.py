@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 from patchmatch.io import VideoSequence
 from patchmatch.io.containers import is_cut_off
 

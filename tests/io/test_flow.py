@@ -4,7 +4,7 @@ import struct
 import numpy as np
 import pytest
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 from patchmatch.io import read_flo, write_flo
 
 FLOW = np.array([[[1.5, -2], [0, 3], [4, 5]], [[-1, 0.25], [7, 8], [9, -10]]], np.float32)

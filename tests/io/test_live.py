@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 from patchmatch.io import LiveSequence, VideoSequence, is_live, write_video
 
 COUNT = 30

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 from patchmatch.io import FolderSequence, Found, VideoSequence, find_sequences, write_image
 
 

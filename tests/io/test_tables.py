@@ -1,6 +1,6 @@
 import pytest
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 from patchmatch.io import read_csv, write_csv
 
 COLUMNS = ("source", "score")

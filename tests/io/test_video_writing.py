@@ -5,7 +5,7 @@ import av
 import numpy as np
 import pytest
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 from patchmatch.io import VideoSequence, write_video
 
 

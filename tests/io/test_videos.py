@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from made_videos import CODECS, COUNT, HEIGHT, WIDTH, encode, paint, read_all
 
-from patchmatch.errors import InputError
+from patchmatch.core.errors import InputError
 from patchmatch.io import VideoSequence, write_video
 from patchmatch.io.video_decoding import good_frames, open_video
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from patchmatch.ops import block_boxes, block_counts, sliding_row_sums
+from patchmatch.ops.blocks import block_boxes, block_counts, sliding_row_sums
 
 
 def test_convention_boxes_are_xyxy_half_open_and_run_along_the_rows():

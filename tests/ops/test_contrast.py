@@ -4,7 +4,7 @@ import torch
 from torch.autograd import gradcheck
 from torch.testing import assert_close
 
-from patchmatch.ops import contrast_and_gain, even_contrast, normalize_contrast
+from patchmatch.ops.contrast import contrast_and_gain, even_contrast, normalize_contrast
 
 
 @pytest.mark.parametrize(("window", "size"), [(3, (7, 9)), (11, (14, 8))])

@@ -3,7 +3,12 @@ import math
 import pytest
 import torch
 
-from patchmatch.ops import corner_error, homography_of_corners, image_corners, warp_points
+from patchmatch.ops.homography import (
+    corner_error,
+    homography_of_corners,
+    image_corners,
+    warp_points,
+)
 
 
 def test_points_go_where_the_matrix_says():

@@ -1,7 +1,7 @@
 import torch
 from torch.testing import assert_close
 
-from patchmatch.ops import luma
+from patchmatch.ops.luma import luma
 
 
 def test_green_is_brighter_than_red_and_red_than_blue():

@@ -1,7 +1,7 @@
 import torch
 from torch.testing import assert_close
 
-from patchmatch.ops import pyramid
+from patchmatch.ops.pyramid import pyramid
 
 
 def test_a_pixel_of_the_next_level_is_the_mean_of_four():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from patchmatch.ops import (
+from patchmatch.ops.rotations import (
     circular_harmonics,
     doubled,
     group_filters,

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from patchmatch.ops import lagrange_weights, resizing, sample_at, warp_by_homography, warp_points
+from patchmatch.ops.homography import resizing, warp_points
+from patchmatch.ops.sampling import lagrange_weights, sample_at, warp_by_homography
 
 
 def test_between_pixels_the_four_around_count():

@@ -1,0 +1,1 @@
+"""Lightning bases of every matcher and data module, checkpoints, batches and errors."""

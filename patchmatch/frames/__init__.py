@@ -1,0 +1,1 @@
+"""Ordered frames: reading clips, results per block, and the writer of changes."""

@@ -1,0 +1,1 @@
+"""Block motion of any size between two frames."""

@@ -1,0 +1,29 @@
+"""What is known of frames on each level of a pyramid, in one call."""
+
+from patchmatch.motion.kernels.compiling import kernel
+from patchmatch.motion.kernels.contrast import even_contrast, halve
+from patchmatch.motion.kernels.noise import noise_level
+from patchmatch.motion.kernels.team import divided, join
+
+
+@kernel
+def describe_frames(counters, images, span, softening, telling, noise, even, loud):
+    """Make the contrast of frames even on each level, and tell how loud their noise is.
+
+    Args:
+        counters: Of a team; all its threads call with the same arguments.
+        images: Of each level (B, H, W); the first are the frames, the others are written.
+        span: As ``even_contrast`` takes it.
+        softening: Likewise.
+        telling: What ``noise_level`` takes beside an image.
+        noise: (B,), written: of the frames.
+        even: Of each level (B, H, W), written.
+        loud: Of each level (B, ceil(H / 4), ceil(W / 4)), written.
+    """
+    for b in divided(join(counters), len(noise), 1):
+        noise[b] = noise_level(images[0][b], *telling)
+        for level in range(len(images)):
+            if level:
+                halve(images[level - 1][b], images[level][b])
+            scaled = noise[b] / 2**level
+            even_contrast(images[level][b], span, softening, scaled, even[level][b], loud[level][b])

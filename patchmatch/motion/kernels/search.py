@@ -1,0 +1,121 @@
+"""Exhaustive search for blocks on a small image."""
+
+import numpy as np
+from numpy import float32, uintp
+
+from patchmatch.motion.kernels.blocks import place_of
+from patchmatch.motion.kernels.compiling import ONE, helper
+from patchmatch.motion.kernels.team import divided
+
+
+@helper
+def block_costs(team, image0, image1, side, clip, noise, pixels, credit, cost):
+    """Compare blocks under every whole displacement; beyond the border image 1 is repeated.
+
+    Args:
+        team: As ``join`` returns it.
+        image0: (B, H, W), whose blocks are sought.
+        image1: (B, H + 2 radius, W + 2 radius), in which they are, its border repeated.
+        side: Side of a block in pixels.
+        clip: Differences count no more than this.
+        noise: (B, _, _), standard deviation of the noise in image 0, in cells.
+        pixels: Side of such a cell.
+        credit: How much of it is taken from the cost of rest.
+        cost: (B, R, C, D), written: mean absolute difference, D = (2 radius + 1)^2, row by row.
+    """
+    rows, columns, displacements = cost.shape[1:]
+    span = round(np.sqrt(displacements))
+    width = uintp(side * columns)
+    total = np.empty(width, float32)
+    for row in divided(team, len(cost) * rows, 1):
+        b, r = divmod(row, rows)
+        for d in range(displacements):
+            dy, dx = divmod(d, span)
+            total[:] = 0
+            moved = uintp(dx)
+            for y in range(r * side, (r + 1) * side):
+                for x in range(width):
+                    total[x] += min(abs(image1[b, y + dy, x + moved] - image0[b, y, x]), clip)
+            for c in range(columns):
+                found = float32(0)
+                for x in range(c * side, (c + 1) * side):
+                    found += total[x]
+                cost[b, r, c, d] = found / float32(side * side)
+        for c in range(columns):
+            y, x = (r * side + side // 2) // pixels, (c * side + side // 2) // pixels
+            cost[b, r, c, displacements // 2] -= credit * noise[b, y, x]
+
+
+@helper
+def deepest_minima(team, cost, length, best):
+    """Find the deepest local minima of blocks' costs, each blended with those around it.
+
+    Args:
+        team: As ``join`` returns it.
+        cost: (B, R, C, D), as ``block_costs`` writes it.
+        length: (D,), added to a cost to choose among equal ones.
+        best: (B R C, K, 2), written: dx and dy in pixels, between pixels by a parabola.
+    """
+    rows, columns, displacements = cost.shape[1:]
+    span = round(np.sqrt(displacements))
+    blended = np.empty(displacements, float32)
+    ranked = np.empty(displacements, float32)
+    padded = np.full((span + 2, span + 2), np.inf, float32)
+    lowest = np.empty(span, float32)
+    minima = np.empty(displacements, np.int64)
+    half, ninth = float32(0.5), float32(1 / 9)
+    for n in divided(team, len(best)):
+        b, r, c = place_of(n, rows, columns)
+        blended[:] = 0
+        for row in (max(r - 1, 0), r, min(r + 1, rows - 1)):
+            for column in (max(c - 1, 0), c, min(c + 1, columns - 1)):
+                for d in range(uintp(displacements)):
+                    blended[d] += cost[b, row, column, d]
+        for d in range(displacements):
+            blended[d] = half * (blended[d] * ninth + cost[b, r, c, d])
+        for y in range(span):
+            for x in range(span):
+                padded[y + 1, x + 1] = blended[y * span + x]
+        found = 0
+        for y in range(uintp(span)):
+            top, middle, low = y, y + ONE, y + ONE + ONE
+            for x in range(uintp(span)):
+                left, right = x, x + ONE + ONE
+                over = min(padded[top, left], padded[top, x + ONE], padded[top, right])
+                beside = min(padded[middle, left], padded[middle, right])
+                under = min(padded[low, left], padded[low, x + ONE], padded[low, right])
+                lowest[x] = min(over, beside, under)
+            for x in range(span):
+                d = y * span + x
+                ranked[d] = blended[d] + length[d]
+                if blended[d] <= lowest[x]:
+                    minima[found] = d
+                    found += 1
+        for k in range(best.shape[1]):
+            if k < found:
+                at = k
+                for i in range(k + 1, found):
+                    if ranked[minima[i]] < ranked[minima[at]]:
+                        at = i
+                d = minima[at]
+                minima[at] = minima[k]
+            else:  # too few: what is cheapest beside them
+                d = np.argmin(ranked)
+            ranked[d] = np.inf
+            y, x = divmod(d, span)
+            before = blended[y * span + max(x - 1, 0)]
+            after = blended[y * span + min(x + 1, span - 1)]
+            across = _vertex(before, blended[d], after)
+            before = blended[max(y - 1, 0) * span + x]
+            after = blended[min(y + 1, span - 1) * span + x]
+            along = _vertex(before, blended[d], after)
+            best[n, k, 0] = float32(x - span // 2) + across
+            best[n, k, 1] = float32(y - span // 2) + along
+
+
+@helper
+def _vertex(before, middle, after):
+    """Return where a parabola through three costs is least, at most half a step away."""
+    bend = max(before + after - middle - middle, float32(1e-3))
+    place = (before - after) / (bend + bend)
+    return min(max(place, float32(-0.5)), float32(0.5))

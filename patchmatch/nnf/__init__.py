@@ -1,0 +1,1 @@
+"""PatchMatch: nearest-neighbour fields and images rebuilt from them."""

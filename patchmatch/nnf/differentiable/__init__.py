@@ -1,0 +1,1 @@
+"""Differentiable PatchMatch (Duggal et al., ICCV 2019)."""

@@ -1,0 +1,1 @@
+"""A patch descriptor trained on synthetic pairs with the loss of HardNet."""

@@ -1,0 +1,1 @@
+"""A network that estimates the homography between two images."""

@@ -1,0 +1,1 @@
+"""LoFTR and its rotation-equivariant form."""

@@ -1,0 +1,1 @@
+"""The shift matcher: one-pixel shifts between two patches, learned from digits."""

@@ -1,0 +1,1 @@
+"""Generated training data: digits, dead-leaves images, photographs, photometric changes."""

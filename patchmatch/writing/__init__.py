@@ -1,0 +1,1 @@
+"""The base of every prediction writer: run folder, resume, tables, summary."""

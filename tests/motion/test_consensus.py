@@ -1,0 +1,187 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from patchmatch.motion.consensus import Ballot, Smoother
+from patchmatch.motion.consensus_steps import answers_around, ballot, draw_together
+from patchmatch.motion.features import Level
+from patchmatch.motion.refine import Matching
+
+GRID = (1, 5, 6)
+HELD = torch.tensor([4.0, 0.5, 3.0])
+
+
+def field(gradient=((0.0, 0.0), (0.0, 0.0)), start=(2.0, -1.0)):
+    """Displacements that change evenly from block to block, (1, 5, 6, 2)."""
+    y, x = torch.meshgrid(torch.arange(5.0), torch.arange(6.0), indexing="ij")
+    return torch.tensor(start) + (torch.stack([x, y], dim=-1) @ torch.tensor(gradient))[None]
+
+
+def drawn(answer, held=HELD, firm=(1.0, 1.0), voice=None, reach=(0.2, 0.2)):
+    voice = torch.ones(GRID) if voice is None else voice
+    firm = torch.tensor(firm).expand(*GRID, 2)
+    return draw_together(answer, held.expand(*GRID, 3), firm, voice, torch.tensor(reach))
+
+
+def test_what_is_offered_are_the_answers_around_each_once():
+    answer = torch.zeros(1, 3, 3, 2)
+    answer[0, :, 2] = torch.tensor([4.0, 1.0])
+    answer[0, 0, 0] = torch.tensor([0.0, 0.6])
+    answer[0, 2, 2] = torch.tensor([4.3, 1.0])  # hardly another one
+    rival = answer.clone()
+    rival[0, 1, 1] = torch.tensor([-3.0, 2.0])
+    offered, fresh, alone = answers_around(answer, rival)
+    expected = [answer[0, 1, 1], answer[0, 0, 0], answer[0, 0, 2], rival[0, 1, 1]]
+    assert torch.equal(offered[0, 1, 1, :4], torch.stack(expected))
+    assert not offered[0, 1, 1, 4:].any()
+    assert fresh[0, 1, 1].tolist() == [True] * 4 + [False] * 6
+    assert not (offered[0, 0, 0] == rival[0, 1, 1]).all(dim=-1).any()  # it is no neighbours' affair
+    assert torch.equal(alone, rival)
+    rival[0, 1, 1] = answer[0, 0, 0]  # which a neighbour found as well
+    offered, _, alone = answers_around(answer, rival)
+    assert torch.equal(offered[0, 1, 1, :3], torch.stack(expected[:3]))
+    assert torch.equal(alone, answer)
+    assert fresh[0, :, :, 0].all()
+
+
+def votes(residual, offered, noise=0.0, rival=None):
+    """Shares of the votes of one block by the formula alone."""
+    untrained = Ballot()
+    shape = (1, 1, 1)
+    rival = offered[0] if rival is None else rival
+    with torch.no_grad():
+        return ballot(
+            offered.expand(*shape, -1, 2), torch.ones(*shape, len(offered), dtype=torch.bool),
+            rival.expand(*shape, 2), residual.expand(*shape, -1, 16), torch.zeros(*shape, 16),
+            torch.full((*shape, 16), noise), untrained.formula, untrained.layers,
+        )[0, 0, 0]  # fmt: skip
+
+
+def test_every_cell_has_one_vote_however_loud_it_is():
+    offered = torch.tensor([[1.0, 0.0], [6.0, 0.0]])
+    residual = torch.full((2, 16), 0.3)
+    residual[0, :6] = 0.0
+    residual[0, 6:] = 0.9  # ten cells follow the second
+    residual[1, :6] = 1.0
+    assert_close(votes(residual, offered), torch.tensor([6 / 16, 10 / 16]), rtol=0, atol=0.01)
+
+
+def test_a_rival_needs_more_to_be_voted_for():
+    offered = torch.tensor([[1.0, 0.0], [6.0, 0.0]])
+    for better, wins in ((0.02, False), (0.3, True)):
+        residual = torch.tensor([[0.3], [0.3 - better]]).expand(2, 16)
+        share = votes(residual, offered, rival=offered[1])
+        assert share[1] < votes(residual, offered)[1]
+        assert (share[1] > 0.5) == wins
+    assert_close(share, votes(residual, offered), rtol=0, atol=0.01)
+
+
+def test_where_cells_see_no_difference_the_own_answer_wins():
+    share = votes(torch.full((3, 16), 0.2), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.7, 0.7]]))
+    assert share.argmax() == 0
+
+
+def test_noise_makes_the_votes_less_sure():
+    residual = torch.tensor([[0.2], [0.1]]).expand(2, 16)
+    offered = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    assert votes(residual, offered)[1] > 0.9 > votes(residual, offered, noise=0.5)[1]
+
+
+def test_a_block_on_an_outline_moves_as_most_of_it_does():
+    """Ground that stands still, and texture that covers more than half of the middle block."""
+    torch.manual_seed(0)
+    ground, cover = torch.rand(2, 48, 48)
+    frames = torch.stack([ground, ground])
+    frames[0, :, 13:], frames[1, :, 15:] = cover[:, 13:], cover[:, 13:46]
+    matching = Matching(
+        *(Level(f[None], torch.zeros(1, 12, 12)) for f in frames), torch.Size([1, 3, 3]), 16
+    )
+    answer = torch.zeros(1, 3, 3, 2)
+    answer[0, :, 2] = torch.tensor([2.0, 0.0])
+    with torch.no_grad():
+        chosen, _, share = Ballot()(matching, answer, answer)
+        # a column of cells in the first block follows the cover, all of the second do
+        assert_close(chosen[0, 1], torch.tensor([[0.0, 0], [2, 0], [2, 0]]), rtol=0, atol=0.1)
+        assert_close(share.sum(dim=-1), torch.ones(1, 3, 3))
+        # it takes two rounds where the answer is two blocks away
+        answer[0, :, 1:], answer[0, :2, 2] = 0, 0
+        answer[0, 2, 2] = torch.tensor([2.0, 0.0])
+        once, _, _ = Ballot(rounds=1)(matching, answer, answer)
+        twice, _, _ = Ballot(rounds=2)(matching, answer, answer)
+        assert once[0, 0, 2, 0] == 0
+        assert twice[0, 0, 2, 0] == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("gradient", [((0.0, 0.0), (0.0, 0.0)), ((0.04, 0.01), (-0.02, 0.03))])
+def test_what_changes_evenly_stays_what_it_was(gradient):
+    answer = field(gradient)
+    found = drawn(answer, firm=(0.0, 1.0))
+    assert_close(found, answer, rtol=0, atol=1e-5)
+
+
+def test_what_is_hardly_held_follows_those_around():
+    answer = field(((0.04, 0.0), (0.0, 0.02)))
+    right = answer[0, 2, 3].clone()
+    answer[0, 2, 3] += torch.tensor([0.15, -0.1])
+    held = HELD.repeat(*GRID, 1)
+    assert (drawn(answer, held)[0, 2, 3] - right).norm() > 0.05
+    held[0, 2, 3] = 0.01
+    found = drawn(answer, held)
+    assert (found[0, 2, 3] - right).norm() < 0.02
+    # of a gradient along x alone, only x is held
+    held[0, 2, 3] = torch.tensor([100.0, 0.0, 0.0])
+    x, y = (drawn(answer, held)[0, 2, 3] - right).abs()
+    assert x > 0.1
+    assert y < 0.02
+
+
+def test_nothing_is_drawn_across_an_outline():
+    answer = field()
+    answer[0, :, 3:] += 6
+    assert_close(drawn(answer), answer, rtol=0, atol=0.02)
+
+
+def test_who_has_nothing_to_say_is_not_heard():
+    answer = field()
+    answer[0, 2, 2] += 0.2
+    voice = torch.ones(GRID)
+    voice[0, 2, 2] = 0
+    rest = torch.ones(GRID, dtype=torch.bool)
+    rest[0, 2, 2] = False
+    assert_close(drawn(answer, voice=voice)[rest], field()[rest], rtol=0, atol=1e-6)
+    assert not torch.allclose(drawn(answer)[rest], field()[rest], rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("loud", [400.0, 3e3, 1e6])
+def test_along_an_edge_an_answer_is_free_however_loud_it_is(loud):
+    """Brightness changes along x = y alone: across, neighbours have all to say."""
+    answer = field(start=(0.0, 0.0))
+    answer[0, 2, 2] = torch.tensor([0.1, 0.0])
+    held = HELD.repeat(*GRID, 1)
+    held[0, 2, 2] = torch.tensor([loud, loud, loud])
+    firm = torch.ones(*GRID, 2, requires_grad=True)
+    found = draw_together(answer, held, firm, torch.ones(GRID), torch.tensor([0.2, 0.2]))
+    assert_close(found[0, 2, 2].sum(), torch.tensor(0.1), rtol=0, atol=0.05)
+    assert (found[0, 2, 2, 0] - found[0, 2, 2, 1]).abs() < 0.02
+    found.square().sum().backward()
+    assert torch.isfinite(firm.grad).all()
+
+
+def test_alone_a_block_keeps_its_answer():
+    answer = torch.tensor([[[[3.0, -2.0]]]])
+    one = torch.ones(1, 1, 1)
+    firm, reach = torch.ones(1, 1, 1, 2), torch.tensor([0.2, 0.2])
+    found = draw_together(answer, torch.zeros(1, 1, 1, 3), firm, one, reach)
+    assert_close(found, answer)
+    edge = torch.tensor([3e3, 3e3, 3e3]).expand(1, 1, 1, 3)
+    assert_close(draw_together(answer, edge, firm, one, reach), answer)
+
+
+def test_before_it_has_learned_the_smoother_is_its_formula():
+    torch.manual_seed(1)
+    answer, evidence = field() + 0.1 * torch.randn(*GRID, 2), torch.rand(*GRID, 13)
+    tensor = torch.tensor([2.0, 0.1, 1.0]).expand(*GRID, 3)
+    with torch.no_grad():
+        one, other = (Smoother(hidden)(answer, tensor, evidence) for hidden in (4, 16))
+    assert_close(one, other)
+    assert one.sub(field()).norm() < answer.sub(field()).norm()

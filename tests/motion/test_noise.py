@@ -1,0 +1,98 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from patchmatch.motion.noise import noise_level, noise_residual, squareness
+
+
+def noisy(image, sigma, seed=0):
+    """An image of grey levels as a sensor might give it, (1, 1, H, W)."""
+    seen = image + np.random.default_rng(seed).normal(0, sigma, image.shape)
+    return torch.from_numpy(np.clip(np.rint(seen), 0, 255).astype(np.float32) / 255)[None, None]
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1, 2, 8])
+@pytest.mark.parametrize("name", ["flat", "ramp", "half", "small"])
+def test_the_noise_of_plain_images_is_found(name, sigma):
+    images = {
+        "flat": np.full((240, 320), 120.0),
+        "ramp": np.tile(np.linspace(30, 220, 320), (240, 1)),
+        # the upper half is too bright for the sensor and shows none
+        "half": np.repeat([[400.0], [90.0]], 120, axis=0) * np.ones((1, 320)),
+        "small": np.full((40, 50), 90.0),
+    }
+    found = noise_level(noisy(images[name], sigma))[0] * 255
+    assert found == pytest.approx(sigma, rel=0.25)
+
+
+def test_texture_is_hardly_taken_for_noise():
+    data = pytest.importorskip("skimage.data", reason="photographs are the textures")
+    for picture in (data.camera(), data.brick()):
+        found = noise_level(noisy(picture.astype(float), 2))[0] * 255
+        assert found == pytest.approx(2, rel=0.25)
+
+
+def test_without_noise_there_is_none():
+    assert_close(noise_level(torch.full((2, 1, 48, 70), 0.3)), torch.zeros(2), rtol=0, atol=1e-6)
+    assert_close(noise_level(torch.ones(1, 1, 3, 3)), torch.zeros(1))
+    assert noise_level(torch.zeros(0, 1, 48, 70)).shape == (0,)
+
+
+def test_each_image_of_a_batch_has_its_own_noise():
+    plain = np.full((90, 120), 100.0)
+    both = torch.cat([noisy(plain, 1), noisy(plain, 6, seed=1)])
+    alone = torch.cat([noise_level(both[:1]), noise_level(both[1:])])
+    assert torch.equal(noise_level(both), alone)
+    assert alone[1] > 4 * alone[0]
+
+
+def stored(image, quality, left=0, top=0):
+    """A picture as JPEG gives it back, less some of its border, (1, 1, H, W)."""
+    code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    back = cv2.imdecode(code, cv2.IMREAD_GRAYSCALE)[top:, left:]
+    return torch.from_numpy(back.astype(np.float32) / 255)[None, None]
+
+
+@pytest.mark.parametrize("name", ["camera", "coins", "moon"])
+def test_what_jpeg_left_out_is_noise(name):
+    data = pytest.importorskip("skimage.data", reason="photographs are the textures")
+    picture = getattr(data, name)()
+    clean = torch.from_numpy(picture.astype(np.float32) / 255)[None, None]
+    assert squareness(clean) == 0
+    found = {q: noise_level(stored(picture, q))[0] for q in (80, 50, 30)}
+    assert found[30] > found[50] > found[80]
+    left_out = (stored(picture, 30) - clean).square().mean().sqrt()
+    # where texture hides the squares less of it is told, and less of it matters
+    assert 0.2 < found[30] / left_out < 1.2
+    # squares may begin anywhere
+    cut = noise_level(stored(picture, 30, left=3, top=6))[0]
+    assert_close(cut, found[30], rtol=0.25, atol=0)
+
+
+def test_edges_are_not_those_of_squares():
+    board = np.kron(np.indices((12, 20)).sum(axis=0) % 2, np.ones((8, 8))) * 150 + 50
+    assert squareness(noisy(board, 0)) == 0
+    assert squareness(noisy(np.full((48, 70), 90.0), 8)) < 1 / 255
+    assert squareness(torch.rand(2, 1, 5, 9)).shape == (2,)
+    assert squareness(torch.rand(0, 1, 40, 50)).shape == (0,)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.4, 1.5])
+@pytest.mark.parametrize("place", [(0.0, 0.0), (0.5, 0.0), (2.5, -3.5), (0.25, 0.7)])
+def test_what_noise_leaves_is_what_two_noisy_images_differ_by(sigma, place):
+    generator = torch.Generator().manual_seed(0)
+    one, other = (sigma * torch.randn(900, 900, generator=generator) for _ in range(2))
+    x, y = (p % 1 for p in place)
+    other = torch.lerp(other[:, :-1], other[:, 1:], x)
+    other = torch.lerp(other[:-1], other[1:], y)
+    expected = (one[1:, 1:] - other).abs().clamp_max(1).mean()
+    found = noise_residual(torch.tensor([sigma]), torch.tensor(place))
+    assert_close(found[0], expected, rtol=0.01, atol=0)
+
+
+def test_every_cell_has_its_noise_under_every_displacement():
+    found = noise_residual(torch.rand(4, 1, 16), torch.rand(4, 5, 2), clip=0.7)
+    assert found.shape == (4, 5, 16)
+    assert (found < 0.7).all()

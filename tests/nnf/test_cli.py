@@ -1,0 +1,253 @@
+"""Whole runs of reconstruction, and each mistake that a user can make."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from whole_runs import one_line, rows, write
+
+from patchmatch.cli import main
+from patchmatch.io import read_image
+from patchmatch.nnf import matcher as dense_module
+
+ROOT = Path(__file__).parents[2]
+CONFIG = str(ROOT / "configs" / "config_reconstruct_predict.yaml")
+LITTLE = [
+    *("--data.train_pairs=64", "--data.eval_pairs=32", "--data.canvases=5"),
+    *("--data.num_workers=0", "--trainer.logger=false", "--trainer.accelerator=cpu"),
+]
+QUICK = [
+    *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
+    *("--trainer.accelerator=cpu", "--model.preset=plain", "--model.iterations=2"),
+    *("--model.patch_size=5", "--writer.output_path=out"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+
+def picture(seed=0, height=24, width=32):
+    values = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.float32)
+    return cv2.GaussianBlur(values, (0, 0), 1.0).astype(np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two pairs; the second picture is the first, three pixels further left."""
+    for i, name in enumerate(("a", "b")):
+        scene = picture(seed=i)
+        write(tmp_path / "in" / "image_1" / f"{name}.png", scene[:, :-3])
+        write(tmp_path / "in" / "image_2" / f"{name}.png", scene[:, 3:])
+    return tmp_path / "in"
+
+
+def predict(folder, *options):
+    main(["predict", "-c", CONFIG, f"--data.base_dir={folder}", *QUICK, *options])
+
+
+def refused(capsys, folder, *options):
+    """Return the one line that a prediction ends with."""
+    return one_line(capsys, lambda: predict(folder, *options))
+
+
+def test_a_folder_of_pairs_is_rebuilt(folder, capsys):
+    predict(
+        folder, "--model.iterations=8", "--model.both_ways=true", "--writer.keep_iterations=[1]"
+    )
+    table = rows()
+    assert [row["name"] for row in table] == ["a", "b"]
+    assert {row["iterations"] for row in table} == {"8"}
+    for row in table:
+        folder = Path("out/pairs") / row["name"]
+        assert float(row["psnr"]) > 24
+        assert 0 < float(row["consistent"]) <= 1
+        steps = rows(folder / "iterations.csv")
+        assert len(steps) == 8
+        assert float(steps[-1]["psnr"]) == float(row["psnr"])
+        assert float(steps[-1]["ssd"]) < float(steps[0]["ssd"])
+        with np.load(folder / "field.npz") as field:
+            moved = (field["flow"][0] == -3) & (field["flow"][1] == 0)
+        assert moved[4:-4, 8:-4].mean() > 0.8
+        original = read_image(folder / "image0.png").astype(float)
+        rebuilt = read_image(folder / "rebuilt_vote.png").astype(float)
+        error = np.square((original - rebuilt) / 255).mean()
+        assert -10 * np.log10(error) == pytest.approx(float(row["psnr"]), abs=0.1)  # 8 bits
+    told = capsys.readouterr().out
+    assert "2 pairs: 2 reconstructions" in told
+    assert str(Path("out/pairs.csv")) in told
+
+
+def test_a_table_of_pairs_may_hold_spaces(folder):
+    write(folder / "my pictures" / "one more.png", picture(seed=5))
+    (folder / "pairs.csv").write_text("image0,image1\nmy pictures/one more.png,image_2/b.png\n")
+    predict(folder)
+    assert [row["name"] for row in rows()] == ["one more"]
+    assert Path("out/pairs/one more/overview.png").is_file()
+
+
+def test_an_unreadable_picture_is_named_and_the_other_pairs_are_done(folder, capsys):
+    path = folder / "image_2" / "a.png"
+    path.write_bytes(path.read_bytes()[:150])
+    predict(folder)
+    assert "a.png" in capsys.readouterr().err
+    assert [row["name"] for row in rows()] == ["b"]
+    assert len(json.loads(Path("out/summary.json").read_text())["skipped"]) == 1
+
+
+def test_without_one_readable_pair_the_run_is_refused(folder, capsys):
+    for path in (folder / "image_1").iterdir():
+        path.write_text("no picture")
+    assert "no pair could be predicted" in refused(capsys, folder)
+
+
+def test_blank_pictures_are_rebuilt(tmp_path):
+    for which in ("image_1", "image_2"):
+        write(tmp_path / "in" / which / "a.png", np.full((20, 24, 3), 90, np.uint8))
+    predict(tmp_path / "in")
+    assert float(rows()[0]["psnr"]) > 100  # up to rounding
+    assert (read_image("out/pairs/a/rebuilt_vote.png") == 90).all()
+
+
+def test_gray_beside_color_works_and_is_told(folder, capsys):
+    write(folder / "image_1" / "a.png", picture()[..., 0])
+    predict(folder)
+    assert "a.png: is gray and its partner is not" in capsys.readouterr().err
+    assert len(rows()) == 2
+
+
+def test_a_mask_keeps_the_rest_out(folder):
+    mask = np.zeros((24, 29), np.uint8)
+    mask[5:15, 8:20] = 255
+    write(folder / "mask_1" / "a.png", mask)
+    predict(folder)
+    with np.load("out/pairs/a/field.npz") as field:
+        assert np.array_equal(np.isfinite(field["cost"]), mask > 0)
+
+
+def test_a_reduced_pair_says_so(folder, capsys):
+    predict(folder, "--data.max_size=20")
+    assert "reduced to" in capsys.readouterr().err
+    assert (rows()[0]["width0"], rows()[0]["height0"]) == ("20", "17")
+
+
+def test_settings_of_the_matcher_can_be_chosen_by_name(folder):
+    predict(
+        *(folder, "--model=PatchMatch", "--model.candidates=2", "--model.features=contrast"),
+        *("--model.norm=l1", "--model.reach=6", "--model.seed=4", "--model.tolerance=2"),
+    )
+    with np.load("out/pairs/a/field.npz") as field:
+        assert field["flow"].shape == (2, 2, 24, 29)
+        assert np.abs(field["flow"]).max() <= 6
+
+
+# -- the user's mistakes: one line, exit code 2
+
+
+def test_a_missing_folder_is_refused(folder, capsys):
+    for name in ("image_2", "image_1"):
+        (folder / name).rename(folder / f"other_{name}")
+        assert f"{name}: no such folder" in refused(capsys, folder)
+    assert not list(Path().glob("out/*"))
+
+
+def test_folders_of_unequal_numbers_are_refused(folder, capsys):
+    (folder / "image_2" / "b.png").unlink()
+    line = refused(capsys, folder)
+    assert "image_1 holds 2 images and image_2 1 image (b.png only in image_1)" in line
+
+
+def test_a_missing_partner_in_the_table_is_refused(folder, capsys):
+    (folder / "pairs.csv").write_text("image0,image1\nimage_1/a.png,image_2/c.png\n")
+    assert "c.png: no such file, but pair 1 of" in refused(capsys, folder)
+
+
+def test_pictures_smaller_than_a_patch_are_refused(folder, capsys):
+    line = refused(capsys, folder, "--model.patch_size=27")
+    assert "a: a.png is 29x24 pixels, smaller than a patch of 27" in line
+
+
+def test_a_picture_smaller_than_a_patch_leaves_the_other_pairs_alone(folder, capsys):
+    write(folder / "image_2" / "a.png", picture(height=4))
+    predict(folder)
+    assert "pair left out: a: a.png is 32x4 pixels, smaller than" in capsys.readouterr().err
+    assert [row["name"] for row in rows()] == ["b"]
+
+
+def test_a_mask_of_another_size_is_refused(folder, capsys):
+    write(folder / "mask_2" / "b.png", np.full((10, 10), 255, np.uint8))
+    assert "a mask must be as large as its picture" in refused(capsys, folder)
+
+
+def test_a_photograph_beyond_the_memory_is_told_what_would_fit(folder, capsys, monkeypatch):
+    monkeypatch.setattr(dense_module, "device_memory", lambda _: 10**5)
+    monkeypatch.setattr("patchmatch.core.image_pairs.LARGE", 100)  # a note that is no reason
+    line = refused(capsys, folder)
+    assert "no pair could be predicted; the first reason: pair left out: a: takes about" in line
+    assert "give --data.max_size" in line
+
+
+def test_a_former_run_is_kept_unless_asked(folder, capsys):
+    predict(folder)
+    before = Path("out/pairs.csv").read_bytes()
+    assert "--writer.overwrite true" in refused(capsys, folder)
+    assert Path("out/pairs.csv").read_bytes() == before
+    predict(folder, "--writer.overwrite=true", "--model.iterations=1")
+    assert rows()[0]["iterations"] == "1"
+
+
+def test_a_complete_run_is_not_done_again(folder, capsys):
+    predict(folder)
+    before = Path("out/pairs.csv").read_bytes()
+    predict(folder, "--writer.resume=true")
+    assert "the run is complete already" in capsys.readouterr().err
+    assert Path("out/pairs.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("model", "writer", "told"),
+    [
+        ("SIFTMatcher", "Reconstructions", "--writer PairMatches as in configs/config_match"),
+        ("PatchMatch", "ChangeBoxes", "--writer Reconstructions as in configs/config_rec"),
+        ("PatchMatch", "TemplateBoxes", "--writer Reconstructions as in configs/config"),
+        ("ShiftMatcher", "PairMatches", "--writer ChangeBoxes as in configs/config_patch"),
+    ],
+)
+def test_a_writer_of_something_else_is_refused(folder, capsys, model, writer, told):
+    line = one_line(
+        capsys,
+        lambda: main(
+            ["predict", "-c", CONFIG, f"--data.base_dir={folder}", f"--model={model}",
+             f"--writer={writer}", "--writer.output_path=out", "--trainer.accelerator=cpu"]
+        ),
+    )  # fmt: skip
+    assert f"error: {writer} cannot write the predictions of {model}; use {told}" in line
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("verb", ["fit", "test"])
+def test_other_verbs_are_refused_in_one_line(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--model=PatchMatch", "--data=ShiftedDigits", *LITTLE])
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert "PatchMatch learns nothing" in message
+    assert "Traceback" not in message
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--model.preset=quick", "preset must be one of fast, balanced, accurate, plain"),
+        ("--model.patch_size=0", "patch_size must be at least 1"),
+        ("--data.max_size=3", "max_size must be at least 16"),
+        ("--trainer.precision=bf16-true", "computes places in float32; give 32-true"),
+        ("--writer.keep_iterations=[0]", "keep_iterations count from 1 on"),
+    ],
+)
+def test_a_refused_setting_is_one_line(folder, capsys, option, message):
+    assert message in refused(capsys, folder, option)

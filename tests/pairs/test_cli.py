@@ -1,0 +1,300 @@
+"""Whole runs of matching pictures, and each mistake that a user can make."""
+
+import json
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+from whole_runs import one_line, rows, write
+
+from patchmatch.cli import main
+from patchmatch.evaluate import main as evaluate
+from patchmatch.io import read_image
+
+ROOT = Path(__file__).parents[2]
+QUICK = [
+    *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
+    *("--trainer.accelerator=cpu", "--writer.output_path=out"),
+]
+PICTURES = ("homography_matches.png", "panorama.png", "checkerboard.png")
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+
+def picture(seed=0, height=110, width=150):
+    noise = np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3))
+    large = cv2.resize(noise.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    return cv2.GaussianBlur(large, (0, 0), 1.0).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two pairs; the second picture is the first, twelve pixels further left."""
+    for i, name in enumerate(("a", "b b")):
+        scene = picture(seed=i)
+        write(tmp_path / "in" / "image_1" / f"{name}.png", scene[:, :-12])
+        write(tmp_path / "in" / "image_2" / f"{name}.png", scene[:, 12:])
+    return tmp_path / "in"
+
+
+def predict(pairs, *options, name="sift"):
+    config = str(ROOT / "configs" / f"config_match_{name}.yaml")
+    main(["predict", "-c", config, f"--data.pairs={pairs}", *QUICK, *options])
+
+
+def refused(capsys, *arguments, **options):
+    """Return the one line that a prediction ends with."""
+    return one_line(capsys, lambda: predict(*arguments, **options))
+
+
+def test_a_folder_of_pairs_is_matched(folder, capsys):
+    predict(folder, "--writer.colmap=true")
+    table = rows()
+    assert [row["name"] for row in table] == ["a", "b b"]
+    for row in table:
+        assert row["kind"] == "overlapping"
+        assert float(row["h13"]) == pytest.approx(-12, abs=0.1)
+        place = Path("out/pairs") / row["name"]
+        matches = rows(place / "matches.csv")
+        assert len(matches) == int(row["matches"]) > 20
+        assert sum(int(match["inlier"]) for match in matches) == int(row["inliers"])
+        with np.load(place / "matches.npz") as arrays:
+            moved = arrays["keypoints1"] - arrays["keypoints0"]
+            assert np.abs(np.median(moved, axis=0) - [-12, 0]).max() < 0.1
+            assert arrays["homography"].shape == (3, 3)
+            assert arrays["size0"].tolist() == [110, 138]
+        assert all((place / name).is_file() for name in PICTURES)
+        panorama = read_image(place / "panorama.png")
+        assert panorama.shape[1] == pytest.approx(150, abs=2)
+    told = capsys.readouterr().out
+    assert "2 pairs: 2 matched (2 overlapping)" in told
+    first = Path("out/colmap/matches.txt").read_text().splitlines()
+    assert first[:2] == ["image_1/a.png image_2/a.png", "0 0"]
+    count, *features = Path("out/colmap/image_1/a.png.txt").read_text().splitlines()
+    assert count == f"{len(features)} 128"
+    x = rows("out/pairs/a/matches.csv")[0]["x0"]
+    assert float(features[0].split()[0]) == pytest.approx(float(x) + 0.5, abs=2e-3)
+
+
+def test_matches_are_exported_for_hloc(folder):
+    predict(folder, "--writer.hloc=true")
+    with h5py.File("out/hloc/matches.h5") as file:
+        pair = file["image_1-b b.png"]["image_2-b b.png"]
+        index, score = pair["matches0"][:], pair["matching_scores0"][:]
+    with h5py.File("out/hloc/features.h5") as file:
+        one, other = file["image_1/b b.png"], file["image_2/b b.png"]
+        points0, points1 = one["keypoints"][:], other["keypoints"][:]
+        described = one["descriptors"][:].astype(float), other["descriptors"][:].astype(float)
+    table = rows("out/pairs/b b/matches.csv")
+    assert len(points0) == len(index) == len(table)
+    assert points1[index[0]].tolist() == pytest.approx(
+        [float(table[0]["x1"]), float(table[0]["y1"])], abs=1e-3
+    )
+    assert score[0] == pytest.approx(float(table[0]["score"]), abs=1e-3)
+    alike = (described[0] * described[1][:, index]).sum(axis=0)
+    assert described[0].shape == (128, len(points0))
+    assert np.median(alike) > 0.9
+
+
+def test_a_fundamental_matrix_is_written_with_its_inliers(folder):
+    predict(folder, "--model.epipolar=fundamental")
+    row = rows()[0]
+    assert 20 < int(row["epipolar_inliers"]) <= int(row["matches"])
+    matches = rows("out/pairs/a/matches.csv")
+    assert sum(int(m["epipolar_inlier"]) for m in matches) == int(row["epipolar_inliers"])
+    with np.load("out/pairs/a/matches.npz") as arrays:
+        agree = arrays["epipolar_inliers"]
+        ends = [np.c_[arrays[f"keypoints{i}"], np.ones(len(agree))] for i in (0, 1)]
+        lines = ends[0] @ arrays["epipolar"].T
+        off = np.abs((lines * ends[1]).sum(axis=1)) / np.linalg.norm(lines[:, :2], axis=1)
+        assert off[agree].max() < 1.5
+        assert np.isnan(arrays["pose"]).all()
+        entry = float(arrays["epipolar"][0, 1])
+    assert float(row["e12"]) == pytest.approx(entry, rel=1e-6)
+
+
+def test_an_essential_matrix_takes_intrinsics(folder, capsys):
+    line = refused(capsys, folder, "--model.epipolar=essential")
+    assert "takes intrinsics0: give fx, fy, cx, cy" in line
+    predict(folder, "--model.epipolar=essential", "--model.intrinsics0=[150,150,69,55]")
+    assert rows()[0]["epipolar_inliers"]
+    with np.load("out/pairs/a/matches.npz") as arrays:
+        rotation = arrays["pose"][:, :3]
+    assert rotation @ rotation.T == pytest.approx(np.eye(3), abs=1e-6)
+
+
+def test_each_pair_of_a_table_may_bring_its_own_intrinsics(folder):
+    """The second pair has another camera, and with the option alone another answer."""
+    table = "image0,image1,intrinsics0,intrinsics1\n"
+    for camera in ("150 150 69 55,", "90 90 69 55,300 300 69 55"):
+        table += f"{folder}/image_1/a.png,{folder}/image_2/a.png,{camera}\n"
+    Path("pairs.csv").write_text(table)
+    predict("pairs.csv", "--model.epipolar=essential")
+
+    def matrices():
+        found = []
+        for row in rows():
+            with np.load(f"out/pairs/{row['name']}/matches.npz") as arrays:
+                found.append(arrays["epipolar"])
+        return found
+
+    own = matrices()
+    given = ("--model.intrinsics0=[150,150,69,55]", "--writer.overwrite=true")
+    predict(folder, "--model.epipolar=essential", *given)
+    expected = matrices()[0]
+    assert own[0] == pytest.approx(expected)
+    assert own[1] != pytest.approx(expected, abs=0.01)
+
+
+def test_every_config_matches_or_says_what_it_lacks(folder, capsys, monkeypatch):
+    predict(f"{folder}/image_1/a.png,{folder}/image_2/a.png", "--model.tilts=1", name="asift")
+    assert rows()[0]["name"] == "a-a"
+    assert rows()[0]["kind"] == "overlapping"
+
+    def refuse(*_, **__):
+        raise OSError("no network")
+
+    for module in ("hardnet", "affine_shape", "loftr.loftr"):
+        monkeypatch.setattr(f"kornia.feature.{module}.load_state_dict_from_url", refuse)
+    for name, option in (
+        ("loftr", "--model.weights"),
+        ("affnet_hardnet", "--model.hardnet_weights"),
+    ):
+        line = refused(capsys, folder, "--writer.output_path=other", name=name)
+        assert "cannot be downloaded (no network); fetch https://" in line
+        assert line.endswith(option)
+    line = refused(capsys, folder, "--writer.output_path=other", name="se2_loftr")
+    assert "no weights that could be downloaded" in line
+    assert line.endswith("--model.weights")
+
+
+def test_a_broken_file_is_named_and_the_other_pairs_are_done(folder, capsys):
+    (folder / "image_2" / "a.png").write_bytes(b"no picture")
+    predict(folder)
+    assert [row["name"] for row in rows()] == ["b b"]
+    assert "a.png: cannot be read as an image" in capsys.readouterr().err
+    assert "a.png" in json.loads(Path("out/summary.json").read_text())["skipped"][0]
+
+
+def test_fewer_than_four_matches_are_said_and_written(folder, capsys):
+    write(folder / "image_2" / "a.png", np.full((80, 90, 3), 128, np.uint8))
+    predict(folder)
+    row = rows()[0]
+    assert (row["kind"], row["matches"], row["h11"], row["mean_score"]) == (
+        "no_homography",
+        "0",
+        "",
+        "",
+    )
+    assert "a: 0 matches, no homography: it takes four" in capsys.readouterr().err
+    assert rows("out/pairs/a/matches.csv") == []
+    with np.load("out/pairs/a/matches.npz") as arrays:
+        assert np.isnan(arrays["homography"]).all()
+    assert Path("out/pairs/a/homography_matches.png").is_file()
+    assert not Path("out/pairs/a/panorama.png").exists()
+
+
+def test_pictures_without_overlap_are_not_called_overlapping(folder):
+    write(folder / "image_2" / "a.png", picture(seed=77))
+    predict(folder)
+    assert rows()[0]["kind"] in ("doubtful", "no_homography")
+    assert rows()[1]["kind"] == "overlapping"
+
+
+def test_pictures_of_any_kind_may_be_pairs(folder, tmp_path):
+    scene = cv2.cvtColor(picture(), cv2.COLOR_BGR2GRAY)
+    write(tmp_path / "odd" / "1_dot.png", np.full((1, 1), 9, np.uint8))
+    write(tmp_path / "odd" / "2_ribbon.png", np.resize(scene, (20_000, 100)))
+    write(tmp_path / "odd" / "3_deep.png", scene.astype(np.uint16) * 257)
+    write(
+        tmp_path / "odd" / "4_alpha.png", np.dstack([picture(), np.full(scene.shape, 3, np.uint8)])
+    )
+    predict(tmp_path / "odd", "--data.order=sequential", "--model.max_keypoints=500")
+    assert [row["name"].partition("-")[0] for row in rows()] == ["1_dot", "2_ribbon", "3_deep"]
+    assert rows()[2]["kind"] == "overlapping"
+    assert rows()[1]["height0"] == "20000"
+
+
+def test_data_that_reduces_pictures_does_not_move_the_answers(folder):
+    large = cv2.resize(picture(), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    write(folder / "image_1" / "a.png", large[:, :-60])
+    write(folder / "image_2" / "a.png", large[:, 60:])
+    config = str(ROOT / "configs" / "config_match_sift.yaml")
+    options = [f"--data.base_dir={folder}", "--data.max_size=270"]
+    main(["predict", "-c", config, "--data=ImagePairs", *options, *QUICK])
+    assert float(rows()[0]["h13"]) == pytest.approx(-60, abs=1)
+    assert rows()[0]["width0"] == "540"
+
+
+def test_a_run_is_resumed_and_never_overwritten(folder, capsys):
+    predict(folder)
+    before = Path("out/pairs.csv").read_bytes()
+    assert "--writer.overwrite true" in refused(capsys, folder)
+    predict(folder, "--writer.resume=true")
+    assert "the run is complete already" in capsys.readouterr().err
+    assert Path("out/pairs.csv").read_bytes() == before
+
+
+def test_a_run_that_is_replaced_leaves_nothing_behind(folder, tmp_path):
+    predict(folder, "--writer.colmap=true")
+    write(tmp_path / "other" / "x.png", picture())
+    write(tmp_path / "other" / "y.png", picture(seed=1))
+    predict(tmp_path / "other", "--writer.overwrite=true")
+    assert [path.name for path in Path("out/pairs").iterdir()] == ["x-y"]
+    assert not list(Path("out").glob("colmap/**/*.txt"))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--model.rotations=3", "rotations must be 1, 2 or 4"),
+        ("--model.check=some", "check must be ratio, mutual or both"),
+        ("--data.order=random", "order must be one of all, sequential"),
+        ("--writer.max_lines=-1", "max_lines must be at least 0"),
+        ("--writer.panorama_size=1", "panorama_size must be at least 16"),
+    ],
+)
+def test_a_refused_setting_is_one_line(folder, capsys, option, message):
+    assert message in refused(capsys, folder, option)
+
+
+def test_there_is_nothing_to_fit(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--model=SIFTMatcher", "--data=ShiftedDigits", "--data.train_pairs=64",
+              "--data.eval_pairs=32", "--data.canvases=5", "--trainer.logger=false"])  # fmt: skip
+    assert stop.value.code == 2
+    assert "SIFTMatcher is not trained here" in capsys.readouterr().err
+
+
+def test_a_benchmark_is_predicted_and_scored(tmp_path, capsys):
+    """From pictures in the layout of HPatches to the table, with a truth that is known."""
+    shift = np.array([[1, 0, -4], [0, 1, 2], [0, 0, 1.0]])
+    for i, name in enumerate(("i_one", "v_two")):
+        scene = picture(seed=i)
+        for k in range(1, 7):
+            homography = np.linalg.matrix_power(shift, k - 1)
+            view = cv2.warpPerspective(scene, homography, (150, 110))
+            write(tmp_path / "hp" / name / f"{k}.ppm", view)
+            if k > 1:
+                np.savetxt(tmp_path / "hp" / name / f"H_1_{k}", homography)
+    predict(tmp_path / "hp", "--writer.pictures_size=null")
+    assert len(rows()) == 10
+    assert not list(Path("out").glob("pairs/*/*.png"))
+    evaluate(["out", str(tmp_path / "hp"), "--resize=480", "--max_matches=1000"])
+    told = capsys.readouterr().out
+    assert "shorter side 480" in told
+    assert "no prediction" not in told
+    table = rows("out/evaluation.csv")
+    assert [(row["group"], row["pairs"]) for row in table] == [
+        ("illumination", "5"),
+        ("viewpoint", "5"),
+        ("all", "10"),
+    ]
+    assert float(table[2]["mma_1"]) > 0.95
+    assert float(table[2]["corner_auc_10"]) > 0.9

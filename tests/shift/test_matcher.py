@@ -1,0 +1,257 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from pytorch_lightning import Trainer
+from torch.testing import assert_close
+from torch.utils.data import DataLoader
+
+from patchmatch import load_shift_matcher
+from patchmatch.frames.results import Kind
+from patchmatch.shift.data import ShiftedDigits
+from patchmatch.shift.matcher import ShiftMatcher, decide
+from patchmatch.shift.ops import SHIFTS, STILL
+from patchmatch.shift.pairs import ShiftedPairs
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_shift_matcher(device="cpu")
+
+
+def textured(height, width, seed=0):
+    """Smooth noise with structure at every scale, in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros((height, width))
+    for size in (4, 8, 16, 32):
+        rows, columns = -(-height // size) + 1, -(-width // size) + 1
+        coarse = torch.from_numpy(rng.random((1, 1, rows, columns)))
+        image += torch.nn.functional.interpolate(coarse, scale_factor=size, mode="bicubic")[
+            0, 0, :height, :width
+        ].numpy()
+    return torch.from_numpy((image - image.min()) / np.ptp(image)).float()
+
+
+def clip_of(*frames):
+    return {
+        "index": 0,
+        "source": "made",
+        "several": False,
+        "frames": torch.stack(frames)[:, None],
+        "pictures": [],
+        "names": [f"frame_{i}" for i in range(len(frames))],
+        "times": [None] * len(frames),
+        "pairs": [(i, i + 1) for i in range(len(frames) - 1)],
+        "notes": [],
+    }
+
+
+def test_it_overfits_four_pairs():
+    torch.manual_seed(0)
+    canvas = [textured(80, 90).numpy()]
+    pairs = ShiftedPairs(canvas, 4, seed=1, augment=False, larger_share=0)
+    matcher = ShiftMatcher(lr=1e-2)
+    trainer = Trainer(
+        max_epochs=20,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(matcher, DataLoader(pairs, batch_size=4))
+    batch = next(iter(DataLoader(pairs, batch_size=4)))
+    found = matcher.match_patches(batch["frames"][:, :, 0], batch["frames"][:, :, 1])
+    assert torch.equal(found.displacement, batch["displacement"])
+
+
+@pytest.mark.parametrize("index", range(9))
+def test_each_shift_of_real_texture_is_told_with_confidence(shipped, index):
+    dx, dy = SHIFTS[index]
+    canvas = textured(40, 200)
+    starts = range(2, 170, 30)
+    patches0 = torch.stack([canvas[None, 7:33, x : x + 26] for x in starts])
+    patches1 = torch.stack([canvas[None, 7 - dy : 33 - dy, x - dx : x - dx + 26] for x in starts])
+    found = shipped.match_patches(patches0, patches1)
+    assert found.displacement.tolist() == [[dx, dy]] * len(starts)
+    expected = Kind.STILL if index == STILL else Kind.ONE_PIXEL
+    assert found.kind.tolist() == [expected] * len(starts)
+    assert found.score.min() > 0.9
+
+
+def test_unrelated_patches_are_larger(shipped):
+    one, other = textured(60, 300, seed=1), textured(60, 300, seed=2)
+    patches0, patches1 = (
+        torch.stack([image[None, 10:36, x : x + 26] for x in range(0, 270, 30)])
+        for image in (one, other)
+    )
+    assert (shipped.match_patches(patches0, patches1).kind == Kind.LARGER).all()
+
+
+def test_numpy_uint8_gives_what_float_gives(shipped):
+    levels = (255 * textured(30, 30)).round().to(torch.uint8)
+    patches0, patches1 = levels[None, None, 2:28, 2:28], levels[None, None, 2:28, 1:27]
+    of_bytes = shipped.match_patches(patches0.numpy(), patches1.numpy())
+    of_floats = shipped.match_patches(patches0 / 255, patches1 / 255)
+    assert_close(of_bytes.score, of_floats.score)
+    assert of_bytes.displacement.tolist() == [[1, 0]]
+
+
+def test_no_patches_give_no_answers(shipped):
+    found = shipped.match_patches(torch.zeros(0, 1, 26, 26), torch.zeros(0, 1, 26, 26))
+    assert len(found) == 0
+    assert found.displacement.shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("patches0", "patches1", "message"),
+    [
+        (torch.zeros(2, 26, 26), torch.zeros(2, 26, 26), "must be square and gray"),
+        (torch.zeros(2, 1, 26, 20), torch.zeros(2, 1, 26, 20), "must be square and gray"),
+        (torch.zeros(2, 1, 6, 6), torch.zeros(2, 1, 6, 6), "at least 8 pixels wide, got 6"),
+        (torch.zeros(2, 1, 26, 26), torch.zeros(3, 1, 26, 26), "must have the same shape"),
+        (torch.full((1, 1, 26, 26), math.nan), torch.zeros(1, 1, 26, 26), "patches0 .* no numbers"),
+        (torch.zeros(1, 1, 26, 26), torch.full((1, 1, 26, 26), 255.0), "divide grey levels by 255"),
+    ],
+)
+def test_patches_that_cannot_be_meant_are_refused(shipped, patches0, patches1, message):
+    with pytest.raises(ValueError, match=message):
+        shipped.match_patches(patches0, patches1)
+
+
+def test_a_still_scene_has_no_changes_whatever_its_texture_and_noise(shipped):
+    scene = textured(120, 150)
+    generator = torch.Generator().manual_seed(0)
+    flat = torch.full_like(scene, 0.4)
+    for image in (scene, flat, 0.05 * scene + 0.2):
+        noisy = [image + 0.01 * torch.randn(image.shape, generator=generator) for _ in range(3)]
+        for changes in (
+            *shipped.predict_step(clip_of(image, image), 0),
+            *shipped.predict_step(clip_of(*noisy), 0),
+        ):
+            assert (changes.kind == Kind.STILL).all()
+            assert len(changes.top(20)) == 0
+
+
+def test_a_moved_block_is_found_where_it_is_and_the_rest_stands_still(shipped):
+    scene, object_ = textured(130, 156, seed=3), textured(52, 52, seed=4)
+    frames = []
+    for x in (52, 53):
+        frame = scene.clone()
+        frame[39:91, x : x + 52] = object_
+        frames.append(frame)
+    (changes,) = shipped.predict_step(clip_of(*frames), 0)
+    x0, y0, x1, y1 = changes.boxes.T
+    inside = (x0 >= 53) & (x1 <= 104) & (y0 >= 39) & (y1 <= 91)
+    outside = (x1 <= 50) | (x0 >= 107) | (y1 <= 37) | (y0 >= 93)
+    assert inside.any()
+    assert (changes.kind[inside] == Kind.ONE_PIXEL).all()
+    assert changes.displacement[inside].unique(dim=0).tolist() == [[1, 0]]
+    assert (changes.kind[outside] == Kind.STILL).all()
+
+
+def test_scores_of_still_moved_and_gone_blocks_are_nought_half_and_one(shipped):
+    scene, other = textured(52, 52), textured(52, 52, seed=9)
+    still, moved, gone = (
+        shipped.predict_step(clip_of(scene[1:, 1:], later), 0)[0].score
+        for later in (scene[1:, 1:], scene[:-1, 1:], other[1:, 1:])
+    )
+    assert_close(still, torch.zeros_like(still), rtol=0, atol=0.02)
+    assert_close(moved, torch.full_like(moved, 0.5), rtol=0, atol=0.02)
+    assert_close(gone, torch.ones_like(gone), rtol=0, atol=0.02)
+
+
+def test_a_frame_that_is_left_out_breaks_the_chain(shipped):
+    frames = [textured(40, 40, seed=i) for i in range(4)]
+    clip = clip_of(*frames)
+    clip["pairs"] = [(0, 1), (2, 3)]
+    changes = shipped.predict_step(clip, 0)
+    assert [(c.frame0, c.frame1) for c in changes] == [
+        ("frame_0", "frame_1"),
+        ("frame_2", "frame_3"),
+    ]
+
+
+def test_an_empty_clip_gives_no_changes(shipped):
+    clip = clip_of(torch.zeros(0, 0)) | {"pairs": [], "names": []}
+    assert shipped.predict_step(clip, 0) == []
+
+
+def test_decide_tells_the_kind_by_the_likeliest_class():
+    probability = torch.zeros(3, 10)
+    probability[0, [STILL, 9]] = torch.tensor([0.4, 0.6])
+    probability[1, [STILL, 0]] = torch.tensor([0.6, 0.4])
+    probability[2, 5] = 1
+    displacement, kind = decide(probability)
+    assert kind.tolist() == [Kind.LARGER, Kind.STILL, Kind.ONE_PIXEL]
+    assert displacement.tolist() == [[0, 0], [0, 0], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"block": 4}, "block must be at least 8 pixels, got 4"),
+        ({"stride": 0}, "stride must be at least 1 pixel, got 0"),
+        ({"prior_still": 1.0}, "prior_still must lie between 0 and 1, got 1.0"),
+    ],
+)
+def test_impossible_settings_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        ShiftMatcher(**options)
+
+
+def test_checkpoints_hold_what_was_trained_and_open_with_weights_only(tmp_path):
+    trainer = Trainer(
+        max_steps=1,
+        accelerator="cpu",
+        logger=False,
+        default_root_dir=tmp_path,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    data = ShiftedDigits(train_pairs=8, eval_pairs=8, canvases=5, batch_size=8, num_workers=0)
+    trainer.fit(ShiftMatcher(width=8, block=32), datamodule=data)
+    (path,) = tmp_path.rglob("*.ckpt")
+    hyper_parameters = torch.load(path, weights_only=True)["hyper_parameters"]
+    assert hyper_parameters["_class_path"] == "patchmatch.shift.matcher.ShiftMatcher"
+    assert hyper_parameters["width"] == 8
+    assert "block" not in hyper_parameters  # a setting of prediction: the command line decides
+    assert load_shift_matcher(path).net.head[0].out_features == 8
+    assert ShiftMatcher.load_from_checkpoint(path, map_location="cpu").net.head[0].out_features == 8
+
+
+@pytest.mark.parametrize("level", [0, 0.5, 1])
+def test_patches_without_texture_stand_still_and_nobody_is_sure(shipped, level):
+    flat = torch.full((3, 1, 26, 26), float(level))
+    found = shipped.match_patches(flat, flat)
+    assert found.displacement.tolist() == [[0, 0]] * 3
+    assert found.kind.tolist() == [Kind.STILL] * 3
+    assert (found.score <= 0.11).all()
+
+
+def test_what_is_as_likely_as_no_motion_is_no_motion():
+    displacement, kind = decide(torch.full((2, 10), 0.1))
+    assert displacement.tolist() == [[0, 0]] * 2
+    assert kind.tolist() == [Kind.STILL] * 2
+
+
+def test_patches_of_16_bits_are_those_of_8(shipped):
+    levels = (255 * textured(40, 40)).round().numpy().astype(np.uint8)
+    patches0, patches1 = levels[None, None, 5:31, 5:31], levels[None, None, 5:31, 4:30]
+    expected = shipped.match_patches(patches0, patches1)
+    found = shipped.match_patches(*(p.astype(np.uint16) * 257 for p in (patches0, patches1)))
+    assert found.displacement.tolist() == expected.displacement.tolist() == [[1, 0]]
+    assert_close(found.score, expected.score)
+
+
+def test_larger_blocks_are_unmatched_and_confidence_is_the_probability_of_the_answer(shipped):
+    scene = textured(80, 110)
+    (changes,) = shipped.predict_step(clip_of(scene, textured(80, 110, seed=1)), 0)
+    assert (changes.matched == (changes.kind != Kind.LARGER)).all()
+    assert not changes.matched.all()
+    (same,) = shipped.predict_step(clip_of(scene, scene), 0)
+    assert same.matched.all()
+    assert (same.confidence > 0.9).all()  # of the answer; a score of no change is near 0
+    assert (same.score < 0.1).all()
+    assert (changes.confidence >= 0.1).all()

@@ -1,0 +1,55 @@
+"""What the data modules share that make their pairs from a folder of pictures."""
+
+import pytest
+import torch
+from textures import smooth
+
+from patchmatch.core.errors import InputError
+from patchmatch.io import write_image
+from patchmatch.nnf.differentiable.warped_pairs import WarpedPhotographs
+from patchmatch.pairs.homography.data import WarpedImages
+
+#: What else is in a batch of each, and the shape of one of it.
+ANSWERS = {WarpedImages: ("homography", (3, 3)), WarpedPhotographs: ("flow", (2, 32, 32))}
+
+both = pytest.mark.parametrize("kind", ANSWERS, ids=lambda kind: kind.__name__)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i in range(6):
+        write_image(tmp_path / f"{i}.png", smooth(80, 90 + i, i))
+    return tmp_path
+
+
+@both
+def test_a_folder_is_split_by_picture(folder, kind):
+    data = kind(str(folder), train_pairs=4, eval_pairs=2, side=32, batch_size=2)
+    data.setup("fit")
+    data.setup("test")
+    widths = {split: {p.shape[1] for p in data.sets[split].pictures} for split in data.sets}
+    assert sorted(width for found in widths.values() for width in found) == [*range(90, 96)]
+    batch = next(iter(data.train_dataloader()))
+    assert batch["image0"].shape == batch["image1"].shape == (2, 3, 32, 32)
+    name, shape = ANSWERS[kind]
+    assert batch[name].shape == (2, *shape)
+    assert batch["valid"].shape == (2, 32, 32)
+    assert batch["valid"].dtype == torch.bool
+    assert len(data.val_dataloader()) == 1
+
+
+@both
+def test_wrong_sources_are_refused(tmp_path, folder, kind):
+    with pytest.raises(InputError, match="no such folder"):
+        kind(str(tmp_path / "none")).setup("fit")
+    (folder / "0.png").unlink()
+    (folder / "1.png").unlink()
+    with pytest.raises(InputError, match="holds 4 images, at least 5"):
+        kind(str(folder)).setup("fit")
+
+
+@both
+def test_they_predict_nothing(kind):
+    told = f"{kind.__name__} make pairs to learn from; they predict nothing"
+    with pytest.raises(InputError, match=told):
+        kind().setup("predict")

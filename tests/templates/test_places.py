@@ -1,0 +1,70 @@
+import itertools
+
+import pytest
+import torch
+
+from patchmatch.templates.places import PlaceBatches, PlaceSet, in_batches, require_batches
+
+
+def batches(count=7, places=3, views=2, wanted=4, seed=0, epoch=0, rank=0, processes=1):
+    sampler = PlaceBatches(count, places, views, wanted, seed, rank, processes)
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+def test_convention_views_of_a_place_share_its_number_and_follow_each_other():
+    found = batches(epoch=5)
+    assert len(found) == 4
+    for batch in found:
+        epochs, places, views = zip(*batch, strict=True)
+        assert set(epochs) == {5}
+        assert views == (0, 1) * 3
+        assert places[::2] == places[1::2]
+        assert len(set(places)) == 3
+
+
+def test_a_round_takes_no_place_twice_and_rounds_and_epochs_differ():
+    found = [{place for _, place, _ in batch} for batch in batches(wanted=40)]
+    assert all(not found[i] & found[i + 1] for i in range(0, 40, 2))  # two batches of three a round
+    assert set().union(*found) == set(range(7))  # whoever is left over comes in another round
+    assert batches(seed=0) == batches(seed=0)
+    assert batches(seed=0) != batches(seed=1)
+    assert [[p for _, p, _ in b] for b in batches()] != [
+        [p for _, p, _ in b] for b in batches(epoch=1)
+    ]
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_share_the_batches_of_one_and_keep_step(processes):
+    shares = [batches(wanted=6, rank=rank, processes=processes) for rank in range(processes)]
+    assert {len(share) for share in shares} == {6 // processes}
+    dealt = list(itertools.chain.from_iterable(zip(*shares, strict=True)))
+    assert dealt == batches(wanted=6)
+
+
+def test_there_is_always_a_batch_for_every_process():
+    assert len(PlaceBatches(9, 3, 2, 1, 0, rank=1, processes=4)) == 1
+    assert len(batches(count=9, wanted=1, rank=1, processes=4)) == 1
+
+
+class Numbers(PlaceSet):
+    def view(self, key):
+        return {"image": torch.full((3, 2, 2), float(key)), "place": key // 2, "query": key % 2 > 0}
+
+
+def test_an_item_is_a_whole_batch():
+    batch = Numbers()[[4, 5, 7]]
+    assert batch["image"][:, 0, 0, 0].tolist() == [4, 5, 7]
+    assert batch["place"].tolist() == [2, 2, 3]
+    assert batch["query"].tolist() == [False, True, True]
+
+
+def test_keys_stay_in_order_and_the_last_batch_has_what_is_left():
+    assert in_batches(range(5), 2) == [[0, 1], [2, 3], [4]]
+    assert in_batches([], 2) == []
+
+
+@pytest.mark.parametrize(("places", "views"), [(1, 2), (2, 1)])
+def test_batches_that_hold_no_pairs_are_refused(places, views):
+    with pytest.raises(ValueError, match=f"at least 2, to be compared, got {places} and {views}"):
+        require_batches(places, views)

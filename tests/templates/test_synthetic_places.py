@@ -1,0 +1,124 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from textures import smooth
+
+from patchmatch.core.errors import InputError
+from patchmatch.io import write_image
+from patchmatch.templates.synthetic_places import MadePlaces, MadeViews
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i in range(6):
+        write_image(tmp_path / f"{i}.png", smooth(70, 100 + i, i, sigma=2))
+    return tmp_path
+
+
+def places(folder, **options):
+    options = {"batches": 3, "places": 2, "views": 3, "side": 32} | options
+    return MadePlaces(str(folder), **options)
+
+
+def test_places_are_pieces_that_do_not_overlap():
+    made = MadeViews(
+        [smooth(70, 101, sigma=2), smooth(31, 200, sigma=2), smooth(40, 33, sigma=2)], 0, side=32
+    )
+    assert [corner for corner in made.corners if corner[0] == 0] == [
+        (0, x, y) for y in (2, 36) for x in (1, 34, 67)
+    ]
+    assert [corner[0] for corner in made.corners] == [0] * 6 + [2]  # the second is too low
+
+
+def test_plain_pieces_are_no_places():
+    picture = smooth(32, 96, sigma=2)
+    picture[:, 32:64] = 77
+    assert MadeViews([picture], 0, side=32).corners == [(0, 0, 0), (0, 64, 0)]
+
+
+def test_views_of_a_place_show_the_same_where_the_homographies_lead():
+    made = MadeViews(
+        [smooth(200, 200, sigma=2)], 3, side=64, turn=10, zoom=1.1, tilt=0.03, light=0.0
+    )
+    views = [made.view((0, 4, number)) for number in range(3)]
+    assert [view["query"] for view in views] == [False, True, True]
+    for one, other in ((0, 1), (2, 0)):
+        between = views[other]["homography"] @ torch.linalg.inv(views[one]["homography"])
+        images = [views[i]["image"].movedim(0, -1).numpy() for i in (one, other)]
+        moved = cv2.warpPerspective(images[0], between.numpy(), (64, 64))[20:44, 20:44]
+        apart = np.abs(moved - images[1][20:44, 20:44]).mean()
+        assert apart < 0.02
+        assert np.abs(images[0] - images[1])[20:44, 20:44].mean() > 3 * apart
+
+
+def test_a_view_depends_on_its_key_and_the_seed_alone(folder):
+    data = places(folder)
+    data.setup("fit")
+    made = data.sets["train"]
+    one, again = made.view((1, 3, 2)), made.view((1, 3, 2))
+    assert torch.equal(one["image"], again["image"])
+    for key in ((0, 3, 2), (1, 3, 1)):
+        assert not torch.equal(one["image"], made.view(key)["image"])
+    other = places(folder, seed=1)
+    other.setup("fit")
+    assert not torch.equal(one["image"], other.sets["train"].view((1, 3, 2))["image"])
+
+
+def test_pictures_are_split_so_that_no_place_leaks(folder):
+    data = places(folder)
+    data.setup("fit")
+    data.setup("test")
+    widths = [{p.shape[1] for p in data.sets[split].pictures} for split in ("train", "val", "test")]
+    assert sorted(width for found in widths for width in found) == [*range(100, 106)]
+
+
+def test_batches_hold_views_of_places_and_a_gallery_of_the_first_ones(folder):
+    data = places(folder)
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    assert batch["image"].shape == (6, 3, 32, 32)
+    assert batch["image"].dtype == torch.float32
+    assert batch["homography"].shape == (6, 3, 3)
+    assert batch["place"][::3].tolist() == batch["place"][2::3].tolist()
+    assert batch["view"].tolist() == [0, 1, 2] * 2
+    whole = list(data.val_dataloader())
+    place, query = (torch.cat([b[key] for b in whole]) for key in ("place", "query"))
+    assert place.tolist() == sorted([*range(len(data.sets["val"]))] * 3)
+    assert (~query).sum() == len(data.sets["val"])
+    assert torch.equal(whole[0]["image"], next(iter(data.val_dataloader()))["image"])
+
+
+def test_workers_make_the_same(folder):
+    batches = []
+    for workers in (0, 2):
+        data = places(folder, num_workers=workers)
+        data.setup("fit")
+        batches.append(list(data.train_dataloader()))
+    for one, other in zip(*batches, strict=True):
+        assert torch.equal(one["image"], other["image"])
+        assert torch.equal(one["place"], other["place"])
+
+
+def test_too_few_places_and_prediction_are_refused(folder):
+    with pytest.raises(InputError, match=r"pictures hold 6 places of 32x32 pixels, .* needs 7"):
+        places(folder, places=7).setup("validate")
+    with pytest.raises(InputError, match="they predict nothing"):
+        places(folder).setup("predict")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"side": 40 + 2}, "side must be a multiple of 8, at least 32 pixels, got 42"),
+        ({"turn": 181.0}, "turn must lie between 0 and 180 degrees, got 181"),
+        ({"zoom": 0.9}, "zoom must lie between 1 and 4, got 0.9"),
+        ({"tilt": 0.3}, "tilt must lie between 0 and 0.2 sides, got 0.3"),
+        ({"light": 1.1}, "light must lie between 0 and 1, got 1.1"),
+        ({"views": 1}, "places and views must be at least 2"),
+        ({"batches": 0}, "batches must be at least 1"),
+    ],
+)
+def test_wrong_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        MadePlaces(**settings)

@@ -1,0 +1,381 @@
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from whole_runs import one_line
+
+from patchmatch import load_shift_matcher
+from patchmatch.cli import main
+from patchmatch.core.checkpoints import shipped_checkpoint
+from patchmatch.core.errors import InputError
+from patchmatch.core.matcher import Matcher
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "configs"
+PREDICT = str(CONFIGS / "config_patch_match_predict.yaml")
+TRAIN = str(CONFIGS / "config_patch_match_train.yaml")
+QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+SMALL = [
+    *("--data.train_pairs=64", "--data.eval_pairs=32", "--data.canvases=5"),
+    *("--data.batch_size=32", "--data.num_workers=0", "--trainer.accelerator=cpu"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    """The configurations write to data/output below the working directory."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+
+def write_frames(folder, count=3, size=(70, 90)):
+    """A textured scene in which one square moves by two pixels a frame, another by one."""
+    rng = np.random.default_rng(0)
+    scene, fast, slow = (
+        cv2.GaussianBlur(rng.integers(0, 256, s).astype(np.float32), (0, 0), 1.2)
+        for s in (size, (30, 30), (30, 30))
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        frame = scene.copy()
+        frame[2:32, 10 + 3 * i : 40 + 3 * i] = fast
+        frame[38:68, 10 + i : 40 + i] = slow
+        cv2.imwrite(str(folder / f"frame_{i}.png"), frame.astype(np.uint8))
+    return folder
+
+
+def predict(folder, *args):
+    main(["predict", "-c", PREDICT, f"--data.predict_dir={folder}", *QUIET, *args])
+
+
+def refusal(capsys, *args):
+    """Run a command that must end with exit code 2 and return its one line."""
+    return one_line(capsys, lambda: main(list(args)))
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_config_parses(config, capsys):
+    verb = "fit" if "train" in config.stem else "predict"
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "-c", str(config), "--print_config"])
+    assert stop.value.code == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "test"])
+def test_print_config_works_for_every_verb(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "-c", TRAIN, "--print_config"])
+    assert stop.value.code == 0
+    assert "ShiftedDigits" in capsys.readouterr().out
+
+
+def test_every_config_starts_with_its_command():
+    for config in CONFIGS.glob("*.yaml"):
+        first = config.read_text().splitlines()[0]
+        assert first.startswith("# patchmatch ")
+        assert f"configs/{config.name}" in first
+
+
+def test_fit_then_test_then_predict(tmp_path, capsys):
+    main(["fit", "-c", TRAIN, "--trainer.max_epochs=1", *SMALL, *QUIET])
+    out = capsys.readouterr().out
+    (version,) = Path("data/output/lightning_logs").iterdir()
+    names = {p.name for p in version.iterdir()}
+    assert {"checkpoints", "config.yaml", "hparams.yaml", "metrics.csv"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    best, last = sorted((version / "checkpoints").iterdir())
+    assert best.name.startswith("epoch_00_accuracy_0.")
+    assert last.name == "last.ckpt"
+    assert f"best checkpoint: {best}" in out
+    assert f"--ckpt_path {best}" in out
+
+    main(["test", "-c", TRAIN, *SMALL, *QUIET, f"--ckpt_path={best}", "--trainer.logger=false"])
+    assert "test/exact" in capsys.readouterr().out
+
+    folder = write_frames(tmp_path / "frames")
+    predict(folder, f"--ckpt_path={best}")
+    assert Path("data/output/changes.csv").is_file()
+    assert len(list(version.iterdir())) == len(names)  # predict leaves the record of fit alone
+
+
+def test_predict_works_before_anybody_has_trained(tmp_path):
+    predict(write_frames(tmp_path / "frames", count=10), "--data.batch_size=4")
+    pictures = sorted(p.name for p in Path("data/output/topk_diffs").iterdir())
+    assert pictures == [f"top20_frame_{i}.png" for i in range(1, 10)]
+    with Path("data/output/changes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    kinds_by_half = {(row["kind"], int(row["y1"]) <= 36) for row in rows if int(row["x1"]) < 60}
+    assert ("larger", True) in kinds_by_half
+    assert ("one_pixel", False) in kinds_by_half
+    one_pixel = [row for row in rows if row["kind"] == "one_pixel" and int(row["y0"]) >= 38]
+    assert {(row["dx"], row["dy"]) for row in one_pixel} == {("1", "0")}
+    summary = json.loads(Path("data/output/summary.json").read_text())
+    assert summary["complete"]
+    assert summary["pairs"] == 9
+
+
+def test_a_video_is_predicted_like_a_folder(tmp_path):
+    frames = [cv2.imread(str(p)) for p in sorted(write_frames(tmp_path / "f", 6).iterdir())]
+    video = tmp_path / "a film.avi"
+    film = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 25, (90, 70))
+    for frame in frames:
+        film.write(frame)
+    film.release()
+    predict(video)
+    assert len(list(Path("data/output/topk_diffs").iterdir())) == 5
+
+
+def test_constant_frames_have_no_boxes(tmp_path):
+    for i in range(3):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((60, 60), 128, np.uint8))
+    predict(tmp_path)
+    assert Path("data/output/changes.csv").read_text().count("\n") == 1  # the header
+
+
+def test_a_broken_frame_is_reported_and_the_rest_predicted(tmp_path, capsys):
+    folder = write_frames(tmp_path / "frames", count=9)
+    (folder / "frame_4.png").write_bytes((folder / "frame_4.png").read_bytes()[:200])
+    (folder / "notes.txt").write_text("not a frame")
+    predict(folder)
+    assert "frame_4.png" in capsys.readouterr().err
+    summary = json.loads(Path("data/output/summary.json").read_text())
+    assert summary["pairs"] == 6
+    assert len(summary["skipped"]) == 1
+
+
+def test_the_same_seed_trains_the_same_weights():
+    weights = []
+    for run in ("a", "b"):
+        line = ["fit", "-c", TRAIN, "--trainer.max_epochs=1", *SMALL, *QUIET]
+        line += ["--trainer.logger=false", f"--trainer.default_root_dir={run}"]
+        main([*line, "--trainer.callbacks=[{class_path: ModelCheckpoint}]"])
+        (path,) = Path(run).rglob("*.ckpt")
+        weights.append(torch.load(path, weights_only=True)["state_dict"])
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_the_checkpoint_overrules_settings_of_training_with_a_warning(tmp_path):
+    with pytest.warns(UserWarning, match="overrules the model's settings: width: 8 -> 48"):
+        predict(write_frames(tmp_path / "f"), "--model.width=8", "--model.block=20")
+    with Path("data/output/changes.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    assert int(row["x1"]) - int(row["x0"]) == 20  # a setting of prediction is not overruled
+
+
+# -- the user's mistakes: one line, exit code 2, nothing half-written
+
+
+def test_an_empty_or_missing_folder_is_refused(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "missing"):
+        message = refusal(
+            capsys, "predict", "-c", PREDICT, f"--data.predict_dir={tmp_path / name}", *QUIET
+        )
+        assert name in message
+    assert not Path("data/output/topk_diffs").exists()
+
+
+def test_one_frame_only_is_refused(tmp_path, capsys):
+    write_frames(tmp_path / "f", count=1)
+    message = refusal(capsys, "predict", "-c", PREDICT, f"--data.predict_dir={tmp_path / 'f'}")
+    assert "at least two are needed" in message
+
+
+def test_frames_without_one_whole_pair_are_refused(tmp_path, capsys):
+    folder = write_frames(tmp_path / "f", count=2)
+    (folder / "frame_1.png").write_text("text")
+    message = refusal(capsys, "predict", "-c", PREDICT, f"--data.predict_dir={folder}", *QUIET)
+    assert "frame_1.png" in message
+
+
+def test_frames_smaller_than_a_block_are_refused(tmp_path, capsys):
+    folder = write_frames(tmp_path / "f")
+    message = refusal(
+        capsys, "predict", "-c", PREDICT, f"--data.predict_dir={folder}", "--model.block=80", *QUIET
+    )
+    assert "frames of 90x70 pixels are smaller than a block of 80" in message
+
+
+@pytest.mark.parametrize("content", [None, b"junk", {"state_dict": {}}])
+def test_a_missing_or_foreign_checkpoint_is_refused(tmp_path, capsys, content):
+    path = tmp_path / "wrong.ckpt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    assert "wrong.ckpt" in refusal(capsys, "predict", "-c", PREDICT, f"--ckpt_path={path}")
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, capsys):
+    checkpoint = torch.load(shipped_checkpoint("shift_matcher.ckpt"), weights_only=True)
+    checkpoint["state_dict"]["net.bank.weight"] = torch.zeros(5, 1, 1, 9, 9)
+    path = tmp_path / "other.ckpt"
+    torch.save(checkpoint, path)
+    message = refusal(capsys, "predict", "-c", PREDICT, f"--ckpt_path={path}")
+    assert "other.ckpt: is of another architecture: 1 tensors do not fit" in message
+    assert "net.bank.weight" in message
+
+
+ODD_CHECKPOINTS = {
+    "extra": ({"colour": 3}, {}, "its setting colour is no setting of ShiftMatcher"),
+    "none": ({"width": None}, {}, "its setting width is None"),
+    "text": ({"width": "wide"}, {}, "its settings make no ShiftMatcher"),
+    "nan": ({}, {"net.bank.weight": torch.full((3, 1, 1, 7, 7), torch.nan)}, "bank.weight holds"),
+    "number": ({}, {"net.bank.weight": 3.5}, "net.bank.weight is no tensor"),
+}
+
+
+@pytest.mark.parametrize("case", [*ODD_CHECKPOINTS, "settings", "list"])
+def test_an_odd_checkpoint_is_one_line_here_and_in_python(tmp_path, capsys, case):
+    checkpoint = torch.load(shipped_checkpoint("shift_matcher.ckpt"), weights_only=True)
+    settings, weights, message = ODD_CHECKPOINTS.get(case, ({}, {}, "holds no matcher"))
+    checkpoint["hyper_parameters"].update(settings)
+    checkpoint["state_dict"] = {**checkpoint["state_dict"], **weights}
+    if case == "list":
+        checkpoint["state_dict"] = [1, 2]
+    elif case == "settings":
+        checkpoint["hyper_parameters"] = None
+    path = tmp_path / "odd.ckpt"
+    torch.save(checkpoint, path)
+    with pytest.raises(InputError, match=message):
+        load_shift_matcher(path)
+    found = refusal(capsys, "predict", "-c", PREDICT, f"--ckpt_path={path}")
+    assert found.startswith(f"patchmatch: error: {path}: ")
+    assert message in found
+
+
+@pytest.mark.parametrize(
+    ("verb", "name"), [("predict", "best"), ("predict", "last"), ("fit", "best")]
+)
+def test_best_is_refused_where_nothing_was_trained(capsys, verb, name):
+    config = PREDICT if verb == "predict" else TRAIN
+    message = refusal(capsys, verb, "-c", config, f"--ckpt_path={name}")
+    assert f"--ckpt_path {name}: nothing was trained in this run" in message
+
+
+def test_an_output_folder_that_holds_a_run_is_kept_unless_asked(tmp_path, capsys):
+    folder = write_frames(tmp_path / "f")
+    predict(folder)
+    before = Path("data/output/changes.csv").read_bytes()
+    message = refusal(capsys, "predict", "-c", PREDICT, f"--data.predict_dir={folder}", *QUIET)
+    assert "--writer.overwrite true" in message
+    assert Path("data/output/changes.csv").read_bytes() == before
+    predict(folder, "--writer.overwrite=true", "--writer.top_k=1")
+    assert {p.name for p in Path("data/output/topk_diffs").iterdir()} == {
+        "top1_frame_1.png",
+        "top1_frame_2.png",
+    }
+
+
+def test_an_output_path_that_is_a_file_is_refused(tmp_path, capsys):
+    folder = write_frames(tmp_path / "f")
+    Path("data").write_text("in the way")
+    message = refusal(capsys, "predict", "-c", PREDICT, f"--data.predict_dir={folder}", *QUIET)
+    assert "cannot be written" in message
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--writer.top_k=0", "top_k"),
+        ("--writer.min_score=2", "min_score"),
+        ("--model.block=0", "block must be at least 8 pixels, got 0"),
+        ("--model.prior_still=1", "prior_still must lie between 0 and 1"),
+        ("--data.batch_size=0", "batch_size must be at least 1, got 0"),
+        ("--writer.top_k=many", "top_k"),
+        ("--model=NoSuchMatcher", "NoSuchMatcher"),
+    ],
+)
+def test_a_refused_setting_is_one_short_message(tmp_path, capsys, option, message):
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "-c", PREDICT, f"--data.predict_dir={tmp_path}", option])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert message in error
+    assert "Traceback" not in error
+    assert error.count("\n") <= 15
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
+def test_a_precision_that_spoils_places_is_refused(tmp_path, capsys, precision):
+    folder = write_frames(tmp_path / "f")
+    line = [
+        "predict",
+        "-c",
+        str(CONFIGS / "config_motion_predict.yaml"),
+        "--trainer.accelerator=cpu",
+    ]
+    line += [f"--data.predict_dir={folder}", f"--trainer.precision={precision}"]
+    message = refusal(capsys, *line, *QUIET)
+    assert f"--trainer.precision {precision}: a MotionMatcher computes places in float32" in message
+    assert not Path("data").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "near"),
+    [
+        ("data.predict_dri", "--data.predict_dir"),
+        ("model.blok", "--model.block"),
+        ("writer.topk", "--writer.top_k"),
+        ("model.zzz", "--model.prior_still"),
+    ],
+)
+def test_a_misspelt_option_is_named_in_one_line_with_those_near(capsys, option, near):
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "-c", PREDICT, f"--{option}=3"])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith(f"patchmatch: error: --{option}: ")
+    assert near in error
+
+
+def test_a_top_k_beyond_the_blocks_draws_what_changed(tmp_path):
+    predict(write_frames(tmp_path / "f"), "--writer.top_k=100000")
+    assert Path("data/output/topk_diffs/top100000_frame_1.png").is_file()
+
+
+def test_matcher_names_are_distinct():
+    names = [c.__name__ for c in Matcher.__subclasses__()]
+    assert len(names) == len(set(names))
+
+
+def test_the_scripts_of_main_cli_are_the_same_program(tmp_path):
+    for name in ("train", "predict"):
+        script = ROOT / "main_cli" / f"main_patch_match_{name}.py"
+        done = subprocess.run(
+            [sys.executable, script, "--version"], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.startswith("patchmatch ")
+
+
+def test_a_killed_prediction_leaves_only_whole_files(tmp_path):
+    """Kill -9 in the middle: pictures open, part tables have whole lines, nothing else is left."""
+    folder = write_frames(tmp_path / "f", count=200, size=(70, 700))
+    command = [sys.executable, "-m", "patchmatch", "predict", "-c", PREDICT]
+    command += [f"--data.predict_dir={folder}", "--data.batch_size=2", *QUIET]
+    process = subprocess.Popen(
+        command,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    parts = Path("data/output/parts")
+    while process.poll() is None and len(list(parts.glob("*.csv"))) < 3:
+        pass
+    process.kill()
+    process.wait()
+    assert not Path("data/output/summary.json").exists()
+    for picture in Path("data/output/topk_diffs").glob("top*.png"):
+        assert cv2.imread(str(picture)) is not None
+    for table in parts.glob("*.csv"):
+        text = table.read_text()
+        assert text.startswith("source,frame0,frame1,x0,y0,x1,y1,dx,dy,kind,score,")
+        assert text.endswith("\n")

@@ -1,0 +1,159 @@
+"""A writer of another system: what it makes is its own, all else comes with the base class."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader
+from whole_runs import quiet_trainer
+
+from patchmatch.core.errors import InputError
+from patchmatch.io import read_csv, write_text_atomic
+from patchmatch.writing.parts import Part, Parts
+from patchmatch.writing.writer import PredictionWriter
+
+
+class Matches(PredictionWriter):
+    """Writes a text for each image pair, and at the end a book of them all."""
+
+    tables: ClassVar = {
+        "matches": ("pair", "x", "score", "sure", "kind"),
+        "pairs": ("pair", "matches"),
+    }
+    csv_formats: ClassVar = {"score": ".2f"}
+    top_files = re.compile(r"book\.txt")
+    subfolders: ClassVar = {"texts": re.compile(r".+\.txt")}
+    pictures = "texts"
+    things = "matches"
+
+    def __init__(self, output_path: str, overwrite: bool = False, resume: bool = False) -> None:
+        super().__init__(output_path, overwrite, resume)
+
+    def write_batch(self, prediction: list[float], batch: Any) -> Part:
+        rows = [
+            {"pair": batch["source"], "x": None, "score": s, "sure": s > 0.5, "kind": "point"}
+            for s in prediction
+        ]
+        write_text_atomic(self.folder / "texts" / f"{batch['source']}.txt", "drawn")
+        pairs = [{"pair": batch["source"], "matches": len(rows)}]
+        waiting = [{"source": batch["source"]}]
+        files = {"page.jpg": batch["source"].encode()}
+        return Part({"matches": rows, "pairs": pairs, "pages": waiting}, files)
+
+    def finish(self, parts: Parts) -> Mapping[str, Path]:
+        pages = [parts.file(index, "page.jpg").read_bytes() for index, _ in parts.records()]
+        names = [row["source"] for row in parts.rows("pages")]
+        assert names == [page.decode() for page in pages]
+        write_text_atomic(self.folder / "book.txt", " ".join(names))
+        return {"book": self.folder / "book.txt"}
+
+
+class Matcher(pl.LightningModule):
+    """Finds two points in every pair."""
+
+    def predict_step(self, batch: Any, batch_idx: int) -> list[float]:
+        return [0.25, 0.75]
+
+
+def batch(name: str, **options: object) -> dict[str, Any]:
+    return {"source": name, "pairs": [(0, 1)], "notes": []} | options
+
+
+def predict(folder: Path, batches: list[dict[str, Any]], **options: bool) -> None:
+    loader = DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)  # type: ignore
+    writer = Matches(str(folder), **options)
+    quiet_trainer(writer).predict(Matcher(), loader, return_predictions=False)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def test_tables_pictures_and_what_needs_the_whole_run_are_made(tmp_path, capsys):
+    predict(tmp_path, [batch("a"), batch("b")])
+    made = ["book.txt", "matches.csv", "pairs.csv", "summary.json", "texts/a.txt", "texts/b.txt"]
+    assert files(tmp_path) == made
+    assert (tmp_path / "book.txt").read_text() == "a b"
+    assert capsys.readouterr().out.splitlines()[-4:] == [
+        "2 pairs of 2 sequences: 4 matches (4 point)",
+        f"pictures  {tmp_path / 'texts'}",
+        f"book      {tmp_path / 'book.txt'}",
+        f"table     {tmp_path / 'matches.csv'}",
+    ]
+
+
+def test_numbers_and_truths_are_written_as_the_table_wants_them(tmp_path):
+    predict(tmp_path, [batch("a")])
+    assert (tmp_path / "matches.csv").read_text().splitlines() == [
+        "pair,x,score,sure,kind",
+        "a,,0.25,false,point",
+        "a,,0.75,true,point",
+    ]
+    assert (tmp_path / "pairs.csv").read_text() == "pair,matches\na,2\n"
+
+
+def test_all_that_a_run_makes_is_replaced_and_nothing_else(tmp_path):
+    for name in ("mine.txt", "texts/mine.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    predict(tmp_path, [batch("a")])
+    with pytest.raises(InputError, match="holds a former run already"):
+        predict(tmp_path, [batch("b")])
+    predict(tmp_path, [batch("b")], overwrite=True)
+    made = ["book.txt", "matches.csv", "pairs.csv", "summary.json", "texts/b.txt"]
+    assert files(tmp_path) == sorted([*made, "mine.txt", "texts/mine.csv"])
+
+
+def write(writer: Matches, process: Any, batch_idx: int, **options: object) -> None:
+    given = batch(f"p{batch_idx}", **options)
+    writer.write_on_batch_end(process, Matcher(), [0.5], None, given, batch_idx, 0)
+
+
+def test_parts_of_several_processes_are_merged_in_the_order_of_their_index(tmp_path):
+    writer, process = Matches(str(tmp_path)), quiet_trainer()
+    writer.setup(process, Matcher(), "predict")
+    for index in (3, 10, 0, 2):
+        write(writer, process, 0, index=index, source=f"p{index}")
+    assert json.loads((tmp_path / "parts/000010.json").read_text())["source"] == "p10"
+    writer.on_predict_end(process, Matcher())
+    assert [row["pair"] for row in read_csv(tmp_path / "matches.csv")] == ["p0", "p2", "p3", "p10"]
+
+
+def test_batches_without_an_index_are_dealt_out_in_turn(tmp_path):
+    writer = Matches(str(tmp_path))
+    writer.setup(quiet_trainer(), Matcher(), "predict")
+
+    class Process:
+        world_size = 3
+
+        def __init__(self, rank: int) -> None:
+            self.global_rank = rank
+
+    for batch_idx, rank in ((1, 0), (0, 2), (0, 0)):
+        write(writer, Process(rank), batch_idx)
+    assert writer.parts.done() == [0, 2, 3]
+
+
+def test_a_run_without_any_pair_is_an_error_with_the_first_reason(tmp_path):
+    batches = [batch("a", pairs=[], notes=["f001: cut off", "f002: gone"])]
+    with pytest.raises(InputError, match=r"no pair could be predicted; .*: f001: cut off$"):
+        predict(tmp_path, batches)
+    assert files(tmp_path) == ["texts/a.txt"]
+
+
+@pytest.mark.filterwarnings("ignore:Total length of")
+def test_a_run_without_any_batch_is_an_error_too(tmp_path):
+    with pytest.raises(InputError, match=r"no pair could be predicted; the data holds none$"):
+        predict(tmp_path, [])
+    assert files(tmp_path) == []
+
+
+def test_a_second_dataloader_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="one dataloader"):
+        Matches(str(tmp_path)).write_on_batch_end(
+            quiet_trainer(), Matcher(), [], None, batch("a"), 0, dataloader_idx=1
+        )
