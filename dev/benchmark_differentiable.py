@@ -29,9 +29,9 @@ from patchmatch.io import IMAGE_SUFFIXES, read_flo, read_image, to_rgb_uint8
 from patchmatch.nnf.differentiable.loss import known_flow
 from patchmatch.nnf.differentiable.matcher import DifferentiablePatchMatch
 from patchmatch.nnf.differentiable.warped_pairs import WarpedPairs, WarpedPhotographs, lands_inside
-from patchmatch.nnf.gain_offset import relight
+from patchmatch.nnf.gain_offset import apply_gain_offset
 from patchmatch.nnf.patches import Field
-from patchmatch.synthetic.photographs import folder_images, load_picture
+from patchmatch.synthetic.photographs import folder_images, load_rgb_image
 
 SIDE, SHIFT = 128, 20.0  # pixels, of the made pairs
 WIDEST = 11  # pixels: no row is asked about pixels nearer to the border than half of it
@@ -54,7 +54,7 @@ class Relit:
     def fields(self, image0: Tensor, image1: Tensor) -> Iterator[Field]:
         """Yield the fields of the matcher."""
         light = self.finder.find_light(image0, image1)
-        return self.matcher.fields(relight(image0, light), image1)
+        return self.matcher.fields(apply_gain_offset(image0, light), image1)
 
 
 def made_pairs(pictures: list[np.ndarray], count: int) -> list[Pair]:
@@ -145,7 +145,7 @@ def main() -> None:
     data.setup("test")
     sets = {"held-out photographs": made_pairs(data.sets["test"].pictures, options.pairs)}
     if options.photographs is not None:
-        pictures = [load_picture(path) for path in folder_images(options.photographs)]
+        pictures = [load_rgb_image(path) for path in folder_images(options.photographs)]
         sets[options.photographs.name] = made_pairs(pictures, options.pairs)
     if options.flow is not None:
         sets[options.flow.name] = true_pairs(options.flow)

@@ -34,12 +34,12 @@ from benchmark_templates import (  # type: ignore[import-not-found]
     success,
 )
 
-from patchmatch.synthetic.views import draw_homography, jitter_light, look
+from patchmatch.synthetic.views import draw_homography, jitter_illumination, look
 from patchmatch.templates.backbones import read_weights
 from patchmatch.templates.matcher import TemplateMatcher
 from patchmatch.templates.place_matcher import PlaceMatcher
 from patchmatch.templates.retrieval import Retrieval
-from patchmatch.templates.synthetic_places import MadePlaces
+from patchmatch.templates.synthetic_places import SyntheticPlaces
 from patchmatch.templates.tuned_net import TunedFeatures
 
 EACH = 20  # templates of a photograph
@@ -58,7 +58,7 @@ def made_pairs(pictures: list[np.ndarray], seed: int = 0) -> list[Pair]:
             rng = np.random.default_rng((seed, number, i))
             x0, y0 = (int(rng.integers(0, length - side + 1)) for length in picture.shape[1::-1])
             homography = draw_homography(side, TURN, ZOOM, TILT, rng)
-            scene = jitter_light(look(picture, (x0, y0), homography, side), LIGHT, rng)
+            scene = jitter_illumination(look(picture, (x0, y0), homography, side), LIGHT, rng)
             place = picture[y0 : y0 + side, x0 : x0 + side]
             while True:
                 width, height = (int(length) for length in rng.integers(*SIDES, 2))
@@ -75,7 +75,7 @@ def made_pairs(pictures: list[np.ndarray], seed: int = 0) -> list[Pair]:
 
 
 @torch.no_grad()
-def untuned(matcher: PlaceMatcher, weights: str | None, data: MadePlaces) -> TunedFeatures:
+def untuned(matcher: PlaceMatcher, weights: str | None, data: SyntheticPlaces) -> TunedFeatures:
     """Return the features of a checkpoint as they were before."""
     had = matcher.hparams
     net = TunedFeatures(had["features"], had["layers"], had["stride"], 0, had["embedding"])
@@ -89,7 +89,7 @@ def untuned(matcher: PlaceMatcher, weights: str | None, data: MadePlaces) -> Tun
 
 @torch.no_grad()
 def retrieval(
-    net: TunedFeatures, embed: Callable[[list[Tensor]], Tensor], data: MadePlaces
+    net: TunedFeatures, embed: Callable[[list[Tensor]], Tensor], data: SyntheticPlaces
 ) -> list[float]:
     """Return recall at 1, 5, 10 and average precision on the places of the test set."""
     metric = Retrieval()
@@ -132,7 +132,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     console = Console(width=140)
-    data = MadePlaces(options.source, batches=CALIBRATION)
+    data = SyntheticPlaces(options.source, batches=CALIBRATION)
     data.setup("fit")
     data.setup("test")
     tuned = PlaceMatcher.load_from_checkpoint(options.checkpoint, map_location="cpu").eval()

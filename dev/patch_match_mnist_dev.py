@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 from patchmatch.cli import main as run  # noqa: E402
 from patchmatch.core.errors import InputError  # noqa: E402
-from patchmatch.draw import difference_picture, montage  # noqa: E402
+from patchmatch.draw import difference_image, montage  # noqa: E402
 from patchmatch.io import write_image  # noqa: E402
 from patchmatch.shift.data import ShiftedDigits  # noqa: E402
 from patchmatch.shift.ops import SHIFTS  # noqa: E402
@@ -50,7 +50,7 @@ def visualize(data_dir: Path, seed: int = 0) -> list[Path]:
             pair = pairs[index]
             patch0, patch1 = (np.clip(p, 0, 1) for p in pair["frames"][0].numpy())
             levels = [np.round(255 * p).astype(np.uint8) for p in (patch0, patch1)]
-            tiles.append(np.hstack([*levels, difference_picture(*levels)]))
+            tiles.append(np.hstack([*levels, difference_image(*levels)]))
             shift = int(pair["shift"])
             captions.append("larger" if shift == LARGER else "{} {}".format(*SHIFTS[shift]))
         name = "pairs_augmented.png" if augment else "pairs.png"

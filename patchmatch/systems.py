@@ -1,7 +1,7 @@
 """Import every matcher, data module and writer, which registers them with the command line.
 
-A class is registered by being a subclass of ``Matcher``, ``MatchingData`` or ``PredictionWriter``. A new
-system adds its modules here.
+A class is registered by being a subclass of ``Matcher``, ``MatchingData`` or
+``PredictionWriter``. A new system adds its modules here.
 """
 
 import patchmatch.frames.data

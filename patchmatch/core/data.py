@@ -18,7 +18,7 @@ class MatchingData(LightningDataModule):
     """
 
     #: What its batches are. It is not inherited: a subclass that does not say so may give any.
-    gives: ClassVar[type | None] = None
+    batch_type: ClassVar[type | None] = None
 
     def __init__(self, num_workers: int) -> None:
         super().__init__()
@@ -73,9 +73,13 @@ class PredictionData(MatchingData):
         )
 
 
-def givers(batch: type) -> list[str]:
+def data_modules_for(batch: type) -> list[str]:
     """Return the names of the data modules that give a kind of batch, in alphabetical order."""
     kinds = subclasses(MatchingData)
     return sorted(
-        {kind.__name__ for kind in kinds if batch is not None and vars(kind).get("gives") is batch}
+        {
+            kind.__name__
+            for kind in kinds
+            if batch is not None and vars(kind).get("batch_type") is batch
+        }
     )

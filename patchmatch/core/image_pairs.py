@@ -156,7 +156,7 @@ class ImagePairs(PredictionData):
         num_workers: Processes that read pictures ahead; 0 reads in the main process.
     """
 
-    gives = ImagePair
+    batch_type = ImagePair
 
     def __init__(
         self, base_dir: str = "data/pairs", max_size: int | None = None, num_workers: int = 0

@@ -13,7 +13,7 @@ P = ParamSpec("P")
 Answer = TypeVar("Answer")
 
 
-def takes_whole_numbers(function: Callable[P, Answer]) -> Callable[P, Answer]:
+def coerce_integers(function: Callable[P, Answer]) -> Callable[P, Answer]:
     """Let a function have whole numbers of numpy or torch, alone or in a sequence, as ``int``.
 
     They would be refused, or overflow: ``np.uint8(17) ** 2`` is 33.

@@ -9,7 +9,7 @@ from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 
 from patchmatch.core.clips import Clip
-from patchmatch.core.data import givers
+from patchmatch.core.data import data_modules_for
 from patchmatch.core.errors import InputError
 
 Described = TypeVar("Described")
@@ -94,8 +94,8 @@ def require_data_fits(matcher: LightningModule, data: object, stage: str) -> Non
     if stage != "predict" and getattr(type(matcher), step) is getattr(LightningModule, step):
         raise InputError(f"{name} cannot {does} any data: it has no {step}; give another --model")
     taken = inspect.get_annotations(getattr(type(matcher), step)).get("batch")
-    given = vars(type(data)).get("gives")
-    if taken is None or given in (None, taken) or not (fitting := givers(taken)):
+    given = vars(type(data)).get("batch_type")
+    if taken is None or given in (None, taken) or not (fitting := data_modules_for(taken)):
         return
     raise InputError(
         f"{name} cannot {does} what {type(data).__name__} gives: batches of {given.__name__}, "
@@ -123,7 +123,7 @@ def keep_freed_memory() -> None:
     torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
-def described_pairs(
+def pairs_of_features(
     pairs: Sequence[tuple[int, int]], describe: Callable[[int], Described]
 ) -> Iterator[tuple[Described, Described]]:
     """Yield what is known of both frames of each pair.

@@ -7,14 +7,14 @@ from patchmatch.draw.cost import cost_colors, draw_cost, robust_max_cost
 from patchmatch.draw.flow import color_wheel, draw_flow, flow_colors, robust_max_flow
 from patchmatch.draw.heat import draw_heat
 from patchmatch.draw.matches import draw_checkerboard, draw_matches, draw_panorama
-from patchmatch.draw.montage import difference_picture, fit, montage, tensor_to_uint8
+from patchmatch.draw.montage import difference_image, fit, montage, tensor_to_uint8
 
 __all__ = [
     "COLORS",
     "Color",
     "color_wheel",
     "cost_colors",
-    "difference_picture",
+    "difference_image",
     "draw_arrows",
     "draw_boxes",
     "draw_checkerboard",

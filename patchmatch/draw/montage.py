@@ -67,7 +67,7 @@ def montage(
     return paper
 
 
-def difference_picture(picture0: np.ndarray, picture1: np.ndarray) -> np.ndarray:
+def difference_image(picture0: np.ndarray, picture1: np.ndarray) -> np.ndarray:
     """Show where brightness changed, and which way.
 
     Mid-gray is no change, lighter has become brighter, darker has become darker, level for level;

@@ -64,7 +64,7 @@ class Frames(PredictionData):
             until Ctrl+C.
     """
 
-    gives = Clip
+    batch_type = Clip
 
     def __init__(
         self,

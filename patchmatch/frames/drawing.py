@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from patchmatch.draw import Color, difference_picture, draw_arrows, draw_boxes, draw_flow, montage
+from patchmatch.draw import Color, difference_image, draw_arrows, draw_boxes, draw_flow, montage
 from patchmatch.frames.exports import block_flow
 from patchmatch.frames.results import FrameChanges, Kind
 from patchmatch.writing.rows import number
@@ -79,7 +79,7 @@ class Painter:
 def _before_and_after(patch0: np.ndarray, patch1: np.ndarray, color: Color) -> np.ndarray:
     """Return the earlier patch, the later one and their difference side by side in a frame."""
     scale = max(1, _PATCH_SIDE // max(patch0.shape[:2]))
-    patches = [patch0, patch1, difference_picture(patch0, patch1)]
+    patches = [patch0, patch1, difference_image(patch0, patch1)]
     strip = montage(patches, columns=3, gap=3, scale=scale)
     height, width = strip.shape[:2]
     return draw_boxes(strip, [(0, 0, width, height)], [color], thickness=3)

@@ -18,7 +18,7 @@ from patchmatch.io import (
     write_text_atomic,
     write_video,
 )
-from patchmatch.writing.parts import Row
+from patchmatch.writing.chunks import Row
 
 USUAL_FPS, SLOWEST, FASTEST = 25.0, 1.0, 120.0  # frames a second that players cope with
 

@@ -32,7 +32,7 @@ class RenderedCows(Frames):
         max_frames: Stop after so many frames; null reads all.
     """
 
-    gives = Clip
+    batch_type = Clip
 
     def __init__(
         self,

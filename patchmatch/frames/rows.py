@@ -5,7 +5,7 @@ import math
 from torch import Tensor
 
 from patchmatch.frames.results import FrameChanges, Kind
-from patchmatch.writing.parts import Row
+from patchmatch.writing.chunks import Row
 from patchmatch.writing.rows import number
 
 CHANGES = (

@@ -19,7 +19,7 @@ from patchmatch.frames.results import FrameChanges, Kind
 from patchmatch.frames.rows import CHANGES, CSV_FORMATS, PAIRS, change_rows, pair_row
 from patchmatch.frames.selection import Selection
 from patchmatch.io import write_flo, write_image
-from patchmatch.writing.parts import Part, Parts, Row
+from patchmatch.writing.chunks import Chunk, Row, RunChunks
 from patchmatch.writing.rows import number
 from patchmatch.writing.summary import summarize
 from patchmatch.writing.writer import PredictionWriter
@@ -152,7 +152,7 @@ class ChangeBoxes(PredictionWriter):
         for picture in batch["pictures"][:1]:
             self._masks.require_size(picture.shape, batch["source"])
 
-    def write_batch(self, prediction: list[FrameChanges], batch: Clip) -> Part:
+    def write_batch(self, prediction: list[FrameChanges], batch: Clip) -> Chunk:
         """Write what is made for each pair of a clip, and return the rows of the tables."""
         rows: dict[str, list[Row]] = {"changes": [], "pairs": [], _MADE: []}
         files: dict[str, bytes] = {}
@@ -182,22 +182,22 @@ class ChangeBoxes(PredictionWriter):
                 if made["thumbnail"] not in files:  # pairs may share their later frame
                     files[made["thumbnail"]] = thumbnail(picture1)
             rows[_MADE].append(made)
-        return Part(rows, files)
+        return Chunk(rows, files)
 
-    def write_tables(self, parts: Parts) -> None:
+    def write_tables(self, chunks: RunChunks) -> None:
         """Write the tables, and the rows of the first one as JSON."""
-        super().write_tables(parts)
+        super().write_tables(chunks)
         if "jsonl" in self.formats:
-            write_jsonl(self.folder / "changes.jsonl", parts.rows("changes"))
+            write_jsonl(self.folder / "changes.jsonl", chunks.rows("changes"))
 
-    def finish(self, parts: Parts) -> Mapping[str, Path]:
+    def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
         """Make a video of each sequence, and the report."""
         places: dict[str, Path] = {}
         if self.video:
-            for source, made in groupby(parts.rows(_MADE), key=lambda row: row["source"]):
+            for source, made in groupby(chunks.rows(_MADE), key=lambda row: row["source"]):
                 places["video"] = self._write_video(source, list(made))
         if self.report:
-            places["report"] = self._write_report(parts)
+            places["report"] = self._write_report(chunks)
         return places
 
     def _write_fields(self, place: Path, changes: FrameChanges, shape: tuple[int, ...]) -> None:
@@ -219,23 +219,23 @@ class ChangeBoxes(PredictionWriter):
             self._tell(note)
         return path.parent if several else path
 
-    def _write_report(self, parts: Parts) -> Path:
+    def _write_report(self, chunks: RunChunks) -> Path:
         """Make the report, and return where it lies."""
         path = self.folder / "report.html"
         small = [
-            parts.file(index, made["thumbnail"])
-            for index, record in parts.records()
+            chunks.file(index, made["thumbnail"])
+            for index, record in chunks.records()
             for made in record["rows"][_MADE]
         ]
         pairs = (
             {**pair, **{name: made[name] for name in ("height", "width", "picture")}}
-            for _, record in parts.records()
+            for _, record in chunks.records()
             for pair, made in zip(record["rows"]["pairs"], record["rows"][_MADE], strict=True)
         )
-        summary = {**summarize(parts, "changes"), "settings": self._settings}
+        summary = {**summarize(chunks, "changes"), "settings": self._settings}
         write_report(
             path,
-            parts.rows("changes"),
+            chunks.rows("changes"),
             pairs,
             lambda index: small[index].read_bytes() if small[index].is_file() else None,
             summary,

@@ -18,7 +18,7 @@ from patchmatch.io.images import (
     write_image,
 )
 from patchmatch.io.live import LiveSequence, is_live
-from patchmatch.io.sequences import Found, find_sequences
+from patchmatch.io.sequences import FoundSequences, find_sequences
 from patchmatch.io.tables import read_csv, write_csv
 from patchmatch.io.video_writing import write_video
 from patchmatch.io.videos import VIDEO_SUFFIXES, VideoSequence
@@ -27,7 +27,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "VIDEO_SUFFIXES",
     "FolderSequence",
-    "Found",
+    "FoundSequences",
     "FrameSequence",
     "LiveSequence",
     "VideoSequence",

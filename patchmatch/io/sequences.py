@@ -14,7 +14,7 @@ _TOO_SHORT = "has one frame; at least two are needed"
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class FoundSequences:
     """What ``find_sequences`` found.
 
     Attributes:
@@ -26,7 +26,7 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def find_sequences(source: str | Path) -> Found:
+def find_sequences(source: str | Path) -> FoundSequences:
     """Find the frame sequences of a source.
 
     A video file is one sequence. Of a folder, the images directly in it are one, each subfolder
@@ -59,10 +59,10 @@ def find_sequences(source: str | Path) -> Found:
     video = VideoSequence(source, safe_name(source.stem))
     if len(video) < 2:
         raise InputError(f"{source}: {_TOO_SHORT}; give a longer video")
-    return Found((video,))
+    return FoundSequences((video,))
 
 
-def _found_in_folder(source: Path) -> Found:
+def _found_in_folder(source: Path) -> FoundSequences:
     """Collect the frames, the subfolders and the videos of a folder."""
     entries = list_folder(source)
     taken: set[str] = set()
@@ -90,7 +90,7 @@ def _found_in_folder(source: Path) -> Found:
     if not sequences:
         others = f" (and {len(short) - 1} more like it)" if len(short) > 1 else ""
         raise InputError(f"{short[0]}{others}; add frames, or give the folder that holds them")
-    return Found(sequences, (*notes, *(f"{note}; left out" for note in short)))
+    return FoundSequences(sequences, (*notes, *(f"{note}; left out" for note in short)))
 
 
 def _ignored_note(folder: Path, frames: FolderSequence, videos_too: bool) -> list[str]:

@@ -9,7 +9,12 @@ from torch import Tensor
 
 from patchmatch.core.errors import InputError
 from patchmatch.motion.layered_scenes import disturb, make_scene
-from patchmatch.synthetic.dataset import STAGES, MadeData, MadeSet, require_positive
+from patchmatch.synthetic.dataset import (
+    STAGES,
+    SyntheticDataModule,
+    SyntheticDataset,
+    require_positive,
+)
 
 BLOCK = 32  # pixels
 CUT_SHARE = 0.06  # of the pairs are a cut: the later frame shows another scene
@@ -23,7 +28,7 @@ class MotionBatch(TypedDict):
     visible: Tensor  #: (B, rows, columns): share of each block that can be seen in frame 1
 
 
-class MovingScenes(MadeSet):
+class MovingScenes(SyntheticDataset):
     """Scenes of moving layers; scene ``(epoch, i)`` depends on the seed and its index alone.
 
     Args:
@@ -67,7 +72,7 @@ class MovingScenes(MadeSet):
         }
 
 
-class MovingDigits(MadeData):
+class MovingDigits(SyntheticDataModule):
     """Frame pairs of layers that move over each other, textured with heaps of digits.
 
     Args:
@@ -84,7 +89,7 @@ class MovingDigits(MadeData):
         seed: Seed of canvases and scenes; the same scenes whatever the number of workers.
     """
 
-    gives = MotionBatch
+    batch_type = MotionBatch
 
     def __init__(
         self,

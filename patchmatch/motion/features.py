@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from patchmatch.motion.noise import noise_level
 from patchmatch.motion.search import best_candidates, cost_volume
-from patchmatch.ops.contrast import contrast_and_gain
+from patchmatch.ops.contrast import local_contrast_and_gain
 from patchmatch.ops.pyramid import pyramid
 
 AROUND = 11  # pixels: side of the square in which contrast is made even
@@ -46,7 +46,7 @@ def describe(frames: Tensor, levels: int) -> list[Level]:
     noise = noise_level(frames)
     described = []
     for level, image in enumerate(pyramid(frames, levels)):
-        even, gain = contrast_and_gain(image, AROUND, SOFTENING)
+        even, gain = local_contrast_and_gain(image, AROUND, SOFTENING)
         height, width = image.shape[-2:]
         beyond = 0, -width % NOISE_CELL, 0, -height % NOISE_CELL
         gain = F.avg_pool2d(F.pad(gain, beyond, mode="replicate"), NOISE_CELL)[:, 0]

@@ -10,8 +10,13 @@ from torchmetrics import MeanMetric
 
 from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
-from patchmatch.core.integers import takes_whole_numbers
-from patchmatch.core.matcher import Matcher, described_pairs, keep_freed_memory, require_block_fits
+from patchmatch.core.integers import coerce_integers
+from patchmatch.core.matcher import (
+    Matcher,
+    keep_freed_memory,
+    pairs_of_features,
+    require_block_fits,
+)
 from patchmatch.frames.results import FrameChanges, Kind, kind_of
 from patchmatch.motion.camera import camera_motion
 from patchmatch.motion.data import MotionBatch
@@ -115,7 +120,9 @@ class MotionMatcher(Matcher):
         self._require_float32()
         keep_freed_memory()
         require_block_fits(batch, self.block)
-        known = described_pairs(batch["pairs"], lambda time: self.net.describe(frames[time][None]))
+        known = pairs_of_features(
+            batch["pairs"], lambda time: self.net.describe(frames[time][None])
+        )
         changes = []
         for (first, second), (earlier, later) in zip(batch["pairs"], known, strict=True):
             height, width = frames[first].shape[-2:]
@@ -158,7 +165,7 @@ class MotionMatcher(Matcher):
         return displacement, kind, (expected / 2).clamp(0, 1), matched, confidence, camera
 
     @torch.inference_mode()
-    @takes_whole_numbers
+    @coerce_integers
     def measure_motion(
         self, frame0: Tensor | np.ndarray, frame1: Tensor | np.ndarray, block: int = 32
     ) -> Tensor:

@@ -25,7 +25,7 @@ class Light(NamedTuple):
     offset: Float[Tensor, "B C"]
 
 
-def matched_light(
+def estimate_gain_offset(
     image0: Float[Tensor, "B C H W"],
     image1: Float[Tensor, "B C H1 W1"],
     flow: Int[Tensor, "B 2 H W"],
@@ -66,7 +66,7 @@ def matched_light(
     return Light(torch.where(sure, gain, 1.0)[..., 0], torch.where(sure, offset, 0.0)[..., 0])
 
 
-def relight(image: Float[Tensor, "B C H W"], light: Light) -> Float[Tensor, "B C H W"]:
+def apply_gain_offset(image: Float[Tensor, "B C H W"], light: Light) -> Float[Tensor, "B C H W"]:
     """Return an image under the light of another, cut off at black and white as a sensor is."""
     return (image * light.gain[..., None, None] + light.offset[..., None, None]).clamp(0, 1)
 

@@ -17,7 +17,7 @@ from patchmatch.io import write_bytes_atomic, write_csv, write_flo, write_image
 from patchmatch.nnf.curves import draw_curves
 from patchmatch.nnf.overview import Overview
 from patchmatch.nnf.results import DenseMatches, Step
-from patchmatch.writing.parts import Part, Parts, Row
+from patchmatch.writing.chunks import Chunk, Row, RunChunks
 from patchmatch.writing.rows import number
 from patchmatch.writing.writer import PredictionWriter
 
@@ -94,17 +94,17 @@ class Reconstructions(PredictionWriter):
             matcher.keep_iterations = tuple(self.keep_iterations)
             matcher.listener = lambda name, step: _show_progress(trainer, name, step)
 
-    def write_batch(self, prediction: list[DenseMatches], batch: ImagePair) -> Part:
+    def write_batch(self, prediction: list[DenseMatches], batch: ImagePair) -> Chunk:
         """Write the folder of a pair, and return its row of the table."""
         rows: list[Row] = []
         for matches in prediction:
             self._write_pair(matches, batch)
             rows.append(_pair_row(matches, batch))
-        return Part({"pairs": rows})
+        return Chunk({"pairs": rows})
 
-    def finish(self, parts: Parts) -> Mapping[str, Path]:
+    def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
         """Name an overview to look at first."""
-        first = next(parts.rows("pairs"))
+        first = next(chunks.rows("pairs"))
         return {"look at": self.folder / self.pictures / str(first["name"]) / "overview.png"}
 
     def _write_pair(self, matches: DenseMatches, batch: ImagePair) -> None:

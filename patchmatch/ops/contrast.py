@@ -8,17 +8,17 @@ from torch.nn import functional as F
 CELL = 4  # pixels: the statistics of ``normalize_contrast`` are taken over 3x3 cells of this side
 
 
-def even_contrast(
+def local_contrast_normalization(
     images: Float[Tensor, "B C H W"], window: int, softening: float = 0.02
 ) -> Float[Tensor, "B C H W"]:
     """Subtract the mean around every pixel and divide by the standard deviation there.
 
-    The arguments are those of ``contrast_and_gain``.
+    The arguments are those of ``local_contrast_and_gain``.
     """
-    return contrast_and_gain(images, window, softening)[0]
+    return local_contrast_and_gain(images, window, softening)[0]
 
 
-def contrast_and_gain(
+def local_contrast_and_gain(
     images: Float[Tensor, "B C H W"], window: int, softening: float = 0.02
 ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B C H W"]]:
     """Return images of even contrast, and by how much each pixel was amplified.
@@ -45,7 +45,7 @@ def normalize_contrast(
     """Subtract the local mean and divide by the local standard deviation, told cell by cell.
 
     They are those of 12x12 pixels around each cell of 4x4, interpolated between cells, which costs
-    a tenth of ``even_contrast``. What moves by other than whole cells changes a little by it.
+    a tenth of ``local_contrast_normalization``. Motion by other than whole cells changes it a little.
 
     Args:
         image: Gray, in [0, 1].

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from patchmatch.io import write_text_atomic
-from patchmatch.writing.parts import Row
+from patchmatch.writing.chunks import Row
 
 CORNER = 0.5  # COLMAP counts from the corner of the top-left pixel, the house from its centre
 DESCRIPTOR = " 0" * 128  # its importer wants one, and matches that are given make it idle

@@ -31,7 +31,7 @@ class PicturePairs(ImagePairs):
         num_workers: Processes that read pictures ahead; 0 reads in the main process.
     """
 
-    gives = ImagePair
+    batch_type = ImagePair
 
     def __init__(self, pairs: str = "data/pairs", order: str = "all", num_workers: int = 0) -> None:
         super().__init__(pairs, None, num_workers)

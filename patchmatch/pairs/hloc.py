@@ -8,7 +8,7 @@ import numpy as np
 
 from patchmatch.io import atomic_path, write_text_atomic
 from patchmatch.pairs.colmap import names_from_common_folder, place_index
-from patchmatch.writing.parts import Row
+from patchmatch.writing.chunks import Row
 
 UNMATCHED = -1
 

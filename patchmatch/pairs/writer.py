@@ -15,7 +15,7 @@ from patchmatch.io import write_bytes_atomic, write_csv, write_image
 from patchmatch.pairs.colmap import write_colmap
 from patchmatch.pairs.hloc import write_hloc
 from patchmatch.pairs.results import Matches
-from patchmatch.writing.parts import Part, Parts, Row
+from patchmatch.writing.chunks import Chunk, Row, RunChunks
 from patchmatch.writing.rows import number
 from patchmatch.writing.writer import PredictionWriter
 
@@ -88,7 +88,7 @@ class PairMatches(PredictionWriter):
         self.pictures_size, self.max_lines = pictures_size, max_lines
         self.panorama_size, self.colmap, self.hloc = panorama_size, colmap, hloc
 
-    def write_batch(self, prediction: list[Matches], batch: ImagePair) -> Part:
+    def write_batch(self, prediction: list[Matches], batch: ImagePair) -> Chunk:
         """Write the folder of a pair, and return its row of the table."""
         rows: list[Row] = []
         for matches in prediction:
@@ -104,11 +104,11 @@ class PairMatches(PredictionWriter):
                 )
             self._write_pair(matches, batch)
             rows.append(_pair_row(matches, batch))
-        return Part({"pairs": rows, "files": [_files(batch)] if prediction else []})
+        return Chunk({"pairs": rows, "files": [_files(batch)] if prediction else []})
 
-    def finish(self, parts: Parts) -> Mapping[str, Path]:
+    def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
         """Write the exports, and name a picture to look at first."""
-        pairs, files = self.folder / self.pictures, list(parts.rows("files"))
+        pairs, files = self.folder / self.pictures, list(chunks.rows("files"))
         made = {}
         if self.pictures_size is not None:
             made["look at"] = pairs / str(files[0]["name"]) / "homography_matches.png"

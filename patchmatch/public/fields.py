@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from patchmatch.core.errors import InputError
-from patchmatch.core.integers import takes_whole_numbers
+from patchmatch.core.integers import coerce_integers
 from patchmatch.nnf.results import NearestNeighbourField
 from patchmatch.nnf.search import nearest_neighbours
 from patchmatch.nnf.voting import vote as vote_patches
@@ -13,7 +13,7 @@ from patchmatch.public.images import Image, as_image
 PATCH_BYTES = 4 * 2**30  # what the patches of a nearest-neighbour field may take
 
 
-@takes_whole_numbers
+@coerce_integers
 def nearest_neighbour_field(
     image0: Image,
     image1: Image,
@@ -73,7 +73,7 @@ def nearest_neighbour_field(
     return NearestNeighbourField(flow, cost)
 
 
-@takes_whole_numbers
+@coerce_integers
 def vote(
     image1: Image, field: NearestNeighbourField | torch.Tensor, patch_size: int = 7
 ) -> torch.Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from patchmatch.core.integers import takes_whole_numbers
+from patchmatch.core.integers import coerce_integers
 from patchmatch.frames.data import open_clips
 from patchmatch.frames.dataset import Clips, LiveClips
 from patchmatch.frames.results import FrameChanges
@@ -19,7 +19,7 @@ from patchmatch.public.loading import load_matcher
 from patchmatch.shift.matcher import ShiftMatcher
 
 
-@takes_whole_numbers
+@coerce_integers
 def load_shift_matcher(
     path: str | Path | None = None,
     *,
@@ -46,7 +46,7 @@ def load_shift_matcher(
     return matcher
 
 
-@takes_whole_numbers
+@coerce_integers
 def load_motion_matcher(
     path: str | Path | None = None,
     *,
@@ -73,7 +73,7 @@ def load_motion_matcher(
     return load_matcher(MotionMatcher, path, settings, device)
 
 
-@takes_whole_numbers
+@coerce_integers
 def measure_motion(
     frame0: Image,
     frame1: Image,
@@ -108,7 +108,7 @@ def _shipped_motion_matcher(device: str | None) -> MotionMatcher:
     return load_motion_matcher(device=device)
 
 
-@takes_whole_numbers
+@coerce_integers
 def predict_frames(
     source: str | Path,
     *,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patchmatch.core.integers import takes_whole_numbers
+from patchmatch.core.integers import coerce_integers
 from patchmatch.core.trained import TrainedPairs
 from patchmatch.pairs.asift import ASIFTMatcher
 from patchmatch.pairs.dense_field import FieldMatcher
@@ -33,7 +33,7 @@ MATCHERS: dict[str, type[PairMatcher]] = {
 }
 
 
-@takes_whole_numbers
+@coerce_integers
 def match_images(
     image0: Image,
     image1: Image,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from patchmatch.core.integers import takes_whole_numbers
+from patchmatch.core.integers import coerce_integers
 from patchmatch.public.images import Image, as_picture
 from patchmatch.templates.matcher import TemplateMatcher
 from patchmatch.templates.results import Detections
@@ -15,7 +15,7 @@ from patchmatch.templates.results import Detections
 _MATCHERS = 4  # kept ready, with the weights in memory
 
 
-@takes_whole_numbers
+@coerce_integers
 def match_template(
     scene: Image,
     template: Image,

@@ -2,10 +2,10 @@
 
 from patchmatch.core.errors import InputError
 from patchmatch.shift.pairs import PairBatch, ShiftedPairs
-from patchmatch.synthetic.dataset import MadeData, require_positive
+from patchmatch.synthetic.dataset import SyntheticDataModule, require_positive
 
 
-class ShiftedDigits(MadeData):
+class ShiftedDigits(SyntheticDataModule):
     """Patch pairs, at most one pixel apart or told to be larger, cut from heaps of digits.
 
     Args:
@@ -24,7 +24,7 @@ class ShiftedDigits(MadeData):
         seed: Seed of canvases and pairs; the same pairs whatever the number of workers.
     """
 
-    gives = PairBatch
+    batch_type = PairBatch
 
     def __init__(
         self,

@@ -13,7 +13,12 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from patchmatch.core.clips import Clip
-from patchmatch.core.matcher import Matcher, described_pairs, keep_freed_memory, require_block_fits
+from patchmatch.core.matcher import (
+    Matcher,
+    keep_freed_memory,
+    pairs_of_features,
+    require_block_fits,
+)
 from patchmatch.frames.results import FrameChanges, Kind, PatchMatches
 from patchmatch.ops.blocks import block_boxes
 from patchmatch.shift.metrics import Share, exact_shift_sums
@@ -123,7 +128,7 @@ class ShiftMatcher(Matcher):
         keep_freed_memory()
         require_block_fits(batch, self.block)
         odds = self.prior_still / (1 - self.prior_still) * (CLASSES - 1)
-        known = described_pairs(batch["pairs"], lambda time: self._describe(frames[time]))
+        known = pairs_of_features(batch["pairs"], lambda time: self._describe(frames[time]))
         changes = []
         for (first, second), (earlier, later) in zip(batch["pairs"], known, strict=True):
             height, width = frames[first].shape[-2:]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from patchmatch.shift.ops import SHIFTS
-from patchmatch.synthetic.dataset import MadeSet
+from patchmatch.synthetic.dataset import SyntheticDataset
 
 REACH = 6  # pixels: the longest displacement of a pair called larger
 LARGER = len(SHIFTS)  # its class
@@ -31,7 +31,7 @@ class PairBatch(TypedDict):
     displacement: Tensor  #: (B, 2) float, dx and dy in pixels; NaN where the content is unrelated
 
 
-class ShiftedPairs(MadeSet):
+class ShiftedPairs(SyntheticDataset):
     """Pairs of patches cut out of canvases.
 
     Pair ``i`` (or ``(epoch, i)``) depends on the canvases, the seed and its index alone: neither

@@ -10,7 +10,7 @@ FINER = 4  # by how much pictures are, whose places must be exact
 TURN = 0.3  # radians: standard deviation of a rotation
 
 
-class Placing(NamedTuple):
+class Crop(NamedTuple):
     """A picture, and the square of it that a view shows.
 
     Attributes:
@@ -26,7 +26,7 @@ class Placing(NamedTuple):
     centre: np.ndarray
 
 
-def draw_placing(picture: np.ndarray, side: int, rng: np.random.Generator) -> Placing:
+def sample_crop(picture: np.ndarray, side: int, rng: np.random.Generator) -> Crop:
     """Draw a place of a picture, inside it where there is room.
 
     Args:
@@ -43,7 +43,7 @@ def draw_placing(picture: np.ndarray, side: int, rng: np.random.Generator) -> Pl
     size = np.array(picture.shape[1::-1])
     room = np.maximum(size - scale * side, 0)
     centre = (size - room) / 2 + rng.uniform(0, 1, 2) * room
-    return Placing(picture, scale, matrix, centre)
+    return Crop(picture, scale, matrix, centre)
 
 
 def rotation(angle: float) -> np.ndarray:

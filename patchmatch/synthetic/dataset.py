@@ -10,15 +10,15 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from patchmatch.core.data import MatchingData
 from patchmatch.core.errors import InputError
-from patchmatch.synthetic.dead_leaves import digit_canvases
-from patchmatch.synthetic.digits import load_digits, load_pictures, split_indices
+from patchmatch.synthetic.dead_leaves import dead_leaves_images
+from patchmatch.synthetic.digits import load_digits, load_gray_images, split_indices
 
 SPLIT_ORDER = ("train", "val", "test")  # each split has canvases and examples of its own seed
 FEWEST = 5  # pictures, so that every split has one
 STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
 
 
-class MadeData(MatchingData, abc.ABC):
+class SyntheticDataModule(MatchingData, abc.ABC):
     """Base of data that make themselves; a subclass makes the data set of a split.
 
     Args:
@@ -78,11 +78,11 @@ class MadeData(MatchingData, abc.ABC):
     def _compose(self, digits: np.ndarray, split: str) -> list[np.ndarray]:
         """Return canvases of the digits of a split."""
         count = self.canvases if split == "train" else max(1, self.canvases // 5)
-        return digit_canvases(digits, count, self._seed(split))
+        return dead_leaves_images(digits, count, self._seed(split))
 
     def _pictures(self, split: str) -> list[np.ndarray]:
         """Return the pictures of the folder that belong to a split."""
-        pictures = load_pictures(self.source)
+        pictures = load_gray_images(self.source)
         self._require_enough(len(pictures))
         return [pictures[i] for i in split_indices(len(pictures), split)]
 
@@ -116,7 +116,7 @@ class MadeData(MatchingData, abc.ABC):
         )
 
 
-class MadeSet(Dataset[Any], abc.ABC):
+class SyntheticDataset(Dataset[Any], abc.ABC):
     """Base of data sets that make themselves: example ``(epoch, i)`` depends on it and the seed.
 
     Args:

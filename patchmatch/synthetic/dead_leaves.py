@@ -15,7 +15,7 @@ INK = 20  # pixels that the strokes of a digit span in its 28x28 image
 LARGEST = 120  # pixels that the strokes of the largest leaf span
 
 
-def digit_canvases(digits: np.ndarray, count: int, seed: int) -> list[np.ndarray]:
+def dead_leaves_images(digits: np.ndarray, count: int, seed: int) -> list[np.ndarray]:
     """Return canvases of digits, (SIDE, SIDE) float32 in [0, 1].
 
     One in five is plain, some digits of MNIST's own size and polarity that hardly touch; the

@@ -37,7 +37,7 @@ def load_digits(source: str, data_dir: str | Path) -> np.ndarray:
         ) from error
 
 
-def load_pictures(folder: str | Path, largest: int = 512) -> list[np.ndarray]:
+def load_gray_images(folder: str | Path, largest: int = 512) -> list[np.ndarray]:
     """Return the images of a folder as gray float32 pictures, natural order, reduced if large.
 
     Args:

@@ -7,12 +7,12 @@ import numpy as np
 
 from patchmatch.core.errors import InputError
 from patchmatch.io import to_rgb_uint8
-from patchmatch.synthetic.dataset import FEWEST, STAGES, MadeData
+from patchmatch.synthetic.dataset import FEWEST, STAGES, SyntheticDataModule
 from patchmatch.synthetic.digits import split_indices
-from patchmatch.synthetic.photographs import bundled_photographs, folder_images, load_picture
+from patchmatch.synthetic.photographs import bundled_photographs, folder_images, load_rgb_image
 
 
-class PictureData(MadeData):
+class PhotoDataModule(SyntheticDataModule):
     """Base of data that make themselves from photographs, heaps of digits or a folder of images.
 
     The pictures are split, not the examples: what is validated or tested on was never trained on.
@@ -37,7 +37,7 @@ class PictureData(MadeData):
         """Return the pictures of a split, (H, W, 3) uint8 RGB."""
         if self.source == "photographs":
             if paths := self._bundled(split):
-                return [load_picture(path) for path in paths]
+                return [load_rgb_image(path) for path in paths]
             warnings.warn(
                 "scikit-image and scikit-learn are not installed: pictures are made of digits; "
                 "install them or give data.source a folder of images",
@@ -47,7 +47,7 @@ class PictureData(MadeData):
             return self._heaps(split)
         paths = folder_images(self.source)
         self._require_enough(len(paths))
-        return [load_picture(paths[i]) for i in split_indices(len(paths), split)]
+        return [load_rgb_image(paths[i]) for i in split_indices(len(paths), split)]
 
     def _heaps(self, split: str) -> list[np.ndarray]:
         """Return heaps of the digits of a split, (H, W, 3) uint8."""

@@ -71,7 +71,7 @@ def folder_images(folder: str | Path) -> list[Path]:
     return sorted(paths, key=lambda path: natural_key(str(path.relative_to(folder))))
 
 
-def load_picture(path: Path, largest: int = LARGEST) -> np.ndarray:
+def load_rgb_image(path: Path, largest: int = LARGEST) -> np.ndarray:
     """Return a picture as (H, W, 3) uint8 RGB, reduced if its longer side is above ``largest``."""
     picture = to_rgb_uint8(read_image(path))
     scale = largest / max(picture.shape[:2])

@@ -57,7 +57,7 @@ def look(
     return view.clip(0, 1)
 
 
-def jitter_light(view: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+def jitter_illumination(view: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Return a view, (H, W, 3) float32 in [0, 1], as it looks in another light to another camera.
 
     Args:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from patchmatch.core.errors import InputError
-from patchmatch.ops.contrast import even_contrast
+from patchmatch.ops.contrast import local_contrast_normalization
 from patchmatch.templates.handcrafted import opponent_colors, orientation_histograms
 
 HANDCRAFTED = "handcrafted"
@@ -152,7 +152,7 @@ class HandcraftedFeatures(Backbone):
         cells = F.avg_pool2d(colors, self.stride)
         return [
             _neighbourhood(orientation_histograms(images, self.stride), 3),
-            _neighbourhood(even_contrast(cells, 9), 5),
+            _neighbourhood(local_contrast_normalization(cells, 9), 5),
             _neighbourhood(F.avg_pool2d(cells, 3, 1, 1, count_include_pad=False), 1),
         ]
 

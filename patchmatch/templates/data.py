@@ -37,7 +37,7 @@ class TemplateScenes(PredictionData):
         num_workers: Processes that read scenes ahead.
     """
 
-    gives = TemplateScene
+    batch_type = TemplateScene
 
     def __init__(
         self,

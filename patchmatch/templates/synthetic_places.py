@@ -9,8 +9,8 @@ from torch.utils.data import DataLoader
 
 from patchmatch.core.errors import InputError
 from patchmatch.synthetic.dataset import require_positive
-from patchmatch.synthetic.image_source import PictureData
-from patchmatch.synthetic.views import draw_homography, jitter_light, look
+from patchmatch.synthetic.image_source import PhotoDataModule
+from patchmatch.synthetic.views import draw_homography, jitter_illumination, look
 from patchmatch.templates.places import (
     Key,
     PlaceBatch,
@@ -25,7 +25,7 @@ from patchmatch.templates.places import (
 PLAIN = 8.0  # grey levels of 255: a place that deviates less looks like others, such as sky
 
 
-class MadeViews(PlaceSet):
+class SyntheticViews(PlaceSet):
     """Views of pieces of pictures; each depends on the seed and its key alone.
 
     Args:
@@ -69,7 +69,7 @@ class MadeViews(PlaceSet):
         number, x, y = self.corners[place]
         homography = draw_homography(self.side, self.turn, self.zoom, self.tilt, rng)
         image = look(self.pictures[number], (x, y), homography, self.side)
-        image = jitter_light(image, self.light, rng)
+        image = jitter_illumination(image, self.light, rng)
         return {
             "image": torch.from_numpy(image).movedim(-1, 0).contiguous(),
             "place": place,
@@ -79,7 +79,7 @@ class MadeViews(PlaceSet):
         }
 
 
-class MadePlaces(PictureData):
+class SyntheticPlaces(PhotoDataModule):
     """Places made from photographs, with known correspondences between their views.
 
     The photographs are split, not the views: what is validated or tested on was never trained on.
@@ -104,7 +104,7 @@ class MadePlaces(PictureData):
         seed: Seed of canvases and views; the same whatever the number of workers.
     """
 
-    gives = PlaceBatch
+    batch_type = PlaceBatch
 
     def __init__(
         self,
@@ -135,9 +135,9 @@ class MadePlaces(PictureData):
         self.views, self.side = views, side
         self.seen = {"turn": turn, "zoom": zoom, "tilt": tilt, "light": light}
 
-    def _make(self, split: str) -> MadeViews:
+    def _make(self, split: str) -> SyntheticViews:
         pictures = self._split_pictures(split)
-        made = MadeViews(pictures, self._seed(split), self.side, **self.seen)
+        made = SyntheticViews(pictures, self._seed(split), self.side, **self.seen)
         if len(made) < self.batch_size:
             raise InputError(
                 f"{self.source}: its {split} pictures hold {len(made)} places of {self.side}x"

@@ -12,7 +12,7 @@ from patchmatch.core.data import MatchingData
 from patchmatch.core.errors import InputError
 from patchmatch.io import IMAGE_SUFFIXES, natural_key, read_image, to_rgb_uint8
 from patchmatch.synthetic.dataset import STAGES, require_positive
-from patchmatch.synthetic.views import draw_homography, jitter_light, look
+from patchmatch.synthetic.views import draw_homography, jitter_illumination, look
 from patchmatch.templates.places import (
     Key,
     PlaceBatch,
@@ -38,7 +38,7 @@ class Picture(NamedTuple):
     query: bool
 
 
-class PlacePictures(PlaceSet):
+class PlaceImages(PlaceSet):
     """Pictures of places, read one by one.
 
     Args:
@@ -86,7 +86,9 @@ class PlacePictures(PlaceSet):
             image = np.float32(pixels) / 255
         else:
             homography = draw_homography(self.side, TURN, ZOOM, TILT, rng)
-            image = jitter_light(look(pixels, (0, 0), homography, self.side), self.light, rng)
+            image = jitter_illumination(
+                look(pixels, (0, 0), homography, self.side), self.light, rng
+            )
         return {
             "image": torch.from_numpy(image).movedim(-1, 0).contiguous(),
             "place": picture.place,
@@ -117,7 +119,7 @@ class University1652(MatchingData):
         seed: Seed of what is left to chance in training.
     """
 
-    gives = PlaceBatch
+    batch_type = PlaceBatch
 
     def __init__(
         self,
@@ -148,7 +150,7 @@ class University1652(MatchingData):
         self.base_dir, self.query, self.gallery = Path(base_dir), query, gallery
         self.val_share, self.batches, self.places, self.views = val_share, batches, places, views
         self.side, self.light, self.seed = side, light, seed
-        self.sets: dict[str, PlacePictures] = {}
+        self.sets: dict[str, PlaceImages] = {}
 
     def setup(self, stage: str) -> None:
         """List the pictures of the splits that a stage needs."""
@@ -158,7 +160,7 @@ class University1652(MatchingData):
             if split not in self.sets:
                 pictures = self._test() if split == "test" else self._train(split)
                 light = self.light if split == "train" else None
-                self.sets[split] = PlacePictures(pictures, self.side, self.seed, light)
+                self.sets[split] = PlaceImages(pictures, self.side, self.seed, light)
         if stage == "fit" and len(self.sets["train"].places) < self.places:
             raise InputError(
                 f"{self.base_dir}: has {len(self.sets['train'].places)} places with two pictures "

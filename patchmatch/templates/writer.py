@@ -10,7 +10,7 @@ from patchmatch.draw import draw_boxes, draw_heat
 from patchmatch.io import write_csv, write_image
 from patchmatch.templates.results import SceneDetections
 from patchmatch.templates.scenes import TemplateScene
-from patchmatch.writing.parts import Part, Parts, Row
+from patchmatch.writing.chunks import Chunk, Row, RunChunks
 from patchmatch.writing.rows import as_csv, number
 from patchmatch.writing.writer import PredictionWriter
 
@@ -48,10 +48,10 @@ class TemplateBoxes(PredictionWriter):
         super().__init__(output_path, overwrite, resume)
         self.line_width = line_width
 
-    def write_batch(self, prediction: SceneDetections, batch: TemplateScene) -> Part:
+    def write_batch(self, prediction: SceneDetections, batch: TemplateScene) -> Chunk:
         """Write the pictures and the table of a scene, and return its rows."""
         if not batch["pairs"]:
-            return Part({"boxes": [], "not_found": []})
+            return Chunk({"boxes": [], "not_found": []})
         found, names = prediction.detections, prediction.templates
         which = prediction.template.tolist()
         rows: list[Row] = [
@@ -79,11 +79,11 @@ class TemplateBoxes(PredictionWriter):
         write_image(folder / "heatmap.png", draw_heat(batch["picture"], found.heatmap.numpy()))
         shown = [as_csv(row, self.csv_formats) for row in rows]
         write_csv(folder / "boxes.csv", COLUMNS, shown)
-        return Part({"boxes": rows, "not_found": missed})
+        return Chunk({"boxes": rows, "not_found": missed})
 
-    def finish(self, parts: Parts) -> Mapping[str, Path]:
+    def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
         """Name a picture to look at first, and where it is told what was not found."""
-        found, missed = (list(parts.rows(name)) for name in ("boxes", "not_found"))
+        found, missed = (list(chunks.rows(name)) for name in ("boxes", "not_found"))
         made = {}
         if found or missed:
             scene = self.folder / self.pictures / str((found or missed)[0]["scene"])

@@ -1,7 +1,7 @@
 """Which matchers predict what a writer writes.
 
-Classes register themselves by their annotations: what ``predict_step`` of a matcher returns, and what
-``write_batch`` of a writer takes as its prediction.
+Classes register themselves by their annotations: what ``predict_step`` of a matcher returns, and
+what ``write_batch`` of a writer takes as its prediction.
 """
 
 import inspect

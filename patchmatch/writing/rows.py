@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from patchmatch.writing.parts import Row
+from patchmatch.writing.chunks import Row
 
 
 def as_csv(row: Row, formats: Mapping[str, str]) -> Row:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from patchmatch.core.errors import InputError
-from patchmatch.writing.parts import LEFT_BY_A_KILL, Parts, read_json
+from patchmatch.writing.chunks import LEFT_BY_A_KILL, RunChunks, read_json
 from patchmatch.writing.settings import differences
 
 SUMMARY = "summary.json"
@@ -41,7 +41,7 @@ def require_usable(
     """
     if overwrite or all(LEFT_BY_A_KILL.fullmatch(path.name) for path in former):
         return State.NEW, settings
-    then, state = Parts(Path(folder)).settings(), State.UNFINISHED
+    then, state = RunChunks(Path(folder)).settings(), State.UNFINISHED
     if then is None:
         summary = Path(folder) / SUMMARY
         content = read_json(summary) if resume and summary.is_file() else {}

@@ -1,4 +1,4 @@
-"""The summary of a run: counted from its parts, and told on the console."""
+"""The summary of a run: counted from its chunks, and told on the console."""
 
 import collections
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from typing import Any
 
 from rich.console import Console
 
-from patchmatch.writing.parts import Parts
+from patchmatch.writing.chunks import RunChunks
 
 
-def summarize(parts: Parts, table: str) -> dict[str, Any]:
-    """Count what the parts hold.
+def summarize(chunks: RunChunks, table: str) -> dict[str, Any]:
+    """Count what the chunks hold.
 
     Args:
-        parts: The parts of a run.
+        chunks: The chunks of a run.
         table: Name of the table whose rows are counted, by their ``kind`` if they have one.
 
     Returns:
@@ -24,7 +24,7 @@ def summarize(parts: Parts, table: str) -> dict[str, Any]:
     notes: dict[str, None] = {}
     sources, kinds = set(), collections.Counter()
     pairs = count = 0
-    for _, record in parts.records():
+    for _, record in chunks.records():
         notes |= dict.fromkeys(record["notes"])
         sources.add(record["source"])
         pairs += record["pairs"]

@@ -14,11 +14,11 @@ from rich.console import Console
 
 from patchmatch.core.errors import InputError
 from patchmatch.io import require_writable_folder, write_csv, write_text_atomic
-from patchmatch.writing.parts import (
+from patchmatch.writing.chunks import (
     LEFT_BY_A_KILL,
     RUN,
-    Part,
-    Parts,
+    Chunk,
+    RunChunks,
     as_json,
     files_of_a_run,
     remove,
@@ -37,10 +37,10 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
     A subclass names what it makes in the class attributes and makes it in ``write_batch``. A
     batch is a mapping with ``source``, ``pairs``, ``notes`` and ``index``, as a ``Clip`` is.
 
-    Each batch leaves whole pictures and a whole part of the tables in ``parts``, so a killed run
-    loses one batch at most, and can be resumed. The parts become tables when the run ends, be it
-    by an error or by Ctrl+C; at a good end they go. Several processes write parts of their own,
-    and the first one merges them: parts are named by the index of the batch, so neither the
+    Each batch leaves whole pictures and a whole chunk of the tables in ``chunks``, so a killed run
+    loses one batch at most, and can be resumed. The chunks become tables when the run ends, be it
+    by an error or by Ctrl+C; at a good end they go. Several processes write chunks of their own,
+    and the first one merges them: chunks are named by the index of the batch, so neither the
     number of processes nor a resumption changes the tables.
 
     Args:
@@ -85,17 +85,17 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         self._made: dict[str, Path] = {}
 
     @abc.abstractmethod
-    def write_batch(self, prediction: Any, batch: Any) -> Part:
+    def write_batch(self, prediction: Any, batch: Any) -> Chunk:
         """Write the pictures of a batch and return its rows, one prediction a pair."""
 
-    def write_tables(self, parts: Parts) -> None:
-        """Write the tables from all parts, those of a run that was stopped as well."""
+    def write_tables(self, chunks: RunChunks) -> None:
+        """Write the tables from all chunks, those of a run that was stopped as well."""
         for name, columns in self.tables.items():
-            rows = (as_csv(row, self.csv_formats) for row in parts.rows(name))
+            rows = (as_csv(row, self.csv_formats) for row in chunks.rows(name))
             write_csv(self.folder / f"{name}.csv", columns, rows)
 
-    def finish(self, parts: Parts) -> Mapping[str, Path]:
-        """Make what needs all parts, unless an error has ended the run.
+    def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
+        """Make what needs all chunks, unless an error has ended the run.
 
         Returns:
             Where it lies, by what it is.
@@ -122,7 +122,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         state, self._settings = require_usable(
             self.output_path, former, settings, self.overwrite, self.resume
         )
-        done = self.parts.done() if state is State.UNFINISHED else []
+        done = self.chunks.done() if state is State.UNFINISHED else []
         trainer.strategy.barrier()  # all processes have looked before one changes anything
         if trainer.is_global_zero:
             self._tidy(former, state)
@@ -140,10 +140,10 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         """Remove what is in the way of the run, and open it."""
         if state is State.NEW:
             remove(former)
-            remove_empty({path.parent for path in former} - {self.folder, self.parts.folder})
-            self.parts.start(self._settings)
-        elif state is State.FINISHED:  # killed while it removed its parts, perhaps
-            self.parts.remove()
+            remove_empty({path.parent for path in former} - {self.folder, self.chunks.folder})
+            self.chunks.start(self._settings)
+        elif state is State.FINISHED:  # killed while it removed its chunks, perhaps
+            self.chunks.remove()
         remove([path for path in former if LEFT_BY_A_KILL.fullmatch(path.name)])
 
     def _skip(self, trainer: pl.Trainer, done: Sequence[int]) -> None:
@@ -163,7 +163,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         """Remember the weights, which Lightning loads after ``setup``."""
         self._require_weights(pl_module)
         if trainer.is_global_zero:
-            self.parts.start(self._settings)
+            self.chunks.start(self._settings)
 
     def _require_weights(self, pl_module: pl.LightningModule) -> None:
         """Raise InputError unless the weights are those of the run that goes on."""
@@ -186,21 +186,21 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Write a batch: its pictures first, then its part of the tables."""
+        """Write a batch: its pictures first, then its chunk of the tables."""
         if dataloader_idx:
             raise ValueError("a writer must have one dataloader, got several; predict one by one")
         for note in dict.fromkeys(batch["notes"]):
             self._tell(note)
-        part = self.write_batch(prediction, batch)
+        chunk = self.write_batch(prediction, batch)
         # Without an index of its own: samplers deal batches out in turn.
         index = batch.get("index", batch_idx * trainer.world_size + trainer.global_rank)
         about = {key: batch[key] for key in ("source", "notes")} | {"pairs": len(batch["pairs"])}
         table, columns = next(iter(self.tables.items()))
-        shown = [as_csv(row, self.csv_formats) for row in part.rows.get(table, ())]
-        self.parts.add(index, part, about, columns, shown)
+        shown = [as_csv(row, self.csv_formats) for row in chunk.rows.get(table, ())]
+        self.chunks.add(index, chunk, about, columns, shown)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Merge the parts.
+        """Merge the chunks.
 
         Raises:
             InputError: If no pair at all was predicted.
@@ -224,7 +224,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
                 # Ctrl+C is how a camera comes to its end.
                 self._merge(complete=False, finish=isinstance(exception, KeyboardInterrupt))
             except InputError as error:  # a full disk, say: the first error is the one to report
-                self._tell(f"{error}; the parts of the table are in {self.parts.folder}")
+                self._tell(f"{error}; the chunks of the table are in {self.chunks.folder}")
             self._print_summary()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -241,9 +241,9 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         return Path(self.output_path)
 
     @property
-    def parts(self) -> Parts:
+    def chunks(self) -> RunChunks:
         """What the batches have left so far."""
-        return Parts(self.folder)
+        return RunChunks(self.folder)
 
     def _is_top_file(self, name: str) -> bool:
         tables = {SUMMARY, *(f"{table}.csv" for table in self.tables)}
@@ -252,20 +252,20 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         )
 
     def _merge(self, complete: bool, finish: bool) -> None:
-        """Make tables and summary of all parts; they go when the run is complete."""
-        parts = self.parts
-        counted = summarize(parts, next(iter(self.tables)))
+        """Make tables and summary of all chunks; they go when the run is complete."""
+        chunks = self.chunks
+        counted = summarize(chunks, next(iter(self.tables)))
         if counted["pairs"]:
-            self.write_tables(parts)
-            self._made = dict(self.finish(parts)) if finish else {}
+            self.write_tables(chunks)
+            self._made = dict(self.finish(chunks)) if finish else {}
             seconds = round(time.monotonic() - self._start, 3)
             self._summary = {"complete": complete, **counted, "seconds": seconds}
             self._summary["settings"] = self._settings
             write_text_atomic(self.folder / SUMMARY, as_json(self._summary))
-        self._is_open = False  # from here on the tables are whole and the parts are not
+        self._is_open = False  # from here on the tables are whole and the chunks are not
         left = files_of_a_run(self.folder, self._is_top_file, self.subfolders)
         if complete or all(path.name == RUN for path in left):
-            parts.remove()
+            chunks.remove()
         if complete and not counted["pairs"]:
             notes = counted["skipped"]
             reason = f"the first reason: {notes[0]}" if notes else "the data holds none"

@@ -25,11 +25,13 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 def own(base: type) -> dict[str, type]:
     """Return the concrete subclasses of ``base`` in the package, by name."""
     kinds = (c for c in subclasses(base) if c.__module__.startswith("patchmatch."))
-    return {c.__name__: c for c in kinds if not inspect.isabstract(c) and vars(c).get("gives", 1)}
+    return {
+        c.__name__: c for c in kinds if not inspect.isabstract(c) and vars(c).get("batch_type", 1)
+    }
 
 
 MATCHERS = {name: c for name, c in own(Matcher).items() if name not in ("Matcher", "TrainedPairs")}
-DATA = [c for c in own(MatchingData).values() if vars(c).get("gives") is not None]
+DATA = [c for c in own(MatchingData).values() if vars(c).get("batch_type") is not None]
 PAIRS = ("ImagePairs", "PicturePairs")
 #: Data of each stage and matcher, in alphabetical order.
 LEARNED = {
@@ -38,7 +40,7 @@ LEARNED = {
     "DescriptorMatcher": ("KeypointPatches",),
     "DifferentiablePatchMatch": ("WarpedPhotographs",),
     "HomographyNetMatcher": ("WarpedImages",),
-    "PlaceMatcher": ("MadePlaces", "University1652"),
+    "PlaceMatcher": ("SyntheticPlaces", "University1652"),
 }
 PREDICTED = {
     **dict.fromkeys(("ShiftMatcher", "MotionMatcher"), ("Frames", "RenderedCows")),
@@ -117,7 +119,7 @@ class Strange(TypedDict):
 
 
 class Given(Frames):
-    gives = Strange
+    batch_type = Strange
 
 
 class Taking(SIFTMatcher):

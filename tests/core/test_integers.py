@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from patchmatch.core.integers import takes_whole_numbers
+from patchmatch.core.integers import coerce_integers
 
 
-@takes_whole_numbers
+@coerce_integers
 def given(first, *, second=None):
     """What came."""
     return first, second

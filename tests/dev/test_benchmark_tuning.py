@@ -14,7 +14,7 @@ from patchmatch.public.templates import to_colors
 from patchmatch.synthetic.photographs import bundled_photographs
 from patchmatch.templates.matcher import TemplateMatcher
 from patchmatch.templates.place_matcher import PlaceMatcher
-from patchmatch.templates.synthetic_places import MadePlaces
+from patchmatch.templates.synthetic_places import SyntheticPlaces
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,7 +70,7 @@ def test_tables_compare_before_and_after(benchmark, monkeypatch, tmp_path, capsy
         pytest.skip("photographs come with scikit-image and scikit-learn")
     monkeypatch.setattr(benchmark, "EACH", 1)
     monkeypatch.setattr(benchmark, "CALIBRATION", 1)
-    monkeypatch.setattr(benchmark, "MadePlaces", partial(MadePlaces, views=2))
+    monkeypatch.setattr(benchmark, "SyntheticPlaces", partial(SyntheticPlaces, views=2))
     run = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     matcher = PlaceMatcher("handcrafted", embedding=8)
     matcher.has_weights.fill_(value=True)

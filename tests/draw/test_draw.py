@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from patchmatch.draw import difference_picture, draw_boxes, montage, parse_color
+from patchmatch.draw import difference_image, draw_boxes, montage, parse_color
 
 GREEN, RED = (0, 255, 0), (255, 0, 0)
 
@@ -143,12 +143,12 @@ def test_a_montage_that_cannot_be_laid_out_is_refused(options, message):
 def test_the_difference_is_mid_gray_where_nothing_changed_and_signed_elsewhere():
     picture0 = np.array([[10, 100, 0], [10, 100, 255]], np.uint8)
     picture1 = np.array([[10, 70, 255], [15, 100, 0]], np.uint8)
-    assert difference_picture(picture0, picture1).tolist() == [[128, 98, 255], [133, 128, 0]]
+    assert difference_image(picture0, picture1).tolist() == [[128, 98, 255], [133, 128, 0]]
 
 
 def test_a_difference_of_unequal_sizes_is_refused():
     with pytest.raises(ValueError, match=r"equally large, got \(2, 3\), \(3, 2\)"):
-        difference_picture(gray(2, 3), gray(3, 2))
+        difference_image(gray(2, 3), gray(3, 2))
 
 
 @pytest.mark.parametrize(

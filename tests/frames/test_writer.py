@@ -100,7 +100,7 @@ def test_a_run_leaves_a_picture_for_each_later_frame_a_table_and_a_summary(tmp_p
     predict(ChangeBoxes(str(tmp_path)), [clip(), clip(start=2)])
     names = [f"topk_diffs/top20_f{number:03d}.png" for number in (1, 2, 3, 4)]
     assert files(tmp_path) == [*TABLES, *names]
-    assert not (tmp_path / "parts").exists()
+    assert not (tmp_path / "chunks").exists()
 
 
 def test_boxes_are_green_for_one_pixel_and_red_for_larger_and_none_for_still(tmp_path):
@@ -246,7 +246,7 @@ def test_notes_are_told_once_and_kept_in_the_summary(tmp_path, capsys):
     "left",
     [
         *TABLES,
-        "parts/000001.json",
+        "chunks/000001.json",
         "topk_diffs/a/top5_f.png",
         "flow/f.flo",
         "fields/a/f.npz",
@@ -271,11 +271,11 @@ def test_other_files_in_the_folder_are_no_reason_to_refuse(tmp_path):
 
 
 def test_overwriting_removes_the_former_run_and_keeps_what_is_not_of_a_run(tmp_path):
-    mine = ["config.yaml", "parts/mine-1.csv", "topk_diffs/mine.png", "topk_diffs/top_hat.png"]
+    mine = ["config.yaml", "chunks/mine-1.csv", "topk_diffs/mine.png", "topk_diffs/top_hat.png"]
     old = [
-        "parts/000001.csv",
-        "parts/000001.json",
-        "parts/run.json",
+        "chunks/000001.csv",
+        "chunks/000001.json",
+        "chunks/run.json",
         "topk_diffs/a/top5_f001.png",
         "topk_diffs/.0123456789ab.tmp.png",
     ]
@@ -301,7 +301,7 @@ def test_every_batch_leaves_a_whole_part_of_the_table(tmp_path):
 
     class Watched(Toy):
         def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
-            seen.append(files(tmp_path / "parts"))
+            seen.append(files(tmp_path / "chunks"))
             return super().predict_step(batch, batch_idx)
 
     predict(ChangeBoxes(str(tmp_path)), [clip(), clip(start=2)], Watched())
@@ -324,8 +324,8 @@ def test_ctrl_c_in_the_middle_leaves_whole_pictures_and_one_table(tmp_path):
 
 def assert_stopped_after_four_pairs(folder: Path) -> None:
     pictures = [f"topk_diffs/top20_f{number:03d}.png" for number in (1, 2, 3, 4)]
-    parts = [f"parts/00000{index}.{kind}" for index in (0, 1) for kind in ("csv", "json")]
-    assert files(folder) == sorted([*TABLES, *parts, "parts/run.json", *pictures])
+    parts = [f"chunks/00000{index}.{kind}" for index in (0, 1) for kind in ("csv", "json")]
+    assert files(folder) == sorted([*TABLES, *parts, "chunks/run.json", *pictures])
     assert all(read_image(folder / name).shape == (40, 60, 3) for name in pictures)
     frames = [row["frame1"] for row in read_csv(folder / "changes.csv")]
     assert frames == [name for name in ("f001", "f002", "f003", "f004") for _ in range(3)]
@@ -345,7 +345,7 @@ def test_a_failed_write_is_the_error_that_is_reported_and_the_parts_stay(
     real = Path.write_bytes
 
     def write_bytes(path: Path, data: bytes) -> int:
-        if path.parent != tmp_path / "parts" and len(files(tmp_path)) > 5:
+        if path.parent != tmp_path / "chunks" and len(files(tmp_path)) > 5:
             raise OSError(28, "No space left on device", str(path))
         return real(path, data)
 
@@ -353,9 +353,9 @@ def test_a_failed_write_is_the_error_that_is_reported_and_the_parts_stay(
     monkeypatch.setattr(Path, "write_bytes", write_bytes)
     with pytest.raises(InputError, match=r"top20_f00\d\.png: cannot be written: the disk is full"):
         predict(writer, [clip(), clip(start=2), clip(start=4)])
-    assert {"parts/000000.csv", "parts/000000.json"} <= set(files(tmp_path))
+    assert {"chunks/000000.csv", "chunks/000000.json"} <= set(files(tmp_path))
     assert "changes.csv" not in files(tmp_path)
-    assert "the parts of the table are in" in capsys.readouterr().err
+    assert "the chunks of the table are in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

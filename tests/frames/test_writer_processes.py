@@ -53,7 +53,7 @@ def whole(frames, tmp_path_factory) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    "until", ["parts/000003.json", pytest.param("annotated", marks=pytest.mark.slow)]
+    "until", ["chunks/000003.json", pytest.param("annotated", marks=pytest.mark.slow)]
 )
 def test_a_run_that_was_killed_goes_on(tmp_path, frames, whole, until):
     """Kill -9 in the middle of the clips, and in the middle of the merge; then resume."""
@@ -73,6 +73,6 @@ def test_two_processes_write_the_files_of_one(tmp_path, frames, whole):
 def test_two_processes_go_on_where_two_were_killed(tmp_path, frames, whole):
     process = start(command(frames, tmp_path / "out", *TWO), tmp_path)
     # the other process notices that it is alone, or ends by itself
-    kill_once_there_is(tmp_path / "out/parts/000003.json", process)
+    kill_once_there_is(tmp_path / "out/chunks/000003.json", process)
     run(command(frames, tmp_path / "out", "--writer.resume=true", *TWO), tmp_path)
     assert contents(tmp_path / "out") == whole

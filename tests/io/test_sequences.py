@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from patchmatch.core.errors import InputError
-from patchmatch.io import FolderSequence, Found, VideoSequence, find_sequences, write_image
+from patchmatch.io import FolderSequence, FoundSequences, VideoSequence, find_sequences, write_image
 
 
 def make_frames(folder: Path, count: int = 2) -> Path:
@@ -24,7 +24,7 @@ def make_video(path: Path, count: int = 3) -> Path:
     return path
 
 
-def names(found: Found) -> list[str]:
+def names(found: FoundSequences) -> list[str]:
     return [sequence.name for sequence in found.sequences]
 
 

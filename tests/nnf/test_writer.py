@@ -138,7 +138,7 @@ def test_every_pair_has_a_folder_of_its_own_and_a_row_in_the_table(tmp_path):
         "seconds": "0.75",
         "consistent": "",
     }
-    assert not (tmp_path / "parts").exists()
+    assert not (tmp_path / "chunks").exists()
     assert json.loads((tmp_path / "summary.json").read_text())["pairs"] == 3
 
 

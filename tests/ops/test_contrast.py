@@ -4,13 +4,17 @@ import torch
 from torch.autograd import gradcheck
 from torch.testing import assert_close
 
-from patchmatch.ops.contrast import contrast_and_gain, even_contrast, normalize_contrast
+from patchmatch.ops.contrast import (
+    local_contrast_and_gain,
+    local_contrast_normalization,
+    normalize_contrast,
+)
 
 
 @pytest.mark.parametrize(("window", "size"), [(3, (7, 9)), (11, (14, 8))])
 def test_even_contrast_agrees_with_loops(window, size):
     images = torch.rand(2, 3, *size, dtype=torch.float64)
-    even, gain = contrast_and_gain(images, window, 0.05)
+    even, gain = local_contrast_and_gain(images, window, 0.05)
     reach = window // 2
     for b, channel, y, x in np.ndindex(even.shape):
         image = images[b, channel]
@@ -18,23 +22,26 @@ def test_even_contrast_agrees_with_loops(window, size):
         spread = (around.var(correction=0) + 0.05**2).sqrt()
         assert_close(gain[b, channel, y, x], 1 / spread)
         assert_close(even[b, channel, y, x], (image[y, x] - around.mean()) / spread)
-    assert torch.equal(even_contrast(images, window, 0.05), even)
+    assert torch.equal(local_contrast_normalization(images, window, 0.05), even)
 
 
 def test_contrast_does_not_change_what_is_made_even():
     image = torch.rand(1, 3, 30, 40)
     assert_close(
-        even_contrast(image, 9, 1e-6), even_contrast(0.3 * image + 0.4, 9, 1e-6), atol=1e-3, rtol=0
+        local_contrast_normalization(image, 9, 1e-6),
+        local_contrast_normalization(0.3 * image + 0.4, 9, 1e-6),
+        atol=1e-3,
+        rtol=0,
     )
-    assert even_contrast(torch.full((1, 1, 20, 20), 0.7), 9).abs().max() < 1e-3
+    assert local_contrast_normalization(torch.full((1, 1, 20, 20), 0.7), 9).abs().max() < 1e-3
 
 
 def test_what_is_made_even_moves_with_the_image():
     image = torch.rand(1, 1, 40, 50)
-    moved = even_contrast(image.roll((3, 2), dims=(2, 3)), 9)
+    moved = local_contrast_normalization(image.roll((3, 2), dims=(2, 3)), 9)
     assert_close(
         moved[..., 10:-10, 10:-10],
-        even_contrast(image, 9).roll((3, 2), dims=(2, 3))[..., 10:-10, 10:-10],
+        local_contrast_normalization(image, 9).roll((3, 2), dims=(2, 3))[..., 10:-10, 10:-10],
     )
 
 
@@ -101,10 +108,10 @@ def test_contrast_is_differentiable():
 
 def test_no_images_give_none():
     assert normalize_contrast(torch.zeros(0, 1, 8, 12)).shape == (0, 1, 8, 12)
-    assert even_contrast(torch.zeros(0, 1, 8, 12), 5).shape == (0, 1, 8, 12)
+    assert local_contrast_normalization(torch.zeros(0, 1, 8, 12), 5).shape == (0, 1, 8, 12)
 
 
 def test_the_gain_is_that_of_the_softening_where_nothing_is_seen():
-    even, gain = contrast_and_gain(torch.full((1, 1, 8, 8), 0.5), 5, 0.05)
+    even, gain = local_contrast_and_gain(torch.full((1, 1, 8, 8), 0.5), 5, 0.05)
     assert_close(gain, torch.full_like(gain, 20.0), rtol=1e-3, atol=0)
     assert even.abs().max() < 1e-4

@@ -55,7 +55,7 @@ def test_a_broken_file_in_the_middle_costs_its_pair_alone(whole):
 
 def test_a_run_that_was_killed_goes_on(tmp_path, pairs, whole):
     process = start(command(pairs, tmp_path / "out"), tmp_path)
-    kill_once_there_is(tmp_path / "out/parts/000003.json", process)
+    kill_once_there_is(tmp_path / "out/chunks/000003.json", process)
     assert not (tmp_path / "out/summary.json").exists()
     run(command(pairs, tmp_path / "out", "--writer.resume=true"), tmp_path)
     assert contents(tmp_path / "out", ["pairs.csv"]) == whole

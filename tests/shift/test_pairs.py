@@ -10,18 +10,18 @@ from patchmatch.shift.data import ShiftedDigits
 from patchmatch.shift.ops import SHIFTS
 from patchmatch.shift.pairs import LARGER, ShiftedPairs
 from patchmatch.synthetic.dataset import SPLIT_ORDER
-from patchmatch.synthetic.dead_leaves import SIDE, digit_canvases
+from patchmatch.synthetic.dead_leaves import SIDE, dead_leaves_images
 from patchmatch.synthetic.digits import load_digits
 
 
 @pytest.fixture(scope="module")
 def canvases():
-    return digit_canvases(load_digits("embedded", "data")[:50], 10, seed=3)
+    return dead_leaves_images(load_digits("embedded", "data")[:50], 10, seed=3)
 
 
 def test_canvases_are_in_range_and_repeat_with_their_seed(canvases):
-    again = digit_canvases(load_digits("embedded", "data")[:50], 10, seed=3)
-    other = digit_canvases(load_digits("embedded", "data")[:50], 10, seed=4)
+    again = dead_leaves_images(load_digits("embedded", "data")[:50], 10, seed=3)
+    other = dead_leaves_images(load_digits("embedded", "data")[:50], 10, seed=4)
     for canvas, same, different in zip(canvases, again, other, strict=True):
         assert canvas.shape == (SIDE, SIDE)
         assert canvas.dtype == np.float32

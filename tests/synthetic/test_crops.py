@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from textures import smooth
 
-from patchmatch.synthetic.crops import draw_placing, finer, read_at, rotation, smoothed
+from patchmatch.synthetic.crops import finer, read_at, rotation, sample_crop, smoothed
 
 
 def test_a_quarter_turn_takes_x_to_y():
@@ -15,7 +15,7 @@ def test_the_middle_of_a_view_lies_as_far_inside_as_its_half():
     rng = np.random.default_rng(0)
     shapes, scales = set(), []
     for _ in range(60):
-        placing = draw_placing(smooth(90, 130), 40, rng)
+        placing = sample_crop(smooth(90, 130), 40, rng)
         height, width = placing.picture.shape[:2]
         half = placing.scale * 40 / 2
         assert half <= placing.centre[0] <= width - half
@@ -31,12 +31,12 @@ def test_the_picture_is_turned_and_mirrored_in_all_eight_ways():
     picture = np.zeros((2, 3, 3), np.uint8)
     picture[0, 0], picture[0, 2] = 255, 51
     rng = np.random.default_rng(1)
-    seen = {draw_placing(picture, 4, rng).picture[..., 0].tobytes() for _ in range(80)}
+    seen = {sample_crop(picture, 4, rng).picture[..., 0].tobytes() for _ in range(80)}
     assert len(seen) == 8
 
 
 def test_of_a_picture_without_room_the_middle_is_shown():
-    placing = draw_placing(smooth(20, 24), 100, np.random.default_rng(0))
+    placing = sample_crop(smooth(20, 24), 100, np.random.default_rng(0))
     assert sorted(placing.centre) == [10, 12]
 
 

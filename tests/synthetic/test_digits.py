@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from patchmatch.core.errors import InputError
-from patchmatch.synthetic.digits import load_digits, load_pictures, split_indices
+from patchmatch.synthetic.digits import load_digits, load_gray_images, split_indices
 
 
 def test_no_digit_is_in_two_splits_and_none_is_lost():
@@ -47,7 +47,7 @@ def test_mnist_is_found_in_the_data_folder(tmp_path):
 def test_pictures_are_read_in_natural_order_and_reduced(tmp_path):
     for name, size in (("b_10.png", (40, 60)), ("b_2.png", (900, 300))):
         cv2.imwrite(str(tmp_path / name), np.full((*size, 3), 128, np.uint8))
-    pictures = load_pictures(tmp_path, largest=450)
+    pictures = load_gray_images(tmp_path, largest=450)
     assert [p.shape for p in pictures] == [(450, 150), (40, 60)]
     assert pictures[0].dtype == np.float32
     assert pictures[0].max() <= 1
@@ -55,6 +55,6 @@ def test_pictures_are_read_in_natural_order_and_reduced(tmp_path):
 
 def test_a_missing_or_empty_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"no such folder; data\.source is embedded, mnist"):
-        load_pictures(tmp_path / "gone")
+        load_gray_images(tmp_path / "gone")
     with pytest.raises(InputError, match="holds no images"):
-        load_pictures(tmp_path)
+        load_gray_images(tmp_path)

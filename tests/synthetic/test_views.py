@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from patchmatch.synthetic.views import draw_homography, jitter_light, look
+from patchmatch.synthetic.views import draw_homography, jitter_illumination, look
 
 
 @pytest.fixture
@@ -63,10 +63,10 @@ def test_what_is_made_smaller_is_smoothed_first():
 
 def test_light_changes_brightness_colour_and_noise(rng):
     view = np.full((40, 50, 3), 0.5, np.float32)
-    still = [jitter_light(view, 0.0, rng) for _ in range(10)]
+    still = [jitter_illumination(view, 0.0, rng) for _ in range(10)]
     assert max(np.abs(one.mean() - 0.5) for one in still) < 0.01
     assert max(one.std() for one in still) < 2.5 / 255
-    lit = [jitter_light(view, 1.0, rng) for _ in range(40)]
+    lit = [jitter_illumination(view, 1.0, rng) for _ in range(40)]
     assert all(one.dtype == np.float32 and one.shape == view.shape for one in lit)
     assert min(one.min() for one in lit) >= 0
     assert max(one.max() for one in lit) <= 1

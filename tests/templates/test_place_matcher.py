@@ -12,7 +12,7 @@ from patchmatch.templates.matcher import TemplateMatcher
 from patchmatch.templates.place_matcher import PlaceMatcher
 from patchmatch.templates.places import in_batches, place_loader
 from patchmatch.templates.retrieval import retrieval_sums
-from patchmatch.templates.synthetic_places import MadePlaces, MadeViews
+from patchmatch.templates.synthetic_places import SyntheticPlaces, SyntheticViews
 from patchmatch.templates.tuned_net import load_features
 
 
@@ -49,11 +49,13 @@ def resnet(weights, **options):
 
 
 def data(folder, **options):
-    return MadePlaces(str(folder), **{"batches": 2, "places": 2, "views": 2, "side": 32, **options})
+    return SyntheticPlaces(
+        str(folder), **{"batches": 2, "places": 2, "views": 2, "side": 32, **options}
+    )
 
 
 def views(count=4, each=3):
-    made = MadeViews([texture(130, 170, 5)], 0, side=32, turn=10, zoom=1.1, tilt=0.05)
+    made = SyntheticViews([texture(130, 170, 5)], 0, side=32, turn=10, zoom=1.1, tilt=0.05)
     return made[[(0, place, view) for place in range(count) for view in range(each)]]
 
 
@@ -201,7 +203,7 @@ def test_layers_join_in_one_after_the_other(folder, weights):
 
 
 def test_recall_is_that_of_the_whole_set(folder):
-    made = MadeViews([texture(140, 180, i) for i in (7, 8)], 0, side=32, light=0.0)
+    made = SyntheticViews([texture(140, 180, i) for i in (7, 8)], 0, side=32, light=0.0)
     keys = [(0, place, view) for place in range(len(made)) for view in range(3)]
     loader = place_loader(made, EachOnce(in_batches(keys, 7), 0, 1), 0)  # places are torn apart
     matcher = PlaceMatcher("handcrafted").eval()

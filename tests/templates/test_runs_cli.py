@@ -83,7 +83,7 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path, places, monkeypatch,
 def test_a_run_that_was_killed_goes_on(tmp_path, places, whole):
     """Kill -9 in the middle of the scenes, then resume."""
     process = start(arguments(places, tmp_path / "out"), tmp_path)
-    kill_once_there_is(tmp_path / "out/parts/000001.json", process)
+    kill_once_there_is(tmp_path / "out/chunks/000001.json", process)
     assert not (tmp_path / "out/summary.json").exists()
     main(arguments(places, tmp_path / "out", "--writer.resume=true"))
     assert contents(tmp_path / "out") == whole

@@ -6,7 +6,7 @@ from textures import smooth
 
 from patchmatch.core.errors import InputError
 from patchmatch.io import write_image
-from patchmatch.templates.synthetic_places import MadePlaces, MadeViews
+from patchmatch.templates.synthetic_places import SyntheticPlaces, SyntheticViews
 
 
 @pytest.fixture
@@ -18,11 +18,11 @@ def folder(tmp_path):
 
 def places(folder, **options):
     options = {"batches": 3, "places": 2, "views": 3, "side": 32} | options
-    return MadePlaces(str(folder), **options)
+    return SyntheticPlaces(str(folder), **options)
 
 
 def test_places_are_pieces_that_do_not_overlap():
-    made = MadeViews(
+    made = SyntheticViews(
         [smooth(70, 101, sigma=2), smooth(31, 200, sigma=2), smooth(40, 33, sigma=2)], 0, side=32
     )
     assert [corner for corner in made.corners if corner[0] == 0] == [
@@ -34,11 +34,11 @@ def test_places_are_pieces_that_do_not_overlap():
 def test_plain_pieces_are_no_places():
     picture = smooth(32, 96, sigma=2)
     picture[:, 32:64] = 77
-    assert MadeViews([picture], 0, side=32).corners == [(0, 0, 0), (0, 64, 0)]
+    assert SyntheticViews([picture], 0, side=32).corners == [(0, 0, 0), (0, 64, 0)]
 
 
 def test_views_of_a_place_show_the_same_where_the_homographies_lead():
-    made = MadeViews(
+    made = SyntheticViews(
         [smooth(200, 200, sigma=2)], 3, side=64, turn=10, zoom=1.1, tilt=0.03, light=0.0
     )
     views = [made.view((0, 4, number)) for number in range(3)]
@@ -121,4 +121,4 @@ def test_too_few_places_and_prediction_are_refused(folder):
 )
 def test_wrong_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        MadePlaces(**settings)
+        SyntheticPlaces(**settings)

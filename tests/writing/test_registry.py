@@ -124,4 +124,4 @@ def test_a_former_run_survives_a_writer_that_is_refused(tmp_path):
         writer.setup(trainer, PatchMatch(), "predict")
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
     writer.setup(trainer, SIFTMatcher(), "predict")
-    assert [path.name for path in tmp_path.iterdir()] == ["parts"]
+    assert [path.name for path in tmp_path.iterdir()] == ["chunks"]

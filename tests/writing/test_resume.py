@@ -17,7 +17,7 @@ from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
 from patchmatch.frames.results import FrameChanges, Kind
 from patchmatch.frames.writer import ChangeBoxes
-from patchmatch.writing.parts import PARTS, RUN
+from patchmatch.writing.chunks import CHUNKS, RUN
 
 
 def clip(index: int) -> Clip:
@@ -141,7 +141,9 @@ def test_the_tables_of_a_stopped_run_are_there_and_so_are_its_parts(tmp_path):
         predict(tmp_path, Toy(2))
     assert (tmp_path / "changes.csv").read_text().count("\n") == 1 + 4 * 2
     assert json.loads((tmp_path / "summary.json").read_text())["complete"] is False
-    assert {"parts/000000.json", "parts/000001.json", "parts/run.json"} <= set(contents(tmp_path))
+    assert {"chunks/000000.json", "chunks/000001.json", "chunks/run.json"} <= set(
+        contents(tmp_path)
+    )
 
 
 def test_without_anything_to_resume_a_run_simply_starts(tmp_path, whole):
@@ -151,8 +153,8 @@ def test_without_anything_to_resume_a_run_simply_starts(tmp_path, whole):
 
 def test_a_finished_run_is_left_alone_and_its_last_parts_are_removed(tmp_path, whole, capsys):
     predict(tmp_path / "run")
-    (tmp_path / "run" / PARTS).mkdir()  # killed while it removed them
-    (tmp_path / "run" / PARTS / "000004.json").write_text("{}")
+    (tmp_path / "run" / CHUNKS).mkdir()  # killed while it removed them
+    (tmp_path / "run" / CHUNKS / "000004.json").write_text("{}")
     assert predict(tmp_path / "run", resume=True).seen == []
     assert contents(tmp_path / "run") == whole
     assert "the run is complete already" in capsys.readouterr().err
@@ -163,8 +165,8 @@ class Killed(BaseException):
 
 
 FILES = [
-    *("parts/run.json", "topk_diffs/top20_f005.png", "flow/f005.flo", "fields/f005.npz"),
-    *("parts/000002.csv", "parts/000002.json", "changes.csv", "pairs.csv", "changes.jsonl"),
+    *("chunks/run.json", "topk_diffs/top20_f005.png", "flow/f005.flo", "fields/f005.npz"),
+    *("chunks/000002.csv", "chunks/000002.json", "changes.csv", "pairs.csv", "changes.jsonl"),
     *("summary.json",),
 ]
 
@@ -199,7 +201,7 @@ def test_a_kill_while_the_parts_are_removed_is_recovered(tmp_path, whole, monkey
     folder, real, left = tmp_path / "run", Path.unlink, [count]
 
     def unlink(path: Path, missing_ok: bool = False) -> None:
-        if path.parent == folder / PARTS and path.exists():
+        if path.parent == folder / CHUNKS and path.exists():
             left[0] -= 1
             if left[0] < 0:
                 raise Killed
@@ -220,7 +222,7 @@ def test_a_kill_while_the_parts_are_removed_is_recovered(tmp_path, whole, monkey
 def test_a_damaged_part_is_made_again(tmp_path, whole):
     with pytest.raises(RuntimeError):
         predict(tmp_path / "run", Toy(3))
-    (tmp_path / "run/parts/000001.json").write_text('{"rows": ')
+    (tmp_path / "run/chunks/000001.json").write_text('{"rows": ')
     assert predict(tmp_path / "run", resume=True).seen == [1, 3, 4]
     assert contents(tmp_path / "run") == whole
 
@@ -288,8 +290,8 @@ def test_a_former_run_without_its_settings_is_not_resumed(tmp_path):
 
 
 def test_a_damaged_record_of_the_run_is_told(tmp_path):
-    (tmp_path / PARTS).mkdir()
-    (tmp_path / PARTS / RUN).write_text("{")
+    (tmp_path / CHUNKS).mkdir()
+    (tmp_path / CHUNKS / RUN).write_text("{")
     with pytest.raises(InputError, match=r"run.json: is damaged; remove it"):
         predict(tmp_path, resume=True)
 

@@ -13,7 +13,7 @@ from whole_runs import quiet_trainer
 
 from patchmatch.core.errors import InputError
 from patchmatch.io import read_csv, write_text_atomic
-from patchmatch.writing.parts import Part, Parts
+from patchmatch.writing.chunks import Chunk, RunChunks
 from patchmatch.writing.writer import PredictionWriter
 
 
@@ -33,7 +33,7 @@ class Matches(PredictionWriter):
     def __init__(self, output_path: str, overwrite: bool = False, resume: bool = False) -> None:
         super().__init__(output_path, overwrite, resume)
 
-    def write_batch(self, prediction: list[float], batch: Any) -> Part:
+    def write_batch(self, prediction: list[float], batch: Any) -> Chunk:
         rows = [
             {"pair": batch["source"], "x": None, "score": s, "sure": s > 0.5, "kind": "point"}
             for s in prediction
@@ -42,11 +42,11 @@ class Matches(PredictionWriter):
         pairs = [{"pair": batch["source"], "matches": len(rows)}]
         waiting = [{"source": batch["source"]}]
         files = {"page.jpg": batch["source"].encode()}
-        return Part({"matches": rows, "pairs": pairs, "pages": waiting}, files)
+        return Chunk({"matches": rows, "pairs": pairs, "pages": waiting}, files)
 
-    def finish(self, parts: Parts) -> Mapping[str, Path]:
-        pages = [parts.file(index, "page.jpg").read_bytes() for index, _ in parts.records()]
-        names = [row["source"] for row in parts.rows("pages")]
+    def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
+        pages = [chunks.file(index, "page.jpg").read_bytes() for index, _ in chunks.records()]
+        names = [row["source"] for row in chunks.rows("pages")]
         assert names == [page.decode() for page in pages]
         write_text_atomic(self.folder / "book.txt", " ".join(names))
         return {"book": self.folder / "book.txt"}
@@ -113,12 +113,12 @@ def write(writer: Matches, process: Any, batch_idx: int, **options: object) -> N
     writer.write_on_batch_end(process, Matcher(), [0.5], None, given, batch_idx, 0)
 
 
-def test_parts_of_several_processes_are_merged_in_the_order_of_their_index(tmp_path):
+def test_chunks_of_several_processes_are_merged_in_the_order_of_their_index(tmp_path):
     writer, process = Matches(str(tmp_path)), quiet_trainer()
     writer.setup(process, Matcher(), "predict")
     for index in (3, 10, 0, 2):
         write(writer, process, 0, index=index, source=f"p{index}")
-    assert json.loads((tmp_path / "parts/000010.json").read_text())["source"] == "p10"
+    assert json.loads((tmp_path / "chunks/000010.json").read_text())["source"] == "p10"
     writer.on_predict_end(process, Matcher())
     assert [row["pair"] for row in read_csv(tmp_path / "matches.csv")] == ["p0", "p2", "p3", "p10"]
 
@@ -135,7 +135,7 @@ def test_batches_without_an_index_are_dealt_out_in_turn(tmp_path):
 
     for batch_idx, rank in ((1, 0), (0, 2), (0, 0)):
         write(writer, Process(rank), batch_idx)
-    assert writer.parts.done() == [0, 2, 3]
+    assert writer.chunks.done() == [0, 2, 3]
 
 
 def test_a_run_without_any_pair_is_an_error_with_the_first_reason(tmp_path):

@@ -31,7 +31,7 @@ def halve(image, half):
 
 
 @helper
-def even_contrast(image, span, softening, noise, even, loud):
+def local_contrast_normalization(image, span, softening, noise, even, loud):
     """Subtract the mean around every pixel and divide by the standard deviation there.
 
     Args:

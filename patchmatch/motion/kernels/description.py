@@ -1,7 +1,7 @@
 """What is known of frames on each level of a pyramid, in one call."""
 
 from patchmatch.motion.kernels.compiling import kernel
-from patchmatch.motion.kernels.contrast import even_contrast, halve
+from patchmatch.motion.kernels.contrast import halve, local_contrast_normalization
 from patchmatch.motion.kernels.noise import noise_level
 from patchmatch.motion.kernels.team import divided, join
 
@@ -13,7 +13,7 @@ def describe_frames(counters, images, span, softening, telling, noise, even, lou
     Args:
         counters: Of a team; all its threads call with the same arguments.
         images: Of each level (B, H, W); the first are the frames, the others are written.
-        span: As ``even_contrast`` takes it.
+        span: As ``local_contrast_normalization`` takes it.
         softening: Likewise.
         telling: What ``noise_level`` takes beside an image.
         noise: (B,), written: of the frames.
@@ -26,4 +26,6 @@ def describe_frames(counters, images, span, softening, telling, noise, even, lou
             if level:
                 halve(images[level - 1][b], images[level][b])
             scaled = noise[b] / 2**level
-            even_contrast(images[level][b], span, softening, scaled, even[level][b], loud[level][b])
+            local_contrast_normalization(
+                images[level][b], span, softening, scaled, even[level][b], loud[level][b]
+            )

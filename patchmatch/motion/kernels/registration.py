@@ -27,7 +27,7 @@ def refine_windows(
     team, image0, image1, grid, block, span, tensor, loudness, texture, first, last, level,
     limits, steps, displacement,
 ):  # fmt: skip
-    """Refine displacements as ``patchmatch.motion.lucas_kanade.registration_step`` does, window by window.
+    """Refine displacements as ``registration_step`` does, window by window.
 
     A cell is trusted as ``patchmatch.motion.scoring.CellTrust`` tells.
 

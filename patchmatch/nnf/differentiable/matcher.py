@@ -15,7 +15,7 @@ from patchmatch.nnf.differentiable.loss import (
 )
 from patchmatch.nnf.differentiable.net import DifferentiablePatchMatchNet
 from patchmatch.nnf.differentiable.warped_pairs import WarpedBatch
-from patchmatch.nnf.gain_offset import Light, matched_light, relight
+from patchmatch.nnf.gain_offset import Light, apply_gain_offset, estimate_gain_offset
 from patchmatch.nnf.matcher import DenseMatcher, require_seed
 from patchmatch.nnf.patches import Field
 from patchmatch.ops.contrast import normalize_contrast
@@ -123,7 +123,9 @@ class DifferentiablePatchMatch(DenseMatcher):
             field: What ``fields`` found.
         """
         if self.light:
-            image0 = relight(image0, matched_light(image0, image1, field.flow[:, 0]))
+            image0 = apply_gain_offset(
+                image0, estimate_gain_offset(image0, image1, field.flow[:, 0])
+            )
         inside = whole_patches(field.flow, self.span)
         features0, features1 = self.describe(image0), self.describe(image1)
         return self._pad(self.search.expected(features0, features1, inside))
@@ -168,8 +170,8 @@ class DifferentiablePatchMatch(DenseMatcher):
         and not to bear light.
         """
         image0, image1 = batch["image0"], batch["image1"]
-        light = matched_light(image0, image1, batch["flow"].round().long(), batch["valid"])
-        features0, features1 = self.net(relight(image0, light)), self.net(image1)
+        light = estimate_gain_offset(image0, image1, batch["flow"].round().long(), batch["valid"])
+        features0, features1 = self.net(apply_gain_offset(image0, light)), self.net(image1)
         truth, known = known_flow(batch["flow"], batch["valid"], self.span)
         loss, particles = torch.zeros((), device=truth.device), None
         for found in self.search(features0, features1, iterations=self.train_iterations):
@@ -205,7 +207,7 @@ class DifferentiablePatchMatch(DenseMatcher):
         """
         self._require(image0, image1)
         if self.light:
-            image0 = relight(image0, self.find_light(image0, image1, valid0, valid1))
+            image0 = apply_gain_offset(image0, self.find_light(image0, image1, valid0, valid1))
         features0, features1 = self.describe(image0), self.describe(image1)
         inside = [None if v is None else whole_patches(v, self.span) for v in (valid0, valid1)]
         chance = torch.Generator().manual_seed(self.seed)
@@ -236,7 +238,7 @@ class DifferentiablePatchMatch(DenseMatcher):
         iterations = (self.search.iterations + 1) // 2
         *_, found = self.search(*features, None, None, *inside, chance, iterations)
         flow = self._pad(found.particles[:, 0])
-        return matched_light(image0, image1, flow, valid0)
+        return estimate_gain_offset(image0, image1, flow, valid0)
 
     def _pad(self, values: Tensor) -> Tensor:
         """Repeat the border of (..., H, W), the grid of whole patches, up to that of the image."""

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchmatch.synthetic.crops import draw_placing, read_at, rotation, smoothed
-from patchmatch.synthetic.dataset import MadeSet, require_positive
-from patchmatch.synthetic.image_source import PictureData
+from patchmatch.synthetic.crops import read_at, rotation, sample_crop, smoothed
+from patchmatch.synthetic.dataset import SyntheticDataset, require_positive
+from patchmatch.synthetic.image_source import PhotoDataModule
 
 KNOTS = 4  # the bending is drawn at 4x4 places of an image and smooth between them
 BEND = 0.03  # of the side: standard deviation of the bending at a knot
@@ -29,7 +29,7 @@ class WarpedBatch(TypedDict):
     valid: Tensor  #: (B, H, W) bool: what the pixel shows lies inside image 1
 
 
-class WarpedPairs(MadeSet):
+class WarpedPairs(SyntheticDataset):
     """Views of pictures; pair ``(epoch, i)`` depends on the seed and its index alone.
 
     Both views are resampled, each by a transformation of its own, so that neither is sharper than
@@ -74,7 +74,7 @@ class WarpedPairs(MadeSet):
         }
 
 
-class WarpedPhotographs(PictureData):
+class WarpedPhotographs(PhotoDataModule):
     """Image pairs made from photographs by smooth warps, noise, gain and blur; the flow is exact.
 
     The photographs are split, not the pairs: what is validated or tested on was never trained on.
@@ -94,7 +94,7 @@ class WarpedPhotographs(PictureData):
         seed: Seed of canvases and pairs; the same pairs whatever the number of workers.
     """
 
-    gives = WarpedBatch
+    batch_type = WarpedBatch
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ def view_pair(
         rng: Where the chance comes from.
     """
     side = len(flow)
-    picture, scale, matrix, centre = draw_placing(picture, side, rng)
+    picture, scale, matrix, centre = sample_crop(picture, side, rng)
     picture = smoothed(picture, scale)
     y, x = np.mgrid[:side, :side].astype(np.float32)
     grid1 = np.stack([x, y], axis=-1)

@@ -13,7 +13,7 @@ from patchmatch.ops.homography import warp_points
 from patchmatch.ops.luma import luma
 from patchmatch.pairs.descriptor.oriented import oriented_patches
 from patchmatch.pairs.homography.data import HomographyPairs, WarpedImages, WarpedPair
-from patchmatch.synthetic.dataset import MadeSet, require_positive
+from patchmatch.synthetic.dataset import SyntheticDataset, require_positive
 
 FAR = 0.25  # of the diameter of a blob, and
 NEAR = 1.5  # pixels: how far a keypoint may lie from where the homography takes its partner
@@ -85,7 +85,7 @@ def find_keypoints(
     return Keypoints(table[:, :2], table[:, 2], table[:, 3], table[:, 4], torch.from_numpy(values))
 
 
-class KeypointPatchPairs(MadeSet):
+class KeypointPatchPairs(SyntheticDataset):
     """Patches of keypoints that were found in both images of a pair; an example is one pair's.
 
     Args:
@@ -165,7 +165,7 @@ class KeypointPatches(WarpedImages):
         seed: Seed of canvases and pairs; the same pairs whatever the number of workers.
     """
 
-    gives = PatchBatch
+    batch_type = PatchBatch
 
     def __init__(
         self,

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from patchmatch.ops.homography import homography_of_corners, image_corners, warp_points
-from patchmatch.synthetic.crops import draw_placing, read_at, rotation, smoothed
-from patchmatch.synthetic.dataset import MadeSet, require_positive
-from patchmatch.synthetic.image_source import PictureData
+from patchmatch.synthetic.crops import read_at, rotation, sample_crop, smoothed
+from patchmatch.synthetic.dataset import SyntheticDataset, require_positive
+from patchmatch.synthetic.image_source import PhotoDataModule
 from patchmatch.synthetic.photographs import benchmark_photographs, photographs_beside_benchmark
 from patchmatch.synthetic.photometry import occlude, photograph
 
@@ -95,7 +95,7 @@ class WarpedPair:
     placing: np.ndarray
 
 
-class HomographyPairs(MadeSet):
+class HomographyPairs(SyntheticDataset):
     """Views of pictures; pair ``(epoch, i)`` depends on the seed and its index alone.
 
     Both views are resampled, each by a transformation of its own, so that neither is sharper than
@@ -151,7 +151,7 @@ class HomographyPairs(MadeSet):
         )
 
 
-class WarpedImages(PictureData):
+class WarpedImages(PhotoDataModule):
     """Image pairs made from pictures by random homographies, light, noise, blur and occlusion.
 
     The pictures are split, not the pairs: what is validated or tested on was never trained on. Of
@@ -178,7 +178,7 @@ class WarpedImages(PictureData):
         seed: Seed of canvases and pairs; the same pairs whatever the number of workers.
     """
 
-    gives = HomographyBatch
+    batch_type = HomographyBatch
 
     def __init__(
         self,
@@ -244,7 +244,7 @@ def view_pair(
     Returns:
         Both views, and (3, 3) from points of image 0 to the picture, turned and mirrored.
     """
-    picture, _, matrix, centre = draw_placing(picture, side, rng)
+    picture, _, matrix, centre = sample_crop(picture, side, rng)
     placing = np.eye(3)
     placing[:2, :2], placing[:2, 2] = matrix, centre - matrix @ np.full(2, (side - 1) / 2)
     views = [

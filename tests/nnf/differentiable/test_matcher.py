@@ -9,7 +9,7 @@ from patchmatch.core.errors import InputError
 from patchmatch.nnf.differentiable.loss import known_flow, whole_patches
 from patchmatch.nnf.differentiable.matcher import DifferentiablePatchMatch
 from patchmatch.nnf.differentiable.warped_pairs import WarpedPairs, WarpedPhotographs
-from patchmatch.nnf.gain_offset import Light, relight
+from patchmatch.nnf.gain_offset import Light, apply_gain_offset
 from patchmatch.synthetic.photographs import bundled_photographs
 
 
@@ -96,13 +96,19 @@ def test_another_light_changes_nothing_of_what_is_found():
     image0, image1 = image[..., 8:-4], image[..., 4:-8]
     matcher = DifferentiablePatchMatch(16, 9)
     light = Light(torch.tensor([[0.7, 0.75, 0.72]]), torch.tensor([[0.05, 0.03, 0.04]]))
-    found = matcher.find_light(image0, relight(image1, light))
+    found = matcher.find_light(image0, apply_gain_offset(image1, light))
     assert_close(found.gain, light.gain, rtol=0, atol=0.03)
     assert_close(found.offset, light.offset, rtol=0, atol=0.02)
     right = []
-    for settings, seen in (({}, image1), ({}, relight(image1, light)), ({"light": False}, None)):
+    for settings, seen in (
+        ({}, image1),
+        ({}, apply_gain_offset(image1, light)),
+        ({"light": False}, None),
+    ):
         matcher = DifferentiablePatchMatch(16, 9, **settings)
-        flow = last(matcher, image0, relight(image1, light) if seen is None else seen).flow[:, 0]
+        flow = last(
+            matcher, image0, apply_gain_offset(image1, light) if seen is None else seen
+        ).flow[:, 0]
         known = flow[..., 5:-5, 5:-9] == torch.tensor([4, 0])[:, None, None]
         right.append(known.all(dim=1).float().mean().item())
     same, changed, not_undone = right

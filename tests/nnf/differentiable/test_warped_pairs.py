@@ -13,7 +13,7 @@ from patchmatch.nnf.differentiable.warped_pairs import (
     lands_inside,
     view_pair,
 )
-from patchmatch.synthetic.photographs import bundled_photographs, load_picture
+from patchmatch.synthetic.photographs import bundled_photographs, load_rgb_image
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_digits_stand_in_where_no_photographs_are(monkeypatch):
 
 def test_large_pictures_are_reduced_and_grey_ones_become_rgb(tmp_path):
     write_image(tmp_path / "large.png", smooth(60, 1024)[..., 0])
-    assert load_picture(tmp_path / "large.png").shape == (30, 512, 3)
+    assert load_rgb_image(tmp_path / "large.png").shape == (30, 512, 3)
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,14 @@ from patchmatch.io import read_bytes, write_bytes_atomic, write_csv, write_text_
 
 Row = Mapping[str, object]
 
-PARTS, RUN = "parts", "run.json"
+CHUNKS, RUN = "chunks", "run.json"
 PART_NAME = re.compile(r"\d{6,}(-.+)?\.(csv|json|jpg|png)|run\.json", re.DOTALL)
 LEFT_BY_A_KILL = re.compile(r"\.[0-9a-f]{12}\.tmp\.\w+")  # see patchmatch.io.atomic_path
 _DONE = re.compile(r"(\d{6,})\.json")
 
 
 @dataclass(frozen=True)
-class Part:
+class Chunk:
     """What a batch leaves for the end of the run.
 
     Attributes:
@@ -33,10 +33,10 @@ class Part:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
-class Parts:
-    """The folder ``parts``: run.json, and the parts by the index of their batch.
+class RunChunks:
+    """The folder ``chunks``: run.json, and the chunks by the index of their batch.
 
-    A part counts once its <index>.json is there, which is written last and holds all its rows.
+    A chunk counts once its <index>.json is there, which is written last and holds all its rows.
     The <index>.csv beside it is for people, should the run never come to its end.
 
     Args:
@@ -44,7 +44,7 @@ class Parts:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder / PARTS
+        self.folder = folder / CHUNKS
 
     def settings(self) -> dict[str, Any] | None:
         """Return the settings of the run that has not come to its end; None if there is none."""
@@ -56,30 +56,30 @@ class Parts:
         write_text_atomic(self.folder / RUN, as_json(settings))
 
     def done(self) -> list[int]:
-        """Return the indices of the batches whose part is whole, in order."""
+        """Return the indices of the batches whose chunk is whole, in order."""
         return [index for index, _ in self.records()]
 
     def add(
         self,
         index: int,
-        part: Part,
+        chunk: Chunk,
         about: Mapping[str, Any],
         columns: Sequence[str],
         shown: Iterable[Row],
     ) -> None:
-        """Write the part of a batch.
+        """Write the chunk of a batch.
 
         Args:
             index: Position of the batch in the run.
-            part: Its rows and files.
+            chunk: Its rows and files.
             about: What else the end of the run must know of the batch.
             columns: Header of the table for people.
             shown: Rows of that table.
         """
-        for name, content in part.files.items():
+        for name, content in chunk.files.items():
             write_bytes_atomic(self.file(index, name), content)
         write_csv(self.folder / f"{index:06d}.csv", columns, shown)
-        record = {**about, "rows": part.rows}
+        record = {**about, "rows": chunk.rows}
         text = json.dumps(record, ensure_ascii=False, allow_nan=False)
         write_text_atomic(self.folder / f"{index:06d}.json", text + "\n")
 
@@ -88,7 +88,7 @@ class Parts:
         return self.folder / f"{index:06d}-{name}"
 
     def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield index and record of each whole part, in the order of the run."""
+        """Yield index and record of each whole chunk, in the order of the run."""
         found = (_DONE.fullmatch(path.name) for path in self.folder.glob("*.json"))
         for index in sorted(int(match[1]) for match in found if match):
             try:
@@ -104,15 +104,15 @@ class Parts:
             yield from record["rows"].get(table, ())
 
     def remove(self) -> None:
-        """Remove all parts; run.json goes first, and with it the run is finished."""
-        names = [path for path in self.folder.glob("*") if is_part(path)]
+        """Remove all chunks; run.json goes first, and with it the run is finished."""
+        names = [path for path in self.folder.glob("*") if is_chunk(path)]
         remove(sorted(names, key=lambda path: path.name != RUN))
         with contextlib.suppress(OSError):  # something else lies in it
             self.folder.rmdir()
 
 
-def is_part(path: Path) -> bool:
-    """Tell whether a path in the folder ``parts`` is of a run."""
+def is_chunk(path: Path) -> bool:
+    """Tell whether a path in the folder ``chunks`` is of a run."""
     known = PART_NAME.fullmatch(path.name) or LEFT_BY_A_KILL.fullmatch(path.name)
     return bool(known) and path.is_file()
 
@@ -170,7 +170,7 @@ def files_of_a_run(
         The files; those that say how far the run came are the first.
     """
     found = [path for path in sorted(folder.glob("*")) if top(path.name)]
-    found += [path for path in sorted((folder / PARTS).glob("*")) if is_part(path)]
+    found += [path for path in sorted((folder / CHUNKS).glob("*")) if is_chunk(path)]
     for name, pattern in below.items():
         for path in (*sorted((folder / name).glob("*")), *sorted((folder / name).glob("*/*"))):
             if pattern.fullmatch(path.name) or LEFT_BY_A_KILL.fullmatch(path.name):
