@@ -25,6 +25,32 @@ if os.environ.get("PATCHMATCH_CHECK_SHAPES", "1") == "1":
 
 torch.set_num_threads(2)
 
+DTYPES = {"float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device", choices=("cpu", "cuda", "all"), default="all",
+        help="devices of the tests with a device fixture; all: the CPU, and CUDA where there is one",
+    )  # fmt: skip
+    parser.addoption(
+        "--dtype", choices=(*DTYPES, "all"), default="float32",
+        help="dtypes of the tests with a dtype fixture; all: float32 and float64",
+    )  # fmt: skip
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrise the fixtures ``device`` and ``dtype`` by the options of the same names."""
+    if "device" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--device")
+        available = ["cpu"] + ["cuda"] * torch.cuda.is_available()
+        names = available if chosen == "all" else [chosen]
+        metafunc.parametrize("device", [torch.device(name) for name in names], ids=names)
+    if "dtype" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--dtype")
+        names = ["float32", "float64"] if chosen == "all" else [chosen]
+        metafunc.parametrize("dtype", [DTYPES[name] for name in names], ids=names)
+
 
 @pytest.fixture(autouse=True)
 def _bare_argv(monkeypatch: pytest.MonkeyPatch) -> None:

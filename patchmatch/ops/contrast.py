@@ -42,10 +42,11 @@ def local_contrast_and_gain(
 def normalize_contrast(
     image: Float[Tensor, "B 1 H W"], floor: float = 0.01
 ) -> Float[Tensor, "B 1 H W"]:
-    """Subtract the local mean and divide by the local standard deviation, told cell by cell.
+    """Subtract the local mean and divide by the local standard deviation, computed in tiles.
 
     They are those of 12x12 pixels around each cell of 4x4, interpolated between cells, which costs
-    a tenth of ``local_contrast_normalization``. Motion by other than whole cells changes it a little.
+    a tenth of ``local_contrast_normalization``. Motion by fractions of a tile
+    changes it a little.
 
     Args:
         image: Gray, in [0, 1].
