@@ -31,7 +31,7 @@ DTYPES = {"float16": torch.float16, "float32": torch.float32, "float64": torch.f
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--device", choices=("cpu", "cuda", "all"), default="all",
-        help="devices of the tests with a device fixture; all: the CPU, and CUDA where there is one",
+        help="devices of tests with a device fixture; all: the CPU, and CUDA where available",
     )  # fmt: skip
     parser.addoption(
         "--dtype", choices=(*DTYPES, "all"), default="float32",
