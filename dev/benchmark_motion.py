@@ -150,8 +150,8 @@ def main() -> None:
     matchers = {TWIN: twin()}
     for given in options.also:
         name, _, path = given.rpartition("=")
-        matchers[name or path] = load_motion_matcher(path, device="cpu")
-    matchers["patchmatch"] = load_motion_matcher(device="cpu")
+        matchers[name or path] = load_motion_matcher(path, device="cpu").matcher
+    matchers["patchmatch"] = load_motion_matcher(device="cpu").matcher
     methods = peers() | {name: network(matcher) for name, matcher in matchers.items()}
     console = Console(width=120)
     for folder in options.frames:

@@ -48,7 +48,7 @@ def compare_speed(frames: list[np.ndarray], threads: int, rounds: int) -> dict[s
     """Return the median milliseconds a frame pair of each method."""
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
-    matcher = load_shift_matcher()
+    matcher = load_shift_matcher().matcher
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def match(clip: Clip) -> None:
@@ -105,7 +105,7 @@ def child(folder: str, threads: int) -> None:
     import resource
 
     torch.set_num_threads(threads)
-    matcher = load_shift_matcher()
+    matcher = load_shift_matcher().matcher
     start = time.perf_counter()
     pairs = sum(1 for _ in predict_frames(folder, matcher=matcher))
     seconds = time.perf_counter() - start

@@ -31,7 +31,7 @@ from benchmark_templates_speed import time_layers
 
 import patchmatch.templates.search as search_module
 from patchmatch.io import read_image
-from patchmatch.public.templates import to_colors
+from patchmatch.public.images import to_rgb
 from patchmatch.templates.features import DescribedScene, Pose, describe_template, unite
 from patchmatch.templates.hough import box_mean
 from patchmatch.templates.matcher import SCORES, TemplateMatcher
@@ -127,8 +127,8 @@ def qatm_alone(matcher: TemplateMatcher) -> Finder:
     """Return QATM without votes: the box of the highest mean log quality."""
 
     def find(scene: np.ndarray, template: np.ndarray) -> tuple[Box, float]:
-        described = matcher.describe(to_colors(scene))
-        one = describe_template(matcher.backbone, to_colors(template), None, Pose())
+        described = matcher.describe(to_rgb(scene)[0])
+        one = describe_template(matcher.backbone, to_rgb(template)[0], None, Pose())
         scene_maps = described.features(slice(0, math.prod(described.grid)))
         scene_features, (features,) = unite(scene_maps, [one.maps])
         quality = best_matches(qatm_scores(scene_features, features)).scene
@@ -153,8 +153,8 @@ def ours(matcher: TemplateMatcher) -> Finder:
         if id(scene) not in known or known[id(scene)][0] is not scene:
             if len(known) > KEPT:
                 known.clear()
-            known[id(scene)] = scene, matcher.describe(to_colors(scene))
-        found = matcher.find(known[id(scene)][1], to_colors(template))
+            known[id(scene)] = scene, matcher.describe(to_rgb(scene)[0])
+        found = matcher.find(known[id(scene)][1], to_rgb(template)[0])
         if not len(found):
             return (-2.0, -2.0, -1.0, -1.0), 0.0
         x0, y0, x1, y1 = found.boxes[0].tolist()
@@ -234,8 +234,8 @@ def accuracy_table(pairs: list[Pair], weights: str, threshold: float) -> Table:
 def choose(pairs: list[Pair], weights: str) -> str:
     """Choose settings with one sequence left out each time, and measure on that one."""
     matcher = TemplateMatcher(weights=weights, threshold=0, max_detections=1).eval()
-    scenes = [matcher.describe(to_colors(pair.scene)) for pair in pairs]
-    templates = [to_colors(pair.template) for pair in pairs]
+    scenes = [matcher.describe(to_rgb(pair.scene)[0]) for pair in pairs]
+    templates = [to_rgb(pair.template)[0] for pair in pairs]
     values = []
     settings = list(product((15.0, 25.0, 40.0), (0.08, 0.12, 0.16), (0.2, 0.3)))
     for alpha, search_module.BLUR, search_module.REACH in settings:

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from patchmatch import load_shift_matcher
 from patchmatch.core.errors import InputError
 from patchmatch.io import IMAGE_SUFFIXES, read_image, to_gray_float
-from patchmatch.shift.matcher import ShiftMatcher
+from patchmatch.public.motion import LoadedShiftMatcher
 from patchmatch.shift.transfer import (
     Pairs,
     PatchMatcher,
@@ -46,7 +46,7 @@ BY_HAND: dict[str, PatchMatcher] = {
 SKIMAGE = "astronaut brick camera cat chelsea coffee coins grass gravel moon page rocket text"
 
 
-def learned(matcher: ShiftMatcher) -> PatchMatcher:
+def learned(matcher: LoadedShiftMatcher) -> PatchMatcher:
     """Return a matcher of grey levels."""
 
     def match(patches0: np.ndarray, patches1: np.ndarray) -> np.ndarray:

@@ -155,10 +155,10 @@ def main() -> None:
         parser.error("--stride is of shifts; blocks of motion lie side by side")
     output = options.output or Path(f"{options.matcher}_matcher.onnx")
     if options.matcher == "shift":
-        shift = load_shift_matcher(options.ckpt_path, device="cpu")
+        shift = load_shift_matcher(options.ckpt_path, device="cpu").matcher
         module: Exported = Shifts(shift.net, options.block or 26, options.stride or 13)
     else:
-        motion = load_motion_matcher(options.ckpt_path, device="cpu")
+        motion = load_motion_matcher(options.ckpt_path, device="cpu").matcher
         module = Motions(motion.net, options.block or 32)
     export(module, output)
     apart = differences(module, output)

@@ -1,21 +1,15 @@
-"""Match image patches: learn from pairs that make themselves, then match anything.
+"""Match image patches: learn from pairs that are generated automatically, then match anything.
 
-The public face, the same code that the command line runs. Nothing heavy is imported before it is
-used.
+These functions run the same code as the command line. torch is imported when the first of them is
+used; importing the package changes nothing in the process.
 """
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from patchmatch.version import __version__
 
-# Before torch is loaded: its threads wait for each other by spinning for milliseconds, and where
-# other programs use the processor too, a frame then takes seconds. Not to spin at all takes twice
-# the time on an idle machine; some microseconds serve both.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-
 if TYPE_CHECKING:
+    from patchmatch.core.process import configure_process
     from patchmatch.public import (
         load_motion_matcher,
         load_shift_matcher,
@@ -29,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "configure_process",
     "load_motion_matcher",
     "load_shift_matcher",
     "match_images",
@@ -41,6 +36,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "configure_process":  # to be called before torch is imported
+        from patchmatch.core.process import configure_process
+
+        return configure_process
     if name in __all__:
         from patchmatch import public
 

@@ -1,28 +1,28 @@
-"""Console entry point: answers the cheap questions before importing torch."""
+"""Console entry point; answers --help and --version before torch is imported."""
 
 import sys
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 USAGE = f"""usage: patchmatch {{{",".join(SUBCOMMANDS)}}} [-c CONFIG] [--KEY VALUE ...]
 
-Match image patches: learn from pairs that make themselves, then match anything.
+Match image patches: learn from pairs that are generated automatically, then match anything.
 
   patchmatch fit -c configs/config_patch_match_train.yaml
                                     train the shift matcher on digits
   patchmatch predict -c configs/config_patch_match_predict.yaml --data.predict_dir FOLDER_OR_VIDEO
-                                    draw what changed between consecutive frames
+                                    draw the blocks that changed between consecutive frames
   patchmatch predict -c configs/config_reconstruct_predict.yaml --data.base_dir FOLDER
-                                    rebuild each picture of FOLDER/image_1 from FOLDER/image_2
+                                    rebuild each image of FOLDER/image_1 from FOLDER/image_2
   patchmatch predict -c configs/config_match_sift.yaml --data.pairs FOLDER|image0,image1
-                                    match pictures: points, homography, panorama
+                                    match two images: keypoints, homography, panorama
   patchmatch test -c configs/config_patch_match_train.yaml [--ckpt_path FILE]
                                     measure a checkpoint on held-out pairs
 
-  patchmatch fit --model.help ShiftMatcher      what a matcher can be told
-  patchmatch fit --data.help ShiftedDigits      what a data module can be told
-  patchmatch predict --writer.help ChangeBoxes  what a writer can be told (also PairMatches)
-  patchmatch fit -c FILE --print_config         the configuration that a run would use
-  patchmatch fit --help                         everything, Lightning's Trainer included
+  patchmatch fit --model.help ShiftMatcher      options of a matcher
+  patchmatch fit --data.help ShiftedDigits      options of a data module
+  patchmatch predict --writer.help ChangeBoxes  options of a writer (also PairMatches)
+  patchmatch fit -c FILE --print_config         print the configuration of a run
+  patchmatch fit --help                         all options, those of Lightning's Trainer included
 """
 
 
@@ -36,6 +36,9 @@ def main() -> None:
 
             sys.stdout.write(f"patchmatch {__version__}\n")
         case _:
+            from patchmatch.core.process import configure_process
+
+            configure_process()  # sets an environment variable; must precede the import of torch
             from patchmatch.cli import main as cli_main
 
             cli_main()

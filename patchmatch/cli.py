@@ -1,4 +1,4 @@
-"""The command line: fit, validate, test and predict for every system, on top of LightningCLI."""
+"""Command line of every system, fit, validate, test and predict, built on LightningCLI."""
 
 import logging
 import os
@@ -37,11 +37,11 @@ from patchmatch.core.matcher import Matcher
 from patchmatch.writing.registry import require_writer_fits
 from patchmatch.writing.writer import PredictionWriter
 
-# Without it every mistake is preceded by a hundred lines of Trainer options.
+# The usage that argparse generates lists a hundred lines of Trainer options before each error.
 USAGE = "patchmatch {} [-c CONFIG] [--model CLASS] [--data CLASS] [--KEY VALUE ...]"
 
 
-# jsonargparse wraps this in a dozen lines about unions and their subtypes
+# jsonargparse reports this inside a dozen lines about unions and their subtypes.
 UNKNOWN_OPTION = re.compile(
     r'Parser key "(data|model|writer)".*class_path \'([\w.]+)\':\s+Option \'(\w+)\' is not',
     re.DOTALL,
@@ -58,39 +58,40 @@ class SaveFitConfig(SaveConfigCallback):
 
 
 class MatchingParser(LightningArgumentParser):
-    """A parser that answers a misspelt option in one line, with those that are near."""
+    """A parser that reports a misspelled option in one line, with the closest options."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise InputError for an option that a class does not have."""
-        told = UNKNOWN_OPTION.search(message)
-        if told is None or "JSONARGPARSE_DEBUG" in os.environ:
+        """Raise InputError if a class has no option of the given name."""
+        found = UNKNOWN_OPTION.search(message)
+        if found is None or "JSONARGPARSE_DEBUG" in os.environ:
             super().error(message, ex)
-        room, path, option = told.groups()
+        group, path, option = found.groups()
         module, _, name = path.rpartition(".")
         valid = list(signature(getattr(import_module(module), name)).parameters)
         near = get_close_matches(option, valid, n=3, cutoff=0.5) or valid
         raise InputError(
-            f"--{room}.{option}: {name} has no such option; near it: "
-            + ", ".join(f"--{room}.{key}" for key in near)
+            f"--{group}.{option}: {name} has no such option; did you mean "
+            + ", ".join(f"--{group}.{key}" for key in near)
+            + "?"
         )
 
 
 class MatchingCLI(LightningCLI):
-    """LightningCLI with a writer for predictions, shipped weights and readable errors."""
+    """LightningCLI with a prediction writer, shipped weights and one-line errors."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Give ``predict`` its ``--writer``."""
+        """Add ``--writer`` to ``predict``."""
         if parser.usage == USAGE.format("predict"):
             parser.add_lightning_class_args(PredictionWriter, "writer", subclass_mode=True)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse, find the weights, and remember what was asked for before they are merged in."""
+        """Parse the arguments, find the checkpoint, and keep the settings from before its merge."""
         super().parse_arguments(parser, args)
         self.checkpoint: dict[str, Any] | None = None
         config = self.config.get(self.config.get("subcommand"))
         if config is not None:
             self._find_checkpoint(config)
-        self.asked: Namespace = deepcopy(self.config)
+        self.requested: Namespace = deepcopy(self.config)
 
     def _find_checkpoint(self, config: Namespace) -> None:
         module, _, name = config.model.class_path.rpartition(".")
@@ -98,13 +99,13 @@ class MatchingCLI(LightningCLI):
         shipped = kind.shipped_weights
         if config.ckpt_path is None and self.config.subcommand != "fit" and shipped:
             config.ckpt_path = str(shipped_checkpoint(shipped))
-            rank_zero_info(f"no --ckpt_path given: using the weights that ship with {name}")
+            rank_zero_info(f"no --ckpt_path given: using the shipped weights of {name}")
         if config.ckpt_path in ("best", "last", "hpc", "registry"):
             if self.config.subcommand == "fit" and config.ckpt_path != "best":
                 return
             raise InputError(
-                f"--ckpt_path {config.ckpt_path}: nothing was trained in this run; give the path "
-                "of a .ckpt, which fit names when it ends"
+                f"--ckpt_path {config.ckpt_path}: this run has no training; give the path of a "
+                ".ckpt file, which fit prints when it ends"
             )
         if config.ckpt_path is None:
             return
@@ -113,60 +114,58 @@ class MatchingCLI(LightningCLI):
         trained_settings(config.ckpt_path, self.checkpoint, kind)
 
     def before_instantiate_classes(self) -> None:
-        """Let the loggers of a run share its folder, and tell what the checkpoint overrules."""
+        """Let the loggers share a folder, and warn about settings that the checkpoint overrides."""
         self._share_version()
-        self._tell_overruled()
+        self._warn_overridden()
 
     def _share_version(self) -> None:
-        """Give loggers of the same folder the same version, which each would count by itself."""
+        """Give all loggers of a folder the same version; each counts by itself by default."""
         loggers = self._get(self.config, "trainer.logger")
         for logger in loggers if isinstance(loggers, list) else []:
             options = logger.get("init_args", Namespace())
             if "version" in options and options.version is None:
                 folder = Path(options.save_dir or ".", options.name or "")
-                taken = [p.name.removeprefix("version_") for p in folder.glob("version_*")]
-                options.version = max((int(n) for n in taken if n.isdigit()), default=-1) + 1
+                used = [p.name.removeprefix("version_") for p in folder.glob("version_*")]
+                options.version = max((int(n) for n in used if n.isdigit()), default=-1) + 1
 
-    def _tell_overruled(self) -> None:
-        asked = vars(self._get(self.asked, "model").as_flat())
+    def _warn_overridden(self) -> None:
+        requested = vars(self._get(self.requested, "model").as_flat())
         used = vars(self._get(self.config, "model").as_flat())
         changed = [
-            f"{key.removeprefix('init_args.')}: {asked.get(key)} -> {value}"
+            f"{key.removeprefix('init_args.')}: {requested.get(key)} -> {value}"
             for key, value in used.items()
-            if key.startswith("init_args.") and value != asked.get(key)
+            if key.startswith("init_args.") and value != requested.get(key)
         ]
         if changed and self._get(self.config, "ckpt_path") is not None:
-            rank_zero_warn(f"the checkpoint overrules the model's settings: {', '.join(changed)}")
+            rank_zero_warn(f"the checkpoint overrides settings of the model: {', '.join(changed)}")
 
     def instantiate_classes(self) -> None:
-        """Build everything; a value that a constructor refuses ends in one line, not a trace."""
+        """Instantiate all classes; raise InputError instead of a constructor's ValueError."""
         try:
             super().instantiate_classes()
         except ValueError as error:
-            # jsonargparse wraps whatever a constructor raised; only a ValueError is the user's
+            # jsonargparse wraps every exception; only a ValueError is a mistake of the user.
             if not isinstance(error.__cause__, ValueError) or "JSONARGPARSE_DEBUG" in os.environ:
                 raise
             raise InputError(str(error.__cause__)) from error
         precision = str(self.trainer.precision)
         if type(self.model).needs_float32 and precision.endswith("-true") and precision[:2] != "32":
             raise InputError(
-                f"--trainer.precision {precision}: a {type(self.model).__name__} computes places "
-                "in float32; give 32-true, or a mixed precision"
+                f"--trainer.precision {precision}: {type(self.model).__name__} computes positions "
+                "in float32; use 32-true or a mixed precision"
             )
         if (writer := self._get(self.config_init, "writer")) is not None:
-            require_writer_fits(
-                writer, self.model
-            )  # before Lightning misses a method of the matcher
+            require_writer_fits(writer, self.model)  # before Lightning reports a missing method
         if self.checkpoint is not None:
             check_weights(self._get(self.config, "ckpt_path"), self.checkpoint, self.model)
 
     def after_fit(self) -> None:
-        """Say where the best checkpoint is and what to run next."""
+        """Print the best checkpoint and the command that predicts with it."""
         saver = self.trainer.checkpoint_callback
         if isinstance(saver, ModelCheckpoint) and saver.best_model_path:
             best = os.path.relpath(saver.best_model_path)
             score = "" if saver.best_model_score is None else f" ({saver.best_model_score:.4f})"
-            say(
+            print_once(
                 f"best checkpoint: {best}{score}\n"
                 f"next: patchmatch predict -c configs/{type(self.model).predict_config} "
                 f"{type(self.model).predict_checkpoint} {best} {type(self.model).predict_source}"
@@ -178,25 +177,27 @@ def _is_no_tip(record: logging.LogRecord) -> bool:
 
 
 @rank_zero_only
-def say(text: str) -> None:
-    """Print the last word of a run."""
+def print_once(text: str) -> None:
+    """Print a text on the first process only."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def main(args: ArgsType = None) -> None:
-    """Run one subcommand; the user's mistakes end with one line and exit code 2.
+    """Run one subcommand. A mistake of the user ends in one line and exit code 2.
 
     Args:
-        args: The command line without the program's name; ``sys.argv[1:]`` if None.
+        args: Command line arguments; ``sys.argv[1:]`` if None.
     """
-    # advertisements of Lightning's makers
+    # hides the advertisements of Lightning
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_tip)
     with warnings.catch_warnings():
-        # Lightning's own use of torch, of no concern to its users
+        # a deprecated call in Lightning itself
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\)")
-        warnings.filterwarnings("ignore", "Found .* in eval mode")  # what is frozen has to be
-        if args is not None:  # called from a script or a test, whose own arguments are no concern
+        warnings.filterwarnings(
+            "ignore", "Found .* in eval mode"
+        )  # by intent
+        if args is not None:  # called from a script or a test
             warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended")
         try:
             MatchingCLI(

@@ -41,15 +41,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrise the fixtures ``device`` and ``dtype`` by the options of the same names."""
-    if "device" in metafunc.fixturenames:
+    own = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
+    names = {"device", "dtype"} & set(metafunc.fixturenames) - own
+    if "device" in names:
         chosen = metafunc.config.getoption("--device")
         available = ["cpu"] + ["cuda"] * torch.cuda.is_available()
-        names = available if chosen == "all" else [chosen]
-        metafunc.parametrize("device", [torch.device(name) for name in names], ids=names)
-    if "dtype" in metafunc.fixturenames:
+        devices = available if chosen == "all" else [chosen]
+        metafunc.parametrize("device", [torch.device(name) for name in devices], ids=devices)
+    if "dtype" in names:
         chosen = metafunc.config.getoption("--dtype")
-        names = ["float32", "float64"] if chosen == "all" else [chosen]
-        metafunc.parametrize("dtype", [DTYPES[name] for name in names], ids=names)
+        dtypes = ["float32", "float64"] if chosen == "all" else [chosen]
+        metafunc.parametrize("dtype", [DTYPES[name] for name in dtypes], ids=dtypes)
 
 
 @pytest.fixture(autouse=True)

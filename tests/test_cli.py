@@ -17,7 +17,7 @@ from patchmatch.core.checkpoints import shipped_checkpoint
 from patchmatch.core.errors import InputError
 from patchmatch.core.matcher import Matcher
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 PREDICT = str(CONFIGS / "config_patch_match_predict.yaml")
 TRAIN = str(CONFIGS / "config_patch_match_train.yaml")
@@ -161,8 +161,8 @@ def test_the_same_seed_trains_the_same_weights():
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-def test_the_checkpoint_overrules_settings_of_training_with_a_warning(tmp_path):
-    with pytest.warns(UserWarning, match="overrules the model's settings: width: 8 -> 48"):
+def test_the_checkpoint_overrides_settings_of_training_with_a_warning(tmp_path):
+    with pytest.warns(UserWarning, match="overrides settings of the model: width: 8 -> 48"):
         predict(write_frames(tmp_path / "f"), "--model.width=8", "--model.block=20")
     with Path("data/output/changes.csv").open(newline="") as file:
         row = next(csv.DictReader(file))
@@ -257,7 +257,7 @@ def test_an_odd_checkpoint_is_one_line_here_and_in_python(tmp_path, capsys, case
 def test_best_is_refused_where_nothing_was_trained(capsys, verb, name):
     config = PREDICT if verb == "predict" else TRAIN
     message = refusal(capsys, verb, "-c", config, f"--ckpt_path={name}")
-    assert f"--ckpt_path {name}: nothing was trained in this run" in message
+    assert f"--ckpt_path {name}: this run has no training" in message
 
 
 def test_an_output_folder_that_holds_a_run_is_kept_unless_asked(tmp_path, capsys):

@@ -114,15 +114,6 @@ def require_block_fits(batch: Clip, block: int) -> None:
             )
 
 
-def keep_freed_memory() -> None:
-    """Teach glibc to keep what a frame frees for the next one.
-
-    Otherwise page faults take up to half of the time on a CPU. Freeing 31 MB, never touched, does
-    it; 32 MB is the most that glibc learns.
-    """
-    torch.empty(31 * 2**20, dtype=torch.uint8)
-
-
 def pairs_of_features(
     pairs: Sequence[tuple[int, int]], describe: Callable[[int], Described]
 ) -> Iterator[tuple[Described, Described]]:

@@ -43,7 +43,7 @@ def decode_image(data: bytes) -> np.ndarray:
         if picture.format == "PNG" and data[24] == 16 and data[25] in _PNG_COLOUR_FLAGS:
             return _decode_deep(data, _PNG_COLOUR_FLAGS[data[25]])
         ImageOps.exif_transpose(picture, in_place=True)
-        return _to_array(picture)
+        return to_array(picture)
 
 
 def decode_size(data: bytes) -> tuple[int, int]:
@@ -68,7 +68,7 @@ def _open(data: bytes) -> Image.Image:
         raise ValueError(f"its content is none of {', '.join(FORMATS)}, or cut off") from error
 
 
-def _to_array(picture: Image.Image) -> np.ndarray:
+def to_array(picture: Image.Image) -> np.ndarray:
     """Return the pixels of a picture, alpha dropped, palettes looked up."""
     mode = picture.mode
     if mode in {"L", "RGB"}:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from patchmatch.core.errors import InputError
 from patchmatch.io.atomic import write_bytes_atomic
-from patchmatch.io.decoding import decode_image, decode_size
+from patchmatch.io.decoding import decode_image, decode_size, to_array
 from patchmatch.io.files import read_bytes
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -70,6 +70,15 @@ def read_image_size(path: str | Path) -> tuple[int, int]:
         raise _refusal(path, error) from error
 
 
+def pil_to_array(image: Image.Image) -> np.ndarray:
+    """Convert a PIL image to the array that ``read_image`` returns of the same image.
+
+    Raises:
+        ValueError: If the pixels are 32-bit integers, or floats outside [0, 1].
+    """
+    return to_array(ImageOps.exif_transpose(image))
+
+
 def write_image(path: str | Path, image: np.ndarray) -> None:
     """Write a picture atomically; all formats but JPEG keep every pixel.
 
@@ -97,45 +106,70 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     write_bytes_atomic(path, stream.getvalue())
 
 
-def to_gray_float(image: np.ndarray) -> np.ndarray:
-    """Convert to what the networks see.
+def to_float(image: np.ndarray) -> np.ndarray:
+    """Convert pixel values to float32 in [0, 1].
+
+    A uint16 image may use few of its 16 bits: 10 or 12 bits of a camera, or the narrow range of a
+    thermal image. It is stretched: the smallest window of 8, 10, 12 or 14 bits that contains all
+    values becomes [0, 1]. Windows begin at multiples of half their size, so that images of one
+    camera are stretched alike.
 
     Args:
-        image: As ``read_image`` returns it.
+        image: Any shape; bool, uint8, uint16 or float. Float values are converted as they are.
 
     Returns:
-        ``(H, W)`` float32 in [0, 1]; of colours the luma of Rec. 601.
+        A new array of the same shape.
     """
-    _require_shape(image)
-    if image.dtype == np.uint8:
-        image = image.astype(np.float32) / 255
-    elif image.dtype == np.uint16:
-        image = image.astype(np.float32) / 65535
-    elif image.dtype != np.float32:
-        raise ValueError(f"image must be uint8, uint16 or float32, got {image.dtype}; convert it")
+    if image.dtype != np.uint16:
+        full = np.float32(255 if image.dtype == np.uint8 else 1)
+        return image.astype(np.float32) / full
+    low, high = (int(image.min()), int(image.max())) if image.size else (0, 0)
+    start, size = 0, 2**16
+    for bits in (8, 10, 12, 14):
+        half = 2 ** (bits - 1)
+        if low < high < low // half * half + 2 * half:
+            start, size = low // half * half, 2 * half
+            break
+    return (image.astype(np.float32) - start) / np.float32(size - 1)
+
+
+def to_gray_float(image: np.ndarray) -> np.ndarray:
+    """Convert to the gray image that networks take.
+
+    Args:
+        image: ``(H, W)`` or ``(H, W, 3)`` RGB of uint8, uint16 or float32, as from ``read_image``.
+
+    Returns:
+        ``(H, W)`` float32 in [0, 1]; of colors the luma of Rec. 601.
+    """
+    _require_image(image)
+    image = to_float(image)
     if image.ndim == 3:
         # The weights of the luma sum to one only up to rounding.
         return np.clip(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 0, 1)
-    return image.copy()
+    return image
 
 
 def to_rgb_uint8(image: np.ndarray) -> np.ndarray:
-    """Convert to what can be drawn on.
+    """Convert to an image that can be drawn on.
 
     Args:
-        image: As ``read_image`` returns it.
+        image: ``(H, W)`` or ``(H, W, 3)`` RGB of uint8, uint16 or float32, as from ``read_image``.
 
     Returns:
         ``(H, W, 3)`` uint8, a copy.
     """
-    _require_shape(image)
-    if image.dtype == np.uint16:
-        image = np.round(image / 257).astype(np.uint8)  # 65535 = 257 * 255
-    elif image.dtype == np.float32:
-        image = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    elif image.dtype != np.uint8:
-        raise ValueError(f"image must be uint8, uint16 or float32, got {image.dtype}; convert it")
+    _require_image(image)
+    if image.dtype != np.uint8:
+        image = np.round(np.clip(to_float(image), 0, 1) * 255).astype(np.uint8)
     return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image.copy()
+
+
+def _require_image(image: np.ndarray) -> None:
+    """Raise ValueError unless the dtype is supported and the shape is that of an image."""
+    _require_shape(image)
+    if image.dtype not in (np.uint8, np.uint16, np.float32):
+        raise ValueError(f"image must be uint8, uint16 or float32, got {image.dtype}; convert it")
 
 
 def _require_shape(image: np.ndarray) -> None:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,13 +9,12 @@ from torchmetrics import MeanMetric
 
 from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
-from patchmatch.core.integers import coerce_integers
 from patchmatch.core.matcher import (
     Matcher,
-    keep_freed_memory,
     pairs_of_features,
     require_block_fits,
 )
+from patchmatch.core.process import keep_freed_memory
 from patchmatch.frames.results import FrameChanges, Kind, kind_of
 from patchmatch.motion.camera import camera_motion
 from patchmatch.motion.data import MotionBatch
@@ -165,15 +163,11 @@ class MotionMatcher(Matcher):
         return displacement, kind, (expected / 2).clamp(0, 1), matched, confidence, camera
 
     @torch.inference_mode()
-    @coerce_integers
-    def measure_motion(
-        self, frame0: Tensor | np.ndarray, frame1: Tensor | np.ndarray, block: int = 32
-    ) -> Tensor:
-        """Return how far every whole block of ``frame0`` has moved in ``frame1``.
+    def measure_motion(self, frame0: Tensor, frame1: Tensor, block: int = 32) -> Tensor:
+        """Return the displacement of every whole block of ``frame0``.
 
         Args:
-            frame0: The earlier frame: (H, W) or (H, W, 3) RGB, uint8, uint16 or float in [0, 1];
-                a tensor may also be (C, H, W) or (1, C, H, W).
+            frame0: The earlier frame, (1, C, H, W) float in [0, 1], RGB or gray.
             frame1: The later frame, of the same size.
             block: Side of a block in pixels, a multiple of 8 and at least 16.
 
@@ -181,31 +175,25 @@ class MotionMatcher(Matcher):
             (rows, columns, 2) float on the CPU, dx and dy in pixels, rows from the top.
 
         Raises:
-            ValueError: If the frames are no images or differ in size, or no block fits.
+            ValueError: If the frames differ in size, or no block fits.
         """
         _require_block(block)
         self._require_float32()
-        with self.net.threads():
-            return self._measure_motion(frame0, frame1, block)
-
-    def _measure_motion(
-        self, frame0: Tensor | np.ndarray, frame1: Tensor | np.ndarray, block: int
-    ) -> Tensor:
-        gray = [as_gray(frame, f"frame{i}") for i, frame in enumerate((frame0, frame1))]
+        gray = [f if f.shape[1] == 1 else luma(f) for f in (frame0, frame1)]
         if gray[0].shape != gray[1].shape:
-            sizes = " and ".join(f"{g.shape[1]}x{g.shape[0]}" for g in gray)
+            sizes = " and ".join(f"{g.shape[3]}x{g.shape[2]}" for g in gray)
             raise ValueError(f"frame0 and frame1 must have the same size, got {sizes}")
-        height, width = gray[0].shape
-        block_counts(height, width, block, block)
+        block_counts(*gray[0].shape[2:], block, block)
         keep_freed_memory()
         training = self.training
-        if training:  # to say so to every part takes a while
+        if training:  # switching the mode of every module takes a while
             self.eval()
         try:
-            described = self.net.describe(torch.stack(gray)[:, None].to(self.device))
-            parts = slice(1), slice(1, 2)
-            earlier, later = ([level.frames(part) for level in described] for part in parts)
-            motion = self.net.compare(earlier, later, block, self.radius)
+            with self.net.threads():
+                described = self.net.describe(torch.cat(gray).to(self.device))
+                parts = slice(1), slice(1, 2)
+                earlier, later = ([level.frames(part) for level in described] for part in parts)
+                motion = self.net.compare(earlier, later, block, self.radius)
         finally:
             if training:
                 self.train()
@@ -253,36 +241,6 @@ def motion_loss(motion: Motion, truth: Tensor, visible: Tensor) -> Tensor:
 def _require_block(block: int) -> None:
     if not isinstance(block, int) or block % 8 or block < 16:
         raise ValueError(f"block must be a multiple of 8 and at least 16 pixels, got {block}")
-
-
-def as_gray(frame: Tensor | np.ndarray, name: str) -> Tensor:
-    """Return a frame as (H, W) float32 in [0, 1], or refuse it."""
-    # torch does not take views that run backwards, such as BGR read as RGB
-    tensor = torch.as_tensor(frame if isinstance(frame, Tensor) else np.ascontiguousarray(frame))
-    shape = tuple(tensor.shape)
-    if isinstance(frame, Tensor) and tensor.ndim == 4 and len(tensor) == 1:
-        tensor = tensor[0]
-    if isinstance(frame, Tensor) and tensor.ndim == 3 and tensor.shape[0] in (1, 3):
-        tensor = tensor.movedim(0, -1)
-    if tensor.ndim == 3 and tensor.shape[-1] == 1:
-        tensor = tensor[..., 0]
-    if tensor.ndim not in (2, 3) or (tensor.ndim == 3 and tensor.shape[-1] != 3):
-        raise ValueError(f"{name} must be (H, W) gray or (H, W, 3) RGB, got {shape}")
-    scale = {torch.uint8: 255, torch.uint16: 65535}.get(tensor.dtype, 1)
-    tensor = tensor.float() if scale == 1 else tensor.float().div_(scale)
-    if scale == 1:
-        _require_light(tensor, name)
-    return luma(tensor.movedim(-1, 0))[0] if tensor.ndim == 3 else tensor
-
-
-def _require_light(frame: Tensor, name: str) -> None:
-    if not torch.isfinite(frame).all():
-        raise ValueError(f"{name} holds values that are no numbers (NaN or infinite)")
-    if frame.numel() and (frame.amax() > 2 or frame.amin() < -1):
-        raise ValueError(
-            f"{name} must be in [0, 1], uint8 or uint16, got {frame.amin():.3g} to "
-            f"{frame.amax():.3g}; divide grey levels by 255"
-        )
 
 
 def _mean(values: Tensor, chosen: Tensor) -> Tensor:

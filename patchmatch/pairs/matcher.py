@@ -12,7 +12,8 @@ from torch import Tensor
 
 from patchmatch.core.errors import InputError
 from patchmatch.core.image_pairs import ImagePair
-from patchmatch.core.matcher import Matcher, keep_freed_memory
+from patchmatch.core.matcher import Matcher
+from patchmatch.core.process import keep_freed_memory
 from patchmatch.pairs.cameras import Cameras, camera_matrices
 from patchmatch.pairs.geometry import (
     estimate_essential,

@@ -1,4 +1,4 @@
-"""What other programs call: one function a capability, the same code that the CLI runs."""
+"""The Python API: one function per capability, on the same code as the command line."""
 
 from patchmatch.public.fields import nearest_neighbour_field, vote
 from patchmatch.public.motion import (

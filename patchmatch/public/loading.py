@@ -1,4 +1,4 @@
-"""Matchers with the weights of a checkpoint."""
+"""Loading of matchers from checkpoints."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,13 +23,13 @@ def load_matcher(
     settings: dict[str, Any],
     device: str | torch.device | None,
 ) -> AnyMatcher:
-    """Return a matcher with the weights of a checkpoint, ready to match.
+    """Load a matcher with the weights of a checkpoint, in evaluation mode.
 
     Args:
-        kind: Its class.
-        path: A checkpoint that ``patchmatch fit`` wrote; None for the one the package ships.
-        settings: Beside those that the checkpoint was trained with.
-        device: Where to compute; CUDA where there is one, by default.
+        kind: Class of the matcher.
+        path: A checkpoint written by ``patchmatch fit``; None for the shipped weights.
+        settings: Options that the checkpoint does not store.
+        device: Device to compute on; by default CUDA if available.
 
     Raises:
         InputError: If the checkpoint is missing, damaged or of another class.

@@ -3,20 +3,80 @@
 import functools
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from patchmatch.core.integers import coerce_integers
 from patchmatch.frames.data import open_clips
 from patchmatch.frames.dataset import Clips, LiveClips
-from patchmatch.frames.results import FrameChanges
-from patchmatch.io import read_image, to_gray_float
+from patchmatch.frames.results import FrameChanges, PatchMatches
 from patchmatch.motion.matcher import MotionMatcher
-from patchmatch.public.images import Image
+from patchmatch.public.images import Image, scaled, to_tensor
 from patchmatch.public.loading import load_matcher
 from patchmatch.shift.matcher import ShiftMatcher
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedMotionMatcher:
+    """A motion matcher with its weights, for images in any form.
+
+    Attributes:
+        matcher: The LightningModule, which takes tensors only.
+    """
+
+    matcher: MotionMatcher
+
+    @coerce_integers
+    def measure_motion(self, frame0: Image, frame1: Image, block: int = 32) -> Tensor:
+        """Return the displacement of every whole block, see ``patchmatch.measure_motion``."""
+        frames = (to_tensor(f, f"frame{i}") for i, f in enumerate((frame0, frame1)))
+        return self.matcher.measure_motion(*frames, block=block)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedShiftMatcher:
+    """A shift matcher with its weights, for images in any form, beside a motion matcher.
+
+    Attributes:
+        matcher: The LightningModule, which takes tensors only.
+    """
+
+    matcher: ShiftMatcher
+
+    @property
+    def motion(self) -> LoadedMotionMatcher:
+        """The shipped motion matcher on the same device; it is loaded when it is first used."""
+        return _shipped_motion_matcher(str(self.matcher.device))
+
+    def match_patches(
+        self, patches0: np.ndarray | Tensor, patches1: np.ndarray | Tensor
+    ) -> PatchMatches:
+        """Find the shift, at most one pixel in x and in y, between each patch and its partner.
+
+        Args:
+            patches0: (N, 1, S, S) gray patches, S = 26 in training: float in [0, 1], uint8 or
+                uint16.
+            patches1: Their partners, of the same shape.
+
+        Returns:
+            Displacements (N, 2) as dx, dy with ``patches0[y, x]`` like ``patches1[y + dy, x +
+            dx]``, kinds (N,) and scores (N,), on the CPU.
+
+        Raises:
+            ValueError: If the shapes differ or are not supported, or a value is NaN, infinite or
+                out of range.
+        """
+        patches = (scaled(p, f"patches{i}") for i, p in enumerate((patches0, patches1)))
+        return self.matcher.match_patches(*patches)
+
+    def measure_motion(self, frame0: Image, frame1: Image, block: int = 32) -> Tensor:
+        """Return the displacement, of any size, of every whole block by the motion matcher."""
+        return self.motion.measure_motion(frame0, frame1, block)
 
 
 @coerce_integers
@@ -27,23 +87,21 @@ def load_shift_matcher(
     stride: int = 13,
     prior_still: float = 0.9,
     device: str | torch.device | None = None,
-) -> ShiftMatcher:
-    """Return a shift matcher that is ready to match.
+) -> LoadedShiftMatcher:
+    """Load a shift matcher.
 
     Args:
-        path: A checkpoint that ``patchmatch fit`` wrote; None for the one the package ships.
+        path: A checkpoint written by ``patchmatch fit``; None for the shipped weights.
         block: Side of a block of a frame in pixels.
         stride: Distance from one block to the next in pixels.
-        prior_still: Share of blocks that are expected to stand still.
-        device: Where to compute; CUDA where there is one, by default.
+        prior_still: Prior probability that a block does not move.
+        device: Device to compute on; by default CUDA if available.
 
     Raises:
-        InputError: If the checkpoint is missing, damaged or not of a shift matcher.
+        InputError: If the checkpoint is missing, damaged or of another class.
     """
     settings = {"block": block, "stride": stride, "prior_still": prior_still}
-    matcher = load_matcher(ShiftMatcher, path, settings, device)
-    matcher.measurer = functools.partial(measure_motion, device=matcher.device)
-    return matcher
+    return LoadedShiftMatcher(matcher=load_matcher(ShiftMatcher, path, settings, device))
 
 
 @coerce_integers
@@ -55,22 +113,23 @@ def load_motion_matcher(
     camera: bool = False,
     min_matched: float = 0.5,
     device: str | torch.device | None = None,
-) -> MotionMatcher:
-    """Return a matcher that measures motion of any size.
+) -> LoadedMotionMatcher:
+    """Load a motion matcher, which measures displacements of any size.
 
     Args:
-        path: A checkpoint that ``patchmatch fit`` wrote; None for the one the package ships.
+        path: A checkpoint written by ``patchmatch fit``; None for the shipped weights.
         block: Side of a block of a frame in pixels, a multiple of 8 and at least 16.
-        radius: Reach of the search in steps of eight pixels.
-        camera: Whether the motion of the camera is estimated and left out of account.
-        min_matched: Blocks less likely than this to be seen in the later frame are unmatched.
-        device: Where to compute; CUDA where there is one, by default.
+        radius: Search radius in steps of eight pixels.
+        camera: Whether to estimate the motion of the camera and subtract it.
+        min_matched: Blocks with a smaller probability of being visible in the later frame are
+            unmatched.
+        device: Device to compute on; by default CUDA if available.
 
     Raises:
-        InputError: If the checkpoint is missing, damaged or not of a motion matcher.
+        InputError: If the checkpoint is missing, damaged or of another class.
     """
     settings = {"block": block, "radius": radius, "camera": camera, "min_matched": min_matched}
-    return load_matcher(MotionMatcher, path, settings, device)
+    return LoadedMotionMatcher(matcher=load_matcher(MotionMatcher, path, settings, device))
 
 
 @coerce_integers
@@ -79,32 +138,34 @@ def measure_motion(
     frame1: Image,
     block: int = 32,
     *,
-    matcher: MotionMatcher | None = None,
+    matcher: LoadedMotionMatcher | MotionMatcher | None = None,
     device: str | torch.device | None = None,
-) -> torch.Tensor:
-    """Return how far every whole block of an image has moved in another one.
+) -> Tensor:
+    """Measure how far every whole block of an image has moved in another one.
 
     Args:
-        frame0: The earlier frame: a path, or what ``MotionMatcher.measure_motion`` takes.
+        frame0: The earlier frame: a path, an array (H, W) or (H, W, 3), a PIL image or a tensor.
         frame1: The later frame, of the same size.
         block: Side of a block in pixels, a multiple of 8 and at least 16.
-        matcher: What to measure with; ``load_motion_matcher()`` if None.
-        device: Where to compute, if no matcher is given.
+        matcher: The motion matcher; ``load_motion_matcher()`` if None.
+        device: Device to compute on if no matcher is given.
 
     Returns:
         (rows, columns, 2) float on the CPU, dx and dy in pixels, rows from the top.
+
+    Raises:
+        ValueError: If a frame is not an image, the sizes differ, or no block fits.
+        InputError: If a file cannot be read.
     """
     if matcher is None:
         matcher = _shipped_motion_matcher(None if device is None else str(device))
-    frames = [
-        to_gray_float(read_image(frame)) if isinstance(frame, str | Path) else frame
-        for frame in (frame0, frame1)
-    ]
-    return matcher.measure_motion(frames[0], frames[1], block)
+    elif isinstance(matcher, MotionMatcher):
+        matcher = LoadedMotionMatcher(matcher=matcher)
+    return matcher.measure_motion(frame0, frame1, block)
 
 
 @functools.cache
-def _shipped_motion_matcher(device: str | None) -> MotionMatcher:
+def _shipped_motion_matcher(device: str | None) -> LoadedMotionMatcher:
     return load_motion_matcher(device=device)
 
 
@@ -112,42 +173,44 @@ def _shipped_motion_matcher(device: str | None) -> MotionMatcher:
 def predict_frames(
     source: str | Path,
     *,
-    matcher: ShiftMatcher | MotionMatcher | None = None,
+    matcher: LoadedShiftMatcher | LoadedMotionMatcher | ShiftMatcher | MotionMatcher | None = None,
     batch_size: int = 8,
     gaps: Sequence[int] = (1,),
     max_frames: int | None = None,
     **options: Any,
 ) -> Iterator[FrameChanges]:
-    """Iterate over the changes of every frame pair, in order, in flat memory.
+    """Iterate over the changes of every frame pair, in order, in constant memory.
 
     Args:
         source: Folder of ordered frames, folder of such folders, video file, camera ("camera:0")
             or address of a stream.
-        matcher: What to match with; ``load_shift_matcher(**options)`` if None, and
+        matcher: The matcher; ``load_shift_matcher(**options)`` if None. Use
             ``load_motion_matcher()`` for motion of any size.
-        batch_size: Frames that are read at once.
+        batch_size: Number of frames read at once.
         gaps: Distances from the earlier to the later frame of a pair; (1, 2, 4) makes slow motion
             visible.
-        max_frames: Frames of each sequence to read; None for all.
-        options: Of ``load_shift_matcher``: path, block, stride, prior_still, device.
+        max_frames: Number of frames to read of each sequence; None for all.
+        options: Options of ``load_shift_matcher``: path, block, stride, prior_still, device.
 
     Returns:
-        An iterator over a ``FrameChanges`` for each pair; ``.top(k)`` gives the blocks that
+        An iterator over one ``FrameChanges`` per pair; ``.top(k)`` returns the k blocks that
         changed most.
 
     Raises:
-        InputError: If the source holds no ordered frames. A frame that cannot be read is left out
+        InputError: If the source has no ordered frames. A frame that cannot be read is left out
             with a warning.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     gaps = tuple(gaps)
     if not gaps or min(gaps) < 1:
-        raise ValueError(f"gaps must be numbers from 1 on, got {list(gaps)}")
+        raise ValueError(f"gaps must be integers of at least 1, got {list(gaps)}")
     if matcher is None:
         matcher = load_shift_matcher(**options)
     elif options:
-        raise ValueError(f"give a matcher or its options, not both: {', '.join(options)}")
+        raise ValueError(f"expected a matcher or its options, got both: {', '.join(options)}")
+    if isinstance(matcher, LoadedShiftMatcher | LoadedMotionMatcher):
+        matcher = matcher.matcher
     clips, notes = open_clips(str(source), batch_size, gaps, max_frames)
     for note in notes:
         warnings.warn(note, stacklevel=2)

@@ -1,11 +1,10 @@
-"""Matching two pictures from Python: the same code that the CLI runs."""
+"""Matching of two images."""
 
 import inspect
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from patchmatch.core.integers import coerce_integers
 from patchmatch.core.trained import TrainedPairs
@@ -18,7 +17,7 @@ from patchmatch.pairs.loftr.matcher import LoFTRMatcher, SE2LoFTRMatcher
 from patchmatch.pairs.matcher import PairMatcher
 from patchmatch.pairs.results import Matches
 from patchmatch.pairs.sift import SIFTMatcher
-from patchmatch.public.images import Image, as_picture
+from patchmatch.public.images import Image, to_mask, to_tensor
 from patchmatch.public.loading import load_matcher
 
 MATCHERS: dict[str, type[PairMatcher]] = {
@@ -45,32 +44,31 @@ def match_images(
     device: str | torch.device | None = None,
     **options: Any,
 ) -> Matches:
-    """Find the places of two pictures that show the same thing.
+    """Match the points of two images.
 
     Args:
-        image0: A path; an array (H, W), (H, W, 3) or (H, W, 4), whose alpha is dropped, of uint8,
-            uint16 or floats in [0, 1]; or a tensor of these shapes, (C, H, W) or (1, C, H, W).
-        image1: The same; it may differ in size and channels.
-        matcher: sift, asift, field, descriptor, homography_net, affnet_hardnet, loftr or se2_loftr;
-            or a matcher that is kept between calls.
-        mask0: Where image 0 counts: as large as the image, brighter than half or True. None for
-            everywhere.
-        mask1: The same of image 1.
-        ckpt_path: A checkpoint that ``patchmatch fit`` wrote, for a matcher that is trained; None
-            for the one the package ships.
-        device: Where to compute; CUDA where there is one, by default. A given matcher stays where
-            it is.
-        options: Of the matcher: max_size, max_matches, min_score, rotations, tile, weights and
-            what else its class lists.
+        image0: A path, an array (H, W) or (H, W, 3), a PIL image or a tensor (C, H, W).
+        image1: The same; size and number of channels may differ.
+        matcher: "sift", "asift", "field", "descriptor", "homography_net", "affnet_hardnet", "loftr"
+            or "se2_loftr"; or a matcher to reuse between calls, see ``load_pair_matcher``.
+        mask0: Mask of image 0, of its size: pixels brighter than half (or True) are used. None for
+            all pixels.
+        mask1: Mask of image 1.
+        ckpt_path: A checkpoint written by ``patchmatch fit``, for a matcher that is trained; None
+            for the shipped weights.
+        device: Device to compute on; by default CUDA if available. A given matcher stays on its
+            device.
+        options: Options of the matcher: max_size, max_matches, min_score, rotations, tile, weights
+            and the others that its class documents.
 
     Returns:
-        ``keypoints0`` and ``keypoints1``, (N, 2) x and y in pixels of the pictures as they came,
-        and ``score`` (N,), the best first; ``homography`` and ``inliers`` where at least four
-        matches agree on one; with ``epipolar="fundamental"``, or ``"essential"`` and
-        ``intrinsics0``, that matrix and its inliers. Without matches all are empty.
+        ``keypoints0`` and ``keypoints1``, (N, 2) x and y in pixels of the given images, and
+        ``score`` (N,), sorted by score; ``homography`` and ``inliers`` if at least four matches
+        agree on one. With ``epipolar="fundamental"``, or ``"essential"`` and ``intrinsics0``, also
+        that matrix and its inliers. All are empty without matches.
 
     Raises:
-        ValueError: If something is no picture, or the matcher or a value of its options unknown.
+        ValueError: If an image is not valid, or the matcher or an option is unknown.
         InputError: If a file cannot be read, or weights are missing.
     """
     if isinstance(matcher, str):
@@ -78,21 +76,23 @@ def match_images(
             raise ValueError(f"matcher must be one of {', '.join(MATCHERS)}, got {matcher!r}")
         known = _options_of(MATCHERS[matcher])
         if unknown := sorted(set(options) - set(known)):
-            raise ValueError(f"{matcher} has no {', '.join(unknown)}; it has {', '.join(known)}")
+            raise ValueError(
+                f"{matcher} has no option {', '.join(unknown)}; it has {', '.join(known)}"
+            )
         chosen = load_pair_matcher(matcher, ckpt_path, options, device)
     elif options or device is not None or ckpt_path is not None:
         given = ", ".join(options) or ("ckpt_path" if device is None else "device")
-        raise ValueError(f"give a matcher or its options, not both: {given}")
+        raise ValueError(f"expected a matcher or its options, got both: {given}")
     else:
         chosen = matcher
-    pictures = [as_picture(image, f"image{i}") for i, image in enumerate((image0, image1))]
-    masks = [
-        None if mask is None else _as_mask(mask, f"mask{i}", pictures[i])
-        for i, mask in enumerate((mask0, mask1))
+    tensors = [
+        to_tensor(image, f"image{i}").to(chosen.device) for i, image in enumerate((image0, image1))
     ]
-    images = [image.to(chosen.device) for image in pictures]
-    valid = [None if mask is None else mask.to(chosen.device) for mask in masks]
-    return chosen.match(images[0], images[1], valid[0], valid[1])
+    masks = [
+        None if m is None else to_mask(m, f"mask{i}", tensors[i].shape[2:]).to(chosen.device)
+        for i, m in enumerate((mask0, mask1))
+    ]
+    return chosen.match(*tensors, *masks)
 
 
 def load_pair_matcher(
@@ -101,13 +101,13 @@ def load_pair_matcher(
     options: dict[str, Any] | None = None,
     device: str | torch.device | None = None,
 ) -> PairMatcher:
-    """Return a matcher of ``MATCHERS``, ready to match; the arguments are ``match_images``'s."""
+    """Load a matcher by its name in ``MATCHERS``, with the arguments of ``match_images``."""
     kind, options = MATCHERS[name], options or {}
     if issubclass(kind, TrainedPairs):
         if ckpt_path is not None or kind.shipped_weights is not None:
             return load_matcher(kind, ckpt_path, options, device)
     elif ckpt_path is not None:
-        raise ValueError(f"{name} is not trained here: it has no ckpt_path")
+        raise ValueError(f"{name} takes no ckpt_path: it is not trained by patchmatch; use weights")
     chosen = kind(**options).eval()
     chosen = chosen.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     chosen.prepare()
@@ -115,7 +115,7 @@ def load_pair_matcher(
 
 
 def _options_of(kind: type[PairMatcher]) -> list[str]:
-    """Return what the constructor of a matcher takes, and those of the classes it builds on."""
+    """Return the options of a matcher, those of its base classes included."""
     return [
         name
         for part in kind.__mro__
@@ -123,15 +123,3 @@ def _options_of(kind: type[PairMatcher]) -> list[str]:
         for name, option in inspect.signature(part).parameters.items()
         if option.kind is not option.VAR_KEYWORD
     ]
-
-
-def _as_mask(mask: Image, name: str, image: Tensor) -> Tensor:
-    """Return a mask as (1, H, W) bool, or refuse it."""
-    values = as_picture(mask, name).mean(dim=1) > 0.5
-    if values.shape[-2:] != image.shape[-2:]:
-        height, width = values.shape[-2:]
-        raise ValueError(
-            f"{name} must be as large as its picture, {image.shape[-1]}x{image.shape[-2]}, "
-            f"got {width}x{height}"
-        )
-    return values

@@ -1,4 +1,4 @@
-"""Template matching as other programs call it."""
+"""Template matching."""
 
 import functools
 from pathlib import Path
@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from patchmatch.core.integers import coerce_integers
-from patchmatch.public.images import Image, as_picture
+from patchmatch.public.images import Image, to_rgb, to_tensor
 from patchmatch.templates.matcher import TemplateMatcher
 from patchmatch.templates.results import Detections
 
-_MATCHERS = 4  # kept ready, with the weights in memory
+_CACHED_MATCHERS = 4  # with their weights
 
 
 @coerce_integers
@@ -30,25 +30,24 @@ def match_template(
     """Find a template in a scene.
 
     Args:
-        scene: A path, an array ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)`` of uint8, uint16 or
-            float in [0, 1], RGB, or a tensor of these or with its channels first.
-        template: The picture of an object, of the same kinds.
-        features: ``vgg19``, another network of torchvision with its ``layers``,
-            ``handcrafted``, which needs no weights, or a checkpoint that was tuned here.
+        scene: A path, an array (H, W) or (H, W, 3), a PIL image or a tensor (C, H, W).
+        template: An image of the object, in the same forms.
+        features: "vgg19", another network of torchvision with its ``layers``, "handcrafted", which
+            needs no weights, or a checkpoint written by ``patchmatch fit``.
         weights: File with the weights of the network; None lets torchvision download them.
-        score: ``qatm``, ``ncc`` or ``soft_rank``.
-        mask: Of the template's size, not zero or True where the template counts.
-        device: Where to compute; CUDA where there is one, by default.
-        options: Of ``TemplateMatcher``: threshold, max_detections, scales, rotations, stride and
-            others.
+        score: "qatm", "ncc" or "soft_rank".
+        mask: Mask of the template, of its size: pixels above zero (or True) are used.
+        device: Device to compute on; by default CUDA if available.
+        options: Options of ``TemplateMatcher``: threshold, max_detections, scales, rotations,
+            stride and others.
 
     Returns:
-        Boxes, the best first. There are none, with the reason, where nothing reaches the
-        threshold, and for a template that is flat, tiny or larger than the scene.
+        Boxes, sorted by score. They are empty, with the reason, if no location reaches the
+        threshold, or if the template is uniform, tiny or larger than the scene.
 
     Raises:
-        InputError: If a picture or the weights cannot be read.
-        ValueError: If an array is no picture, or an option is wrong.
+        InputError: If an image or the weights cannot be read.
+        ValueError: If an image or an option is not valid.
     """
     settings = {
         name: tuple(v) if isinstance(v, list | np.ndarray) else v for name, v in options.items()
@@ -61,30 +60,21 @@ def match_template(
         score=score,
         **settings,
     )
-    counts = None if mask is None else to_colors(mask, "mask").amax(dim=0) > 0
-    return matcher.match(to_colors(scene, "scene"), to_colors(template, "template"), counts)
-
-
-def to_colors(image: Image, name: str = "image") -> torch.Tensor:
-    """Return a picture as (3, H, W) float32 RGB in [0, 1].
-
-    Raises:
-        ValueError: If it is none.
-    """
-    return as_picture(image, name)[0].expand(3, -1, -1).contiguous()
+    used = None if mask is None else to_tensor(mask, "mask")[0].amax(dim=0) > 0
+    return matcher.match(to_rgb(scene, "scene")[0], to_rgb(template, "template")[0], used)
 
 
 def _stamp(path: str | Path) -> tuple[int, int]:
-    """Return what changes when a file of weights does."""
+    """Return the modification time and the size of a file of weights."""
     if not Path(path).is_file():
         return (0, 0)
     about = Path(path).stat()
     return (about.st_mtime_ns, about.st_size)
 
 
-@functools.lru_cache(maxsize=_MATCHERS)
+@functools.lru_cache(maxsize=_CACHED_MATCHERS)
 def _matcher(device: str, stamp: tuple[int, int], **settings: Any) -> TemplateMatcher:
-    """Return a matcher; another one where the file of weights has changed."""
+    """Build a matcher, or return the cached one while the file of weights is unchanged."""
     matcher = TemplateMatcher(**settings)
     matcher.configure_model()
     return matcher.eval().to(device)

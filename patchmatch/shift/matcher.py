@@ -1,12 +1,8 @@
 """Training the shift network, and block matching with it."""
 
 import math
-from collections.abc import Callable
-from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
@@ -15,10 +11,10 @@ from torchmetrics.classification import MulticlassAccuracy
 from patchmatch.core.clips import Clip
 from patchmatch.core.matcher import (
     Matcher,
-    keep_freed_memory,
     pairs_of_features,
     require_block_fits,
 )
+from patchmatch.core.process import keep_freed_memory
 from patchmatch.frames.results import FrameChanges, Kind, PatchMatches
 from patchmatch.ops.blocks import block_boxes
 from patchmatch.shift.metrics import Share, exact_shift_sums
@@ -74,8 +70,6 @@ class ShiftMatcher(Matcher):
             raise ValueError(f"stride must be at least 1 pixel{_whole(stride)}, got {stride}")
         if not 0 < prior_still < 1:
             raise ValueError(f"prior_still must lie between 0 and 1, got {prior_still}")
-        #: What ``measure_motion`` calls; ``patchmatch.load_shift_matcher`` provides it.
-        self.measurer: Callable[..., Tensor] | None = None
         self.net = ShiftNet(filters, kernel, width)
         self.lr, self.weight_decay = lr, weight_decay
         self.block, self.stride, self.prior_still = block, stride, prior_still
@@ -159,13 +153,11 @@ class ShiftMatcher(Matcher):
         return self.net.describe(frame[None, :, None], self.block, self.stride)
 
     @torch.inference_mode()
-    def match_patches(
-        self, patches0: Tensor | np.ndarray, patches1: Tensor | np.ndarray
-    ) -> PatchMatches:
-        """Tell by which shift, one pixel at most, each patch matches its partner.
+    def match_patches(self, patches0: Tensor, patches1: Tensor) -> PatchMatches:
+        """Find the shift, at most one pixel in x and in y, between each patch and its partner.
 
         Args:
-            patches0: (N, 1, S, S) gray patches, S = 26 in training: float in [0, 1] or uint8.
+            patches0: (N, 1, S, S) gray patches, float in [0, 1]; S = 26 in training.
             patches1: Their partners, of the same shape.
 
         Returns:
@@ -173,49 +165,28 @@ class ShiftMatcher(Matcher):
             dx]``, kinds (N,) and scores (N,), on the CPU.
 
         Raises:
-            ValueError: If the shapes differ or do not fit, or a value is not a number or lies
-                outside the range.
+            ValueError: If the shapes differ or are not those of patches.
         """
-        both = [_as_patches(patches, i) for i, patches in enumerate((patches0, patches1))]
-        if both[0].shape != both[1].shape:
-            shapes = " and ".join(str(tuple(p.shape)) for p in both)
+        for index, patches in enumerate((patches0, patches1)):
+            _require_patches(patches, f"patches{index}")
+        if patches0.shape != patches1.shape:
+            shapes = " and ".join(str(tuple(p.shape)) for p in (patches0, patches1))
             raise ValueError(f"patches0 and patches1 must have the same shape, got {shapes}")
         training = self.training
         self.eval()
         probabilities = [torch.empty(0, CLASSES)]
-        for pair in torch.stack(both, dim=2).split(PATCHES_AT_ONCE):  # (N, 1, 2, S, S)
+        for pair in torch.stack([patches0, patches1], dim=2).split(
+            PATCHES_AT_ONCE
+        ):  # (N, 1, 2, S, S)
             probabilities.append(self(pair.to(self.device)).softmax(dim=1).cpu())
         self.train(training)
         probability = torch.cat(probabilities)
         # two patches without texture may be displaced by anything
-        pair = torch.cat(both, dim=1)  # (N, 2, S, S)
+        pair = torch.cat([patches0, patches1], dim=1)  # (N, 2, S, S)
         variance = (pair - pair.mean(dim=(2, 3), keepdim=True)).square().mean(dim=(2, 3))
         probability[(variance < FLOOR).all(dim=1).cpu()] = 1 / CLASSES
         displacement, kind = decide(probability)
         return PatchMatches(displacement, kind, probability.amax(dim=1))
-
-    def measure_motion(
-        self, frame0: Any, frame1: Any, block: int = 32
-    ) -> Float[Tensor, "rows columns 2"]:
-        """Return how far every whole block of ``frame0`` has moved in ``frame1``.
-
-        Motion of any size is the work of ``MotionMatcher``, which is called here; a matcher that
-        ``patchmatch.load_shift_matcher`` returned takes paths, too.
-
-        Args:
-            frame0: The earlier frame, see ``MotionMatcher.measure_motion``.
-            frame1: The later frame, of the same size.
-            block: Side of a block in pixels, a multiple of 8 and at least 16.
-
-        Returns:
-            dx and dy in pixels, rows from the top, on the CPU.
-        """
-        if self.measurer is None:
-            raise ValueError(
-                "a shift matcher knows one pixel only; get it from "
-                "patchmatch.load_shift_matcher(), or use MotionMatcher.measure_motion"
-            )
-        return self.measurer(frame0, frame1, block)
 
 
 def decide(probability: Tensor) -> tuple[Tensor, Tensor]:
@@ -241,27 +212,12 @@ def _whole(value: float) -> str:
     return "" if isinstance(value, int) else " and whole"
 
 
-def _as_patches(patches: Tensor | np.ndarray, which: int) -> Tensor:
-    """Return patches as float in [0, 1], or refuse them."""
-    if not isinstance(patches, Tensor):
-        patches = np.ascontiguousarray(patches)  # torch takes no views that run backwards
-    patches = torch.as_tensor(patches)
+def _require_patches(patches: Tensor, name: str) -> None:
     if patches.ndim != 4 or patches.shape[1] != 1 or patches.shape[2] != patches.shape[3]:
         raise ValueError(
-            f"patches{which} must be square and gray, (N, 1, 26, 26), got {tuple(patches.shape)}"
+            f"{name} must be square and gray, (N, 1, 26, 26), got {tuple(patches.shape)}"
         )
     if patches.shape[3] < SMALLEST_BLOCK:
         raise ValueError(
-            f"patches{which} must be at least {SMALLEST_BLOCK} pixels wide, got {patches.shape[3]}"
+            f"{name} must be at least {SMALLEST_BLOCK} pixels wide, got {patches.shape[3]}"
         )
-    if patches.dtype in (torch.uint8, torch.uint16):
-        return patches.float() / (255 if patches.dtype == torch.uint8 else 65535)
-    patches = patches.float()
-    if not torch.isfinite(patches).all():
-        raise ValueError(f"patches{which} holds values that are no numbers (NaN or infinite)")
-    if len(patches) and (patches.amax() > 2 or patches.amin() < -1):
-        raise ValueError(
-            f"patches{which} must be in [0, 1] (noise may overstep it) or uint8, got "
-            f"{patches.amin():.3g} to {patches.amax():.3g}; divide grey levels by 255"
-        )
-    return patches

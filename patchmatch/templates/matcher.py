@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import box_iou, nms
 
-from patchmatch.core.matcher import Matcher, keep_freed_memory
+from patchmatch.core.matcher import Matcher
+from patchmatch.core.process import keep_freed_memory
 from patchmatch.templates.backbones import Backbone
 from patchmatch.templates.features import (
     DescribedScene,

@@ -13,7 +13,7 @@ def test_a_fixed_camera_is_measured_by_what_motion_leaves_over(tmp_path):
         frame = ground.copy()
         frame[24:96, 20 + 6 * number : 92 + 6 * number] = figure
         cv2.imwrite(str(tmp_path / f"{8 + number}.png"), frame)
-    matchers = {"patchmatch": benchmark_motion.load_motion_matcher(device="cpu")}
+    matchers = {"patchmatch": benchmark_motion.load_motion_matcher(device="cpu").matcher}
     methods = {
         "rest": lambda a, _: np.zeros((a.shape[0] // 32, a.shape[1] // 32, 2)),
         "DIS": peers()["DIS medium"],

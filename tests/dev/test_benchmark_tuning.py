@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning import Trainer
 from textures import smooth
 
-from patchmatch.public.templates import to_colors
+from patchmatch.public.images import to_rgb
 from patchmatch.synthetic.photographs import bundled_photographs
 from patchmatch.templates.matcher import TemplateMatcher
 from patchmatch.templates.place_matcher import PlaceMatcher
@@ -48,7 +48,7 @@ def test_every_scene_is_described_once_for_all_templates(benchmark, monkeypatch)
     monkeypatch.setattr("benchmark_templates.KEPT", 1)  # scenes
     pairs = benchmark.made_pairs([smooth(100, 120, sigma=2), smooth(120, 110, 1, sigma=2)])
     matcher = TemplateMatcher("handcrafted", threshold=0.0, max_detections=1).eval()
-    images = [[to_colors(image) for image in (pair.scene, pair.template)] for pair in pairs]
+    images = [[to_rgb(image)[0] for image in (pair.scene, pair.template)] for pair in pairs]
     scores = np.array(
         [
             [sum(matcher.match(scene, template).scores.tolist()) for scene, _ in images]

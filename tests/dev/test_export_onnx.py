@@ -26,7 +26,7 @@ def script():
 
 @pytest.mark.filterwarnings("ignore")
 def test_onnxruntime_agrees_on_shifts(script, tmp_path):
-    shifts = script.Shifts(load_shift_matcher(device="cpu").net)
+    shifts = script.Shifts(load_shift_matcher(device="cpu").matcher.net)
     script.export(shifts, tmp_path / "shift.onnx")
     assert [p.name for p in tmp_path.iterdir()] == ["shift.onnx"]
     assert script.differences(shifts, tmp_path / "shift.onnx").max() < 1e-5
@@ -41,7 +41,7 @@ def test_onnxruntime_agrees_on_motion(script, tmp_path):
     # in a process whose annotations are not checked: sizes are symbols while it is exported
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    motions = script.Motions(load_motion_matcher(device="cpu").net)
+    motions = script.Motions(load_motion_matcher(device="cpu").matcher.net)
     assert script.differences(motions, path).quantile(0.99) < 1e-3
     motions.net.doubt[-1].weight.data.neg_()
     assert script.differences(motions, path).max() > 1e-2

@@ -11,12 +11,13 @@ import torch
 from torch.testing import assert_close
 
 from patchmatch import load_motion_matcher
+from patchmatch.core.process import compiled_threads
 from patchmatch.motion import compiled as motion_kernels
 from patchmatch.motion import features as levels
 from patchmatch.motion.candidates import Offered, offer, with_rival
 from patchmatch.motion.consensus import NEVER
 from patchmatch.motion.consensus_steps import answers_around, ballot
-from patchmatch.motion.kernels import compiled_for, team, threads_for, threads_left
+from patchmatch.motion.kernels import compiled_for, team, threads_for
 from patchmatch.motion.matcher import motion_loss
 from patchmatch.motion.net import COARSEST, FIRST, LEVELS, MOST, STEPS, MotionNet, Refined
 from patchmatch.motion.refine import Matching, settle
@@ -281,11 +282,11 @@ def test_several_threads_write_what_one_does(monkeypatch, rng, threads, count):
     monkeypatch.setattr(team, "_submit", submit_and_see_it_begin)
     threads(count)
     with threads_for(given[1]):
-        assert (threads_left(), torch.get_num_threads()) == (count, 1)
+        assert (compiled_threads(), torch.get_num_threads()) == (count, 1)
         with threads_for(given[1]):  # as where a matcher asks before its network does
-            assert threads_left() == count
+            assert compiled_threads() == count
         together = Case(*given)
-    assert (threads_left(), torch.get_num_threads()) == (1, count)
+    assert (compiled_threads(), torch.get_num_threads()) == (1, count)
     assert all(map(torch.equal, everything(alone), everything(together)))
     assert asked.count("describe_frames") == 2  # of two frames each one is described by a thread
     assert asked.count("compare_frames") == count - 1
@@ -321,7 +322,7 @@ def test_frames_that_are_no_numbers_read_no_strange_memory(rng):
 
 @pytest.mark.parametrize("learned", [True, False])
 def test_the_whole_network_measures_the_same(rng, learned):
-    net = load_motion_matcher(device="cpu").net if learned else MotionNet(learned=False)
+    net = load_motion_matcher(device="cpu").matcher.net if learned else MotionNet(learned=False)
     net.eval()
     scene = torch.nn.functional.interpolate(torch.rand(2, 1, 30, 40, generator=rng), (134, 197))
     frames = torch.stack([scene, scene.roll((2, -3), dims=(2, 3))], dim=2)
@@ -359,7 +360,10 @@ def test_kernels_are_asked_for_what_they_serve(monkeypatch, rng):
 
 @pytest.mark.parametrize("training", [False, True])
 def test_the_loss_is_the_same_with_and_without_gradients(rng, training):
-    net, frames = load_motion_matcher(device="cpu").net.train(training), restless(rng, 134, 197)
+    net, frames = (
+        load_motion_matcher(device="cpu").matcher.net.train(training),
+        restless(rng, 134, 197),
+    )
     shape = 2, 8, 12
     truth, visible = normal(rng, *shape, 2), torch.rand(shape, generator=rng)
     without = net(frames, 16)

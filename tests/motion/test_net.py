@@ -20,7 +20,7 @@ def twin():
 
 @pytest.fixture(scope="module")
 def shipped():
-    return load_motion_matcher(device="cpu").net
+    return load_motion_matcher(device="cpu").matcher.net
 
 
 def textured(height, width, seed=0):

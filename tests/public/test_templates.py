@@ -7,7 +7,7 @@ from textures import texture
 
 import patchmatch
 from patchmatch.core.errors import InputError
-from patchmatch.public.templates import to_colors
+from patchmatch.public.images import to_rgb
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_all_kinds_of_images_give_the_same(scene, tmp_path):
     tensors = find(torch.from_numpy(scene).permute(2, 0, 1), torch.from_numpy(template)).boxes
     for boxes in (paths, floats, tensors):
         torch.testing.assert_close(boxes, expected, atol=1e-2, rtol=0)
-    assert to_colors(np.full((4, 5, 4), 51, np.uint8)).shape == (3, 4, 5)
+    assert to_rgb(np.full((4, 5, 4), 51, np.uint8)).shape == (1, 3, 4, 5)
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,13 @@ modules where they are called: numba takes half a second to load.
 import functools
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
 
-MOST_THREADS = 8  # of kernels: more than that wait for memory
-_threads = ContextVar("threads", default=1)
+from patchmatch.core.process import threads_for_compiled_loops
+
 logger = logging.getLogger(__name__)
 
 
@@ -34,28 +33,9 @@ def compiled_for(*tensors: Tensor) -> bool:
 
 @contextmanager
 def threads_for(*tensors: Tensor) -> Iterator[None]:
-    """Let kernels use the threads that torch has, and torch one, where they serve these tensors.
-
-    What is left to torch is so small there that a second thread does no more than wait for work,
-    as busily as work is done. A thread whose first use of torch falls into this keeps one; other
-    threads keep theirs.
-    """
-    before = torch.get_num_threads()
-    if before == 1 or not compiled_for(*tensors):
+    """Give the threads of torch to the kernels if they can process these tensors."""
+    with threads_for_compiled_loops() if compiled_for(*tensors) else nullcontext():
         yield
-        return
-    token = _threads.set(min(before, MOST_THREADS))
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        _threads.reset(token)
-
-
-def threads_left() -> int:
-    """Return how many threads kernels may use here."""
-    return _threads.get()
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from torch import Tensor
 
-from patchmatch.motion.kernels import MOST_THREADS, threads_left
+from patchmatch.core.process import MOST_THREADS, compiled_threads
 from patchmatch.motion.kernels.compiling import Kernel, helper
 
 PARTS = 6  # of a step, for each thread: what is left for the last one is little
@@ -43,7 +43,7 @@ def run(
         arguments: Numbers, contiguous tensors that are read and written in place, and tuples.
     """
     plain = [_plain(argument) for argument in arguments]
-    threads = max(1, min(threads_left(), most))
+    threads = max(1, min(compiled_threads(), most))
     # of each step how many parts are taken, and done; at last how many threads there are
     counters = np.zeros(2 * steps + 1, np.int64)
     counters[-1] = threads

@@ -21,7 +21,7 @@ def measured(code=MEASURE, **environment):
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | environment,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=False,
@@ -123,7 +123,7 @@ found = np.zeros(1)
 call(found)
 print(found[0], sum(call.compiled.stats.cache_hits.values()))
 """
-        answers.append(measured(code, PYTHONPATH=f"{tmp_path}:{Path(__file__).parents[2]}")[0])
+        answers.append(measured(code, PYTHONPATH=f"{tmp_path}:{Path(__file__).parents[3]}")[0])
     assert answers == ["2.0 0", "2.0 1", "40.0 0"]
 
 

@@ -25,7 +25,7 @@ from patchmatch.pairs.descriptor.matcher import (
 )
 from patchmatch.pairs.homography.data import HomographyPairs, Warp
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 QUICK = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
 TINY = [
     *("--data.train_pairs=2", "--data.eval_pairs=1", "--data.patches=6", "--data.batch_size=1"),

@@ -29,7 +29,7 @@ from patchmatch.pairs.homography.matcher import HomographyNetMatcher, local_simi
 from patchmatch.pairs.homography.net import Pass
 from patchmatch.public.pairs import load_pair_matcher
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 QUICK = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
 TINY = [
     *("--data.train_pairs=2", "--data.eval_pairs=2", "--data.batch_size=2", "--data.canvases=1"),

@@ -1,0 +1,67 @@
+"""Settings of the process: OpenMP, threads and the allocator, each with its reason.
+
+Importing the package changes none of them. The command line calls ``configure_process``; a program
+that calls the package may do the same.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+SPIN_COUNT = 2000
+MOST_THREADS = 8  # of compiled loops: more than that wait for memory
+
+_compiled_threads = ContextVar("compiled_threads", default=1)
+
+
+def configure_process() -> None:
+    """Limit how long idle OpenMP threads spin; call it before torch is imported.
+
+    GNU OpenMP, which torch uses on Linux, lets idle threads spin for milliseconds by default. If
+    other programs use the processor as well, a frame then takes seconds. Without any spinning a
+    frame takes twice the time on an idle machine; a few microseconds serve both cases. Sets the
+    environment variable GOMP_SPINCOUNT unless it or OMP_WAIT_POLICY is set. It has no effect once
+    torch is loaded.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPIN_COUNT))
+
+
+def keep_freed_memory() -> None:
+    """Make glibc keep freed memory for the next frame instead of returning it to the system.
+
+    Otherwise page faults take up to half of the time on a CPU. glibc raises its threshold to the
+    size of the largest block that was freed, at most 32 MB; allocating and freeing 31 MB, which are
+    never touched, is enough.
+    """
+    import torch
+
+    torch.empty(31 * 2**20, dtype=torch.uint8)
+
+
+@contextmanager
+def threads_for_compiled_loops() -> Iterator[None]:
+    """Give the threads of torch to compiled loops, and leave one to torch.
+
+    What torch computes between compiled loops is so little that further threads only spin. A thread
+    whose first use of torch falls into this context keeps one thread; other threads keep theirs.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    token = _compiled_threads.set(min(before, MOST_THREADS))
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        _compiled_threads.reset(token)
+
+
+def compiled_threads() -> int:
+    """Return how many threads compiled loops may use in this context."""
+    return _compiled_threads.get()
