@@ -18,8 +18,8 @@ PACKAGE = ROOT / "patchmatch"
 SHARED = {"core", "io", "draw", "ops", "synthetic", "writing"}
 SYSTEMS = {"shift", "motion", "frames", "nnf", "pairs", "templates"}
 DOORS = {
-    "__init__": {"public", "version"},
-    "__main__": {"__init__", "cli", "core.errors", "version"},
+    "__init__": {"core.process", "public", "version"},
+    "__main__": {"__init__", "cli", "core.process", "version"},
     "cli": {"systems", "core", "writing"},
     "evaluate": {"pairs", "core", "io"},
     "systems": SYSTEMS,
