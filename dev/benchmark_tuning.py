@@ -34,7 +34,7 @@ from benchmark_templates import (  # type: ignore[import-not-found]
     success,
 )
 
-from patchmatch.synthetic.views import draw_homography, jitter_illumination, look
+from patchmatch.synthetic.views import draw_homography, jitter_illumination, warp_view
 from patchmatch.templates.backbones import read_weights
 from patchmatch.templates.matcher import TemplateMatcher
 from patchmatch.templates.place_matcher import PlaceMatcher
@@ -58,7 +58,7 @@ def made_pairs(pictures: list[np.ndarray], seed: int = 0) -> list[Pair]:
             rng = np.random.default_rng((seed, number, i))
             x0, y0 = (int(rng.integers(0, length - side + 1)) for length in picture.shape[1::-1])
             homography = draw_homography(side, TURN, ZOOM, TILT, rng)
-            scene = jitter_illumination(look(picture, (x0, y0), homography, side), LIGHT, rng)
+            scene = jitter_illumination(warp_view(picture, (x0, y0), homography, side), LIGHT, rng)
             place = picture[y0 : y0 + side, x0 : x0 + side]
             while True:
                 width, height = (int(length) for length in rng.integers(*SIDES, 2))

@@ -123,9 +123,9 @@ class MovingDigits(SyntheticDataModule):
 
     def _make(self, split: str) -> MovingScenes:
         digits, seed = self._digits(split), self._seed(split)
-        if self.made_of_digits:
-            pictures = [canvas.clip(0, 1) for canvas in self._compose(digits, split)]
+        if self.uses_digits:
+            pictures = [canvas.clip(0, 1) for canvas in self._dead_leaves(digits, split)]
         else:
-            pictures = self._pictures(split)
-        upright = not self.made_of_digits
+            pictures = self._folder_images(split)
+        upright = not self.uses_digits
         return MovingScenes(pictures, digits, self.sizes[split], seed, self.side, upright)

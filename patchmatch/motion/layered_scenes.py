@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from patchmatch.synthetic.crops import FINER, finer, rotation, smoothed
+from patchmatch.synthetic.crops import UPSAMPLING, antialias, rotation, upsample
 
 MOST_LAYERS = 6
 CROWD_SHARE = 0.3  # of the scenes are of many small layers: people, birds
@@ -233,7 +233,9 @@ def _texture(
     matrix = rotation(angle) * scale
     origin = rng.uniform(0, canvas.shape[::-1])
     corner = origin - matrix @ np.full(2, side / 2)
-    return finer(smoothed(canvas, scale)), np.c_[FINER * matrix, FINER * (corner + 0.5) - 0.5]
+    return upsample(antialias(canvas, scale)), np.c_[
+        UPSAMPLING * matrix, UPSAMPLING * (corner + 0.5) - 0.5
+    ]
 
 
 def _outline(

@@ -54,10 +54,10 @@ class ShiftedDigits(SyntheticDataModule):
         }
 
     def _make(self, split: str) -> ShiftedPairs:
-        if self.made_of_digits:
-            pictures = self._compose(self._digits(split), split)
+        if self.uses_digits:
+            pictures = self._dead_leaves(self._digits(split), split)
         else:
-            pictures = self._pictures(split)
+            pictures = self._folder_images(split)
         try:
             return ShiftedPairs(pictures, self.sizes[split], self._seed(split), **self.pair_options)
         except ValueError as error:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 SCALE = (0.6, 1.4)  # pixels of the picture in a pixel of a view
-FINER = 4  # by how much pictures are, whose places must be exact
+UPSAMPLING = 4  # by how much pictures are, whose places must be exact
 TURN = 0.3  # radians: standard deviation of a rotation
 
 
@@ -51,13 +51,13 @@ def rotation(angle: float) -> np.ndarray:
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
-def smoothed(picture: np.ndarray, scale: float) -> np.ndarray:
+def antialias(picture: np.ndarray, scale: float) -> np.ndarray:
     """Return a picture fit to be read at every ``scale``-th pixel: a sampler alone would alias."""
     return cv2.GaussianBlur(picture, (0, 0), scale / 2) if scale > 1 else picture
 
 
-def finer(picture: np.ndarray) -> np.ndarray:
-    """Return a picture with ``FINER`` times as many pixels each way, to be read linearly.
+def upsample(picture: np.ndarray) -> np.ndarray:
+    """Return a picture with ``UPSAMPLING`` times as many pixels each way, to be read linearly.
 
     OpenCV's cubic sampler moves what is smooth by up to 0.048 pixels, by where between two pixels
     it is read: too far for truth of which matchers learn hundredths. The cosine transform moves
@@ -71,12 +71,12 @@ def finer(picture: np.ndarray) -> np.ndarray:
     """
     picture = np.pad(picture, [(0, side % 2) for side in picture.shape], mode="edge")
     height, width = picture.shape
-    waves = np.zeros((FINER * height, FINER * width), np.float32)
-    waves[:height, :width] = FINER * cv2.dct(picture)
+    waves = np.zeros((UPSAMPLING * height, UPSAMPLING * width), np.float32)
+    waves[:height, :width] = UPSAMPLING * cv2.dct(picture)
     return cv2.idct(waves)
 
 
-def read_at(picture: np.ndarray, places: np.ndarray) -> np.ndarray:
+def sample_bicubic(picture: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Return what a picture shows at places between its pixels; beyond its border it is mirrored.
 
     Args:

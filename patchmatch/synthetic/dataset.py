@@ -52,7 +52,7 @@ class SyntheticDataModule(MatchingData, abc.ABC):
         """Return the data set of a split."""
 
     @property
-    def made_of_digits(self) -> bool:
+    def uses_digits(self) -> bool:
         """Whether the canvases are composed of digits."""
         return self.source in ("embedded", "mnist")
 
@@ -72,15 +72,15 @@ class SyntheticDataModule(MatchingData, abc.ABC):
 
     def _digits(self, split: str) -> np.ndarray:
         """Return the digits of a split, embedded ones where the source is a folder."""
-        digits = load_digits(self.source if self.made_of_digits else "embedded", self.data_dir)
+        digits = load_digits(self.source if self.uses_digits else "embedded", self.data_dir)
         return digits[split_indices(len(digits), split)]
 
-    def _compose(self, digits: np.ndarray, split: str) -> list[np.ndarray]:
+    def _dead_leaves(self, digits: np.ndarray, split: str) -> list[np.ndarray]:
         """Return canvases of the digits of a split."""
         count = self.canvases if split == "train" else max(1, self.canvases // 5)
         return dead_leaves_images(digits, count, self._seed(split))
 
-    def _pictures(self, split: str) -> list[np.ndarray]:
+    def _folder_images(self, split: str) -> list[np.ndarray]:
         """Return the pictures of the folder that belong to a split."""
         pictures = load_gray_images(self.source)
         self._require_enough(len(pictures))

@@ -26,30 +26,30 @@ class PhotoDataModule(SyntheticDataModule):
             )
         super().setup(stage)
 
-    def _bundled(self, split: str) -> list[Path]:
+    def _bundled_photographs(self, split: str) -> list[Path]:
         """Return the photographs of a split that libraries carry; none where they are too few."""
         paths = bundled_photographs()
         if len(paths) < FEWEST:
             return []
         return [paths[i] for i in split_indices(len(paths), split)]
 
-    def _split_pictures(self, split: str) -> list[np.ndarray]:
+    def _split_images(self, split: str) -> list[np.ndarray]:
         """Return the pictures of a split, (H, W, 3) uint8 RGB."""
         if self.source == "photographs":
-            if paths := self._bundled(split):
+            if paths := self._bundled_photographs(split):
                 return [load_rgb_image(path) for path in paths]
             warnings.warn(
                 "scikit-image and scikit-learn are not installed: pictures are made of digits; "
                 "install them or give data.source a folder of images",
                 stacklevel=2,
             )
-        if self.source == "photographs" or self.made_of_digits:
-            return self._heaps(split)
+        if self.source == "photographs" or self.uses_digits:
+            return self._dead_leaves_rgb(split)
         paths = folder_images(self.source)
         self._require_enough(len(paths))
         return [load_rgb_image(paths[i]) for i in split_indices(len(paths), split)]
 
-    def _heaps(self, split: str) -> list[np.ndarray]:
+    def _dead_leaves_rgb(self, split: str) -> list[np.ndarray]:
         """Return heaps of the digits of a split, (H, W, 3) uint8."""
-        canvases = self._compose(self._digits(split), split)
+        canvases = self._dead_leaves(self._digits(split), split)
         return [to_rgb_uint8(canvas.clip(0, 1)) for canvas in canvases]

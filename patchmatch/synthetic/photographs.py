@@ -38,7 +38,7 @@ def bundled_photographs() -> list[Path]:
     return _installed(BUNDLED)
 
 
-def photographs_beside_benchmark() -> list[Path]:
+def non_benchmark_photographs() -> list[Path]:
     """Return the paths of the pictures that installed libraries carry and no benchmark matches."""
     return [path for path in _installed(BUNDLED) + _installed(MORE) if path.name not in BENCHMARK]
 

@@ -15,7 +15,7 @@ OCCLUDER = (0.12, 0.35)  # of the side of an image
 RIM = 2  # pixels around an occluder that blur and interpolation mix with it
 
 
-def photograph(image: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+def jitter_photometry(image: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Return an image as some camera might give it in some light.
 
     Args:

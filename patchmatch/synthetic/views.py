@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from patchmatch.synthetic.crops import rotation, smoothed
+from patchmatch.synthetic.crops import antialias, rotation
 
 CLOSER = 0.1  # of the side: how far a place lies from the middle of its view
 GAIN, GAMMA, CAST = (0.6, 1.6), (0.6, 1.6), 0.12  # of brightness; of each colour by itself
@@ -34,7 +34,7 @@ def draw_homography(
     return cv2.getPerspectiveTransform(place, view)
 
 
-def look(
+def warp_view(
     picture: np.ndarray, corner: tuple[int, int], homography: np.ndarray, side: int
 ) -> np.ndarray:
     """Return a view of a place, (side, side, 3) float32 in [0, 1].
@@ -50,7 +50,7 @@ def look(
     shift = np.array([[1, 0, -corner[0]], [0, 1, -corner[1]], [0, 0, 1]], np.float64)
     matrix = homography @ shift  # from the picture to the view
     size = np.sqrt(abs(np.linalg.det(homography[:2, :2])))
-    picture = smoothed(picture.astype(np.float32) / 255, 1 / size)
+    picture = antialias(picture.astype(np.float32) / 255, 1 / size)
     view = cv2.warpPerspective(
         picture, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
     )

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from patchmatch.core.errors import InputError
 from patchmatch.synthetic.dataset import require_positive
 from patchmatch.synthetic.image_source import PhotoDataModule
-from patchmatch.synthetic.views import draw_homography, jitter_illumination, look
+from patchmatch.synthetic.views import draw_homography, jitter_illumination, warp_view
 from patchmatch.templates.places import (
     Key,
     PlaceBatch,
@@ -68,7 +68,7 @@ class SyntheticViews(PlaceSet):
         rng = np.random.default_rng((self.seed, *key))
         number, x, y = self.corners[place]
         homography = draw_homography(self.side, self.turn, self.zoom, self.tilt, rng)
-        image = look(self.pictures[number], (x, y), homography, self.side)
+        image = warp_view(self.pictures[number], (x, y), homography, self.side)
         image = jitter_illumination(image, self.light, rng)
         return {
             "image": torch.from_numpy(image).movedim(-1, 0).contiguous(),
@@ -136,7 +136,7 @@ class SyntheticPlaces(PhotoDataModule):
         self.seen = {"turn": turn, "zoom": zoom, "tilt": tilt, "light": light}
 
     def _make(self, split: str) -> SyntheticViews:
-        pictures = self._split_pictures(split)
+        pictures = self._split_images(split)
         made = SyntheticViews(pictures, self._seed(split), self.side, **self.seen)
         if len(made) < self.batch_size:
             raise InputError(

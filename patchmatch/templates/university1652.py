@@ -12,7 +12,7 @@ from patchmatch.core.data import MatchingData
 from patchmatch.core.errors import InputError
 from patchmatch.io import IMAGE_SUFFIXES, natural_key, read_image, to_rgb_uint8
 from patchmatch.synthetic.dataset import STAGES, require_positive
-from patchmatch.synthetic.views import draw_homography, jitter_illumination, look
+from patchmatch.synthetic.views import draw_homography, jitter_illumination, warp_view
 from patchmatch.templates.places import (
     Key,
     PlaceBatch,
@@ -87,7 +87,7 @@ class PlaceImages(PlaceSet):
         else:
             homography = draw_homography(self.side, TURN, ZOOM, TILT, rng)
             image = jitter_illumination(
-                look(pixels, (0, 0), homography, self.side), self.light, rng
+                warp_view(pixels, (0, 0), homography, self.side), self.light, rng
             )
         return {
             "image": torch.from_numpy(image).movedim(-1, 0).contiguous(),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from textures import smooth
 
-from patchmatch.synthetic.crops import finer, read_at, rotation, sample_crop, smoothed
+from patchmatch.synthetic.crops import antialias, rotation, sample_bicubic, sample_crop, upsample
 
 
 def test_a_quarter_turn_takes_x_to_y():
@@ -43,16 +43,16 @@ def test_of_a_picture_without_room_the_middle_is_shown():
 def test_only_what_is_made_smaller_is_smoothed():
     stripes = np.zeros((30, 40, 3), np.float32)
     stripes[:, ::2] = 1
-    assert np.array_equal(smoothed(stripes, 1.0), stripes)
-    assert smoothed(stripes, 2.0)[:, 9:31].std() < 0.2 * stripes.std()
+    assert np.array_equal(antialias(stripes, 1.0), stripes)
+    assert antialias(stripes, 2.0)[:, 9:31].std() < 0.2 * stripes.std()
 
 
 def test_beyond_its_border_a_picture_is_mirrored():
     picture = np.arange(12, dtype=np.float32).reshape(3, 4, 1).repeat(3, axis=2) / 20
     places = np.array([[[1, 2], [-1, 0]], [[4, 1], [3, 3]], [[0, -2], [2, 1]]], np.float64)
     expected = np.array([[9, 0], [7, 11], [4, 6]]) / 20  # the border itself is repeated
-    assert read_at(picture, places)[..., 2] == pytest.approx(expected, abs=1e-6)
-    bright = read_at(picture + 0.8, places)
+    assert sample_bicubic(picture, places)[..., 2] == pytest.approx(expected, abs=1e-6)
+    bright = sample_bicubic(picture + 0.8, places)
     assert bright.max() == 1
 
 
@@ -62,7 +62,7 @@ def test_between_the_pixels_of_a_picture_a_finer_one_shows_what_lies_there(waves
         return np.cos(waves * np.pi / 40 * (x + 0.5)) * np.cos(5 * np.pi / 24 * (y + 0.5))
 
     rows, columns = np.mgrid[:24, :40]
-    found = finer(shade(rows, columns).astype(np.float32))
+    found = upsample(shade(rows, columns).astype(np.float32))
     assert found.shape == (96, 160)
     rows, columns = (np.mgrid[:96, :160] - 1.5) / 4
     assert found == pytest.approx(shade(rows, columns), abs=1e-5)
@@ -72,6 +72,6 @@ def test_between_the_pixels_of_a_picture_a_finer_one_shows_what_lies_there(waves
 def test_of_odd_sides_the_last_pixels_are_repeated(size):
     picture = np.random.default_rng(0).random(size, np.float32)
     even = np.pad(picture, [(0, side % 2) for side in size], mode="edge")
-    assert finer(picture).shape == tuple(4 * side for side in even.shape)
-    assert (finer(picture) == finer(even)).all()
-    assert finer(np.full(size, 0.3, np.float32)) == pytest.approx(0.3, abs=1e-6)
+    assert upsample(picture).shape == tuple(4 * side for side in even.shape)
+    assert (upsample(picture) == upsample(even)).all()
+    assert upsample(np.full(size, 0.3, np.float32)) == pytest.approx(0.3, abs=1e-6)

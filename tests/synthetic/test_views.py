@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from patchmatch.synthetic.views import draw_homography, jitter_illumination, look
+from patchmatch.synthetic.views import draw_homography, jitter_illumination, warp_view
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_the_homography_leads_from_the_place_to_its_view(rng):
     picture = np.zeros((90, 120, 3), np.uint8)
     picture[51:54, 70:73, 0] = 255  # a red dot about (71, 52)
     homography = draw_homography(64, 40, 1.3, 0.1, rng)
-    view = look(picture, (40, 20), homography, 64)
+    view = warp_view(picture, (40, 20), homography, 64)
     assert view.shape == (64, 64, 3)
     assert view[..., 1:].max() == 0
     y, x = np.mgrid[:64, :64]
@@ -50,14 +50,14 @@ def test_the_homography_leads_from_the_place_to_its_view(rng):
 
 def test_a_view_that_is_not_moved_is_the_place_itself():
     picture = np.random.default_rng(1).integers(0, 256, (50, 70, 3), np.uint8)
-    view = look(picture, (20, 10), np.eye(3), 32)
+    view = warp_view(picture, (20, 10), np.eye(3), 32)
     np.testing.assert_allclose(view, picture[10:42, 20:52] / 255, atol=1e-6)
 
 
 def test_what_is_made_smaller_is_smoothed_first():
     stripes = np.zeros((200, 200, 3), np.uint8)
     stripes[:, ::2] = 255
-    view = look(stripes, (0, 0), np.diag([1 / 3, 1 / 3, 1]), 60)
+    view = warp_view(stripes, (0, 0), np.diag([1 / 3, 1 / 3, 1]), 60)
     assert np.abs(view - 0.5).max() < 0.1
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchmatch.synthetic.crops import read_at, rotation, sample_crop, smoothed
+from patchmatch.synthetic.crops import antialias, rotation, sample_bicubic, sample_crop
 from patchmatch.synthetic.dataset import SyntheticDataset, require_positive
 from patchmatch.synthetic.image_source import PhotoDataModule
 
@@ -123,7 +123,7 @@ class WarpedPhotographs(PhotoDataModule):
         self.side, self.max_shift = side, max_shift
 
     def _make(self, split: str) -> WarpedPairs:
-        pictures = self._split_pictures(split)
+        pictures = self._split_images(split)
         return WarpedPairs(
             pictures, self.sizes[split], self._seed(split), self.side, self.max_shift
         )
@@ -156,11 +156,11 @@ def view_pair(
     """
     side = len(flow)
     picture, scale, matrix, centre = sample_crop(picture, side, rng)
-    picture = smoothed(picture, scale)
+    picture = antialias(picture, scale)
     y, x = np.mgrid[:side, :side].astype(np.float32)
     grid1 = np.stack([x, y], axis=-1)
     view0, view1 = (
-        read_at(picture, (pixels - (side - 1) / 2) @ matrix.T + centre)
+        sample_bicubic(picture, (pixels - (side - 1) / 2) @ matrix.T + centre)
         for pixels in (grid1 + flow, grid1)
     )
     return view0, view1

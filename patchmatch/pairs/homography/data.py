@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from patchmatch.ops.homography import homography_of_corners, image_corners, warp_points
-from patchmatch.synthetic.crops import read_at, rotation, sample_crop, smoothed
+from patchmatch.synthetic.crops import antialias, rotation, sample_bicubic, sample_crop
 from patchmatch.synthetic.dataset import SyntheticDataset, require_positive
 from patchmatch.synthetic.image_source import PhotoDataModule
-from patchmatch.synthetic.photographs import benchmark_photographs, photographs_beside_benchmark
-from patchmatch.synthetic.photometry import occlude, photograph
+from patchmatch.synthetic.photographs import benchmark_photographs, non_benchmark_photographs
+from patchmatch.synthetic.photometry import jitter_photometry, occlude
 
 VALIDATED = 4  # every fourth of the photographs that may be learned from is validated on
 BENT = 0.25  # of the side: corners that move farther may turn an image inside out
@@ -39,7 +39,7 @@ class Warp:
         corner_shift: How far the corners move in x and in y at most, as a share of the side.
         turn: Largest rotation in degrees.
         zoom: Largest change of scale, in octaves.
-        disturbed: How likely each disturbance is, see ``photometry.photograph``; and an occluder
+        disturbed: How likely each disturbance is, see ``jitter_photometry``; and an occluder
             in either image. None leaves the views clean.
     """
 
@@ -144,7 +144,7 @@ class HomographyPairs(SyntheticDataset):
                     other = self.pictures[int(rng.integers(len(self.pictures)))]
                     filling = cv2.resize(other, (self.side, self.side)).astype(np.float32) / 255
                     images[i], shown[i] = occlude(images[i], filling, rng)
-                images[i] = photograph(images[i], share, rng)
+                images[i] = jitter_photometry(images[i], share, rng)
         valid = shown[0] & seen_in(shown[1], homography)
         return WarpedPair(
             (images[0], images[1]), homography, valid, (shown[0], shown[1]), number, placing
@@ -210,21 +210,21 @@ class WarpedImages(PhotoDataModule):
 
     def _image_pairs(self, split: str) -> HomographyPairs:
         """Return the pairs of images of a split."""
-        pictures = self._split_pictures(split)
+        pictures = self._split_images(split)
         return HomographyPairs(pictures, self.sizes[split], self._seed(split), self.side, self.warp)
 
-    def _bundled(self, split: str) -> list[Path]:
-        paths = photographs_beside_benchmark()
+    def _bundled_photographs(self, split: str) -> list[Path]:
+        paths = non_benchmark_photographs()
         if len(paths) < VALIDATED or not benchmark_photographs():
             return []
         if split == "test":
             return benchmark_photographs()
         return [p for i, p in enumerate(paths) if (i % VALIDATED == 2) == (split == "val")]
 
-    def _split_pictures(self, split: str) -> list[np.ndarray]:
-        pictures = super()._split_pictures(split)
-        if self.source == "photographs" and split == "train" and self._bundled(split):
-            pictures += self._heaps(split)
+    def _split_images(self, split: str) -> list[np.ndarray]:
+        pictures = super()._split_images(split)
+        if self.source == "photographs" and split == "train" and self._bundled_photographs(split):
+            pictures += self._dead_leaves_rgb(split)
         return pictures
 
 
@@ -275,7 +275,7 @@ def _view(picture: np.ndarray, placing: np.ndarray, side: int) -> np.ndarray:
     across = grid[middle, middle + 1] - grid[middle, middle]
     down = grid[middle + 1, middle] - grid[middle, middle]
     scale = np.sqrt(abs(across[0] * down[1] - across[1] * down[0]))
-    return read_at(smoothed(picture, scale), grid)
+    return sample_bicubic(antialias(picture, scale), grid)
 
 
 def _moved(matrix: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -10,9 +10,9 @@ from patchmatch.pairs.homography.data import HomographyPairs, Warp, WarpedImages
 from patchmatch.synthetic.photographs import (
     BENCHMARK,
     benchmark_photographs,
-    photographs_beside_benchmark,
+    non_benchmark_photographs,
 )
-from patchmatch.synthetic.photometry import RIM, occlude, photograph
+from patchmatch.synthetic.photometry import RIM, jitter_photometry, occlude
 
 
 def pairs(**settings):
@@ -87,12 +87,12 @@ def test_an_occluder_hides_a_part_and_tells_which():
 
 def test_light_and_camera_change_the_image_and_keep_its_range():
     image = smooth(60, 80).astype(np.float32) / 255
-    strong = [photograph(image, 1.0, np.random.default_rng(i)) for i in range(12)]
+    strong = [jitter_photometry(image, 1.0, np.random.default_rng(i)) for i in range(12)]
     for changed in strong:
         assert changed.dtype == np.float32
         assert 0 <= changed.min() <= changed.max() <= 1
     assert np.mean([np.abs(changed - image).mean() for changed in strong]) > 0.1
-    weak = [photograph(image, 0.0, np.random.default_rng(i)) for i in range(12)]
+    weak = [jitter_photometry(image, 0.0, np.random.default_rng(i)) for i in range(12)]
     assert max((changed - image).std() for changed in weak) < 2 / 255
 
 
@@ -137,7 +137,7 @@ def test_a_pair_depends_on_its_index_epoch_and_seed_alone():
 
 def test_pictures_of_the_benchmark_are_never_learned_from():
     pytest.importorskip("skimage", reason="photographs come with scikit-image")
-    beside = {path.name for path in photographs_beside_benchmark()}
+    beside = {path.name for path in non_benchmark_photographs()}
     assert len(beside) >= 13
     assert not beside & set(BENCHMARK)
     assert {path.name for path in benchmark_photographs()} == set(BENCHMARK)
