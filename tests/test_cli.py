@@ -286,7 +286,7 @@ def test_an_output_path_that_is_a_file_is_refused(tmp_path, capsys):
     [
         ("--writer.top_k=0", "top_k"),
         ("--writer.min_score=2", "min_score"),
-        ("--model.block=0", "block must be at least 8 pixels, got 0"),
+        ("--model.block=0", "block must be an integer of at least 8, got 0"),
         ("--model.prior_still=1", "prior_still must lie between 0 and 1"),
         ("--data.batch_size=0", "batch_size must be at least 1, got 0"),
         ("--writer.top_k=many", "top_k"),

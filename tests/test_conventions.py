@@ -18,8 +18,7 @@ from patchmatch.io import read_image, read_image_size, to_gray_float, write_imag
 from patchmatch.ops.blocks import block_counts
 from patchmatch.shift.matcher import ShiftMatcher, decide
 from patchmatch.shift.net import ShiftNet
-from patchmatch.shift.ops import SHIFTS
-from patchmatch.shift.pairs import LARGER
+from patchmatch.shift.ops import LARGER, SHIFTS
 
 ROOT = Path(__file__).parents[1]
 CONVENTION = re.compile(r"\btest_convention_\w+")

@@ -1,1 +1,1 @@
-"""The shift matcher: one-pixel shifts between two patches, learned from digits."""
+"""Shift matcher: displacements of at most one pixel between two patches, learned from digits."""

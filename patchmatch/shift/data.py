@@ -1,4 +1,4 @@
-"""Digits that turn themselves into shifted pairs, to train the shift matcher on."""
+"""Training data of the shift matcher: shifted patch pairs, generated from digits or images."""
 
 from patchmatch.core.errors import InputError
 from patchmatch.shift.pairs import PairBatch, ShiftedPairs
@@ -6,22 +6,26 @@ from patchmatch.synthetic.dataset import SyntheticDataModule, require_positive
 
 
 class ShiftedDigits(SyntheticDataModule):
-    """Patch pairs, at most one pixel apart or told to be larger, cut from heaps of digits.
+    """Patch pairs with a known shift of at most one pixel, or of the class ``larger``.
+
+    The patches are cropped from dead-leaves images of MNIST digits, or from a folder of images.
 
     Args:
         source: ``embedded`` (5,000 real MNIST digits, no network), ``mnist`` (torchvision's MNIST
             test set, found under ``data_dir`` or downloaded), or a folder of any images.
         data_dir: Folder of downloaded data.
-        train_pairs: Pairs in an epoch of training; every epoch makes fresh ones.
-        eval_pairs: Pairs in the validation and in the test set.
-        canvases: Pictures composed of the training digits, a fifth of it for each other set.
+        train_pairs: Pairs in a training epoch; every epoch generates new ones.
+        eval_pairs: Pairs in the validation set and in the test set.
+        canvases: Dead-leaves images composed of the training digits; validation and test get a
+            fifth of this number each.
         patch_size: Side of a patch in pixels.
         shifts: ``nine`` for the full 3x3 neighbourhood, ``four`` for one pixel along an axis.
-        larger_share: Share of pairs beyond one pixel or of unrelated content.
-        augment: Turn, mirror, blur, invert, dim and disturb the pairs. Transfer needs it.
+        larger_share: Share of pairs displaced by more than one pixel or of unrelated content.
+        augment: Augment the pairs by rotation, flip, blur, contrast, polarity, gain, offset and
+            noise. Required for transfer to photographs.
         batch_size: Pairs in a batch.
-        num_workers: Processes that make pairs; 0 makes them in the main process.
-        seed: Seed of canvases and pairs; the same pairs whatever the number of workers.
+        num_workers: Processes that generate pairs; 0 generates them in the main process.
+        seed: Seed of dead-leaves images and pairs; the result does not depend on ``num_workers``.
     """
 
     batch_type = PairBatch
@@ -55,10 +59,10 @@ class ShiftedDigits(SyntheticDataModule):
 
     def _make(self, split: str) -> ShiftedPairs:
         if self.uses_digits:
-            pictures = self._dead_leaves(self._digits(split), split)
+            images = self._dead_leaves(self._digits(split), split)
         else:
-            pictures = self._folder_images(split)
+            images = self._folder_images(split)
         try:
-            return ShiftedPairs(pictures, self.sizes[split], self._seed(split), **self.pair_options)
+            return ShiftedPairs(images, self.sizes[split], self._seed(split), **self.pair_options)
         except ValueError as error:
             raise InputError(f"{self.source}: {error} in the {split} split") from error

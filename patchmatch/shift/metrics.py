@@ -1,6 +1,4 @@
-"""A share of pairs that fulfil something, over all batches and processes."""
-
-from collections.abc import Callable
+"""Accuracy of predicted shifts, accumulated over batches and processes."""
 
 import torch
 from jaxtyping import Float, Int
@@ -8,13 +6,13 @@ from torch import Tensor
 from torchmetrics import Metric
 
 
-def exact_shift_sums(
+def count_exact_shifts(
     logits: Float[Tensor, "N classes"], shift: Int[Tensor, "N"]
 ) -> tuple[Tensor, Tensor]:
-    """Count the pairs whose displacement is exactly right, and the pairs that have one.
+    """Count the exactly right shifts among the pairs within one pixel.
 
-    The last class is ``larger``. Pairs that belong to it are not counted; an answer of ``larger``
-    does not count as a mistake by itself, the likeliest shift beneath it is judged.
+    The last class is ``larger``. Pairs of that class are not counted. For the other pairs the
+    prediction is the likeliest of the nine shifts, whatever the logit of ``larger``.
 
     Returns:
         The number of exact pairs and the number of pairs within one pixel, long scalars.
@@ -24,30 +22,25 @@ def exact_shift_sums(
     return torch.sum(exact & within), torch.sum(within)
 
 
-class Share(Metric):
-    """Sum of numerators over sum of denominators.
-
-    Args:
-        sums: Function of a batch's logits and targets that returns both sums.
-    """
+class ExactShiftAccuracy(Metric):
+    """Share of exactly right shifts among the pairs within one pixel; NaN without such a pair."""
 
     higher_is_better = True
     full_state_update = False
 
-    def __init__(self, sums: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.sums = sums
-        self.hits: Tensor
+        self.exact: Tensor
         self.total: Tensor
-        self.add_state("hits", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("exact", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
 
-    def update(self, logits: Tensor, target: Tensor) -> None:
-        """Add a batch."""
-        hits, total = self.sums(logits, target)
-        self.hits += hits
+    def update(self, logits: Tensor, shift: Tensor) -> None:
+        """Add a batch, see ``count_exact_shifts``."""
+        exact, total = count_exact_shifts(logits, shift)
+        self.exact += exact
         self.total += total
 
     def compute(self) -> Tensor:
-        """Return the share, NaN before the first pair."""
-        return self.hits / self.total
+        """Return the accuracy over all batches."""
+        return self.exact / self.total

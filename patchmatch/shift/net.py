@@ -1,4 +1,4 @@
-"""A small 3D-convolutional network that tells by which shift two frames match, block by block."""
+"""Network of the shift matcher: filter bank, correlation under nine shifts, classifier."""
 
 from typing import NamedTuple
 
@@ -9,22 +9,35 @@ from torch.nn import functional as F
 
 from patchmatch.shift.ops import SHIFTS, STILL, shift_similarity, window_moments
 
-FLOOR = 1e-6  # variance of a quarter of a grey level in 255: less than rounding leaves
-CLASSES = len(SHIFTS) + 1  # nine shifts, and larger
+VARIANCE_EPS = 1e-6  # (1/4 grey level of 255)^2: below the variance of rounding to uint8
+CLASSES = len(SHIFTS) + 1  # nine shifts and ``larger``
+
+
+class FrameFeatures(NamedTuple):
+    """Feature maps of frames, with mean and variance in each block's shifted windows."""
+
+    features: Float[Tensor, "B C T H W"]
+    mean: Float[Tensor, "9 B C T rows columns"]
+    variance: Float[Tensor, "9 B C T rows columns"]
+
+    def at(self, times: slice) -> "FrameFeatures":
+        """Return the features of some of the frames."""
+        return FrameFeatures(
+            self.features[:, :, times], self.mean[:, :, :, times], self.variance[:, :, :, times]
+        )
 
 
 class ShiftNet(nn.Module):
-    """Probabilities over nine one-pixel shifts and ``larger``, for every block of every pair.
+    """Logits of the nine one-pixel shifts and of ``larger``, for every block of every frame pair.
 
-    What hand-written block matching fixes by hand is learned here: how to smooth (a bank of
-    filters, one 3D convolution over time, y and x that is shared by the frames), which smoothing
-    to trust at the contrast and noise of a block (the gate), and what the nine similarities look
-    like when none of them is the answer (the head). In between, frames are compared by normalised
-    cross-correlation, so place, brightness and contrast cannot leak into the answer: a single
-    frame says nothing.
+    A learned filter bank smooths the frames: one 3D convolution over time, y and x, whose kernels
+    span one frame. Each block is compared under the nine shifts by normalised cross-correlation,
+    filter by filter. A gate weights the filters by the contrast and the residual of the block. A
+    head corrects the weighted correlations and scores ``larger``. The logits depend on the frames
+    only through correlations and variances, so a single frame does not reveal the shift.
 
     Args:
-        filters: Filters in the bank, beside the frame itself.
+        filters: Filters in the bank, in addition to the identity.
         kernel: Side of a filter in pixels, odd.
         width: Channels of the hidden layers.
     """
@@ -39,71 +52,71 @@ class ShiftNet(nn.Module):
             raise ValueError(f"kernel must be an odd number of pixels, got {kernel}")
         self.kernel = kernel
         self.identity: Tensor
-        bands = filters + 1
+        channels = filters + 1
         self.bank = nn.Conv3d(1, filters, (1, kernel, kernel), bias=False)
         with torch.no_grad():
-            self.bank.weight.mul_(0.1).add_(gaussians(filters, kernel)[:, None, None])
+            self.bank.weight.mul_(0.1).add_(gaussian_kernels(filters, kernel)[:, None, None])
         identity = torch.zeros(1, 1, 1, kernel, kernel)
         identity[..., kernel // 2, kernel // 2] = 1
         self.register_buffer("identity", identity, persistent=False)
-        # a residual per shift and band; their mean and both log-variances per band
-        self.scale = nn.BatchNorm1d((len(SHIFTS) + 3) * bands, affine=False)
+        # per channel: nine residuals, their mean, and the log-variances of both frames
+        self.scale = nn.BatchNorm1d((len(SHIFTS) + 3) * channels, affine=False)
         self.gate = nn.Sequential(
-            nn.Linear(3 * bands, width), nn.ReLU(), nn.Linear(width, 2 * bands), nn.Softplus()
+            nn.Linear(3 * channels, width), nn.ReLU(), nn.Linear(width, 2 * channels), nn.Softplus()
         )
         self.head = nn.Sequential(
-            nn.Linear((len(SHIFTS) + 3) * bands, width),
+            nn.Linear((len(SHIFTS) + 3) * channels, width),
             nn.ReLU(),
             nn.Linear(width, width),
             nn.ReLU(),
             nn.Linear(width, CLASSES),
         )
 
-    def describe(
+    def extract_features(
         self, frames: Float[Tensor, "B 1 T H W"], block: int = 26, stride: int = 13
-    ) -> "Described":
-        """Return what ``compare`` needs to know of each frame, computed once a frame."""
-        frames = frames - frames.mean(dim=(-2, -1), keepdim=True)  # precision, nothing else
+    ) -> FrameFeatures:
+        """Return the features and window statistics of each frame, the input of ``match``."""
+        frames = frames - frames.mean(dim=(-2, -1), keepdim=True)  # for numerical precision only
         batch, _, time, height, width = frames.shape
         margin = self.kernel // 2
         folded = frames.reshape(batch * time, 1, height, width)
         padded = F.pad(folded, (margin,) * 4, mode="replicate")
-        # the first feature is the frame itself. The kernels span one frame: the same sums as
-        # conv3d gives, ten times faster on a CPU
+        # Channel 0 is the frame itself. The kernels span one frame, so conv2d gives the same sums
+        # as conv3d, ten times faster on a CPU.
         kernels = torch.cat([self.identity, self.bank.weight]).squeeze(2)
-        features = F.conv2d(padded, kernels)  # (B * T, bands, H, W)
-        features = features.unflatten(0, (batch, time)).transpose(1, 2)  # (B, bands, T, H, W)
-        return Described(features, *window_moments(features, block, stride))
+        features = F.conv2d(padded, kernels)  # (B * T, C, H, W)
+        features = features.unflatten(0, (batch, time)).transpose(1, 2)  # (B, C, T, H, W)
+        return FrameFeatures(features, *window_moments(features, block, stride))
 
-    def compare(
-        self, described0: "Described", described1: "Described", block: int = 26, stride: int = 13
+    def match(
+        self, frames0: FrameFeatures, frames1: FrameFeatures, block: int = 26, stride: int = 13
     ) -> Float[Tensor, "B 10 T rows columns"]:
-        """Return the logits of ``SHIFTS`` and ``larger`` for frames and their successors."""
+        """Return the logits of ``SHIFTS`` and ``larger`` from ``frames0`` to ``frames1``."""
         correlation, residual = shift_similarity(
-            described0.features,
-            described0[1:],
-            described1.features,
-            described1[1:],
+            frames0.features,
+            (frames0.mean, frames0.variance),
+            frames1.features,
+            (frames1.mean, frames1.variance),
             block,
             stride,
-            FLOOR,
+            VARIANCE_EPS,
         )
-        # a row per block: (B, T, rows, columns) in front, what is known of the block behind
-        correlation = correlation.permute(1, 3, 4, 5, 0, 2).contiguous()  # (..., 9, bands)
+        # to (B, T, rows, columns, 9, C)
+        correlation = correlation.permute(1, 3, 4, 5, 0, 2).contiguous()
         residual = residual.permute(1, 3, 4, 5, 0, 2).contiguous()
-        mean = residual.mean(dim=-2)  # (..., bands)
-        relative = (residual - mean.unsqueeze(-2)).flatten(-2)  # (..., 9 * bands)
-        contrast0, contrast1 = (
-            (described.variance[STILL] + FLOOR).log().movedim(1, -1)  # (..., bands)
-            for described in (described0, described1)
+        mean = residual.mean(dim=-2)  # (..., C)
+        relative = (residual - mean.unsqueeze(-2)).flatten(-2)  # (..., 9 * C)
+        log_variance0, log_variance1 = (
+            (frames.variance[STILL] + VARIANCE_EPS).log().movedim(1, -1)  # (..., C)
+            for frames in (frames0, frames1)
         )
-        evidence = torch.cat([relative, mean, contrast0, contrast1], dim=-1)  # (..., 12 * bands)
-        evidence = self.scale(evidence.flatten(0, 3)).view_as(evidence)
-        trust = 4 * self.gate(evidence[..., relative.shape[-1] :])  # (..., 2 * bands)
-        by_correlation, by_residual = trust.unsqueeze(-2).chunk(2, dim=-1)
-        match = (by_correlation * correlation - by_residual * residual).sum(dim=-1)  # (..., 9)
-        logits = self.head(evidence) + F.pad(match - match.mean(dim=-1, keepdim=True), (0, 1))
-        return logits.movedim(-1, 1)
+        statistics = torch.cat([relative, mean, log_variance0, log_variance1], dim=-1)
+        statistics = self.scale(statistics.flatten(0, 3)).view_as(statistics)  # (..., 12 * C)
+        weights = 4 * self.gate(statistics[..., relative.shape[-1] :])  # (..., 2 * C)
+        of_correlation, of_residual = weights.unsqueeze(-2).chunk(2, dim=-1)
+        score = (of_correlation * correlation - of_residual * residual).sum(dim=-1)  # (..., 9)
+        score = F.pad(score - score.mean(dim=-1, keepdim=True), (0, 1))  # (..., 10)
+        return (self.head(statistics) + score).movedim(-1, 1)
 
     def forward(
         self, frames: Float[Tensor, "B 1 T H W"], block: int = 26, stride: int = 13
@@ -112,38 +125,16 @@ class ShiftNet(nn.Module):
 
         Args:
             frames: Gray frames in [0, 1]; time is the depth axis of the convolution. Two frames
-                of one block's size are the 26x26 patch pair of training.
+                of the size of one block are a patch pair, as in training.
             block: Side of a block in pixels.
             stride: Distance from one block to the next in pixels.
         """
-        described = self.describe(frames, block, stride)
-        return self.compare(
-            described.frames(slice(None, -1)), described.frames(slice(1, None)), block, stride
-        )
+        features = self.extract_features(frames, block, stride)
+        return self.match(features.at(slice(None, -1)), features.at(slice(1, None)), block, stride)
 
 
-class Described(NamedTuple):
-    """Feature maps of frames and their statistics over the blocks' windows.
-
-    Attributes:
-        features: (B, bands, T, H, W).
-        mean: (9, B, bands, T, rows, columns), over the window moved by each shift.
-        variance: The same shape.
-    """
-
-    features: Tensor
-    mean: Tensor
-    variance: Tensor
-
-    def frames(self, times: slice) -> "Described":
-        """Return the described frames at some times."""
-        return Described(
-            self.features[:, :, times], self.mean[:, :, :, times], self.variance[:, :, :, times]
-        )
-
-
-def gaussians(count: int, side: int) -> Float[Tensor, "count side side"]:
-    """Return smoothing kernels of unit norm, sigma 0.45 to 1.65 pixels: where learning starts."""
+def gaussian_kernels(count: int, side: int) -> Float[Tensor, "count side side"]:
+    """Return Gaussian kernels of unit norm, sigma 0.45 to 1.65 pixels, to initialise the bank."""
     sigma = torch.linspace(0.45, 1.65, count)[:, None, None]
     x = torch.arange(side) - side // 2
     kernels = torch.exp(-(x[:, None] ** 2 + x**2) / (2 * sigma**2))

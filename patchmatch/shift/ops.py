@@ -1,9 +1,9 @@
-"""Comparing two feature maps under every shift of at most one pixel, block by block.
+"""Block-wise similarity of two feature maps under the nine shifts of at most one pixel.
 
-The nine shifts are those of ``SHIFTS``. A pair is compared twice, so that neither frame is
-favoured: the inner window of each block of frame 0 against the shifted window of frame 1, and the
-inner window of frame 1 against the window of frame 0 that is shifted back. The windows are one
-pixel smaller than the block on each side: all the pixels that a shift needs lie within the block.
+The comparison is symmetric in the frames. Forward, the inner window of a block of frame 0 is
+compared with the shifted window of frame 1; backward, the inner window of frame 1 is compared with
+the window of frame 0 shifted by the opposite. A window is one pixel smaller than its block on each
+side, so that every shifted window lies within the block.
 """
 
 import torch
@@ -12,23 +12,26 @@ from torch import Tensor
 
 from patchmatch.ops.blocks import sliding_row_sums
 
-#: The displacements (dx, dy) that are told apart, row by row from the top left.
+#: The nine displacements (dx, dy), row by row from the top left.
 SHIFTS = tuple((dx, dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
 STILL = SHIFTS.index((0, 0))
+LARGER = len(SHIFTS)  #: class of a displacement above one pixel
 MARGIN = 1  # pixels between the border of a block and its window
 
 
 def window_moments(
     features: Float[Tensor, "*batch H W"], block: int, stride: int
 ) -> tuple[Float[Tensor, "9 *batch rows columns"], Float[Tensor, "9 *batch rows columns"]]:
-    """Mean and variance of the features in every block's window, moved by each of the shifts.
+    """Return mean and variance of the features in the window of every block, under each shift.
 
-    Entry ``s`` is taken over the window at (x + dx, y + dy) with (dx, dy) = ``SHIFTS[s]``.
+    Entry ``s`` is over the window displaced by (dx, dy) = ``SHIFTS[s]``.
     """
     side = block - 2 * MARGIN
     moments = []
     for values in (features, features * features):
-        by_row = sliding_row_sums(values, side, stride, starts=3)  # shared by shifts of one dy
+        by_row = sliding_row_sums(
+            values, side, stride, starts=3
+        )  # shared by the shifts of equal dy
         width = values.shape[-1]
         sums = [
             by_row[MARGIN + dy][..., MARGIN + dx : width - MARGIN + dx]
@@ -47,17 +50,17 @@ def shifted_products(
     block: int,
     stride: int,
 ) -> tuple[Float[Tensor, "9 *batch rows columns"], Float[Tensor, "9 *batch rows columns"]]:
-    """Mean of ``features0(x) * features1(x + shift)`` over every block's window.
+    """Return the mean of ``features0(x) * features1(x + shift)`` over the window of every block.
 
     Returns:
-        Forward, with x in the window of frame 0, and backward, with x + shift in the window of
-        frame 1; entry ``s`` of each belongs to ``SHIFTS[s]``.
+        Forward, with x in the inner window of frame 0, and backward, with x + shift in the inner
+        window of frame 1; entry ``s`` of each is for ``SHIFTS[s]``.
     """
     side = block - 2 * MARGIN
     height, width = features0.shape[-2:]
     forward, backward = [], []
     for dx, dy in SHIFTS:
-        # (x0, y0) .. (x1, y1): where x and x + shift lie in a window, of either frame
+        # x in (x0, y0) .. (x1, y1): the union of what forward and backward need
         x0, y0 = MARGIN - max(0, dx), MARGIN - max(0, dy)
         x1, y1 = width - MARGIN + max(0, -dx), height - MARGIN + max(0, -dy)
         product = (
@@ -80,9 +83,9 @@ def shift_similarity(
     moments1: tuple[Float[Tensor, "9 *batch rows columns"], Float[Tensor, "9 *batch rows columns"]],
     block: int,
     stride: int,
-    floor: float,
+    eps: float,
 ) -> tuple[Float[Tensor, "9 *batch rows columns"], Float[Tensor, "9 *batch rows columns"]]:
-    """Compare two feature maps under every shift, block by block.
+    """Return correlation and log-residual of two feature maps per block and shift.
 
     Args:
         features0: Features of the earlier frame.
@@ -91,25 +94,24 @@ def shift_similarity(
         moments1: Their ``window_moments``.
         block: Side of a block in pixels, at least 4.
         stride: Distance between blocks in pixels.
-        floor: Variance that counts as nothing: it keeps a block without texture at correlation 0
-            and bounds the residual of an exact match.
+        eps: Variance added to denominators: a block without texture has correlation 0, and the
+            log-residual of an exact match is finite.
 
     Returns:
-        The normalised cross-correlation in [-1, 1] and the logarithm of the residual
-        1 - correlation, both averaged over the two directions; entry ``s`` belongs to
-        ``SHIFTS[s]``.
+        The normalised cross-correlation in [-1, 1] and the logarithm of 1 - correlation, both
+        averaged over the forward and backward comparison; entry ``s`` is for ``SHIFTS[s]``.
     """
     (mean0, variance0), (mean1, variance1) = moments0, moments1
     forward, backward = shifted_products(features0, features1, block, stride)
     correlation, residual = torch.zeros_like(forward), torch.zeros_like(forward)
     for product, means, variances in (
         (forward, mean0[STILL] * mean1, variance0[STILL] * variance1),
-        # SHIFTS read backwards are the shifts back
+        # SHIFTS in reverse order are the opposite shifts
         (backward, mean1[STILL] * mean0.flip(0), variance1[STILL] * variance0.flip(0)),
     ):
-        scale = (variances + 1e-14).sqrt()  # the root of 0 has no gradient
+        scale = (variances + 1e-14).sqrt()  # sqrt has no finite gradient at 0
         covariance = product - means
-        correlation = correlation + covariance / (scale + floor) / 2
+        correlation = correlation + covariance / (scale + eps) / 2
         unexplained = (scale - covariance).clamp_min(0)
-        residual = residual + ((unexplained + floor) / (scale + floor)).log() / 2
+        residual = residual + ((unexplained + eps) / (scale + eps)).log() / 2
     return correlation, residual

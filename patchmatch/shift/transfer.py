@@ -1,9 +1,9 @@
-"""The transfer protocol: which share of one-pixel shifts of natural patches is found exactly.
+"""Transfer protocol: percentage of exactly right one-pixel shifts on patches of natural images.
 
-Patches of 26x26 pixels on a scale of 0 to 255, those with a standard deviation of at least 5; the
-shift is uniform in {-1, 0, 1}^2; an answer counts when both components are right. Beside a matcher
-stand the best that is written by hand: the same nine shifts of the inner 24x24 pixels, compared by
-squared differences or by normalised cross-correlation, the latter after a blur as well.
+Patches have 26x26 pixels on a scale of 0 to 255 and a standard deviation of at least 5. The shift
+is uniform in {-1, 0, 1}^2. An answer counts when both components are right. The hand-crafted
+baselines compare the inner 24x24 pixels under the same nine shifts, by squared differences or by
+normalised cross-correlation, the latter optionally after a blur.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,16 +12,17 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-SIDE = 26  # pixels
-MIN_DEVIATION = 5.0  # grey levels: flatter patches say nothing
-SHIFTS = tuple((dx, dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
+from patchmatch.shift.ops import SHIFTS
 
-#: Takes two (N, 26, 26) float arrays of grey levels, returns (N, 2) displacements dx, dy.
+SIDE = 26  # pixels
+MIN_DEVIATION = 5.0  # grey levels: flatter patches have too little texture to match
+
+#: Maps two (N, 26, 26) float arrays of grey levels to (N, 2) displacements dx, dy.
 PatchMatcher = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True)
-class Pairs:
+@dataclass(frozen=True, kw_only=True)
+class PatchPairs:
     """Patch pairs in grey levels and their displacement.
 
     Attributes:
@@ -35,11 +36,11 @@ class Pairs:
     displacement: np.ndarray
 
 
-def cut_pairs(images: Sequence[np.ndarray], count: int, seed: int) -> Pairs:
-    """Cut random pairs out of gray images, (H, W) on a scale of 0 to 255.
+def sample_pairs(images: Sequence[np.ndarray], count: int, seed: int) -> PatchPairs:
+    """Crop random pairs from gray images, (H, W) on a scale of 0 to 255.
 
     Raises:
-        ValueError: If the images have too few patches that are not flat.
+        ValueError: If the images have too few textured patches.
     """
     rng = np.random.default_rng(seed)
     images = [image for image in images if min(image.shape) >= SIDE + 2]
@@ -56,27 +57,33 @@ def cut_pairs(images: Sequence[np.ndarray], count: int, seed: int) -> Pairs:
             patches1.append(image[y - dy : y - dy + SIDE, x - dx : x - dx + SIDE])
             displacement.append((dx, dy))
     if len(patches0) < count:
-        raise ValueError(f"the images have too few patches with texture to cut {count} pairs")
-    return Pairs(np.stack(patches0), np.stack(patches1).astype(np.float32), np.array(displacement))
+        raise ValueError(f"the images have too few textured patches for {count} pairs")
+    return PatchPairs(
+        patches0=np.stack(patches0),
+        patches1=np.stack(patches1).astype(np.float32),
+        displacement=np.array(displacement),
+    )
 
 
-def cut_digit_pairs(digits: np.ndarray, count: int, seed: int) -> Pairs:
-    """Shift whole digits, (N, 28, 28), so that 26x26 pixels of each stay in view."""
+def sample_digit_pairs(digits: np.ndarray, count: int, seed: int) -> PatchPairs:
+    """Shift whole digits, (N, 28, 28), and crop the central 26x26 pixels."""
     rng = np.random.default_rng(seed)
-    chosen = digits[rng.integers(len(digits), size=count)].astype(np.float32)
+    sampled = digits[rng.integers(len(digits), size=count)].astype(np.float32)
     displacement = rng.integers(-1, 2, (count, 2))
     shifted = [
         digit[1 - dy : 1 - dy + SIDE, 1 - dx : 1 - dx + SIDE]
-        for digit, (dx, dy) in zip(chosen, displacement, strict=True)
+        for digit, (dx, dy) in zip(sampled, displacement, strict=True)
     ]
-    return Pairs(chosen[:, 1:-1, 1:-1], np.stack(shifted), displacement)
+    return PatchPairs(
+        patches0=sampled[:, 1:-1, 1:-1], patches1=np.stack(shifted), displacement=displacement
+    )
 
 
-def disturb(pairs: Pairs, noise: float, gain: float, seed: int) -> Pairs:
-    """Add noise of deviation ``noise`` to both patches, after a random gain of the second.
+def add_noise_and_gain(pairs: PatchPairs, noise: float, gain: float, seed: int) -> PatchPairs:
+    """Multiply the second patch by a random gain, then add Gaussian noise to both patches.
 
     Args:
-        pairs: What to disturb; it is left as it is.
+        pairs: The pairs; they are not modified.
         noise: Standard deviation in grey levels.
         gain: The factor is uniform in 1 - gain .. 1 + gain.
         seed: Seed of noise and gain.
@@ -87,41 +94,41 @@ def disturb(pairs: Pairs, noise: float, gain: float, seed: int) -> Pairs:
         (patches * by + rng.normal(0, noise, patches.shape)).astype(np.float32)
         for patches, by in ((pairs.patches0, 1.0), (pairs.patches1, factor))
     )
-    return Pairs(patches0, patches1, pairs.displacement)
+    return PatchPairs(patches0=patches0, patches1=patches1, displacement=pairs.displacement)
 
 
-def exact_share(match: PatchMatcher, pairs: Pairs) -> float:
-    """Return the share of pairs whose displacement is exactly right, in percent."""
-    answers = match(pairs.patches0, pairs.patches1)
-    return 100 * float((answers == pairs.displacement).all(axis=1).mean())
+def percent_exact(match: PatchMatcher, pairs: PatchPairs) -> float:
+    """Return the percentage of pairs whose displacement is exactly right."""
+    displacement = match(pairs.patches0, pairs.patches1)
+    return 100 * float((displacement == pairs.displacement).all(axis=1).mean())
 
 
-def match_by_ssd(patches0: np.ndarray, patches1: np.ndarray) -> np.ndarray:
+def match_ssd(patches0: np.ndarray, patches1: np.ndarray) -> np.ndarray:
     """Match by the least sum of squared differences."""
-    scores = _scores(patches0, patches1, lambda a, b: -((a - b) ** 2).sum((1, 2)))
+    scores = _similarities(patches0, patches1, lambda a, b: -((a - b) ** 2).sum((1, 2)))
     return np.array(SHIFTS)[scores.argmax(axis=0)]
 
 
-def match_by_ncc(
+def match_ncc(
     patches0: np.ndarray, patches1: np.ndarray, blur: float = 0.0, symmetric: bool = False
 ) -> np.ndarray:
-    """Match by the highest normalised cross-correlation, after a Gaussian blur if wanted.
+    """Match by the highest normalised cross-correlation, optionally after a Gaussian blur.
 
     Args:
         patches0: (N, 26, 26).
         patches1: (N, 26, 26).
         blur: Sigma in pixels; 0 for none.
-        symmetric: Whether to average with the correlation of the inner pixels of ``patches1``,
-            as ``ops.shift_similarity`` does, instead of favouring those of ``patches0``.
+        symmetric: Average the correlation of the inner pixels of ``patches0`` with that of the
+            inner pixels of ``patches1``, as ``ops.shift_similarity`` does.
     """
     if blur:
         patches0, patches1 = (
             np.stack([cv2.GaussianBlur(patch, (0, 0), blur) for patch in patches])
             for patches in (patches0, patches1)
         )
-    scores = _scores(patches0, patches1, _correlation)
-    if symmetric:  # SHIFTS read backwards are the shifts back
-        scores = scores + _scores(patches1, patches0, _correlation)[::-1]
+    scores = _similarities(patches0, patches1, _correlation)
+    if symmetric:  # SHIFTS in reverse order are the opposite shifts
+        scores = scores + _similarities(patches1, patches0, _correlation)[::-1]
     return np.array(SHIFTS)[scores.argmax(axis=0)]
 
 
@@ -130,7 +137,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a * b).sum((1, 2)) / np.sqrt((a**2).sum((1, 2)) * (b**2).sum((1, 2)) + 1e-9)
 
 
-def _scores(
+def _similarities(
     patches0: np.ndarray,
     patches1: np.ndarray,
     similarity: Callable[[np.ndarray, np.ndarray], np.ndarray],

@@ -1,90 +1,90 @@
-"""What a view shows of a picture: which place, how large, how turned; and how it is read there."""
+"""Random crops of images, antialiasing, upsampling and bicubic sampling."""
 
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-SCALE = (0.6, 1.4)  # pixels of the picture in a pixel of a view
-UPSAMPLING = 4  # by how much pictures are, whose places must be exact
-TURN = 0.3  # radians: standard deviation of a rotation
+SCALE = (0.6, 1.4)  # image pixels per view pixel
+UPSAMPLING = 4  # factor of ``upsample``
+ROTATION = 0.3  # radians: standard deviation of the rotation of a crop
 
 
 class Crop(NamedTuple):
-    """A picture, and the square of it that a view shows.
+    """An image and the rotated square of it that a view shows.
 
     Attributes:
-        picture: (H, W, 3) float32 in [0, 1], turned by quarters and mirrored by chance.
-        scale: Pixels of the picture in a pixel of the view.
-        matrix: (2, 2), from pixels of the view to those of the picture, the scale included.
-        centre: x and y in the picture of the middle of the view.
+        image: (H, W, 3) float32 in [0, 1], randomly rotated by 90 degrees and flipped.
+        scale: Image pixels per view pixel.
+        matrix: (2, 2), from view pixels to image pixels, scale included.
+        centre: x and y of the centre of the view in the image.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     scale: float
     matrix: np.ndarray
     centre: np.ndarray
 
 
-def sample_crop(picture: np.ndarray, side: int, rng: np.random.Generator) -> Crop:
-    """Draw a place of a picture, inside it where there is room.
+def sample_crop(image: np.ndarray, side: int, rng: np.random.Generator) -> Crop:
+    """Sample a random crop, inside the image where the image is large enough.
 
     Args:
-        picture: (H, W, 3) uint8.
-        side: Of the view in pixels.
-        rng: Where the chance comes from.
+        image: (H, W, 3) uint8.
+        side: Side of the view in pixels.
+        rng: Random generator.
     """
-    picture = np.rot90(picture, int(rng.integers(4)))
+    image = np.rot90(image, int(rng.integers(4)))
     if rng.random() < 0.5:
-        picture = picture[:, ::-1]
-    picture = np.ascontiguousarray(picture, np.float32) / 255
+        image = image[:, ::-1]
+    image = np.ascontiguousarray(image, np.float32) / 255
     scale = rng.uniform(*SCALE)
-    matrix = scale * rotation(rng.normal(0, TURN))
-    size = np.array(picture.shape[1::-1])
+    matrix = scale * rotation(rng.normal(0, ROTATION))
+    size = np.array(image.shape[1::-1])
     room = np.maximum(size - scale * side, 0)
     centre = (size - room) / 2 + rng.uniform(0, 1, 2) * room
-    return Crop(picture, scale, matrix, centre)
+    return Crop(image, scale, matrix, centre)
 
 
 def rotation(angle: float) -> np.ndarray:
-    """Return the matrix (2, 2) that turns points by an angle in radians, x towards y."""
+    """Return the matrix (2, 2) that rotates points by ``angle`` in radians, from x towards y."""
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
-def antialias(picture: np.ndarray, scale: float) -> np.ndarray:
-    """Return a picture fit to be read at every ``scale``-th pixel: a sampler alone would alias."""
-    return cv2.GaussianBlur(picture, (0, 0), scale / 2) if scale > 1 else picture
+def antialias(image: np.ndarray, scale: float) -> np.ndarray:
+    """Return an image blurred for sampling at every ``scale``-th pixel; unchanged up to 1."""
+    return cv2.GaussianBlur(image, (0, 0), scale / 2) if scale > 1 else image
 
 
-def upsample(picture: np.ndarray) -> np.ndarray:
-    """Return a picture with ``UPSAMPLING`` times as many pixels each way, to be read linearly.
+def upsample(image: np.ndarray) -> np.ndarray:
+    """Upsample an image ``UPSAMPLING`` times by the discrete cosine transform.
 
-    OpenCV's cubic sampler moves what is smooth by up to 0.048 pixels, by where between two pixels
-    it is read: too far for truth of which matchers learn hundredths. The cosine transform moves
-    nothing, and between pixels a quarter as far apart a line is near enough.
+    For subpixel-exact ground truth. OpenCV's bicubic sampler displaces smooth content by up to
+    0.048 pixels, depending on the subpixel position. The cosine transform displaces nothing, and
+    bilinear sampling of its result is accurate enough.
 
     Args:
-        picture: (H, W) float32. Of odd sides the last pixels are there twice.
+        image: (H, W) float32. The last row or column of an odd side is repeated.
 
     Returns:
-        (4 H, 4 W) float32; place x of the picture is ``4 x + 1.5`` of it.
+        (4 H, 4 W) float32; position x of the image is at ``4 x + 1.5``.
     """
-    picture = np.pad(picture, [(0, side % 2) for side in picture.shape], mode="edge")
-    height, width = picture.shape
-    waves = np.zeros((UPSAMPLING * height, UPSAMPLING * width), np.float32)
-    waves[:height, :width] = UPSAMPLING * cv2.dct(picture)
-    return cv2.idct(waves)
+    image = np.pad(image, [(0, side % 2) for side in image.shape], mode="edge")
+    height, width = image.shape
+    spectrum = np.zeros((UPSAMPLING * height, UPSAMPLING * width), np.float32)
+    spectrum[:height, :width] = UPSAMPLING * cv2.dct(image)
+    return cv2.idct(spectrum)
 
 
-def sample_bicubic(picture: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return what a picture shows at places between its pixels; beyond its border it is mirrored.
+def sample_bicubic(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Sample an image at subpixel positions, mirrored beyond its border.
 
     Args:
-        picture: (H, W, 3) float32 in [0, 1].
-        places: (h, w, 2), x and y.
+        image: (H, W, 3) float32 in [0, 1].
+        points: (h, w, 2), x and y.
 
     Returns:
         (h, w, 3) float32 in [0, 1].
     """
-    x, y = np.moveaxis(places.astype(np.float32), -1, 0)
-    return cv2.remap(picture, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT).clip(0, 1)
+    x, y = np.moveaxis(points.astype(np.float32), -1, 0)
+    return cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT).clip(0, 1)

@@ -1,4 +1,4 @@
-"""What the data modules share that make their examples from digits or from pictures."""
+"""Bases of the data modules and datasets that generate examples from digits or images."""
 
 import abc
 from collections.abc import Iterator
@@ -11,24 +11,26 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from patchmatch.core.data import MatchingData
 from patchmatch.core.errors import InputError
 from patchmatch.synthetic.dead_leaves import dead_leaves_images
-from patchmatch.synthetic.digits import load_digits, load_gray_images, split_indices
+from patchmatch.synthetic.digits import load_digits, split_indices
+from patchmatch.synthetic.photographs import load_gray_images
 
-SPLIT_ORDER = ("train", "val", "test")  # each split has canvases and examples of its own seed
-FEWEST = 5  # pictures, so that every split has one
+SPLIT_ORDER = ("train", "val", "test")  # the seed of a split depends on its position
+MIN_IMAGES = 5  # so that every split has one
 STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
 
 
 class SyntheticDataModule(MatchingData, abc.ABC):
-    """Base of data that make themselves; a subclass makes the data set of a split.
+    """Base of data modules with synthetic datasets; a subclass creates the dataset of a split.
 
     Args:
         source: ``embedded``, ``mnist``, or a folder of any images.
         data_dir: Folder of downloaded data.
-        sizes: Examples in the training set, and in each of the other two.
-        canvases: Pictures composed of the training digits, a fifth of it for each other set.
+        sizes: Number of examples in the training set, and in the validation or test set.
+        num_images: Dead-leaves images composed of the training digits; validation and test get a
+            fifth of this number each.
         batch_size: Examples in a batch.
-        num_workers: Processes that make examples; 0 makes them in the main process.
-        seed: Seed of canvases and examples.
+        num_workers: Processes that generate examples; 0 generates them in the main process.
+        seed: Seed of dead-leaves images and examples.
     """
 
     def __init__(
@@ -36,33 +38,33 @@ class SyntheticDataModule(MatchingData, abc.ABC):
         source: str,
         data_dir: str,
         sizes: tuple[int, int],
-        canvases: int,
+        num_images: int,
         batch_size: int,
         num_workers: int,
         seed: int,
     ) -> None:
         super().__init__(num_workers)
-        self.source, self.data_dir, self.canvases, self.seed = source, data_dir, canvases, seed
+        self.source, self.data_dir, self.num_images, self.seed = source, data_dir, num_images, seed
         self.sizes = {"train": sizes[0], "val": sizes[1], "test": sizes[1]}
         self.batch_size = batch_size
         self.sets: dict[str, Any] = {}
 
     @abc.abstractmethod
     def _make(self, split: str) -> Dataset[Any]:
-        """Return the data set of a split."""
+        """Return the dataset of a split."""
 
     @property
     def uses_digits(self) -> bool:
-        """Whether the canvases are composed of digits."""
+        """Whether the images are composed of digits."""
         return self.source in ("embedded", "mnist")
 
     def prepare_data(self) -> None:
-        """Download MNIST once, if it is asked for and missing."""
+        """Download MNIST if it is the source and missing."""
         if self.source == "mnist":
             load_digits(self.source, self.data_dir)
 
     def setup(self, stage: str) -> None:
-        """Make the sets of the splits that a stage needs."""
+        """Create the datasets of the splits of a stage."""
         for split in STAGES.get(stage, ()):
             if split not in self.sets:
                 self.sets[split] = self._make(split)
@@ -71,38 +73,38 @@ class SyntheticDataModule(MatchingData, abc.ABC):
         return 1_000_003 * self.seed + SPLIT_ORDER.index(split)
 
     def _digits(self, split: str) -> np.ndarray:
-        """Return the digits of a split, embedded ones where the source is a folder."""
+        """Return the digits of a split; the embedded ones if the source is a folder."""
         digits = load_digits(self.source if self.uses_digits else "embedded", self.data_dir)
         return digits[split_indices(len(digits), split)]
 
     def _dead_leaves(self, digits: np.ndarray, split: str) -> list[np.ndarray]:
-        """Return canvases of the digits of a split."""
-        count = self.canvases if split == "train" else max(1, self.canvases // 5)
+        """Return the dead-leaves images of a split, (H, W) float32."""
+        count = self.num_images if split == "train" else max(1, self.num_images // 5)
         return dead_leaves_images(digits, count, self._seed(split))
 
     def _folder_images(self, split: str) -> list[np.ndarray]:
-        """Return the pictures of the folder that belong to a split."""
-        pictures = load_gray_images(self.source)
-        self._require_enough(len(pictures))
-        return [pictures[i] for i in split_indices(len(pictures), split)]
+        """Return the images of a split of the folder, (H, W) float32."""
+        images = load_gray_images(self.source)
+        self._require_enough(len(images))
+        return [images[i] for i in split_indices(len(images), split)]
 
     def _require_enough(self, count: int) -> None:
-        if count < FEWEST:
+        if count < MIN_IMAGES:
             raise InputError(
-                f"{self.source}: holds {count} images, at least {FEWEST} are needed to keep "
-                "training, validation and test apart"
+                f"{self.source}: expected at least {MIN_IMAGES} images, to split them into "
+                f"training, validation and test, got {count}; add images"
             )
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Return fresh examples in every epoch."""
+        """Return the training set; every epoch has new examples."""
         return self._loader("train")
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Return the validation set, always the same."""
+        """Return the validation set; every epoch has the same examples."""
         return self._loader("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Return the test set, always the same."""
+        """Return the test set."""
         return self._loader("test")
 
     def _loader(self, split: str) -> DataLoader[Any]:
@@ -117,7 +119,9 @@ class SyntheticDataModule(MatchingData, abc.ABC):
 
 
 class SyntheticDataset(Dataset[Any], abc.ABC):
-    """Base of data sets that make themselves: example ``(epoch, i)`` depends on it and the seed.
+    """Base of datasets that generate their examples.
+
+    Example ``(epoch, i)``, or ``i`` in epoch 0, depends only on this index and on the seed.
 
     Args:
         size: Number of examples.
@@ -138,7 +142,7 @@ class SyntheticDataset(Dataset[Any], abc.ABC):
 
     @abc.abstractmethod
     def make(self, rng: np.random.Generator) -> Any:
-        """Return an example; all chance comes from ``rng``."""
+        """Return an example; ``rng`` is the only source of randomness."""
 
 
 def require_positive(**values: int) -> None:
@@ -149,16 +153,16 @@ def require_positive(**values: int) -> None:
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Name (epoch, index) pairs in order, so that no epoch repeats the pairs of another.
+    """Yield ``(epoch, index)`` in order, so that every epoch has new examples.
 
-    Lightning tells it the epoch. The pairs are random already: there is nothing to shuffle.
+    Lightning sets the epoch. The examples are random, so shuffling is not needed.
     """
 
     def __init__(self, size: int) -> None:
         self.size, self.epoch = size, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Go on to the pairs of another epoch."""
+        """Set the epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:

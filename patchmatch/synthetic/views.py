@@ -1,13 +1,13 @@
-"""Views of a place in a picture: from another side, and in another light."""
+"""Random views of a square location in an image: viewpoint and illumination."""
 
 import cv2
 import numpy as np
 
 from patchmatch.synthetic.crops import antialias, rotation
 
-CLOSER = 0.1  # of the side: how far a place lies from the middle of its view
-GAIN, GAMMA, CAST = (0.6, 1.6), (0.6, 1.6), 0.12  # of brightness; of each colour by itself
-SHADE = (0.4, 0.9)  # what a shadow leaves
+MAX_OFFSET = 0.1  # of the side: between the centres of a location and of its view
+GAIN, GAMMA, TINT = (0.6, 1.6), (0.6, 1.6), 0.12  # tint: of the logarithm of the gain of a channel
+SHADOW = (0.4, 0.9)  # gain inside a shadow
 BLUR = (0.4, 1.5)  # pixels
 NOISE = (2.0, 10.0)  # grey levels of 255
 
@@ -15,62 +15,60 @@ NOISE = (2.0, 10.0)  # grey levels of 255
 def draw_homography(
     side: int, turn: float, zoom: float, tilt: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw how a square place is seen, (3, 3) float64: from its pixels to those of a view.
+    """Sample a viewpoint: a homography (3, 3) float64 from pixels of a location to its view.
 
     Args:
-        side: Of the place and of its view, in pixels.
+        side: Side of the location and of the view in pixels.
         turn: Largest rotation in degrees.
-        zoom: Largest change of size, above or equal to 1.
-        tilt: How far a corner may leave its place, in sides.
-        rng: Where the chance comes from.
+        zoom: Largest change of scale, at least 1.
+        tilt: Largest offset of a corner in x and in y, in sides.
+        rng: Random generator.
     """
     angle = np.deg2rad(rng.uniform(-turn, turn))
-    size = zoom ** rng.uniform(-1, 1)
+    scale = zoom ** rng.uniform(-1, 1)
     corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
-    seen = size * corners @ rotation(angle).T + rng.uniform(-tilt, tilt, (4, 2))
-    seen += rng.uniform(-CLOSER, CLOSER, 2)
+    moved = scale * corners @ rotation(angle).T + rng.uniform(-tilt, tilt, (4, 2))
+    moved += rng.uniform(-MAX_OFFSET, MAX_OFFSET, 2)
     middle = (side - 1) / 2
-    place, view = ((corner * side + middle).astype(np.float32) for corner in (corners, seen))
-    return cv2.getPerspectiveTransform(place, view)
+    source, target = ((points * side + middle).astype(np.float32) for points in (corners, moved))
+    return cv2.getPerspectiveTransform(source, target)
 
 
 def warp_view(
-    picture: np.ndarray, corner: tuple[int, int], homography: np.ndarray, side: int
+    image: np.ndarray, corner: tuple[int, int], homography: np.ndarray, side: int
 ) -> np.ndarray:
-    """Return a view of a place, (side, side, 3) float32 in [0, 1].
-
-    Beyond its border the picture is mirrored.
+    """Return a view of a location, (side, side, 3) float32 in [0, 1], mirrored beyond the image.
 
     Args:
-        picture: (H, W, 3) uint8.
-        corner: x and y of the top left pixel of the place.
-        homography: From pixels of the place to pixels of the view.
-        side: Of the view in pixels.
+        image: (H, W, 3) uint8.
+        corner: x and y of the top left pixel of the location.
+        homography: From pixels of the location to pixels of the view.
+        side: Side of the view in pixels.
     """
     shift = np.array([[1, 0, -corner[0]], [0, 1, -corner[1]], [0, 0, 1]], np.float64)
-    matrix = homography @ shift  # from the picture to the view
-    size = np.sqrt(abs(np.linalg.det(homography[:2, :2])))
-    picture = antialias(picture.astype(np.float32) / 255, 1 / size)
+    matrix = homography @ shift  # from the image to the view
+    scale = np.sqrt(abs(np.linalg.det(homography[:2, :2])))
+    image = antialias(image.astype(np.float32) / 255, 1 / scale)
     view = cv2.warpPerspective(
-        picture, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+        image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
     )
     return view.clip(0, 1)
 
 
 def jitter_illumination(view: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Return a view, (H, W, 3) float32 in [0, 1], as it looks in another light to another camera.
+    """Return a view, (H, W, 3) float32 in [0, 1], with random illumination, blur and noise.
 
     Args:
-        view: What is seen.
-        share: Of the views that have each of: another gain and gamma, a colour cast, a shadow,
-            blur, strong noise. The others have weak noise.
-        rng: Where the chance comes from.
+        view: (H, W, 3) float32 in [0, 1].
+        share: Probability of each change: gain with gamma, tint, blur, strong noise; half of it
+            for a shadow. Weak noise is added otherwise.
+        rng: Random generator.
     """
     if rng.random() < share:
         gain, gamma = (np.exp(rng.uniform(*np.log(span))) for span in (GAIN, GAMMA))
         view = gain * view**gamma
     if rng.random() < share:
-        view = view * np.exp(rng.uniform(-CAST, CAST, 3))
+        view = view * np.exp(rng.uniform(-TINT, TINT, 3))
     if rng.random() < share / 2:
         view = view * _shadow(view.shape[:2], rng)[..., None]
     if rng.random() < share:
@@ -81,10 +79,10 @@ def jitter_illumination(view: np.ndarray, share: float, rng: np.random.Generator
 
 
 def _shadow(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Return what a shadow with one straight, soft edge leaves of the light, (H, W)."""
+    """Return the gain (H, W) of a shadow with a straight, soft edge."""
     angle, softness = rng.uniform(0, 2 * np.pi), rng.uniform(1, 8)
     y, x = np.mgrid[: size[0], : size[1]]
     edge = rng.uniform(0.2, 0.8, 2) * size
-    away = (x - edge[1]) * np.cos(angle) + (y - edge[0]) * np.sin(angle)
-    lit = 1 / (1 + np.exp(-away / softness))
-    return lit + (1 - lit) * rng.uniform(*SHADE)
+    distance = (x - edge[1]) * np.cos(angle) + (y - edge[0]) * np.sin(angle)
+    lit = 1 / (1 + np.exp(-distance / softness))
+    return lit + (1 - lit) * rng.uniform(*SHADOW)
