@@ -94,7 +94,7 @@ def test_convention_change_score_is_half_the_expected_length(shift, kind, score,
     matcher = ShiftMatcher(block=8, stride=4).eval()
     sure = torch.zeros(1, 10, 1, 2, 3)  # (B, classes, T - 1, rows, columns)
     sure[:, LARGER if shift is None else SHIFTS.index(shift)] = 100
-    monkeypatch.setattr(matcher.net, "compare", lambda *_: sure)
+    monkeypatch.setattr(matcher.net, "match", lambda *_: sure)
     clip: Clip = {
         "index": 0,
         "source": "run",

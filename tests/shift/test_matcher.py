@@ -21,7 +21,7 @@ def shipped():
 
 
 def textured(height, width, seed=0):
-    """Smooth noise with structure at every scale, in [0, 1]."""
+    """Return smooth multiscale noise in [0, 1]."""
     rng = np.random.default_rng(seed)
     image = np.zeros((height, width))
     for size in (4, 8, 16, 32):
@@ -36,7 +36,7 @@ def textured(height, width, seed=0):
 def clip_of(*frames):
     return {
         "index": 0,
-        "source": "made",
+        "source": "synthetic",
         "several": False,
         "frames": torch.stack(frames)[:, None],
         "pictures": [],
@@ -47,10 +47,10 @@ def clip_of(*frames):
     }
 
 
-def test_it_overfits_four_pairs():
+def test_overfits_four_pairs():
     torch.manual_seed(0)
-    canvas = [textured(80, 90).numpy()]
-    pairs = ShiftedPairs(canvas, 4, seed=1, augment=False, larger_share=0)
+    images = [textured(80, 90).numpy()]
+    pairs = ShiftedPairs(images, 4, seed=1, augment=False, larger_share=0)
     matcher = ShiftMatcher(lr=1e-2)
     trainer = Trainer(
         max_epochs=20,
@@ -67,12 +67,12 @@ def test_it_overfits_four_pairs():
 
 
 @pytest.mark.parametrize("index", range(9))
-def test_each_shift_of_real_texture_is_told_with_confidence(shipped, index):
+def test_each_shift_of_texture_is_found_with_high_score(shipped, index):
     dx, dy = SHIFTS[index]
-    canvas = textured(40, 200)
+    image = textured(40, 200)
     starts = range(2, 170, 30)
-    patches0 = torch.stack([canvas[None, 7:33, x : x + 26] for x in starts])
-    patches1 = torch.stack([canvas[None, 7 - dy : 33 - dy, x - dx : x - dx + 26] for x in starts])
+    patches0 = torch.stack([image[None, 7:33, x : x + 26] for x in starts])
+    patches1 = torch.stack([image[None, 7 - dy : 33 - dy, x - dx : x - dx + 26] for x in starts])
     found = shipped.match_patches(patches0, patches1)
     assert found.displacement.tolist() == [[dx, dy]] * len(starts)
     expected = Kind.STILL if index == STILL else Kind.ONE_PIXEL
@@ -80,7 +80,7 @@ def test_each_shift_of_real_texture_is_told_with_confidence(shipped, index):
     assert found.score.min() > 0.9
 
 
-def test_unrelated_patches_are_larger(shipped):
+def test_unrelated_patches_are_of_kind_larger(shipped):
     one, other = textured(60, 300, seed=1), textured(60, 300, seed=2)
     patches0, patches1 = (
         torch.stack([image[None, 10:36, x : x + 26] for x in range(0, 270, 30)])
@@ -89,16 +89,16 @@ def test_unrelated_patches_are_larger(shipped):
     assert (shipped.match_patches(patches0, patches1).kind == Kind.LARGER).all()
 
 
-def test_numpy_uint8_gives_what_float_gives(shipped):
+def test_numpy_uint8_gives_the_same_result_as_float(shipped):
     levels = (255 * textured(30, 30)).round().to(torch.uint8)
     patches0, patches1 = levels[None, None, 2:28, 2:28], levels[None, None, 2:28, 1:27]
-    of_bytes = shipped.match_patches(patches0.numpy(), patches1.numpy())
-    of_floats = shipped.match_patches(patches0 / 255, patches1 / 255)
-    assert_close(of_bytes.score, of_floats.score)
-    assert of_bytes.displacement.tolist() == [[1, 0]]
+    from_uint8 = shipped.match_patches(patches0.numpy(), patches1.numpy())
+    from_float = shipped.match_patches(patches0 / 255, patches1 / 255)
+    assert_close(from_uint8.score, from_float.score)
+    assert from_uint8.displacement.tolist() == [[1, 0]]
 
 
-def test_no_patches_give_no_answers(shipped):
+def test_no_patches_give_an_empty_result(shipped):
     found = shipped.match_patches(torch.zeros(0, 1, 26, 26), torch.zeros(0, 1, 26, 26))
     assert len(found) == 0
     assert found.displacement.shape == (0, 2)
@@ -111,16 +111,16 @@ def test_no_patches_give_no_answers(shipped):
         (torch.zeros(2, 1, 26, 20), torch.zeros(2, 1, 26, 20), "must be square and gray"),
         (torch.zeros(2, 1, 6, 6), torch.zeros(2, 1, 6, 6), "at least 8 pixels wide, got 6"),
         (torch.zeros(2, 1, 26, 26), torch.zeros(3, 1, 26, 26), "must have the same shape"),
-        (torch.full((1, 1, 26, 26), math.nan), torch.zeros(1, 1, 26, 26), "patches0 .* no numbers"),
+        (torch.full((1, 1, 26, 26), math.nan), torch.zeros(1, 1, 26, 26), "patches0 contains NaN"),
         (torch.zeros(1, 1, 26, 26), torch.full((1, 1, 26, 26), 255.0), "divide grey levels by 255"),
     ],
 )
-def test_patches_that_cannot_be_meant_are_refused(shipped, patches0, patches1, message):
+def test_wrong_patches_raise(shipped, patches0, patches1, message):
     with pytest.raises(ValueError, match=message):
         shipped.match_patches(patches0, patches1)
 
 
-def test_a_still_scene_has_no_changes_whatever_its_texture_and_noise(shipped):
+def test_a_still_scene_has_no_changes_with_any_texture_and_noise(shipped):
     scene = textured(120, 150)
     generator = torch.Generator().manual_seed(0)
     flat = torch.full_like(scene, 0.4)
@@ -134,7 +134,7 @@ def test_a_still_scene_has_no_changes_whatever_its_texture_and_noise(shipped):
             assert len(changes.top(20)) == 0
 
 
-def test_a_moved_block_is_found_where_it_is_and_the_rest_stands_still(shipped):
+def test_only_the_blocks_of_a_moved_object_move(shipped):
     scene, object_ = textured(130, 156, seed=3), textured(52, 52, seed=4)
     frames = []
     for x in (52, 53):
@@ -151,18 +151,18 @@ def test_a_moved_block_is_found_where_it_is_and_the_rest_stands_still(shipped):
     assert (changes.kind[outside] == Kind.STILL).all()
 
 
-def test_scores_of_still_moved_and_gone_blocks_are_nought_half_and_one(shipped):
+def test_scores_of_still_moved_and_replaced_blocks_are_0_half_and_1(shipped):
     scene, other = textured(52, 52), textured(52, 52, seed=9)
-    still, moved, gone = (
+    still, moved, replaced = (
         shipped.predict_step(clip_of(scene[1:, 1:], later), 0)[0].score
         for later in (scene[1:, 1:], scene[:-1, 1:], other[1:, 1:])
     )
     assert_close(still, torch.zeros_like(still), rtol=0, atol=0.02)
     assert_close(moved, torch.full_like(moved, 0.5), rtol=0, atol=0.02)
-    assert_close(gone, torch.ones_like(gone), rtol=0, atol=0.02)
+    assert_close(replaced, torch.ones_like(replaced), rtol=0, atol=0.02)
 
 
-def test_a_frame_that_is_left_out_breaks_the_chain(shipped):
+def test_pairs_need_not_be_consecutive(shipped):
     frames = [textured(40, 40, seed=i) for i in range(4)]
     clip = clip_of(*frames)
     clip["pairs"] = [(0, 1), (2, 3)]
@@ -178,7 +178,7 @@ def test_an_empty_clip_gives_no_changes(shipped):
     assert shipped.predict_step(clip, 0) == []
 
 
-def test_decide_tells_the_kind_by_the_likeliest_class():
+def test_decide_returns_the_kind_of_the_likeliest_class():
     probability = torch.zeros(3, 10)
     probability[0, [STILL, 9]] = torch.tensor([0.4, 0.6])
     probability[1, [STILL, 0]] = torch.tensor([0.6, 0.4])
@@ -191,17 +191,17 @@ def test_decide_tells_the_kind_by_the_likeliest_class():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"block": 4}, "block must be at least 8 pixels, got 4"),
-        ({"stride": 0}, "stride must be at least 1 pixel, got 0"),
+        ({"block": 4}, "block must be an integer of at least 8, got 4"),
+        ({"stride": 0}, "stride must be an integer of at least 1, got 0"),
         ({"prior_still": 1.0}, "prior_still must lie between 0 and 1, got 1.0"),
     ],
 )
-def test_impossible_settings_are_refused(options, message):
+def test_wrong_settings_raise(options, message):
     with pytest.raises(ValueError, match=message):
         ShiftMatcher(**options)
 
 
-def test_checkpoints_hold_what_was_trained_and_open_with_weights_only(tmp_path):
+def test_checkpoints_contain_training_settings_only_and_open_with_weights_only(tmp_path):
     trainer = Trainer(
         max_steps=1,
         accelerator="cpu",
@@ -216,13 +216,13 @@ def test_checkpoints_hold_what_was_trained_and_open_with_weights_only(tmp_path):
     hyper_parameters = torch.load(path, weights_only=True)["hyper_parameters"]
     assert hyper_parameters["_class_path"] == "patchmatch.shift.matcher.ShiftMatcher"
     assert hyper_parameters["width"] == 8
-    assert "block" not in hyper_parameters  # a setting of prediction: the command line decides
+    assert "block" not in hyper_parameters  # a setting of prediction, from the command line
     assert load_shift_matcher(path).net.head[0].out_features == 8
     assert ShiftMatcher.load_from_checkpoint(path, map_location="cpu").net.head[0].out_features == 8
 
 
 @pytest.mark.parametrize("level", [0, 0.5, 1])
-def test_patches_without_texture_stand_still_and_nobody_is_sure(shipped, level):
+def test_patches_without_texture_are_still_with_a_low_score(shipped, level):
     flat = torch.full((3, 1, 26, 26), float(level))
     found = shipped.match_patches(flat, flat)
     assert found.displacement.tolist() == [[0, 0]] * 3
@@ -230,13 +230,13 @@ def test_patches_without_texture_stand_still_and_nobody_is_sure(shipped, level):
     assert (found.score <= 0.11).all()
 
 
-def test_what_is_as_likely_as_no_motion_is_no_motion():
+def test_ties_with_zero_motion_give_zero_motion():
     displacement, kind = decide(torch.full((2, 10), 0.1))
     assert displacement.tolist() == [[0, 0]] * 2
     assert kind.tolist() == [Kind.STILL] * 2
 
 
-def test_patches_of_16_bits_are_those_of_8(shipped):
+def test_uint16_patches_give_the_same_result_as_uint8(shipped):
     levels = (255 * textured(40, 40)).round().numpy().astype(np.uint8)
     patches0, patches1 = levels[None, None, 5:31, 5:31], levels[None, None, 5:31, 4:30]
     expected = shipped.match_patches(patches0, patches1)
@@ -245,13 +245,13 @@ def test_patches_of_16_bits_are_those_of_8(shipped):
     assert_close(found.score, expected.score)
 
 
-def test_larger_blocks_are_unmatched_and_confidence_is_the_probability_of_the_answer(shipped):
+def test_larger_blocks_are_unmatched_and_confidence_is_the_probability_of_the_class(shipped):
     scene = textured(80, 110)
     (changes,) = shipped.predict_step(clip_of(scene, textured(80, 110, seed=1)), 0)
     assert (changes.matched == (changes.kind != Kind.LARGER)).all()
     assert not changes.matched.all()
     (same,) = shipped.predict_step(clip_of(scene, scene), 0)
     assert same.matched.all()
-    assert (same.confidence > 0.9).all()  # of the answer; a score of no change is near 0
+    assert (same.confidence > 0.9).all()  # the score of an unchanged block is near 0 instead
     assert (same.score < 0.1).all()
     assert (changes.confidence >= 0.1).all()

@@ -11,31 +11,31 @@ def net():
     return ShiftNet().eval()
 
 
-def test_it_is_small(net):
+def test_the_network_has_fewer_than_10000_parameters(net):
     assert sum(p.numel() for p in net.parameters()) < 10_000
 
 
-def test_it_answers_for_every_block_of_every_consecutive_pair(net):
+def test_output_has_every_block_of_every_consecutive_pair(net):
     logits = net(torch.rand(2, 1, 3, 40, 53), block=26, stride=13)
     assert logits.shape == (2, CLASSES, 2, 2, 3)
 
 
-def test_a_clip_gives_the_answers_of_its_pairs(net):
+def test_a_clip_gives_the_logits_of_its_pairs(net):
     clip = torch.rand(1, 1, 3, 39, 52)
     whole = net(clip)
     assert_close(whole[:, :, 0], net(clip[:, :, :2])[:, :, 0], rtol=1e-4, atol=1e-4)
     assert_close(whole[:, :, 1], net(clip[:, :, 1:])[:, :, 0], rtol=1e-4, atol=1e-4)
 
 
-def test_a_block_inside_a_frame_is_answered_from_its_surroundings_alone(net):
+def test_logits_of_a_block_depend_on_its_surroundings_only(net):
     frames = torch.rand(1, 1, 2, 104, 130)
     whole = net(frames)  # block (2, 3) covers rows 26..52 and columns 39..65
     crop = net(frames[..., 13:65, 26:78])  # in the crop it is block (1, 1)
-    # only the mean of the frame, removed for precision, differs
+    # only the mean of the frame, subtracted for precision, differs
     assert_close(whole[..., 2, 3], crop[..., 1, 1], rtol=1e-3, atol=1e-3)
 
 
-def test_brightness_cannot_change_the_answer(net):
+def test_brightness_does_not_change_the_logits(net):
     frames = torch.rand(1, 1, 2, 26, 26) / 2
     brighter = frames + torch.tensor([0.1, 0.4]).reshape(1, 1, 2, 1, 1)
     assert_close(net(frames), net(brighter), rtol=1e-3, atol=1e-3)
@@ -55,6 +55,6 @@ def test_gradients_reach_every_parameter():
         ({"kernel": 4}, "kernel must be an odd number of pixels, got 4"),
     ],
 )
-def test_impossible_sizes_are_refused(options, message):
+def test_wrong_sizes_raise(options, message):
     with pytest.raises(ValueError, match=message):
         ShiftNet(**options)

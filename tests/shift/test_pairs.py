@@ -15,23 +15,23 @@ from patchmatch.synthetic.digits import load_digits
 
 
 @pytest.fixture(scope="module")
-def canvases():
+def images():
     return dead_leaves_images(load_digits("embedded", "data")[:50], 10, seed=3)
 
 
-def test_canvases_are_in_range_and_repeat_with_their_seed(canvases):
+def test_dead_leaves_images_depend_on_their_seed_only(images):
     again = dead_leaves_images(load_digits("embedded", "data")[:50], 10, seed=3)
     other = dead_leaves_images(load_digits("embedded", "data")[:50], 10, seed=4)
-    for canvas, same, different in zip(canvases, again, other, strict=True):
-        assert canvas.shape == (SIDE, SIDE)
-        assert canvas.dtype == np.float32
-        assert canvas.std() > 0.005
-        assert np.array_equal(canvas, same)
-        assert not np.array_equal(canvas, different)
+    for image, same, different in zip(images, again, other, strict=True):
+        assert image.shape == (SIDE, SIDE)
+        assert image.dtype == np.float32
+        assert image.std() > 0.005
+        assert np.array_equal(image, same)
+        assert not np.array_equal(image, different)
 
 
-def test_convention_a_pair_is_displaced_from_frame0_to_frame1(canvases):
-    pairs = ShiftedPairs(canvases, 200, seed=0, augment=False, larger_share=0.5)
+def test_convention_a_pair_is_displaced_from_frame0_to_frame1(images):
+    pairs = ShiftedPairs(images, 200, seed=0, augment=False, larger_share=0.5)
     seen = set()
     for pair in (pairs[i] for i in range(len(pairs))):
         dx, dy = pair["displacement"].tolist()
@@ -50,25 +50,25 @@ def test_convention_a_pair_is_displaced_from_frame0_to_frame1(canvases):
     assert seen == set(range(10))
 
 
-def test_the_four_point_set_moves_along_one_axis(canvases):
-    pairs = ShiftedPairs(canvases, 60, seed=0, shifts="four", larger_share=0)
+def test_the_four_point_set_moves_along_one_axis(images):
+    pairs = ShiftedPairs(images, 60, seed=0, shifts="four", larger_share=0)
     moves = {tuple(pairs[i]["displacement"].tolist()) for i in range(60)}
     assert moves == {(0, -1), (-1, 0), (1, 0), (0, 1)}
 
 
-def test_the_same_seed_gives_the_same_pairs_whatever_the_number_of_workers(canvases):
+def test_the_same_seed_gives_the_same_pairs_with_any_number_of_workers(images):
     def frames(workers):
-        data = ShiftedPairs(canvases, 24, seed=5)
+        data = ShiftedPairs(images, 24, seed=5)
         return torch.cat([b["frames"] for b in DataLoader(data, batch_size=8, num_workers=workers)])
 
     assert torch.equal(frames(0), frames(2))
     assert not torch.equal(
-        ShiftedPairs(canvases, 1, seed=5)[0]["frames"],
-        ShiftedPairs(canvases, 1, seed=6)[0]["frames"],
+        ShiftedPairs(images, 1, seed=5)[0]["frames"],
+        ShiftedPairs(images, 1, seed=6)[0]["frames"],
     )
 
 
-def test_every_epoch_has_fresh_pairs_and_evaluation_has_not():
+def test_every_training_epoch_has_new_pairs_and_evaluation_the_same():
     data = ShiftedDigits(train_pairs=4, eval_pairs=4, canvases=5, batch_size=4, num_workers=0)
     data.setup("fit")
     loader = data.train_dataloader()
@@ -81,10 +81,10 @@ def test_every_epoch_has_fresh_pairs_and_evaluation_has_not():
     assert torch.equal(next(iter(held_out))["frames"], next(iter(held_out))["frames"])
 
 
-def test_a_folder_of_pictures_is_split_by_picture(tmp_path):
+def test_a_folder_of_images_is_split_by_image(tmp_path):
     for i in range(10):
-        picture = np.full((60, 50), 20 * i, np.uint8)  # tells by its level which one it is
-        cv2.imwrite(str(tmp_path / f"picture_{i}.png"), picture)
+        image = np.full((60, 50), 20 * i, np.uint8)  # the grey level identifies the image
+        cv2.imwrite(str(tmp_path / f"image_{i}.png"), image)
     data = ShiftedDigits(source=str(tmp_path), train_pairs=50, eval_pairs=50, augment=False)
     data.setup("fit")
     data.setup("test")
@@ -108,15 +108,15 @@ def _all(pairs):
         ({"larger_share": 1.5}, "larger_share must be between 0 and 1, got 1.5"),
     ],
 )
-def test_impossible_options_are_refused(canvases, options, message):
+def test_wrong_options_raise(images, options, message):
     with pytest.raises(ValueError, match=message):
-        ShiftedPairs(canvases, 1, seed=0, **options)
+        ShiftedPairs(images, 1, seed=0, **options)
 
 
-def test_pictures_that_are_too_small_or_too_few_are_refused(tmp_path):
+def test_too_small_or_too_few_images_raise(tmp_path):
     for i in range(3):
         cv2.imwrite(str(tmp_path / f"{i}.png"), np.zeros((20, 20), np.uint8))
-    with pytest.raises(InputError, match="holds 3 images, at least 5 are needed"):
+    with pytest.raises(InputError, match=r"expected at least 5 images, .*got 3"):
         ShiftedDigits(source=str(tmp_path)).setup("fit")
     for i in range(3, 10):
         cv2.imwrite(str(tmp_path / f"{i}.png"), np.zeros((20, 20), np.uint8))
@@ -125,12 +125,12 @@ def test_pictures_that_are_too_small_or_too_few_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["train_pairs", "eval_pairs", "canvases", "batch_size"])
-def test_counts_below_one_are_refused(name):
+def test_counts_below_one_raise(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         ShiftedDigits(**{name: 0})
 
 
-def test_every_split_has_a_seed_of_its_own():
+def test_every_split_has_its_own_seed():
     seeds = {
         (s, split): ShiftedDigits(seed=s)._seed(split) for s in (0, 1) for split in SPLIT_ORDER
     }

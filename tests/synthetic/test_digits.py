@@ -1,12 +1,11 @@
-import cv2
 import numpy as np
 import pytest
 
 from patchmatch.core.errors import InputError
-from patchmatch.synthetic.digits import load_digits, load_gray_images, split_indices
+from patchmatch.synthetic.digits import load_digits, split_indices
 
 
-def test_no_digit_is_in_two_splits_and_none_is_lost():
+def test_every_digit_is_in_exactly_one_split():
     splits = [split_indices(5000, name) for name in ("train", "val", "test")]
     assert [len(s) for s in splits] == [3000, 1000, 1000]
     assert sorted(np.concatenate(splits).tolist()) == list(range(5000))
@@ -21,14 +20,14 @@ def test_the_embedded_digits_are_white_on_black_mnist():
     assert np.median(digits) == 0
 
 
-def test_mnist_that_cannot_be_had_says_where_to_put_it(tmp_path, monkeypatch):
+def test_a_failed_download_of_mnist_raises_with_the_folder_to_fill(tmp_path, monkeypatch):
     import torchvision.datasets
 
-    def refuse(*args, **kwargs):
+    def fail(*args, **kwargs):
         raise RuntimeError("Error downloading t10k-images-idx3-ubyte.gz")
 
-    monkeypatch.setattr(torchvision.datasets, "MNIST", refuse)
-    with pytest.raises(InputError, match=r"holds no MNIST test set.*MNIST.*raw.*embedded"):
+    monkeypatch.setattr(torchvision.datasets, "MNIST", fail)
+    with pytest.raises(InputError, match=r"contains no MNIST test set.*MNIST.*raw.*embedded"):
         load_digits("mnist", tmp_path)
 
 
@@ -42,19 +41,3 @@ def test_mnist_is_found_in_the_data_folder(tmp_path):
         labels = np.array([0x801, 7], ">u4").tobytes() + bytes(7)
         (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(labels)
     assert np.array_equal(load_digits("mnist", tmp_path), digits)
-
-
-def test_pictures_are_read_in_natural_order_and_reduced(tmp_path):
-    for name, size in (("b_10.png", (40, 60)), ("b_2.png", (900, 300))):
-        cv2.imwrite(str(tmp_path / name), np.full((*size, 3), 128, np.uint8))
-    pictures = load_gray_images(tmp_path, largest=450)
-    assert [p.shape for p in pictures] == [(450, 150), (40, 60)]
-    assert pictures[0].dtype == np.float32
-    assert pictures[0].max() <= 1
-
-
-def test_a_missing_or_empty_folder_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"no such folder; data\.source is embedded, mnist"):
-        load_gray_images(tmp_path / "gone")
-    with pytest.raises(InputError, match="holds no images"):
-        load_gray_images(tmp_path)

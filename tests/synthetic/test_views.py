@@ -14,7 +14,7 @@ def moved(homography, *points):
     return cv2.perspectiveTransform(np.array([points], np.float64), homography)[0]
 
 
-def test_nothing_asked_for_only_moves_the_place(rng):
+def test_without_turn_zoom_and_tilt_the_view_is_only_shifted(rng):
     for _ in range(5):
         homography = draw_homography(64, 0, 1, 0, rng)
         shift = homography[:2, 2]
@@ -22,7 +22,7 @@ def test_nothing_asked_for_only_moves_the_place(rng):
         assert 0 < np.abs(shift).max() <= 6.4
 
 
-def test_turn_zoom_and_tilt_stay_within_what_was_asked(rng):
+def test_turn_zoom_and_tilt_stay_within_their_limits(rng):
     turns, sizes = [], []
     for _ in range(200):
         homography = draw_homography(80, 30, 1.5, 0, rng)
@@ -36,11 +36,11 @@ def test_turn_zoom_and_tilt_stay_within_what_was_asked(rng):
     assert 8 < np.abs(corner).max() < 80 * 0.2 + 0.1
 
 
-def test_the_homography_leads_from_the_place_to_its_view(rng):
-    picture = np.zeros((90, 120, 3), np.uint8)
-    picture[51:54, 70:73, 0] = 255  # a red dot about (71, 52)
+def test_the_homography_takes_the_location_to_its_view(rng):
+    image = np.zeros((90, 120, 3), np.uint8)
+    image[51:54, 70:73, 0] = 255  # a red dot centred at (71, 52)
     homography = draw_homography(64, 40, 1.3, 0.1, rng)
-    view = warp_view(picture, (40, 20), homography, 64)
+    view = warp_view(image, (40, 20), homography, 64)
     assert view.shape == (64, 64, 3)
     assert view[..., 1:].max() == 0
     y, x = np.mgrid[:64, :64]
@@ -48,30 +48,30 @@ def test_the_homography_leads_from_the_place_to_its_view(rng):
     np.testing.assert_allclose(centre, moved(homography, (71 - 40, 52 - 20))[0], atol=0.3)
 
 
-def test_a_view_that_is_not_moved_is_the_place_itself():
-    picture = np.random.default_rng(1).integers(0, 256, (50, 70, 3), np.uint8)
-    view = warp_view(picture, (20, 10), np.eye(3), 32)
-    np.testing.assert_allclose(view, picture[10:42, 20:52] / 255, atol=1e-6)
+def test_the_identity_shows_the_location_itself():
+    image = np.random.default_rng(1).integers(0, 256, (50, 70, 3), np.uint8)
+    view = warp_view(image, (20, 10), np.eye(3), 32)
+    np.testing.assert_allclose(view, image[10:42, 20:52] / 255, atol=1e-6)
 
 
-def test_what_is_made_smaller_is_smoothed_first():
+def test_a_smaller_view_is_antialiased():
     stripes = np.zeros((200, 200, 3), np.uint8)
     stripes[:, ::2] = 255
     view = warp_view(stripes, (0, 0), np.diag([1 / 3, 1 / 3, 1]), 60)
     assert np.abs(view - 0.5).max() < 0.1
 
 
-def test_light_changes_brightness_colour_and_noise(rng):
+def test_jitter_changes_brightness_colour_and_noise(rng):
     view = np.full((40, 50, 3), 0.5, np.float32)
-    still = [jitter_illumination(view, 0.0, rng) for _ in range(10)]
-    assert max(np.abs(one.mean() - 0.5) for one in still) < 0.01
-    assert max(one.std() for one in still) < 2.5 / 255
-    lit = [jitter_illumination(view, 1.0, rng) for _ in range(40)]
-    assert all(one.dtype == np.float32 and one.shape == view.shape for one in lit)
-    assert min(one.min() for one in lit) >= 0
-    assert max(one.max() for one in lit) <= 1
-    means = np.array([one.mean(axis=(0, 1)) for one in lit])
+    weak = [jitter_illumination(view, 0.0, rng) for _ in range(10)]
+    assert max(np.abs(one.mean() - 0.5) for one in weak) < 0.01
+    assert max(one.std() for one in weak) < 2.5 / 255
+    strong = [jitter_illumination(view, 1.0, rng) for _ in range(40)]
+    assert all(one.dtype == np.float32 and one.shape == view.shape for one in strong)
+    assert min(one.min() for one in strong) >= 0
+    assert max(one.max() for one in strong) <= 1
+    means = np.array([one.mean(axis=(0, 1)) for one in strong])
     assert means.mean(axis=1).std() > 0.08
     assert (means.max(axis=1) - means.min(axis=1)).mean() > 0.03
-    halves = [abs(one[:, :10].mean() - one[:, -10:].mean()) for one in lit]
+    halves = [abs(one[:, :10].mean() - one[:, -10:].mean()) for one in strong]
     assert max(halves) > 0.1  # a shadow

@@ -103,7 +103,7 @@ def test_workers_make_the_same(folder):
 def test_too_few_places_and_prediction_are_refused(folder):
     with pytest.raises(InputError, match=r"pictures hold 6 places of 32x32 pixels, .* needs 7"):
         places(folder, places=7).setup("validate")
-    with pytest.raises(InputError, match="they predict nothing"):
+    with pytest.raises(InputError, match="cannot be used in predict"):
         places(folder).setup("predict")
 
 

@@ -118,7 +118,7 @@ def test_digits_stand_in_where_no_photographs_are(monkeypatch):
     digits = np.random.default_rng(0).integers(0, 255, (50, 28, 28)).astype(np.uint8)
     monkeypatch.setattr("patchmatch.synthetic.dataset.load_digits", lambda *_: digits)
     data = WarpedPhotographs(train_pairs=2, eval_pairs=2, canvases=5)
-    with pytest.warns(UserWarning, match="pictures are made of digits"):
+    with pytest.warns(UserWarning, match="using dead-leaves images"):
         data.setup("test")
     assert data.sets["test"][0]["image0"].shape == (3, 96, 96)
 
