@@ -213,6 +213,4 @@ def _require_patches(patches: Tensor, name: str) -> None:
             f"{name} must be square and gray, (N, 1, 26, 26), got {tuple(patches.shape)}"
         )
     if patches.shape[3] < MIN_BLOCK:
-        raise ValueError(
-            f"{name} must be at least {MIN_BLOCK} pixels wide, got {patches.shape[3]}"
-        )
+        raise ValueError(f"{name} must be at least {MIN_BLOCK} pixels wide, got {patches.shape[3]}")
