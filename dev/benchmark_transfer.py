@@ -1,11 +1,11 @@
-"""Does what was learned on digits hold on photographs? The transfer table of docs/benchmarks.md.
+"""Measure the transfer of the shift matcher from digits to photographs.
 
 python3 dev/benchmark_transfer.py
 python3 dev/benchmark_transfer.py --images CCTV=FOLDER --images Middlebury=FOLDER
 python3 dev/benchmark_transfer.py --ckpt_path A.ckpt B.ckpt C.ckpt   (trained with several seeds)
 
-Every row is measured on the same pairs. Each figure is the mean over seeds (and checkpoints), in
-percent of exactly right displacements; the line below the table is the worst single run.
+Prints the table of docs/shift.md: the percentage of exactly right displacements, as the mean over
+seeds and checkpoints. All methods match the same pairs. The line below the table is the worst run.
 """
 
 import argparse
@@ -25,29 +25,30 @@ from patchmatch.core.errors import InputError
 from patchmatch.io import IMAGE_SUFFIXES, read_image, to_gray_float
 from patchmatch.public.motion import LoadedShiftMatcher
 from patchmatch.shift.transfer import (
-    Pairs,
     PatchMatcher,
-    cut_digit_pairs,
-    cut_pairs,
-    disturb,
-    exact_share,
-    match_by_ncc,
-    match_by_ssd,
+    PatchPairs,
+    add_noise_and_gain,
+    match_ncc,
+    match_ssd,
+    percent_exact,
+    sample_digit_pairs,
+    sample_pairs,
 )
 from patchmatch.synthetic.digits import load_digits, split_indices
 
 CONDITIONS = {"clean": (0.0, 0.0), "noise 3": (3.0, 0.0), "noise 8, gain 10%": (8.0, 0.1)}
-BY_HAND: dict[str, PatchMatcher] = {
-    "SSD 3x3": match_by_ssd,
-    "NCC 3x3": match_by_ncc,
-    "NCC, 0.8 px blur": partial(match_by_ncc, blur=0.8),
-    "the same, both ways": partial(match_by_ncc, blur=0.8, symmetric=True),
+BLURRED_NCC, SHIFT_MATCHER = "NCC, 0.8 px blur", "patchmatch, digits only"
+BASELINES: dict[str, PatchMatcher] = {
+    "SSD 3x3": match_ssd,
+    "NCC 3x3": match_ncc,
+    BLURRED_NCC: partial(match_ncc, blur=0.8),
+    "NCC, 0.8 px blur, symmetric": partial(match_ncc, blur=0.8, symmetric=True),
 }
 SKIMAGE = "astronaut brick camera cat chelsea coffee coins grass gravel moon page rocket text"
 
 
-def learned(matcher: LoadedShiftMatcher) -> PatchMatcher:
-    """Return a matcher of grey levels."""
+def trained(matcher: LoadedShiftMatcher) -> PatchMatcher:
+    """Return a shift matcher as a function of grey levels."""
 
     def match(patches0: np.ndarray, patches1: np.ndarray) -> np.ndarray:
         found = matcher.match_patches(patches0[:, None] / 255, patches1[:, None] / 255)
@@ -56,39 +57,39 @@ def learned(matcher: LoadedShiftMatcher) -> PatchMatcher:
     return match
 
 
-def photographs(given: list[str]) -> dict[str, Callable[[], list[np.ndarray]]]:
-    """Return the image sets by name: bundled photographs, and NAME=FOLDER as given."""
+def image_sets(options: list[str]) -> dict[str, Callable[[], list[np.ndarray]]]:
+    """Return the loaders of the image sets: bundled photographs, and each option NAME=FOLDER."""
     sets: dict[str, Callable[[], list[np.ndarray]]] = {
-        "scikit-image": _of_skimage,
-        "scikit-learn": _of_sklearn,
+        "scikit-image": _skimage,
+        "scikit-learn": _sklearn,
     }
-    for pair in given:
-        name, _, folder = pair.partition("=")
+    for option in options:
+        name, _, folder = option.partition("=")
         if not folder or not Path(folder).is_dir():
-            raise InputError(f"{pair}: give --images NAME=FOLDER with a folder of images")
-        sets[name] = partial(_of_folder, Path(folder))
+            raise InputError(f"{option}: no such folder; give --images NAME=FOLDER")
+        sets[name] = partial(_folder, Path(folder))
     return sets
 
 
-def _of_skimage() -> list[np.ndarray]:
+def _skimage() -> list[np.ndarray]:
     import skimage.data
 
-    found = []
+    images = []
     for name in SKIMAGE.split():
         try:
-            found.append(_gray(getattr(skimage.data, name)()))
+            images.append(_gray(getattr(skimage.data, name)()))
         except (AttributeError, OSError, ValueError, ModuleNotFoundError):
-            continue  # not bundled with this release, and downloads are not wanted
-    return found
+            continue  # not bundled with this release; do not download it
+    return images
 
 
-def _of_sklearn() -> list[np.ndarray]:
+def _sklearn() -> list[np.ndarray]:
     from sklearn.datasets import load_sample_images
 
     return [_gray(image) for image in load_sample_images().images]
 
 
-def _of_folder(folder: Path) -> list[np.ndarray]:
+def _folder(folder: Path) -> list[np.ndarray]:
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     return [_gray(read_image(path)) for path in paths]
 
@@ -100,55 +101,52 @@ def _gray(image: np.ndarray) -> np.ndarray:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--ckpt_path", nargs="*", default=[None], help="default: the shipped one")
+    parser.add_argument(
+        "--ckpt_path", nargs="*", default=[None], help="checkpoints; default: the shipped weights"
+    )
     parser.add_argument("--images", action="append", default=[], metavar="NAME=FOLDER")
-    parser.add_argument("--pairs", type=int, default=4000, help="pairs a set and seed")
-    parser.add_argument("--seeds", type=int, default=3, help="seeds of places, shifts and noise")
+    parser.add_argument("--pairs", type=int, default=4000, help="number of pairs per set and seed")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds of the pairs")
     args = parser.parse_args()
     try:
-        nets = [learned(load_shift_matcher(path)) for path in args.ckpt_path]
-        sets = {name: load() for name, load in photographs(args.images).items()}
+        nets = [trained(load_shift_matcher(path)) for path in args.ckpt_path]
+        sets = {name: load() for name, load in image_sets(args.images).items()}
     except InputError as error:
         parser.error(str(error))
-    rows: dict[str, list[PatchMatcher]] = {name: [match] for name, match in BY_HAND.items()}
-    rows["patchmatch, digits only"] = nets
-    table = Table("condition", "images", *rows, title="exactly right shifts, %")
-    behind = []
+    methods = {name: [match] for name, match in BASELINES.items()} | {SHIFT_MATCHER: nets}
+    table = Table("condition", "images", *methods, title="exactly right shifts, %")
+    margins = []
     for condition, (noise, gain) in CONDITIONS.items():
         for name, images in sets.items():
-            shares = {row: [] for row in rows}
+            scores: dict[str, list[list[float]]] = {method: [] for method in methods}
             for seed in range(args.seeds):
-                pairs = disturb(cut_pairs(images, args.pairs, seed), noise, gain, seed)
-                for row, matchers in rows.items():
-                    shares[row] += [exact_share(match, pairs) for match in matchers]
-            table.add_row(condition, name, *(f"{np.mean(s):.2f}" for s in shares.values()))
-            peers = next(s for row, s in shares.items() if row == "NCC, 0.8 px blur")
-            worst = min(
-                ours - peer
-                for peer, group in zip(
-                    peers,
-                    np.array_split(shares["patchmatch, digits only"], args.seeds),
-                    strict=True,
+                pairs = add_noise_and_gain(
+                    sample_pairs(images, args.pairs, seed), noise, gain, seed
                 )
-                for ours in group
-            )
-            behind.append((worst, f"{name}, {condition}"))
+                for method, matchers in methods.items():
+                    scores[method].append([percent_exact(match, pairs) for match in matchers])
+            table.add_row(condition, name, *(f"{np.mean(s):.2f}" for s in scores.values()))
+            margin = np.min(np.array(scores[SHIFT_MATCHER]) - np.array(scores[BLURRED_NCC]))
+            margins.append((margin, f"{name}, {condition}"))
     digits = load_digits("embedded", "data")
     held_out = digits[split_indices(len(digits), "test")]
-    pairs = [cut_digit_pairs(held_out, args.pairs, seed) for seed in range(args.seeds)]
-    blanked = [Pairs(0 * p.patches0, p.patches1, p.displacement) for p in pairs]
+    digit_pairs = [sample_digit_pairs(held_out, args.pairs, seed) for seed in range(args.seeds)]
+    blanked = [
+        PatchPairs(patches0=0 * p.patches0, patches1=p.patches1, displacement=p.displacement)
+        for p in digit_pairs
+    ]
     for label, group in (
-        ("held-out digits", pairs),
+        ("held-out digits", digit_pairs),
         ("held-out digits, first frame blank", blanked),
     ):
-        shares = [
-            np.mean([exact_share(match, p) for p in group for match in matchers])
-            for matchers in rows.values()
+        means = [
+            np.mean([percent_exact(match, p) for p in group for match in matchers])
+            for matchers in methods.values()
         ]
-        table.add_row(label, "MNIST", *(f"{share:.2f}" for share in shares))
+        table.add_row(label, "MNIST", *(f"{mean:.2f}" for mean in means))
     console = Console(width=130)
     console.print(table)
-    margin, where = min(behind)
+    margin, where = min(margins)
     console.print(f"least margin over blurred NCC in a single run: {margin:+.2f} points ({where})")
 
 

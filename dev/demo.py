@@ -1,9 +1,9 @@
-"""The whole way without a download: train, predict what moved on rendered frames, and score it.
+"""Demo without downloads: train the shift matcher, predict on rendered frames, evaluate.
 
 python3 dev/demo.py [--quick]
 
-Trains the shift matcher on digits, draws what moved between frames of walking cows, and compares
-the boxes with the exact truth. Files go to data/ below the working directory.
+Trains on digits, draws the changes between frames of walking cows, and compares the boxes with the
+ground truth. Files are written to data/ in the working directory.
 """
 
 import argparse
@@ -22,20 +22,20 @@ from patchmatch.core.errors import InputError
 from patchmatch.frames.evaluation import ChangeScores, score_changes
 
 ROOT = Path(__file__).resolve().parents[1]
-OUTPUT, COWS = Path("data/output"), Path("data/images/cows")  # as the configs say
+OUTPUT, COWS = Path("data/output"), Path("data/images/cows")  # as in the configs
 LOGS = OUTPUT / "lightning_logs"
-STILL_SHARE = 0.95  # a block into which a cow reaches farther is ambiguous
+STILL_SHARE = 0.95  # a block with less background and a moving cow is ambiguous
 QUICK = ("--trainer.max_epochs", "1", "--data.train_pairs", "2560")
 
 
 class StepError(Exception):
-    """A step that failed: what happened in one line, and the exit code."""
+    """A failed step, with a message of one line and an exit code."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the steps and return the exit code: 0, or that of the step that failed."""
+    """Run the steps and return the exit code: 0, or that of the failed step."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="train for one short epoch only")
+    parser.add_argument("--quick", action="store_true", help="train for one short epoch")
     args = parser.parse_args(argv)
     try:
         checkpoint = train(QUICK if args.quick else ())
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         return stop(str(error), 2)
     except KeyboardInterrupt:
-        return stop("stopped by the keyboard", 130)
+        return stop("interrupted by the keyboard", 130)
     show(scores, checkpoint)
     return 0
 
@@ -63,12 +63,12 @@ def train(options: Sequence[str] = ()) -> Path:
         if path.name != "last.ckpt"
     ]
     if not checkpoints:
-        raise StepError(f"training has left no checkpoint in {LOGS}", 1)
+        raise StepError(f"training wrote no checkpoint to {LOGS}", 1)
     return max(checkpoints, key=lambda path: path.stat().st_mtime)
 
 
 def predict(checkpoint: Path) -> None:
-    """Render the cows if they are not there, and draw what moved between their frames."""
+    """Render the cows if they are missing, and draw the changes between their frames."""
     run(
         "predict",
         "config_patch_match_predict_cows.yaml",
@@ -78,17 +78,17 @@ def predict(checkpoint: Path) -> None:
 
 
 def run(verb: str, config: str, *options: str) -> None:
-    """Run the command line of patchmatch in a process of its own.
+    """Run a patchmatch command in a subprocess.
 
     Raises:
-        StepError: If it fails.
+        StepError: If the command fails.
     """
     words = [verb, "--config", f"configs/{config}", *options]
     Console(soft_wrap=True, highlight=False, markup=False).print(
         f"\n$ python3 -m patchmatch {' '.join(words)}", style="bold"
     )
-    words[2] = str(ROOT / "configs" / config)  # wherever we are
-    # An uninstalled checkout runs as well
+    words[2] = str(ROOT / "configs" / config)  # independent of the working directory
+    # makes a checkout importable that is not installed
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     code = subprocess.run(
         [sys.executable, "-m", "patchmatch", *words],
@@ -96,33 +96,33 @@ def run(verb: str, config: str, *options: str) -> None:
         check=False,
     ).returncode
     if code:
-        code = code if code > 0 else 128 - code  # ended by a signal
-        raise StepError(f"{verb} has failed with exit code {code}; its reason stands above", code)
+        code = code if code > 0 else 128 - code  # terminated by a signal
+        raise StepError(f"{verb} failed with exit code {code}; see its message above", code)
 
 
 def stop(message: str, code: int) -> int:
-    """Say in one line why the demo ends early, and return its exit code."""
+    """Print why the demo ends early, in one line, and return its exit code."""
     sys.stdout.flush()
     sys.stderr.write(f"demo: {message}\n")
     return code
 
 
 def show(scores: ChangeScores, checkpoint: Path) -> None:
-    """Print the scores, and where to look."""
+    """Print the scores and the paths of the results."""
     table = Table(
         "",
-        title=f"the boxes of {scores.pairs} frame pairs against the exact truth",
-        caption=f"nothing moves where {STILL_SHARE:.0%} of a box stand still in both frames",
+        title=f"boxes of {scores.pairs} frame pairs compared with the ground truth",
+        caption=f"a box is still if {STILL_SHARE:.0%} of it are still in both frames",
     )
-    kinds = {"one pixel (green)": scores.one_pixel, "farther (red)": scores.larger}
+    kinds = {"one pixel (green)": scores.one_pixel, "larger (red)": scores.larger}
     for name in kinds:
         table.add_column(name, justify="right")
     rows = {
         "boxes": lambda part: str(part.boxes),
-        "  where several motions meet": lambda part: str(part.ambiguous),
-        "  where nothing moves": lambda part: str(part.still),
-        "  where it moves so": lambda part: str(part.right),
-        "precision, where one motion is": lambda part: percent(part.precision),
+        "  ambiguous (several motions)": lambda part: str(part.ambiguous),
+        "  wrong: the box is still": lambda part: str(part.still),
+        "  correct": lambda part: str(part.right),
+        "precision, without ambiguous": lambda part: percent(part.precision),
         "moving cows found": lambda part: f"{part.found} of {part.objects}",
         "recall": lambda part: percent(part.recall),
     }
@@ -132,14 +132,14 @@ def show(scores: ChangeScores, checkpoint: Path) -> None:
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print()
     console.print(table)
-    console.print(f"pictures     {OUTPUT / 'topk_diffs'}")
+    console.print(f"images       {OUTPUT / 'topk_diffs'}")
     console.print(f"table        {OUTPUT / 'changes.csv'}")
     console.print(f"checkpoint   {checkpoint}")
     console.print(f"curves       tensorboard --logdir {LOGS}")
 
 
 def percent(share: float) -> str:
-    """Return a share as text, a dash for nan."""
+    """Return a share as text, a dash for NaN."""
     return "-" if share != share else f"{100 * share:.1f} %"
 
 

@@ -1,4 +1,4 @@
-"""Show and debug each step of the shift matcher: digits, shifted pairs, training, prediction.
+"""Show the training data of the shift matcher, or run one of its stages.
 
 python3 ./dev/patch_match_mnist_dev.py --visualize_shifts True
 python3 ./dev/patch_match_mnist_dev.py --stage fit --max_epochs 2
@@ -19,17 +19,16 @@ from patchmatch.core.errors import InputError  # noqa: E402
 from patchmatch.draw import difference_image, montage  # noqa: E402
 from patchmatch.io import write_image  # noqa: E402
 from patchmatch.shift.data import ShiftedDigits  # noqa: E402
-from patchmatch.shift.ops import SHIFTS  # noqa: E402
-from patchmatch.shift.pairs import LARGER  # noqa: E402
+from patchmatch.shift.ops import LARGER, SHIFTS  # noqa: E402
 from patchmatch.synthetic.digits import load_digits, split_indices  # noqa: E402
 
-SHOWN = 48  # pairs in a montage
+NUM_PAIRS = 48  # in a montage
 
 
 def visualize(data_dir: Path, seed: int = 0) -> list[Path]:
-    """Write montages of digits, of canvases and of shifted pairs; return their paths.
+    """Write montages of digits, dead-leaves images and shifted pairs; return their paths.
 
-    A tile of the shifted pairs is the earlier patch, the later one and their difference, under its
+    A tile of the shifted pairs shows patch 0, patch 1 and their difference; its caption is the
     displacement (dx, dy).
     """
     written = []
@@ -44,9 +43,9 @@ def visualize(data_dir: Path, seed: int = 0) -> list[Path]:
         pairs = data.sets["train"]
         if augment:
             written.append(data_dir / "montages" / "canvases_train.png")
-            write_image(written[-1], montage(list(pairs.canvases[:20]), columns=5))
+            write_image(written[-1], montage(list(pairs.images[:20]), columns=5))
         tiles, captions = [], []
-        for index in range(SHOWN):
+        for index in range(NUM_PAIRS):
             pair = pairs[index]
             patch0, patch1 = (np.clip(p, 0, 1) for p in pair["frames"][0].numpy())
             levels = [np.round(255 * p).astype(np.uint8) for p in (patch0, patch1)]
@@ -60,7 +59,7 @@ def visualize(data_dir: Path, seed: int = 0) -> list[Path]:
 
 
 def command_line(args: argparse.Namespace) -> list[str]:
-    """Return the patchmatch command that a stage stands for."""
+    """Return the arguments of patchmatch that run a stage."""
     stage = args.stage
     config = "config_patch_match_predict" if stage == "predict" else "config_patch_match_train"
     line = [stage, "--config", str(ROOT / "configs" / f"{config}.yaml")]
@@ -85,11 +84,11 @@ def command_line(args: argparse.Namespace) -> list[str]:
         options |= {"data.data_dir": args.data_dir, "trainer.default_root_dir": output}
         if output is not None:
             loggers = ("TensorBoardLogger", "CSVLogger")
-            parts = [
+            configs = [
                 f"{{class_path: {name}, init_args: {{save_dir: {output!r}, name: lightning_logs}}}}"
                 for name in loggers
             ]
-            options["trainer.logger"] = f"[{', '.join(parts)}]"
+            options["trainer.logger"] = f"[{', '.join(configs)}]"
     for key, value in options.items():
         if value is not None:
             line.append(f"--{key}={value}")
@@ -97,21 +96,28 @@ def command_line(args: argparse.Namespace) -> list[str]:
 
 
 def boolean(text: str) -> bool:
-    """Read True or False."""
+    """Parse True or False."""
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"expected True or False, got {text!r}")
     return text.lower() == "true"
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the wanted steps."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0], epilog="Without a stage, the digits are shown."
+        description=__doc__.partition("\n")[0],
+        epilog="Without --stage, only the montages are written.",
     )
-    parser.add_argument("--visualize_shifts", type=boolean, default=False, metavar="True|False")
+    parser.add_argument(
+        "--visualize_shifts",
+        type=boolean,
+        default=False,
+        metavar="True|False",
+        help="write montages of digits, dead-leaves images and shifted pairs",
+    )
     parser.add_argument("--stage", choices=["fit", "validate", "test", "predict"])
-    parser.add_argument("--ckpt_path", help="default: the weights that ship with the package")
-    parser.add_argument("--data_dir", default="data", help="montages and downloads go here")
+    parser.add_argument("--ckpt_path", help="checkpoint; default: the shipped weights")
+    parser.add_argument("--data_dir", default="data", help="folder of montages and downloads")
     parser.add_argument("--predict_dir", help="folder of ordered frames, or a video")
     parser.add_argument("--output_path", help="default: data/output")
     parser.add_argument("--batch_size", type=int)
@@ -119,12 +125,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--accelerator", help="auto, cpu, gpu ...")
     parser.add_argument("--num_devices", type=int)
     parser.add_argument("--max_epochs", type=int)
-    parser.add_argument("--top_k_dets", type=int, help="boxes a frame, at most")
+    parser.add_argument("--top_k_dets", type=int, help="largest number of boxes per frame")
     parser.add_argument(
         "--export_box_overlay",
         type=boolean,
         metavar="True|False",
-        help="False: a montage of the changed patches and their differences instead",
+        help="True: boxes on the frame; False: a montage of changed patches and differences",
     )
     parser.add_argument("--overwrite", type=boolean, metavar="True|False")
     args = parser.parse_args(argv)

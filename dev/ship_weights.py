@@ -1,8 +1,8 @@
-"""Make a trained checkpoint the one that the package ships.
+"""Copy a trained checkpoint to the weights that the package ships.
 
 python3 dev/ship_weights.py data/output/lightning_logs/version_0/checkpoints/FILE.ckpt
 
-Keeps the weights and settings and leaves the optimizer behind.
+Keeps weights and settings, removes the state of the optimizer.
 """
 
 import argparse
@@ -25,7 +25,7 @@ KEPT = ("state_dict", "hyper_parameters", "pytorch-lightning_version", "epoch", 
 
 
 def main() -> None:
-    """Strip and copy."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("checkpoint", type=Path)
     checkpoint_path = parser.parse_args().checkpoint
@@ -40,7 +40,10 @@ def main() -> None:
     )
     shipped = {kind.__name__: kind.shipped_weights for kind in kinds}
     if name not in shipped:
-        parser.error(f"{checkpoint_path}: holds {name or 'no known class'}, not {list(shipped)}")
+        parser.error(
+            f"{checkpoint_path}: expected a checkpoint of {', '.join(shipped)}, "
+            f"got {name or 'an unknown class'}"
+        )
     target = shipped_checkpoint(str(shipped[name]))
     with atomic_path(target) as path:
         torch.save({key: checkpoint[key] for key in KEPT}, path)

@@ -33,17 +33,18 @@ def write_frames(folder, count=3):
     return folder
 
 
-def test_montages_of_digits_and_of_shifted_pairs_are_written_to_look_at(dev, capsys):
+def test_montages_of_digits_and_shifted_pairs_are_written(dev, capsys):
     dev.main(["--visualize_shifts", "True"])
+    output = capsys.readouterr().out
     for name in (
         *("montages/digits_train.png", "montages/digits_val.png", "montages/digits_test.png"),
         *("montages/canvases_train.png", "visualise_shifts/pairs.png"),
         "visualise_shifts/pairs_augmented.png",
     ):
-        picture = cv2.imread(str(Path("data") / name))
-        assert picture is not None
-        assert picture.std() > 10
-        assert name.rpartition("/")[2] in capsys.readouterr().out or name
+        image = cv2.imread(str(Path("data") / name))
+        assert image is not None
+        assert image.std() > 10
+        assert name in output
 
 
 def test_predict_draws_boxes_or_montages(dev, tmp_path):
@@ -57,7 +58,7 @@ def test_predict_draws_boxes_or_montages(dev, tmp_path):
     assert cv2.imread("montage/topk_diffs/top3_1.png").shape != (60, 70, 3)
 
 
-def test_fit_writes_its_record_where_it_is_told(dev, monkeypatch):
+def test_fit_logs_to_output_path(dev, monkeypatch):
     lines = []
     monkeypatch.setattr(dev, "run", lines.append)
     dev.main(["--stage", "fit", "--max_epochs", "2", "--output_path", "out", "--data_dir", "d"])
@@ -71,7 +72,7 @@ def test_fit_writes_its_record_where_it_is_told(dev, monkeypatch):
 
 
 @pytest.mark.parametrize("stage", ["validate", "test"])
-def test_a_checkpoint_is_measured(dev, monkeypatch, stage):
+def test_validate_and_test_use_the_checkpoint(dev, monkeypatch, stage):
     lines = []
     monkeypatch.setattr(dev, "run", lines.append)
     dev.main(["--stage", stage, "--ckpt_path", "some.ckpt"])
@@ -80,7 +81,7 @@ def test_a_checkpoint_is_measured(dev, monkeypatch, stage):
 
 
 @pytest.mark.parametrize("line", [["--stage", "sleep"], ["--export_box_overlay", "maybe"]])
-def test_a_wrong_option_ends_with_code_2(dev, line, capsys):
+def test_a_wrong_option_exits_with_code_2(dev, line, capsys):
     with pytest.raises(SystemExit) as stop:
         dev.main(line)
     assert stop.value.code == 2
