@@ -13,7 +13,7 @@ class Clip(TypedDict):
     source: str  #: name of the sequence
     several: bool  #: whether the run has more than one sequence
     frames: list[Tensor]  #: T of (1, H, W), float32 gray in [0, 1]; sizes may differ
-    pictures: list[np.ndarray]  #: T frames as they were read, (H, W) or (H, W, 3) RGB
+    images: list[np.ndarray]  #: T frames as they were read, (H, W) or (H, W, 3) RGB
     names: list[str]  #: T names of frames, unique within the sequence
     times: list[float | None]  #: T times in seconds from the start; None where not known
     pairs: list[

@@ -7,7 +7,7 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from patchmatch.core.registration import subclasses
-from patchmatch.core.samplers import EachOnce, as_it_is
+from patchmatch.core.samplers import ShardSampler, identity_collate
 
 
 class MatchingData(LightningDataModule):
@@ -27,7 +27,7 @@ class MatchingData(LightningDataModule):
         self.num_workers = num_workers
 
     @property
-    def process(self) -> tuple[int, int]:
+    def rank_and_world_size(self) -> tuple[int, int]:
         """Number of this process, and how many share the run."""
         trainer = self.trainer
         return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
@@ -40,10 +40,10 @@ class PredictionData(MatchingData):
         num_workers: Processes that read ahead; 0 reads in the main process.
 
     Attributes:
-        clips: The batches, a data set that ``setup`` makes; a writer counts them.
+        dataset: The batches, a data set that ``setup`` makes; a writer counts them.
     """
 
-    clips: Any = None
+    dataset: Any = None
 
     def __init__(self, num_workers: int) -> None:
         super().__init__(num_workers)
@@ -62,14 +62,14 @@ class PredictionData(MatchingData):
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Return the batches in order; of several processes, each gets batches of its own."""
-        assert self.clips is not None
-        left = [index for index in range(len(self.clips)) if index not in self._done]
+        assert self.dataset is not None
+        left = [index for index in range(len(self.dataset)) if index not in self._done]
         return DataLoader(
-            self.clips,
+            self.dataset,
             batch_size=None,  # its items are batches
-            sampler=EachOnce(left, *self.process),
+            sampler=ShardSampler(left, *self.rank_and_world_size),
             num_workers=self.num_workers,
-            collate_fn=as_it_is,
+            collate_fn=identity_collate,
         )
 
 

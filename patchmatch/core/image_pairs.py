@@ -166,7 +166,7 @@ class ImagePairs(PredictionData):
             raise ValueError(f"max_size must be at least {SMALLEST_SIDE} pixels, got {max_size}")
         self.base_dir, self.max_size = base_dir, max_size
         #: What a writer counts: each pair is a batch.
-        self.clips: ImagePairSet | None = None
+        self.dataset: ImagePairSet | None = None
 
     def setup(self, stage: str) -> None:
         """Find the pairs, and refuse what could only fail later."""
@@ -178,7 +178,7 @@ class ImagePairs(PredictionData):
         files, notes = find_pairs(self.base_dir)
         for note in notes:
             rank_zero_warn(note)
-        self.clips = ImagePairSet(files, self.base_dir, self.max_size)
+        self.dataset = ImagePairSet(files, self.base_dir, self.max_size)
 
 
 def _as_float(picture: np.ndarray) -> np.ndarray:

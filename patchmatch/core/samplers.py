@@ -6,7 +6,7 @@ from typing import Any
 from torch.utils.data import DistributedSampler
 
 
-class EachOnce(DistributedSampler[Any]):
+class ShardSampler(DistributedSampler[Any]):
     """Deals indices, or batches of them, out in turn, each to one process.
 
     Lightning leaves a DistributedSampler as it is. Its own one does not repeat an index either,
@@ -29,6 +29,6 @@ class EachOnce(DistributedSampler[Any]):
         return len(self._mine)
 
 
-def as_it_is(batch: Any) -> Any:
+def identity_collate(batch: Any) -> Any:
     """Collate nothing: what the data set gives is a batch, its numpy arrays included."""
     return batch

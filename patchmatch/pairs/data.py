@@ -49,7 +49,7 @@ class PicturePairs(ImagePairs):
         files, notes = find_picture_pairs(self.pairs, self.order)
         for note in notes:
             rank_zero_warn(note)
-        self.clips = ImagePairSet(files, self.pairs, None, warn_large=False)
+        self.dataset = ImagePairSet(files, self.pairs, None, warn_large=False)
 
 
 def find_picture_pairs(pairs: str | Path, order: str = "all") -> tuple[list[PairFiles], list[str]]:

@@ -64,9 +64,9 @@ class PairMatches(PredictionWriter):
         "colmap": re.compile(r".*\.txt"),
         "hloc": re.compile(r"(features|matches)\.h5|pairs\.txt"),
     }
-    pictures = "pairs"
-    things = "matched"
-    batches = "pairs"
+    image_folder = "pairs"
+    row_noun = "matched"
+    batch_noun = "pairs"
 
     def __init__(
         self,
@@ -93,22 +93,22 @@ class PairMatches(PredictionWriter):
         rows: list[Row] = []
         for matches in prediction:
             if matches.homography is None:
-                self._tell(
+                self._warn(
                     f"{batch['name']}: {len(matches)} matches, no homography: "
                     + ("it takes four" if len(matches) < FEWEST else "too few agree on one")
                 )
             elif kind_of(matches) == "doubtful":
-                self._tell(
+                self._warn(
                     f"{batch['name']}: only {int(_inliers(matches).sum())} of {len(matches)} "
                     "matches agree: the homography is doubtful, if they show the same thing at all"
                 )
             self._write_pair(matches, batch)
             rows.append(_pair_row(matches, batch))
-        return Chunk({"pairs": rows, "files": [_files(batch)] if prediction else []})
+        return Chunk(rows={"pairs": rows, "files": [_files(batch)] if prediction else []})
 
     def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
         """Write the exports, and name a picture to look at first."""
-        pairs, files = self.folder / self.pictures, list(chunks.rows("files"))
+        pairs, files = self.folder / self.image_folder, list(chunks.rows("files"))
         made = {}
         if self.pictures_size is not None:
             made["look at"] = pairs / str(files[0]["name"]) / "homography_matches.png"
@@ -122,7 +122,7 @@ class PairMatches(PredictionWriter):
         return made
 
     def _write_pair(self, matches: Matches, batch: ImagePair) -> None:
-        folder = self.folder / self.pictures / batch["name"]
+        folder = self.folder / self.image_folder / batch["name"]
         write_csv(folder / "matches.csv", MATCHES, _match_rows(matches))
         _write_arrays(folder / "matches.npz", matches, batch, described=self.hloc)
         if self.pictures_size is None:
@@ -150,7 +150,7 @@ class PairMatches(PredictionWriter):
         homography = homography @ np.linalg.inv(_as_matrix(scale0))
         panorama = draw_panorama(picture0, picture1, homography, self.panorama_size)
         if panorama is None:
-            self._tell(f"{batch['name']}: no panorama: its homography tears image 0 apart")
+            self._warn(f"{batch['name']}: no panorama: its homography tears image 0 apart")
         else:
             write_image(folder / "panorama.png", panorama)
         board = draw_checkerboard(picture0, picture1, homography)

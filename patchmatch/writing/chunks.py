@@ -15,11 +15,11 @@ Row = Mapping[str, object]
 
 CHUNKS, RUN = "chunks", "run.json"
 PART_NAME = re.compile(r"\d{6,}(-.+)?\.(csv|json|jpg|png)|run\.json", re.DOTALL)
-LEFT_BY_A_KILL = re.compile(r"\.[0-9a-f]{12}\.tmp\.\w+")  # see patchmatch.io.atomic_path
+TEMPORARY_FILE = re.compile(r"\.[0-9a-f]{12}\.tmp\.\w+")  # see patchmatch.io.atomic_path
 _DONE = re.compile(r"(\d{6,})\.json")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Chunk:
     """What a batch leaves for the end of the run.
 
@@ -113,7 +113,7 @@ class RunChunks:
 
 def is_chunk(path: Path) -> bool:
     """Tell whether a path in the folder ``chunks`` is of a run."""
-    known = PART_NAME.fullmatch(path.name) or LEFT_BY_A_KILL.fullmatch(path.name)
+    known = PART_NAME.fullmatch(path.name) or TEMPORARY_FILE.fullmatch(path.name)
     return bool(known) and path.is_file()
 
 
@@ -173,7 +173,7 @@ def files_of_a_run(
     found += [path for path in sorted((folder / CHUNKS).glob("*")) if is_chunk(path)]
     for name, pattern in below.items():
         for path in (*sorted((folder / name).glob("*")), *sorted((folder / name).glob("*/*"))):
-            if pattern.fullmatch(path.name) or LEFT_BY_A_KILL.fullmatch(path.name):
+            if pattern.fullmatch(path.name) or TEMPORARY_FILE.fullmatch(path.name):
                 found.append(path)
     states = (RUN, "summary.json")
     files = [path for path in found if path.is_file()]

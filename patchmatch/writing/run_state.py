@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from patchmatch.core.errors import InputError
-from patchmatch.writing.chunks import LEFT_BY_A_KILL, RunChunks, read_json
+from patchmatch.writing.chunks import TEMPORARY_FILE, RunChunks, read_json
 from patchmatch.writing.settings import differences
 
 SUMMARY = "summary.json"
 
 
-class State(Enum):
+class RunState(Enum):
     """What the run of a folder is, when another one begins."""
 
     NEW = "new"  #: nothing is there, or what is may be replaced
@@ -26,7 +26,7 @@ def require_usable(
     settings: Mapping[str, Any],
     overwrite: bool,
     resume: bool,
-) -> tuple[State, Mapping[str, Any]]:
+) -> tuple[RunState, Mapping[str, Any]]:
     """Return the state of a folder in which a run is to begin or to go on, and its settings.
 
     Args:
@@ -39,15 +39,15 @@ def require_usable(
     Raises:
         InputError: If a former run can be neither replaced nor continued.
     """
-    if overwrite or all(LEFT_BY_A_KILL.fullmatch(path.name) for path in former):
-        return State.NEW, settings
-    then, state = RunChunks(Path(folder)).settings(), State.UNFINISHED
+    if overwrite or all(TEMPORARY_FILE.fullmatch(path.name) for path in former):
+        return RunState.NEW, settings
+    then, state = RunChunks(Path(folder)).settings(), RunState.UNFINISHED
     if then is None:
         summary = Path(folder) / SUMMARY
         content = read_json(summary) if resume and summary.is_file() else {}
         then = content.get("settings") if content.get("complete") else None
-        state = State.FINISHED
-    if state is State.UNFINISHED and not resume:
+        state = RunState.FINISHED
+    if state is RunState.UNFINISHED and not resume:
         raise InputError(
             f"{folder}: holds a run that was stopped; give --writer.resume true to go on with it, "
             "--writer.overwrite true to replace it, or another --writer.output_path"

@@ -36,9 +36,9 @@ def run_settings(trainer: pl.Trainer, matcher: object, writer: object) -> dict[s
         "data": {} if data is None else _settings_of(data),
         "writer": _settings_of(writer),
     }
-    clips = getattr(data, "clips", None)
-    if isinstance(clips, Sized):
-        settings["data"]["clips"] = len(clips)
+    dataset = getattr(data, "dataset", None)
+    if isinstance(dataset, Sized):
+        settings["data"]["clips"] = len(dataset)
     return json.loads(_SECRETS.sub("//…@", json.dumps(settings, default=str, ensure_ascii=False)))
 
 

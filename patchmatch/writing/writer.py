@@ -15,8 +15,8 @@ from rich.console import Console
 from patchmatch.core.errors import InputError
 from patchmatch.io import require_writable_folder, write_csv, write_text_atomic
 from patchmatch.writing.chunks import (
-    LEFT_BY_A_KILL,
     RUN,
+    TEMPORARY_FILE,
     Chunk,
     RunChunks,
     as_json,
@@ -26,7 +26,7 @@ from patchmatch.writing.chunks import (
 )
 from patchmatch.writing.registry import require_writer_fits
 from patchmatch.writing.rows import as_csv
-from patchmatch.writing.run_state import SUMMARY, State, require_usable
+from patchmatch.writing.run_state import SUMMARY, RunState, require_usable
 from patchmatch.writing.settings import differences, fingerprint, run_settings
 from patchmatch.writing.summary import print_summary, summarize
 
@@ -55,19 +55,20 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         csv_formats: How the numbers of a column are written into a csv file, ``.4f`` for example.
         top_files: What the names of other files directly in the folder match.
         subfolders: What the names of files match, in each subfolder or one folder below it.
-        pictures: Name of the subfolder of the pictures.
-        things: What a row of the first table is, in the plural.
-        batches: What a batch is, in the plural; ``compared``: what is counted in it.
+        image_folder: Name of the subfolder of the images.
+        row_noun: What a row of the first table is called, in the plural.
+        batch_noun: What a batch is called, in the plural.
+        pair_noun: What the pairs of a batch are called, in the plural.
     """
 
     tables: ClassVar[Mapping[str, Sequence[str]]]
     csv_formats: ClassVar[Mapping[str, str]] = {}
     top_files: ClassVar[re.Pattern[str]] = re.compile(r"(?!)")
     subfolders: ClassVar[Mapping[str, re.Pattern[str]]]
-    pictures: ClassVar[str]
-    things: ClassVar[str]
-    batches: ClassVar[str] = "clips"
-    compared: ClassVar[str] = "pairs"
+    image_folder: ClassVar[str]
+    row_noun: ClassVar[str]
+    batch_noun: ClassVar[str] = "clips"
+    pair_noun: ClassVar[str] = "pairs"
 
     def __init__(
         self, output_path: str = "data/output", overwrite: bool = False, resume: bool = False
@@ -79,10 +80,10 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         self.overwrite, self.resume = overwrite, resume
         self._is_open = False
         self._start = 0.0
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._settings: Mapping[str, Any] = {}
         self._summary: dict[str, Any] | None = None
-        self._made: dict[str, Path] = {}
+        self._outputs: dict[str, Path] = {}
 
     @abc.abstractmethod
     def write_batch(self, prediction: Any, batch: Any) -> Chunk:
@@ -122,42 +123,42 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         state, self._settings = require_usable(
             self.output_path, former, settings, self.overwrite, self.resume
         )
-        done = self.chunks.done() if state is State.UNFINISHED else []
+        done = self.chunks.done() if state is RunState.UNFINISHED else []
         trainer.strategy.barrier()  # all processes have looked before one changes anything
         if trainer.is_global_zero:
-            self._tidy(former, state)
+            self._prepare_folder(former, state)
         trainer.strategy.barrier()
-        self._told, self._summary, self._made = set(), None, {}
+        self._warned, self._summary, self._outputs = set(), None, {}
         self._start = time.monotonic()
-        self._is_open = state is not State.FINISHED
-        if state is State.FINISHED:
+        self._is_open = state is not RunState.FINISHED
+        if state is RunState.FINISHED:
             trainer.limit_predict_batches = 0
-            self._say(trainer, "the run is complete already; nothing is left to do")
+            self._print(trainer, "the run is complete already; nothing is left to do")
         elif done:
             self._skip(trainer, done)
 
-    def _tidy(self, former: Sequence[Path], state: State) -> None:
+    def _prepare_folder(self, former: Sequence[Path], state: RunState) -> None:
         """Remove what is in the way of the run, and open it."""
-        if state is State.NEW:
+        if state is RunState.NEW:
             remove(former)
             remove_empty({path.parent for path in former} - {self.folder, self.chunks.folder})
             self.chunks.start(self._settings)
-        elif state is State.FINISHED:  # killed while it removed its chunks, perhaps
+        elif state is RunState.FINISHED:  # killed while it removed its chunks, perhaps
             self.chunks.remove()
-        remove([path for path in former if LEFT_BY_A_KILL.fullmatch(path.name)])
+        remove([path for path in former if TEMPORARY_FILE.fullmatch(path.name)])
 
     def _skip(self, trainer: pl.Trainer, done: Sequence[int]) -> None:
         """Have the data leave out what was predicted already."""
         data: Any = getattr(trainer, "datamodule", None)
         if not hasattr(data, "skip"):
             raise ValueError(
-                f"resume must have a data module that can skip {self.batches}, as Frames can, got "
+                f"resume must have a data module that can skip {self.batch_noun}, as Frames can, got "
                 f"{type(data).__name__}"
             )
         data.skip(done)
         if len(done) == self._settings["data"].get("clips"):
             trainer.limit_predict_batches = 0  # else Lightning warns of empty data
-        self._say(trainer, f"resumed; {len(done)} {self.batches} were done before")
+        self._print(trainer, f"resumed; {len(done)} {self.batch_noun} were done before")
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember the weights, which Lightning loads after ``setup``."""
@@ -190,7 +191,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         if dataloader_idx:
             raise ValueError("a writer must have one dataloader, got several; predict one by one")
         for note in dict.fromkeys(batch["notes"]):
-            self._tell(note)
+            self._warn(note)
         chunk = self.write_batch(prediction, batch)
         # Without an index of its own: samplers deal batches out in turn.
         index = batch.get("index", batch_idx * trainer.world_size + trainer.global_rank)
@@ -224,7 +225,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
                 # Ctrl+C is how a camera comes to its end.
                 self._merge(complete=False, finish=isinstance(exception, KeyboardInterrupt))
             except InputError as error:  # a full disk, say: the first error is the one to report
-                self._tell(f"{error}; the chunks of the table are in {self.chunks.folder}")
+                self._warn(f"{error}; the chunks of the table are in {self.chunks.folder}")
             self._print_summary()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -248,7 +249,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
     def _is_top_file(self, name: str) -> bool:
         tables = {SUMMARY, *(f"{table}.csv" for table in self.tables)}
         return bool(
-            name in tables or self.top_files.fullmatch(name) or LEFT_BY_A_KILL.fullmatch(name)
+            name in tables or self.top_files.fullmatch(name) or TEMPORARY_FILE.fullmatch(name)
         )
 
     def _merge(self, complete: bool, finish: bool) -> None:
@@ -257,7 +258,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         counted = summarize(chunks, next(iter(self.tables)))
         if counted["pairs"]:
             self.write_tables(chunks)
-            self._made = dict(self.finish(chunks)) if finish else {}
+            self._outputs = dict(self.finish(chunks)) if finish else {}
             seconds = round(time.monotonic() - self._start, 3)
             self._summary = {"complete": complete, **counted, "seconds": seconds}
             self._summary["settings"] = self._settings
@@ -271,15 +272,15 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
             reason = f"the first reason: {notes[0]}" if notes else "the data holds none"
             raise InputError(f"{self.output_path}: no pair could be predicted; {reason}")
 
-    def _say(self, trainer: pl.Trainer, text: str) -> None:
+    def _print(self, trainer: pl.Trainer, text: str) -> None:
         """Print something about the folder, once for all processes."""
         if trainer.is_global_zero:
-            self._tell(f"{self.output_path}: {text}")
+            self._warn(f"{self.output_path}: {text}")
 
-    def _tell(self, note: str) -> None:
+    def _warn(self, note: str) -> None:
         """Print a note on stderr unless it was printed before."""
-        if note not in self._told:
-            self._told.add(note)
+        if note not in self._warned:
+            self._warned.add(note)
             console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
             console.print(f"warning: {note}", style="yellow")
 
@@ -287,6 +288,6 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         """Say in a few lines what was done and where it lies, once."""
         summary, self._summary = self._summary, None
         if summary is not None:
-            places = {"pictures": self.folder / self.pictures, **self._made}
+            places = {"pictures": self.folder / self.image_folder, **self._outputs}
             places["table"] = self.folder / f"{next(iter(self.tables))}.csv"
-            print_summary(summary, self.things, self.compared, places)
+            print_summary(summary, self.row_noun, self.pair_noun, places)

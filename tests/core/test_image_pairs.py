@@ -31,8 +31,8 @@ def folder(tmp_path):
 def read(base_dir, index=0, **options):
     data = ImagePairs(str(base_dir), **options)
     data.setup("predict")
-    assert data.clips is not None
-    return data.clips[index]
+    assert data.dataset is not None
+    return data.dataset[index]
 
 
 def test_pictures_are_paired_in_natural_order(folder):

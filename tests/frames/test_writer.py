@@ -37,7 +37,7 @@ def clip(source: str = "cows", start: int = 0, several: bool = False, **options:
             source=source,
             several=several,
             frames=torch.zeros(3, 1, 40, 60),
-            pictures=[np.full((40, 60), 100, np.uint8) for _ in range(3)],
+            images=[np.full((40, 60), 100, np.uint8) for _ in range(3)],
             names=[f"f{start + index:03d}" for index in range(3)],
             times=[None] * 3,
             pairs=[(0, 1), (1, 2)],
@@ -116,7 +116,7 @@ def test_boxes_are_green_for_one_pixel_and_red_for_larger_and_none_for_still(tmp
 
 def test_boxes_are_drawn_on_the_later_frame(tmp_path):
     pictures = [np.full((40, 60), value, np.uint8) for value in (10, 20, 30)]
-    predict(ChangeBoxes(str(tmp_path)), [clip(pictures=pictures)])
+    predict(ChangeBoxes(str(tmp_path)), [clip(images=pictures)])
     assert read_image(tmp_path / "topk_diffs/top20_f001.png")[0, 0].tolist() == [20, 20, 20]
     assert read_image(tmp_path / "topk_diffs/top20_f002.png")[0, 0].tolist() == [30, 30, 30]
 
@@ -196,7 +196,7 @@ def test_several_sequences_have_a_folder_each(tmp_path):
 
 def test_a_montage_shows_each_changed_patch_before_after_and_their_difference(tmp_path):
     pictures = [np.full((40, 60), value, np.uint8) for value in (10, 20, 30)]
-    predict(ChangeBoxes(str(tmp_path), export_box_overlay=False), [clip(pictures=pictures)])
+    predict(ChangeBoxes(str(tmp_path), export_box_overlay=False), [clip(images=pictures)])
     picture = read_image(tmp_path / "topk_diffs/top20_f001.png")
     # The first tile: a gap of 8, a frame of 3, then patches of 12 x 8 pixels enlarged eightfold.
     row = picture[8 + 3 + 10]
@@ -538,5 +538,5 @@ def test_what_is_no_number_never_stops_a_run(tmp_path, style, merge):
     predict(ChangeBoxes(str(tmp_path), **options), [odd], Odd())  # type: ignore
     assert {row["dx"] for row in read_csv(tmp_path / "changes.csv")} == {""}
     assert not read_flo(tmp_path / "flow/f001.flo")[1].any()
-    empty = clip(pairs=[(0, 1)], pictures=[np.zeros((40, 60), np.uint8)] * 3)
+    empty = clip(pairs=[(0, 1)], images=[np.zeros((40, 60), np.uint8)] * 3)
     predict(ChangeBoxes(str(tmp_path / "none"), min_score=1, **options), [empty])  # type: ignore

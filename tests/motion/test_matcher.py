@@ -45,7 +45,7 @@ def clip_of(*frames, pairs=None):
         "source": "made",
         "several": False,
         "frames": torch.stack(frames)[:, None],
-        "pictures": [],
+        "images": [],
         "names": [f"frame_{i}" for i in range(len(frames))],
         "times": [0.5 * i for i in range(len(frames))],
         "pairs": pairs or [(i, i + 1) for i in range(len(frames) - 1)],

@@ -48,13 +48,13 @@ def pair(index: int) -> ImagePair:
 class Pairs(pl.LightningDataModule):
     def __init__(self) -> None:
         super().__init__()
-        self.clips = [pair(index) for index in range(3)]
+        self.dataset = [pair(index) for index in range(3)]
 
     def skip(self, done) -> None:
-        self.clips = [pair for pair in self.clips if pair["index"] not in done]
+        self.dataset = [pair for pair in self.dataset if pair["index"] not in done]
 
     def predict_dataloader(self) -> DataLoader:
-        return DataLoader(self.clips, batch_size=None, collate_fn=lambda batch: batch)
+        return DataLoader(self.dataset, batch_size=None, collate_fn=lambda batch: batch)
 
 
 class Toy(pl.LightningModule):
@@ -241,7 +241,7 @@ def test_a_former_run_is_kept_unless_asked_and_replaced_with_its_folders(tmp_pat
         predict(tmp_path)
     assert contents(tmp_path) == before
     data = Pairs()
-    data.clips = data.clips[:2]
+    data.dataset = data.dataset[:2]
     predict(tmp_path, data=data, overwrite=True)
     left = {folder.name: {path.name for path in folder.iterdir()} for folder in _folders(tmp_path)}
     assert left == {"pic 0": FILES, "pic 1": FILES, "pic 2": {"my notes.txt"}}

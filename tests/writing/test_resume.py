@@ -28,7 +28,7 @@ def clip(index: int) -> Clip:
         "source": "cows",
         "several": False,
         "frames": torch.zeros(3, 1, 24, 30),
-        "pictures": [rng.integers(0, 256, (24, 30), np.uint8) for _ in range(3)],
+        "images": [rng.integers(0, 256, (24, 30), np.uint8) for _ in range(3)],
         "names": [f"f{2 * index + number:03d}" for number in range(3)],
         "times": [0.5 * (2 * index + number) for number in range(3)],
         "pairs": [(0, 1), (1, 2)],
@@ -42,13 +42,13 @@ class Stream(pl.LightningDataModule):
     def __init__(self, batch_size: int = 2, num_workers: int = 0) -> None:
         super().__init__()
         self.batch_size, self.num_workers = batch_size, num_workers
-        self.clips = [clip(index) for index in range(5)]
+        self.dataset = [clip(index) for index in range(5)]
 
     def skip(self, done: Collection[int]) -> None:
-        self.clips = [clip for clip in self.clips if clip["index"] not in done]
+        self.dataset = [clip for clip in self.dataset if clip["index"] not in done]
 
     def predict_dataloader(self) -> DataLoader:
-        return DataLoader(self.clips, batch_size=None, collate_fn=lambda batch: batch)
+        return DataLoader(self.dataset, batch_size=None, collate_fn=lambda batch: batch)
 
 
 class Toy(pl.LightningModule):

@@ -27,8 +27,8 @@ class Matches(PredictionWriter):
     csv_formats: ClassVar = {"score": ".2f"}
     top_files = re.compile(r"book\.txt")
     subfolders: ClassVar = {"texts": re.compile(r".+\.txt")}
-    pictures = "texts"
-    things = "matches"
+    image_folder = "texts"
+    row_noun = "matches"
 
     def __init__(self, output_path: str, overwrite: bool = False, resume: bool = False) -> None:
         super().__init__(output_path, overwrite, resume)
@@ -42,7 +42,7 @@ class Matches(PredictionWriter):
         pairs = [{"pair": batch["source"], "matches": len(rows)}]
         waiting = [{"source": batch["source"]}]
         files = {"page.jpg": batch["source"].encode()}
-        return Chunk({"matches": rows, "pairs": pairs, "pages": waiting}, files)
+        return Chunk(rows={"matches": rows, "pairs": pairs, "pages": waiting}, files=files)
 
     def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
         pages = [chunks.file(index, "page.jpg").read_bytes() for index, _ in chunks.records()]
