@@ -152,7 +152,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         data: Any = getattr(trainer, "datamodule", None)
         if not hasattr(data, "skip"):
             raise ValueError(
-                f"resume must have a data module that can skip {self.batch_noun}, as Frames can, got "
+                f"resume requires a data module with skip(), as Frames has, got "
                 f"{type(data).__name__}"
             )
         data.skip(done)

@@ -188,7 +188,7 @@ def test_wrong_settings_and_weights_are_refused(folder):
     with pytest.raises(InputError, match="no such checkpoint"):
         patchmatch.match_images(scene, scene, "descriptor", ckpt_path="none.ckpt")
     shift = ROOT / "patchmatch" / "weights" / "shift_matcher.ckpt"
-    with pytest.raises(InputError, match="holds a ShiftMatcher, not a DescriptorMatcher"):
+    with pytest.raises(InputError, match="of DescriptorMatcher, got one of ShiftMatcher"):
         patchmatch.match_images(scene, scene, "descriptor", ckpt_path=shift)
     with pytest.raises(ValueError, match="sift is not trained here: it has no ckpt_path"):
         patchmatch.match_images(scene, scene, "sift", ckpt_path=shift)
