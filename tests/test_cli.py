@@ -227,7 +227,7 @@ ODD_CHECKPOINTS = {
     "extra": ({"colour": 3}, {}, "its setting colour is not a setting of ShiftMatcher"),
     "none": ({"width": None}, {}, "its setting width is None"),
     "text": ({"width": "wide"}, {}, "its settings do not fit ShiftMatcher"),
-    "nan": ({}, {"net.bank.weight": torch.full((3, 1, 1, 7, 7), torch.nan)}, "bank.weight contains NaN"),
+    "nan": ({}, {"net.bank.weight": torch.full((3, 1, 1, 7, 7), torch.nan)}, "weight contains NaN"),
     "number": ({}, {"net.bank.weight": 3.5}, "net.bank.weight is not a tensor"),
 }
 
@@ -235,7 +235,7 @@ ODD_CHECKPOINTS = {
 @pytest.mark.parametrize("case", [*ODD_CHECKPOINTS, "settings", "list"])
 def test_an_odd_checkpoint_is_one_line_here_and_in_python(tmp_path, capsys, case):
     checkpoint = torch.load(shipped_checkpoint("shift_matcher.ckpt"), weights_only=True)
-    settings, weights, message = ODD_CHECKPOINTS.get(case, ({}, {}, "not a checkpoint of a matcher"))
+    settings, weights, message = ODD_CHECKPOINTS.get(case, ({}, {}, "not a checkpoint of"))
     checkpoint["hyper_parameters"].update(settings)
     checkpoint["state_dict"] = {**checkpoint["state_dict"], **weights}
     if case == "list":

@@ -209,7 +209,7 @@ def test_a_montage_shows_each_changed_patch_before_after_and_their_difference(tm
 def test_a_montage_of_a_still_pair_is_not_written(tmp_path, capsys):
     predict(ChangeBoxes(str(tmp_path), export_box_overlay=False, min_score=1.0), [clip()])
     assert files(tmp_path) == TABLES
-    assert "pictures" not in capsys.readouterr().out
+    assert "images" not in capsys.readouterr().out
 
 
 def test_the_summary_counts_and_the_console_says_where_things_are(tmp_path, capsys):
@@ -230,7 +230,7 @@ def test_the_summary_counts_and_the_console_says_where_things_are(tmp_path, caps
     assert settings["matcher"]["class"] == "Toy"
     assert capsys.readouterr().out.splitlines()[-3:] == [
         "4 pairs of 2 sequences: 12 boxes (4 larger, 8 one pixel)",
-        f"pictures  {tmp_path / 'topk_diffs'}",
+        f"images    {tmp_path / 'topk_diffs'}",
         f"table     {tmp_path / 'changes.csv'}",
     ]
 
@@ -256,7 +256,9 @@ def test_notes_are_told_once_and_kept_in_the_summary(tmp_path, capsys):
 def test_a_folder_with_a_former_run_is_refused_before_anything_is_predicted(tmp_path, left):
     (tmp_path / left).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / left).write_text("old")
-    message = rf"{re.escape(str(tmp_path))}: holds a former run.*--writer.overwrite true.*_path$"
+    message = (
+        rf"{re.escape(str(tmp_path))}: contains an earlier run.*--writer.overwrite true.*_path$"
+    )
     with pytest.raises(InputError, match=message):
         predict(ChangeBoxes(str(tmp_path)), [clip()], Toy(fail_at=0))
     assert files(tmp_path) == [left]
@@ -312,7 +314,7 @@ def test_an_exception_in_the_middle_leaves_whole_pictures_and_one_table(tmp_path
     with pytest.raises(RuntimeError, match="in the middle"):
         predict(ChangeBoxes(str(tmp_path)), [clip(), clip(start=2), clip(start=4)], Toy(2))
     assert_stopped_after_four_pairs(tmp_path)
-    assert "stopped before the end" in capsys.readouterr().out
+    assert "the run stopped early" in capsys.readouterr().out
 
 
 def test_ctrl_c_in_the_middle_leaves_whole_pictures_and_one_table(tmp_path):
@@ -355,7 +357,7 @@ def test_a_failed_write_is_the_error_that_is_reported_and_the_parts_stay(
         predict(writer, [clip(), clip(start=2), clip(start=4)])
     assert {"chunks/000000.csv", "chunks/000000.json"} <= set(files(tmp_path))
     assert "changes.csv" not in files(tmp_path)
-    assert "the chunks of the table are in" in capsys.readouterr().err
+    assert "the chunks of the tables are in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

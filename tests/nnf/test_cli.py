@@ -102,7 +102,7 @@ def test_an_unreadable_picture_is_named_and_the_other_pairs_are_done(folder, cap
 def test_without_one_readable_pair_the_run_is_refused(folder, capsys):
     for path in (folder / "image_1").iterdir():
         path.write_text("no picture")
-    assert "no pair could be predicted" in refused(capsys, folder)
+    assert "nothing was matched" in refused(capsys, folder)
 
 
 def test_blank_pictures_are_rebuilt(tmp_path):
@@ -187,7 +187,7 @@ def test_a_photograph_beyond_the_memory_is_told_what_would_fit(folder, capsys, m
     monkeypatch.setattr(dense_module, "device_memory", lambda _: 10**5)
     monkeypatch.setattr("patchmatch.core.image_pairs.LARGE", 100)  # a note that is no reason
     line = refused(capsys, folder)
-    assert "no pair could be predicted; the first reason: pair left out: a: takes about" in line
+    assert "nothing was matched; first error: pair left out: a: takes about" in line
     assert "give --data.max_size" in line
 
 
@@ -204,7 +204,7 @@ def test_a_complete_run_is_not_done_again(folder, capsys):
     predict(folder)
     before = Path("out/pairs.csv").read_bytes()
     predict(folder, "--writer.resume=true")
-    assert "the run is complete already" in capsys.readouterr().err
+    assert "the run is already complete" in capsys.readouterr().err
     assert Path("out/pairs.csv").read_bytes() == before
 
 

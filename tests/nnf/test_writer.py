@@ -228,7 +228,7 @@ def test_the_end_says_what_was_written_where(tmp_path, capsys):
     predict(tmp_path)
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "3 pairs: 3 reconstructions"
-    assert told[1].split() == ["pictures", str(tmp_path / "pairs")]
+    assert told[1].split() == ["images", str(tmp_path / "pairs")]
     assert told[2].endswith("overview.png")
     assert told[3].split() == ["table", str(tmp_path / "pairs.csv")]
 
@@ -237,7 +237,7 @@ def test_a_former_run_is_kept_unless_asked_and_replaced_with_its_folders(tmp_pat
     predict(tmp_path)
     (tmp_path / "pairs" / "pic 2" / "my notes.txt").write_text("stay")
     before = contents(tmp_path)
-    with pytest.raises(InputError, match="holds a former run already"):
+    with pytest.raises(InputError, match="contains an earlier run"):
         predict(tmp_path)
     assert contents(tmp_path) == before
     data = Pairs()
@@ -259,7 +259,7 @@ def test_a_stopped_run_goes_on_to_the_same_files(tmp_path, capsys):
     assert [row["name"] for row in rows(stopped / "pairs.csv")] == ["pic 0", "pic 1"]
     capsys.readouterr()
     assert predict(stopped, resume=True).seen == [2]
-    assert "resumed; 2 pairs were done before" in capsys.readouterr().err
+    assert "resuming; 2 pairs are already complete" in capsys.readouterr().err
     assert contents(stopped) == contents(whole)
 
 

@@ -237,7 +237,7 @@ def test_a_run_is_resumed_and_never_overwritten(folder, capsys):
     before = Path("out/pairs.csv").read_bytes()
     assert "--writer.overwrite true" in refused(capsys, folder)
     predict(folder, "--writer.resume=true")
-    assert "the run is complete already" in capsys.readouterr().err
+    assert "the run is already complete" in capsys.readouterr().err
     assert Path("out/pairs.csv").read_bytes() == before
 
 
