@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from match_directly import DIRECTLY, MOVED, give_random_weights, opencv_sift
 
 from patchmatch.core.errors import InputError
-from patchmatch.draw import fit
+from patchmatch.draw import shrink_to_fit
 from patchmatch.io import IMAGE_SUFFIXES, natural_key, read_flo, read_image
 from patchmatch.ops.homography import corner_error
 from patchmatch.pairs.geometry import matching_accuracy
@@ -56,7 +56,7 @@ def photographs(count: int) -> list[np.ndarray]:
 
     names = ("astronaut", "coffee", "camera", "chelsea", "brick")
     found = [*load_sample_images().images, *(getattr(skimage.data, name)() for name in names)]
-    return [fit(picture, SIZE) for picture in found[:count]]
+    return [shrink_to_fit(picture, SIZE) for picture in found[:count]]
 
 
 def prepared(names: Sequence[str], console: Console) -> dict[str, Callable[..., Matches]]:

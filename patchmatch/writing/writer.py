@@ -76,7 +76,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
     ) -> None:
         super().__init__(write_interval="batch")
         if overwrite and resume:
-            raise ValueError("overwrite and resume exclude each other; give one of them")
+            raise ValueError("overwrite and resume contradict each other; give one of them")
         self.output_path = output_path
         self.overwrite, self.resume = overwrite, resume
         self._is_open = False
