@@ -148,7 +148,7 @@ def test_a_cut_off_video_says_so_in_one_clip(tmp_path):
     found = list(open_clips(str(path), 4)[0])
     notes = [note for clip in found for note in clip["notes"]]
     assert len(notes) == 1
-    assert "the video is cut off or damaged" in notes[0]
+    assert "the video is truncated or damaged" in notes[0]
     assert found[0]["notes"] == notes
 
 
