@@ -185,7 +185,7 @@ def test_an_empty_or_missing_folder_is_refused(tmp_path, capsys):
 def test_one_frame_only_is_refused(tmp_path, capsys):
     write_frames(tmp_path / "f", count=1)
     message = refusal(capsys, "predict", "-c", PREDICT, f"--data.predict_dir={tmp_path / 'f'}")
-    assert "at least two are needed" in message
+    assert "expected at least two frames" in message
 
 
 def test_frames_without_one_whole_pair_are_refused(tmp_path, capsys):
