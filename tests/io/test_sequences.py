@@ -109,9 +109,7 @@ def test_sequences_of_one_frame_only_raise(tmp_path):
     with pytest.raises(InputError, match="a: expected at least two frames, got one; add frames"):
         find_sequences(tmp_path / "a")
     make_frames(tmp_path / "b", 1)
-    with pytest.raises(
-        InputError, match=r"a: expected at least two frames, .* \(and 1 more\)"
-    ):
+    with pytest.raises(InputError, match=r"a: expected at least two frames, .* \(and 1 more\)"):
         find_sequences(tmp_path)
     with pytest.raises(InputError, match=r"one\.avi: expected at least two frames, got one"):
         find_sequences(make_video(tmp_path / "one.avi", 1))
