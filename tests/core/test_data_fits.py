@@ -30,11 +30,7 @@ def concrete_subclasses(base: type) -> dict[str, type]:
     }
 
 
-MATCHERS = {
-    name: c
-    for name, c in concrete_subclasses(Matcher).items()
-    if name not in ("Matcher", "TrainedPairs")
-}
+MATCHERS = {name: c for name, c in concrete_subclasses(Matcher).items() if c is not Matcher}
 DATA = [
     c for c in concrete_subclasses(MatchingData).values() if vars(c).get("batch_type") is not None
 ]

@@ -116,7 +116,7 @@ def test_blank_pictures_are_rebuilt(tmp_path):
 def test_gray_beside_color_works_and_is_told(folder, capsys):
     write(folder / "image_1" / "a.png", picture()[..., 0])
     predict(folder)
-    assert "a.png: is gray and its partner is not" in capsys.readouterr().err
+    assert "a.png: is gray, but the other image" in capsys.readouterr().err
     assert len(rows()) == 2
 
 
@@ -180,7 +180,7 @@ def test_a_picture_smaller_than_a_patch_leaves_the_other_pairs_alone(folder, cap
 
 def test_a_mask_of_another_size_is_refused(folder, capsys):
     write(folder / "mask_2" / "b.png", np.full((10, 10), 255, np.uint8))
-    assert "a mask must be as large as its picture" in refused(capsys, folder)
+    assert "a mask must have the size of its image" in refused(capsys, folder)
 
 
 def test_a_photograph_beyond_the_memory_is_told_what_would_fit(folder, capsys, monkeypatch):

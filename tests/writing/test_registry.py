@@ -12,7 +12,6 @@ import patchmatch.systems  # noqa: F401
 from patchmatch.core.errors import InputError
 from patchmatch.core.matcher import Matcher
 from patchmatch.core.registration import subclasses
-from patchmatch.core.trained import TrainedPairs
 from patchmatch.frames.results import FrameChanges
 from patchmatch.frames.writer import ChangeBoxes
 from patchmatch.nnf.patch_match import PatchMatch
@@ -42,7 +41,7 @@ def concrete_subclasses(base: type) -> list[type]:
     return sorted({c for c in kinds if not inspect.isabstract(c)}, key=lambda c: c.__name__)
 
 
-MATCHERS = [c for c in concrete_subclasses(Matcher) if c not in (Matcher, TrainedPairs)]
+MATCHERS = [c for c in concrete_subclasses(Matcher) if c is not Matcher]
 #: The writer of each matcher, from its configuration; PlaceMatcher has no predict_step.
 WRITER_OF = {
     matcher: yaml.safe_load((CONFIGS / matcher.predict_config).read_text())["writer"]["class_path"]

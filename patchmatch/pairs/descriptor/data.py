@@ -10,9 +10,9 @@ from patchmatch.core.errors import InputError
 from patchmatch.ops.homography import warp_points
 from patchmatch.ops.luma import luma
 from patchmatch.pairs.descriptor.ground_truth import match_by_homography
-from patchmatch.pairs.descriptor.keypoints import Keypoints, detect_sift_keypoints
 from patchmatch.pairs.descriptor.oriented import oriented_patches
 from patchmatch.pairs.homography.data import HomographyDataset, HomographyPair, WarpedImages
+from patchmatch.pairs.keypoints import Keypoints, detect_sift_keypoints
 from patchmatch.synthetic.dataset import SyntheticDataset, require_positive
 
 MAX_ATTEMPTS = 50  # image pairs to try until one has enough common keypoints

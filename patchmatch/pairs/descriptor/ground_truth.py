@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from patchmatch.ops.homography import warp_points
-from patchmatch.pairs.descriptor.keypoints import Keypoints
+from patchmatch.pairs.keypoints import Keypoints
 
 # Tolerances of corresponding keypoints.
 MAX_DISTANCE = 0.25  # of the smaller blob diameter,

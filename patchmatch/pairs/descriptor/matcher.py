@@ -2,13 +2,10 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from patchmatch.core.trained import TrainedPairs
 from patchmatch.pairs.descriptor.data import PatchBatch
-from patchmatch.pairs.descriptor.keypoints import detect_sift_keypoints
 from patchmatch.pairs.descriptor.loss import (
     descriptor_distances,
     hardest_in_batch_loss,
@@ -17,14 +14,15 @@ from patchmatch.pairs.descriptor.loss import (
 from patchmatch.pairs.descriptor.metrics import FalsePositiveRate, nearest_neighbour_accuracy
 from patchmatch.pairs.descriptor.net import DescriptorNet
 from patchmatch.pairs.descriptor.oriented import oriented_patches
-from patchmatch.pairs.features import FeatureMatcher, Features, as_bytes
-from patchmatch.pairs.sift import unit_descriptors
+from patchmatch.pairs.features import FeatureMatcher, Features
+from patchmatch.pairs.keypoints import detect_in_tensor, normalize_descriptors
+from patchmatch.pairs.trainable import TrainablePairMatcher
 
 CPU_CHUNK, GPU_CHUNK = 1024, 16384  # patches: for the cache of a CPU, the memory of a GPU
 STAGES = ("val", "test")
 
 
-class DescriptorMatcher(TrainedPairs, FeatureMatcher):
+class DescriptorMatcher(TrainablePairMatcher, FeatureMatcher):
     """SIFT keypoints described by a small network, trained on synthetic pairs (after HardNet).
 
     Trained with a triplet loss and the hardest negative in the batch (Mishchuk et al. 2017).
@@ -42,7 +40,9 @@ class DescriptorMatcher(TrainedPairs, FeatureMatcher):
 
     predict_config = "config_match_descriptor.yaml"
     shipped_weights = "descriptor.ckpt"
-    trained = frozenset({"width", "length", "patch_size", "margin", "lr", "weight_decay"})
+    checkpoint_settings = frozenset(
+        {"width", "length", "patch_size", "margin", "lr", "weight_decay"}
+    )
 
     def __init__(
         self,
@@ -66,24 +66,24 @@ class DescriptorMatcher(TrainedPairs, FeatureMatcher):
         names = [f"{stage}_{method}" for stage in STAGES for method in ("net", "rootsift")]
         self.false_positive_rates = torch.nn.ModuleDict({n: FalsePositiveRate() for n in names})
 
-    def describe(self, image: Tensor, valid: Tensor | None) -> Features:
+    def extract_features(self, image: Tensor, valid: Tensor | None) -> Features:
         """Return the keypoints of a gray image (1, 1, H, W) with their descriptors."""
-        mask = None if valid is None else valid[0].cpu().numpy().astype(np.uint8)
-        keypoints = detect_sift_keypoints(as_bytes(image), self.contrast, mask)
+        keypoints = detect_in_tensor(image, valid, self.contrast)
         # The caller keeps at most max_keypoints: describe no others.
         order = keypoints.response.argsort(descending=True, stable=True)
         keypoints = keypoints[order[: self.max_keypoints]]
-        points, size, angle, response = (
-            values.to(image.device)
-            for values in (keypoints.points, keypoints.size, keypoints.angle, keypoints.response)
-        )
         chunk = CPU_CHUNK if image.device.type == "cpu" else GPU_CHUNK
         patch_size = self.net.patch_size
+        indices = torch.arange(len(keypoints.points), device=image.device)
+        chunks = (keypoints[index] for index in indices.split(chunk))
         descriptors = [
-            self.net(oriented_patches(image, points[i], size[i], angle[i], patch_size))
-            for i in torch.arange(len(points), device=image.device).split(chunk)
+            self.net(oriented_patches(image, k.points, k.size, k.angle, patch_size)) for k in chunks
         ]
-        return Features(points, torch.cat(descriptors), response)
+        return Features(
+            points=keypoints.points,
+            descriptors=torch.cat(descriptors),
+            response=keypoints.response,
+        )
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
@@ -114,7 +114,7 @@ class DescriptorMatcher(TrainedPairs, FeatureMatcher):
         loss, distance, same_blob = self._loss(batch)
         self.log(f"{stage}/loss", loss, batch_size=len(distance))
         sift0, sift1 = (
-            unit_descriptors(batch[name].flatten(0, 1).cpu().numpy(), True).to(distance)
+            normalize_descriptors(batch[name].flatten(0, 1), True).to(distance)
             for name in ("sift0", "sift1")
         )
         self._log_metrics(stage, "net", distance, same_blob)

@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from patchmatch.core.errors import InputError
-from patchmatch.core.trained import TrainedPairs
 from patchmatch.ops.homography import (
     get_perspective_transform,
     image_corners,
@@ -20,9 +19,10 @@ from patchmatch.pairs.homography.data import HomographyBatch
 from patchmatch.pairs.homography.net import HomographyNet, matching_loss
 from patchmatch.pairs.homography.refinement import refine_homography
 from patchmatch.pairs.homography.similarity import image_correlation, local_correlation
-from patchmatch.pairs.matcher import Found, PairMatcher
-from patchmatch.pairs.points import reduced_pair
+from patchmatch.pairs.matcher import Correspondences
+from patchmatch.pairs.points import downscale_pair
 from patchmatch.pairs.sift import SIFTMatcher
+from patchmatch.pairs.trainable import TrainablePairMatcher
 
 # A homography is accepted if the images correlate as a whole, or locally on part of the grid
 # (an occluder may cover the rest), and if enough grid points match: a few match by chance.
@@ -32,7 +32,7 @@ MIN_MATCHED_FRACTION = 0.1
 ERROR_THRESHOLDS = (1, 3, 5)  # pixels
 
 
-class HomographyNetMatcher(TrainedPairs, PairMatcher):
+class HomographyNetMatcher(TrainablePairMatcher):
     """Homography estimation by four-point regression (DeTone et al. 2016) and refinement.
 
     For images of nearly the same scene: no corner may move by much more than a quarter of the side.
@@ -57,7 +57,7 @@ class HomographyNetMatcher(TrainedPairs, PairMatcher):
     shipped_weights = "homography_net.ckpt"
     needs_float32 = True
     predict_config = "config_match_homography_net.yaml"
-    trained = frozenset({"side", "width", "lr", "weight_decay"})
+    checkpoint_settings = frozenset({"side", "width", "lr", "weight_decay"})
 
     def __init__(
         self,
@@ -82,9 +82,9 @@ class HomographyNetMatcher(TrainedPairs, PairMatcher):
         self.lr, self.weight_decay = lr, weight_decay
         self.passes, self.refine, self.grid = passes, refine, grid
 
-    def find(
+    def find_correspondences(
         self, image0: Tensor, image1: Tensor, valid0: Tensor | None, valid1: Tensor | None
-    ) -> Found:
+    ) -> Correspondences:
         """Return a grid of points of image 0 and where the homography maps them."""
         side = self.net.side
         images = (image0, image1)
@@ -94,7 +94,7 @@ class HomographyNetMatcher(TrainedPairs, PairMatcher):
         )
         homography = to_small1.inverse() @ self.estimate(small0, small1) @ to_small0
         if self.refine is not None and max(*_size(image0), *_size(image1)) > side:
-            resized = reduced_pair(image0, image1, self.refine)
+            resized = downscale_pair(image0, image1, self.refine)
             homography = _refine_resized(images, resized, homography)
         small_homography = to_small1 @ homography @ to_small0.inverse()
         score, inside = local_correlation(small0, small1, small_homography)
@@ -108,7 +108,7 @@ class HomographyNetMatcher(TrainedPairs, PairMatcher):
         points1 = warp_points(homography[0], points0)
         keep = inside & points1.isfinite().all(dim=1) & (score > 0)
         keep &= (globally | locally) & enough
-        return Found(points0[keep], points1[keep], score[keep])
+        return Correspondences(points0=points0, points1=points1, score=score)[keep]
 
     def estimate(
         self, image0: Float[Tensor, "B 1 S S"], image1: Float[Tensor, "B 1 S S"]

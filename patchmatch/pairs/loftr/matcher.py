@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from patchmatch.core.errors import InputError
-from patchmatch.pairs.detector_free import JointMatcher
+from patchmatch.pairs.detector_free import DetectorFreeMatcher
 from patchmatch.pairs.loftr.se2 import se2_loftr
-from patchmatch.pairs.matcher import Found
+from patchmatch.pairs.matcher import Correspondences
 from patchmatch.pairs.pretrained import download_weights, half_precision, read_weights
 
 PRETRAINED = ("outdoor", "indoor", "indoor_new")
 
 
-class TransformerMatcher(JointMatcher, abc.ABC):
+class TransformerMatcher(DetectorFreeMatcher, abc.ABC):
     """Base of matchers with the interface of kornia's LoFTR.
 
     Args:
@@ -50,9 +50,9 @@ class TransformerMatcher(JointMatcher, abc.ABC):
         if self.net is None:
             self.net = self.load_net().to(self.device)
 
-    def find_at_once(
+    def match_tile(
         self, image0: Tensor, image1: Tensor, valid0: Tensor | None, valid1: Tensor | None
-    ) -> Found:
+    ) -> Correspondences:
         """Match two gray images; invalid pixels are replaced by 0.5."""
         self.prepare()
         assert self.net is not None
@@ -64,7 +64,9 @@ class TransformerMatcher(JointMatcher, abc.ABC):
             matches = self.net({f"image{i}": image for i, image in enumerate(images)})
         # LoFTR's origin is the corner of the top-left pixel, ours is its centre.
         points0, points1 = (matches[f"keypoints{i}"].float() - 0.5 for i in (0, 1))
-        return Found(points0, points1, matches["confidence"].float())
+        return Correspondences(
+            points0=points0, points1=points1, score=matches["confidence"].float()
+        )
 
 
 class LoFTRMatcher(TransformerMatcher):

@@ -6,22 +6,7 @@ from textures import blobs
 from patchmatch.core.errors import InputError
 from patchmatch.ops.homography import warp_points
 from patchmatch.pairs.descriptor.data import KeypointPatchDataset, KeypointPatches
-from patchmatch.pairs.descriptor.keypoints import detect_sift_keypoints
 from patchmatch.pairs.homography.data import HomographyDataset, WarpRange
-
-
-def test_the_mask_restricts_the_keypoints():
-    gray = blobs(90, 120)[..., 1]
-    mask = np.zeros_like(gray)
-    mask[:, :60] = 1
-    whole = detect_sift_keypoints(gray, describe=True)
-    left = detect_sift_keypoints(gray, mask=mask)
-    assert len(whole.points) > len(left.points) > 10
-    assert left.points[:, 0].max() < 60.5
-    assert whole.descriptors.shape == (len(whole.points), 128)
-    assert left.descriptors.shape[1] == 0
-    blank = np.full((40, 50), 9, np.uint8)
-    assert len(detect_sift_keypoints(blank, describe=True).points) == 0
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from patchmatch.pairs.descriptor.ground_truth import match_by_homography
-from patchmatch.pairs.descriptor.keypoints import Keypoints
+from patchmatch.pairs.keypoints import Keypoints
 
 #: A rotation by 90 degrees and a scale of 2.
 MATRIX = np.array([[0.0, -2.0, 100.0], [2.0, 0.0, 10.0], [0.0, 0.0, 1.0]])
