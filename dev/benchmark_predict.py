@@ -63,7 +63,7 @@ def compare_speed(frames: list[np.ndarray], threads: int, rounds: int) -> dict[s
             "source": "",
             "several": False,
             "frames": gray.to(matcher.device),
-            "pictures": [],
+            "images": [],
             "names": [str(i) for i in range(len(frames))],
             "times": [None] * len(frames),
             "pairs": [(i, i + 1) for i in range(len(frames) - 1)],

@@ -26,7 +26,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from patchmatch.core.errors import InputError
-from patchmatch.draw import fit, montage
+from patchmatch.draw import montage, shrink_to_fit
 from patchmatch.io import read_csv, read_image, write_csv, write_image
 from patchmatch.nnf.curves import draw_curves
 from patchmatch.nnf.results import Step
@@ -173,7 +173,7 @@ def draw(
             found = run.pictures(pair, steps[run.label, pair], iterations)
             original = run.picture(pair, "image0.png")
             for caption, picture in ((f"{pair}, {run.label}", original), *found):
-                tiles.append(BLANK if picture is None else fit(picture, size))
+                tiles.append(BLANK if picture is None else shrink_to_fit(picture, size))
                 captions.append(caption)
         parts.append(montage(tiles, columns=len(iterations) + 1, gap=6, captions=captions))
     width = max(part.shape[1] for part in parts)

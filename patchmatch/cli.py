@@ -194,9 +194,7 @@ def main(args: ArgsType = None) -> None:
     with warnings.catch_warnings():
         # a deprecated call in Lightning itself
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\)")
-        warnings.filterwarnings(
-            "ignore", "Found .* in eval mode"
-        )  # by intent
+        warnings.filterwarnings("ignore", "Found .* in eval mode")  # by intent
         if args is not None:  # called from a script or a test
             warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended")
         try:

@@ -185,7 +185,7 @@ def test_an_empty_or_missing_folder_is_refused(tmp_path, capsys):
 def test_one_frame_only_is_refused(tmp_path, capsys):
     write_frames(tmp_path / "f", count=1)
     message = refusal(capsys, "predict", "-c", PREDICT, f"--data.predict_dir={tmp_path / 'f'}")
-    assert "at least two are needed" in message
+    assert "expected at least two frames" in message
 
 
 def test_frames_without_one_whole_pair_are_refused(tmp_path, capsys):
@@ -219,23 +219,23 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, capsys):
     path = tmp_path / "other.ckpt"
     torch.save(checkpoint, path)
     message = refusal(capsys, "predict", "-c", PREDICT, f"--ckpt_path={path}")
-    assert "other.ckpt: is of another architecture: 1 tensors do not fit" in message
+    assert "other.ckpt: 1 tensors do not fit the model; net.bank.weight: expected" in message
     assert "net.bank.weight" in message
 
 
 ODD_CHECKPOINTS = {
-    "extra": ({"colour": 3}, {}, "its setting colour is no setting of ShiftMatcher"),
+    "extra": ({"colour": 3}, {}, "its setting colour is not a setting of ShiftMatcher"),
     "none": ({"width": None}, {}, "its setting width is None"),
-    "text": ({"width": "wide"}, {}, "its settings make no ShiftMatcher"),
-    "nan": ({}, {"net.bank.weight": torch.full((3, 1, 1, 7, 7), torch.nan)}, "bank.weight holds"),
-    "number": ({}, {"net.bank.weight": 3.5}, "net.bank.weight is no tensor"),
+    "text": ({"width": "wide"}, {}, "its settings do not fit ShiftMatcher"),
+    "nan": ({}, {"net.bank.weight": torch.full((3, 1, 1, 7, 7), torch.nan)}, "weight contains NaN"),
+    "number": ({}, {"net.bank.weight": 3.5}, "net.bank.weight is not a tensor"),
 }
 
 
 @pytest.mark.parametrize("case", [*ODD_CHECKPOINTS, "settings", "list"])
 def test_an_odd_checkpoint_is_one_line_here_and_in_python(tmp_path, capsys, case):
     checkpoint = torch.load(shipped_checkpoint("shift_matcher.ckpt"), weights_only=True)
-    settings, weights, message = ODD_CHECKPOINTS.get(case, ({}, {}, "holds no matcher"))
+    settings, weights, message = ODD_CHECKPOINTS.get(case, ({}, {}, "not a checkpoint of"))
     checkpoint["hyper_parameters"].update(settings)
     checkpoint["state_dict"] = {**checkpoint["state_dict"], **weights}
     if case == "list":

@@ -1,1 +1,1 @@
-"""Lightning bases of every matcher and data module, checkpoints, batches and errors."""
+"""Lightning base classes of matchers and data modules, checkpoints, batches and errors."""

@@ -1,4 +1,4 @@
-"""The batch of every data module that streams frames."""
+"""The batch of data modules of frames."""
 
 from typing import TypedDict
 
@@ -7,16 +7,15 @@ from torch import Tensor
 
 
 class Clip(TypedDict):
-    """A few frames of one sequence, in order; never of two sequences."""
+    """Consecutive frames of one sequence."""
 
-    index: int  #: place of the clip in the run's order, whatever was left out or done before
+    index: int  #: position of the clip in the run, whether or not clips are skipped
     source: str  #: name of the sequence
     several: bool  #: whether the run has more than one sequence
     frames: list[Tensor]  #: T of (1, H, W), float32 gray in [0, 1]; sizes may differ
-    pictures: list[np.ndarray]  #: T frames as they were read, (H, W) or (H, W, 3) RGB
+    images: list[np.ndarray]  #: T frames as read, (H, W) or (H, W, 3) RGB
     names: list[str]  #: T names of frames, unique within the sequence
-    times: list[float | None]  #: T times in seconds from the start; None where not known
-    pairs: list[
-        tuple[int, int]
-    ]  #: P indices (earlier, later) of frames of one size, by later frame
-    notes: list[str]  #: a line for each frame or pair that had to be left out, and why
+    times: list[float | None]  #: T times in seconds from the start; None where unknown
+    #: P index pairs (earlier, later) into the T frames, sorted by the later; both have one size
+    pairs: list[tuple[int, int]]
+    notes: list[str]  #: a line for each frame or pair that was skipped, with the reason

@@ -1,4 +1,4 @@
-"""What every data module shares."""
+"""Base classes of data modules."""
 
 from collections.abc import Collection
 from typing import Any, ClassVar
@@ -7,17 +7,17 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from patchmatch.core.registration import subclasses
-from patchmatch.core.samplers import EachOnce, as_it_is
+from patchmatch.core.samplers import ShardSampler, identity_collate
 
 
 class MatchingData(LightningDataModule):
-    """Base of every data module; it makes and reads nothing before ``setup``.
+    """Base of every data module; nothing is generated or read before ``setup``.
 
     Args:
-        num_workers: Processes that make or read ahead; 0 does it in the main process.
+        num_workers: Worker processes of the data loader; 0 loads in the main process.
     """
 
-    #: What its batches are. It is not inherited: a subclass that does not say so may give any.
+    #: Type of the batches. Not inherited: a subclass without its own has batches of any type.
     batch_type: ClassVar[type | None] = None
 
     def __init__(self, num_workers: int) -> None:
@@ -27,59 +27,54 @@ class MatchingData(LightningDataModule):
         self.num_workers = num_workers
 
     @property
-    def process(self) -> tuple[int, int]:
-        """Number of this process, and how many share the run."""
+    def rank_and_world_size(self) -> tuple[int, int]:
+        """Rank of this process and the number of processes."""
         trainer = self.trainer
         return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
 
 
 class PredictionData(MatchingData):
-    """Base of data that are there to be predicted; each batch is read, matched and written whole.
+    """Base of data modules for ``predict``; an item of the dataset is a batch.
 
     Args:
-        num_workers: Processes that read ahead; 0 reads in the main process.
+        num_workers: Worker processes of the data loader; 0 reads in the main process.
 
     Attributes:
-        clips: The batches, a data set that ``setup`` makes; a writer counts them.
+        dataset: The batches; created by ``setup``. Writers read its length.
     """
 
-    clips: Any = None
+    dataset: Any = None
 
     def __init__(self, num_workers: int) -> None:
         super().__init__(num_workers)
-        # Of several processes, one may have nothing to do.
+        # With several processes, one may get no batch.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._done: frozenset[int] = frozenset()
 
     def skip(self, done: Collection[int]) -> None:
-        """Leave out batches that a former run has done; the others keep their ``index``.
+        """Skip batches that an earlier run has completed; the others keep their ``index``.
+
+        Call it after ``setup`` and before ``predict_dataloader``.
 
         Args:
-            done: The ``index`` of each such batch. To be told after ``setup`` and before the first
-                one is asked for.
+            done: The ``index`` of each completed batch.
         """
         self._done = frozenset(done)
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """Return the batches in order; of several processes, each gets batches of its own."""
-        assert self.clips is not None
-        left = [index for index in range(len(self.clips)) if index not in self._done]
+        """Return the batches in order; several processes get disjoint batches."""
+        assert self.dataset is not None
+        left = [index for index in range(len(self.dataset)) if index not in self._done]
         return DataLoader(
-            self.clips,
-            batch_size=None,  # its items are batches
-            sampler=EachOnce(left, *self.process),
+            self.dataset,
+            batch_size=None,  # an item is a batch
+            sampler=ShardSampler(left, *self.rank_and_world_size),
             num_workers=self.num_workers,
-            collate_fn=as_it_is,
+            collate_fn=identity_collate,
         )
 
 
 def data_modules_for(batch: type) -> list[str]:
-    """Return the names of the data modules that give a kind of batch, in alphabetical order."""
+    """Return the names of the data modules with batches of a type, in alphabetical order."""
     kinds = subclasses(MatchingData)
-    return sorted(
-        {
-            kind.__name__
-            for kind in kinds
-            if batch is not None and vars(kind).get("batch_type") is batch
-        }
-    )
+    return sorted({kind.__name__ for kind in kinds if vars(kind).get("batch_type") is batch})

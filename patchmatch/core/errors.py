@@ -1,9 +1,9 @@
-"""The one exception for mistakes that the user can mend."""
+"""The exception for errors that the user can fix."""
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used: a file, a folder, a checkpoint.
+    """An input of the user cannot be used: a file, a folder, a checkpoint or an option.
 
-    The message is one line that says what is wrong, in which file, and what to do. The command
-    line prints it without a traceback and ends with exit code 2.
+    The message is one line, ``SUBJECT: what is wrong; what to do``. The command line prints it
+    without a traceback and exits with code 2.
     """

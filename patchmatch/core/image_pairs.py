@@ -1,8 +1,8 @@
-"""Pairs of pictures, of which the first is to be found in the second."""
+"""Data module of image pairs."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import ClassVar, TypedDict
 
 import cv2
 import numpy as np
@@ -16,37 +16,37 @@ from patchmatch.core.errors import InputError
 from patchmatch.core.pair_files import Intrinsics, PairFiles, find_pairs
 from patchmatch.io import read_image, to_gray_float
 
-SMALLEST_SIDE = 16  # pixels to which the longer side may be reduced
-LARGE = 8_000_000  # pixels of both pictures from which on a pair takes minutes on a CPU
+MIN_SIDE = 16  # pixels; smaller images contain too little to match
+LARGE = 8_000_000  # pixels of both images; a larger pair takes minutes on a CPU
 
 
 class ImagePair(TypedDict):
-    """Two pictures as a batch; they may differ in size, never in channels."""
+    """A pair of images as a batch; they may differ in size, but not in the number of channels."""
 
-    index: int  #: place of the pair in the run's order, whatever was left out or done before
-    source: str  #: folder that the run reads
+    index: int  #: position of the pair in the run, whether or not pairs are skipped
+    source: str  #: folder or file that lists the pairs
     name: str  #: of the pair, unique within the run and safe in file names
-    names: tuple[str, str]  #: file names of the pictures
-    paths: tuple[str, str]  #: the files of the pictures
+    names: tuple[str, str]  #: file names of the images
+    paths: tuple[str, str]  #: files of the images
     image0: Tensor  #: (1, C, H, W) float32 in [0, 1], RGB or gray
     image1: Tensor  #: (1, C, H1, W1)
-    valid0: Tensor | None  #: (1, H, W) bool, which pixels are to be found; None for all
-    valid1: Tensor | None  #: (1, H1, W1) bool, where they may be found
-    scale: float  #: side of the pictures over that of the files
-    sizes: tuple[tuple[int, int], tuple[int, int]]  #: height and width of the files' pictures
-    intrinsics: tuple[Intrinsics | None, Intrinsics | None]  #: fx, fy, cx, cy, of the files
-    pairs: list[tuple[int, int]]  #: (0, 1); empty where the pair had to be left out
-    notes: list[str]  #: a line for each thing the user should know of the pair
+    valid0: Tensor | None  #: (1, H, W) bool, pixels of image 0 to match; None for all
+    valid1: Tensor | None  #: (1, H1, W1) bool, pixels of image 1 that may be matched
+    scale: float  #: side of the images divided by that of the files
+    sizes: tuple[tuple[int, int], tuple[int, int]]  #: height and width of the files
+    intrinsics: tuple[Intrinsics | None, Intrinsics | None]  #: fx, fy, cx, cy at the files' size
+    pairs: list[tuple[int, int]]  #: (0, 1); empty if the pair is skipped
+    notes: list[str]  #: a line for each warning about the pair
 
 
-class ImagePairSet(Dataset[ImagePair]):
-    """Reads pairs one by one; one that cannot be read is left out, and its notes say why.
+class ImagePairDataset(Dataset[ImagePair]):
+    """Reads image pairs; an unreadable pair is skipped, with the reason in its notes.
 
     Args:
-        files: What to read.
-        source: Folder that they come from.
-        max_size: Pixels to which the longest side of a pair is reduced; None for none.
-        warn_large: Whether a note says of large pictures that they take long.
+        files: Files of the pairs.
+        source: Folder or file that lists the pairs.
+        max_size: Longest side in pixels to which a pair is downscaled; None keeps the size.
+        warn_large: Whether to add a note to pairs that are slow to process.
     """
 
     def __init__(
@@ -66,47 +66,45 @@ class ImagePairSet(Dataset[ImagePair]):
         files = self.files[index]
         notes: list[str] = []
         try:
-            pictures = [_as_float(read_image(path)) for path in files.images]
+            images = [_to_float(read_image(path)) for path in files.images]
             masks = [None if path is None else _read_mask(path) for path in files.masks]
         except InputError as error:
             empty = torch.zeros(1, 1, 0, 0)
-            return self._pair(index, empty, empty, notes=[f"pair left out: {error}"])
-        sizes = [picture.shape[:2] for picture in pictures]
-        scale = self._scale(pictures)
+            return self._batch(index, empty, empty, notes=[f"pair left out: {error}"])
+        sizes = [image.shape[:2] for image in images]
+        scale = self._scale(images)
         if scale < 1:
-            pictures = [_reduced(picture, scale, cv2.INTER_AREA) for picture in pictures]
+            images = [_downscale(image, scale, cv2.INTER_AREA) for image in images]
             masks = [
-                None if mask is None else _reduced(mask, scale, cv2.INTER_NEAREST) for mask in masks
+                None if mask is None else _downscale(mask, scale, cv2.INTER_NEAREST)
+                for mask in masks
             ]
             notes.append(
-                f"{files.name}: reduced to {100 * scale:.3g}% ({_sizes(pictures)}) for "
-                f"--data.max_size {self.max_size}; so are the answers"
+                f"{files.name}: reduced to {100 * scale:.3g}% ({_describe_sizes(images)}) for "
+                f"--data.max_size {self.max_size}; results are at the reduced size"
             )
-        elif (
-            self.warn_large
-            and sum(picture.shape[0] * picture.shape[1] for picture in pictures) > LARGE
-        ):
+        elif self.warn_large and sum(height * width for height, width in sizes) > LARGE:
             notes.append(
-                f"{files.name}: pictures of {_sizes(pictures)} pixels take long; --data.max_size "
-                "1000 reduces them"
+                f"{files.name}: images of {_describe_sizes(images)} pixels take long; "
+                "--data.max_size 1000 reduces them"
             )
-        channels = [picture.shape[2] for picture in pictures]
+        channels = [image.shape[2] for image in images]
         if len(set(channels)) > 1:
             notes.append(
-                f"{files.images[channels.index(1)]}: is gray and its partner is not; used as RGB "
-                "of three equal channels"
+                f"{files.images[channels.index(1)]}: is gray, but the other image of the pair is "
+                "RGB; used as RGB with three equal channels"
             )
-            pictures = [np.repeat(p, 3, axis=2) if p.shape[2] == 1 else p for p in pictures]
+            images = [np.repeat(i, 3, axis=2) if i.shape[2] == 1 else i for i in images]
         image0, image1 = (
-            torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None]
-            for picture in pictures
+            torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
+            for image in images
         )
         valid0, valid1 = (
             None if mask is None else torch.from_numpy(mask[..., 0] > 0.5)[None] for mask in masks
         )
-        return self._pair(index, image0, image1, valid0, valid1, scale, sizes, [(0, 1)], notes)
+        return self._batch(index, image0, image1, valid0, valid1, scale, sizes, [(0, 1)], notes)
 
-    def _pair(
+    def _batch(
         self,
         index: int,
         image0: Tensor,
@@ -136,79 +134,86 @@ class ImagePairSet(Dataset[ImagePair]):
             "notes": list(notes),
         }
 
-    def _scale(self, pictures: Sequence[np.ndarray]) -> float:
-        """Return one factor for both, so that things stay as large beside each other."""
-        longest = max(max(picture.shape[:2]) for picture in pictures)
+    def _scale(self, images: Sequence[np.ndarray]) -> float:
+        """Return one factor for both images, which keeps the scale between them."""
+        longest = max(max(image.shape[:2]) for image in images)
         return min(1.0, (self.max_size or longest) / longest)
 
 
 class ImagePairs(PredictionData):
-    """Pairs of pictures; the first of each is rebuilt from the second.
+    """Image pairs, to match image 0 with image 1 or to reconstruct it from image 1.
 
     Args:
-        base_dir: Folder that holds image_1 and image_2, whose pictures are paired in order (pic_2
-            before pic_10), or a pairs.csv with the columns image0 and image1: paths from where the
-            table lies. Pictures may differ in size. Masks, white where a picture may be used, lie
-            in mask_1 and mask_2 under the names of their pictures, or are named in the columns
-            mask0 and mask1; what has none is used as a whole.
-        max_size: Reduce a pair until its longest side has so many pixels; null keeps every pixel.
-            Time and memory grow with the number of pixels. All answers are on the reduced grid.
-        num_workers: Processes that read pictures ahead; 0 reads in the main process.
+        base_dir: Folder with the subfolders image_1 and image_2, whose images are paired in
+            natural order (pic_2 before pic_10), or with a pairs.csv with the columns image0 and
+            image1, paths relative to the table. The images of a pair may differ in size. Masks,
+            white where an image is valid, are in the subfolders mask_1 and mask_2 under the names
+            of the images, or in the columns mask0 and mask1; without a mask all pixels are valid.
+        max_size: Longest side in pixels to which a pair is downscaled; null keeps the full size.
+            Time and memory grow with the number of pixels. Results are at the reduced size.
+        num_workers: Worker processes of the data loader; 0 reads in the main process.
     """
 
     batch_type = ImagePair
+    #: Whether to warn about pairs that are slow to process.
+    warn_large: ClassVar[bool] = True
 
     def __init__(
         self, base_dir: str = "data/pairs", max_size: int | None = None, num_workers: int = 0
     ) -> None:
         super().__init__(num_workers)
-        if max_size is not None and max_size < SMALLEST_SIDE:
-            raise ValueError(f"max_size must be at least {SMALLEST_SIDE} pixels, got {max_size}")
+        if max_size is not None and max_size < MIN_SIDE:
+            raise ValueError(f"max_size must be at least {MIN_SIDE} pixels, got {max_size}")
         self.base_dir, self.max_size = base_dir, max_size
-        #: What a writer counts: each pair is a batch.
-        self.clips: ImagePairSet | None = None
+        self.dataset: ImagePairDataset | None = None
+
+    def find_pairs(self) -> tuple[list[PairFiles], list[str]]:
+        """Return the files of the pairs, and a line for each warning about them."""
+        return find_pairs(self.base_dir)
 
     def setup(self, stage: str) -> None:
-        """Find the pairs, and refuse what could only fail later."""
+        """Find the pairs.
+
+        Raises:
+            InputError: If the stage is not predict, or files are missing or wrong.
+        """
         if stage != "predict":
             raise InputError(
-                "ImagePairs have no ground truth: they can be predicted, not used to "
-                f"{stage}; choose other data"
+                f"{type(self).__name__} has no ground truth and supports predict only, not "
+                f"{stage}; give another --data"
             )
-        files, notes = find_pairs(self.base_dir)
+        files, notes = self.find_pairs()
         for note in notes:
             rank_zero_warn(note)
-        self.clips = ImagePairSet(files, self.base_dir, self.max_size)
+        self.dataset = ImagePairDataset(files, self.base_dir, self.max_size, self.warn_large)
 
 
-def _as_float(picture: np.ndarray) -> np.ndarray:
-    """Return (H, W, C) float32 in [0, 1], C = 1 or 3, of what ``read_image`` gives."""
-    if picture.ndim == 2:
-        return to_gray_float(picture)[..., None]
-    full = np.iinfo(picture.dtype).max if picture.dtype.kind == "u" else 1
-    return picture.astype(np.float32) / np.float32(full)
+def _to_float(image: np.ndarray) -> np.ndarray:
+    """Return an image of ``read_image`` as (H, W, C) float32 in [0, 1], gray or RGB."""
+    if image.ndim == 2:
+        return to_gray_float(image)[..., None]
+    full = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
+    return image.astype(np.float32) / np.float32(full)
 
 
 def _read_mask(path: Path) -> np.ndarray:
-    """Return (H, W, 1) float32, brighter than half where a picture may be used.
+    """Return (H, W, 1) float32, above 0.5 where the image is valid.
 
     Raises:
-        InputError: If it cannot be read, or nothing may be used.
+        InputError: If the mask cannot be read or is black.
     """
     mask = to_gray_float(read_image(path))[..., None]
     if not (mask > 0.5).any():
-        raise InputError(f"{path}: a mask must be white where its picture counts, but it is black")
+        raise InputError(f"{path}: the mask is black; make it white where the image is valid")
     return mask
 
 
-def _reduced(picture: np.ndarray, scale: float, how: int) -> np.ndarray:
-    """Return (H, W, C) reduced to ``scale`` of its sides."""
-    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
-    reduced = cv2.resize(picture, (width, height), interpolation=how)
-    return reduced if reduced.ndim == 3 else reduced[..., None]
+def _downscale(image: np.ndarray, scale: float, interpolation: int) -> np.ndarray:
+    """Return (H, W, C) with both sides multiplied by ``scale``."""
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    small = cv2.resize(image, (width, height), interpolation=interpolation)
+    return small if small.ndim == 3 else small[..., None]
 
 
-def _sizes(pictures: Sequence[np.ndarray]) -> str:
-    return " and ".join(
-        dict.fromkeys(f"{picture.shape[1]}x{picture.shape[0]}" for picture in pictures)
-    )
+def _describe_sizes(images: Sequence[np.ndarray]) -> str:
+    return " and ".join(dict.fromkeys(f"{image.shape[1]}x{image.shape[0]}" for image in images))

@@ -1,4 +1,4 @@
-"""Whole numbers of numpy and torch, where Python's are meant."""
+"""Conversion of numpy and torch integers to ``int``."""
 
 import functools
 import operator
@@ -10,35 +10,38 @@ import torch
 from torch import Tensor
 
 P = ParamSpec("P")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-def coerce_integers(function: Callable[P, Answer]) -> Callable[P, Answer]:
-    """Let a function have whole numbers of numpy or torch, alone or in a sequence, as ``int``.
+def coerce_integers(function: Callable[P, Result]) -> Callable[P, Result]:
+    """Decorate a function so that it gets numpy and torch integers as ``int``.
 
-    They would be refused, or overflow: ``np.uint8(17) ** 2`` is 33.
+    Sequences are converted as well. Otherwise such integers could overflow
+    (``np.uint8(17) ** 2`` is 33) or fail a check for ``int``.
     """
-    run: Callable[..., Answer] = function
+    run: Callable[..., Result] = function
 
     @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> Answer:
-        named = {name: _plain(value) for name, value in kwargs.items()}
-        return run(*map(_plain, args), **named)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Result:
+        named = {name: _as_int(value) for name, value in kwargs.items()}
+        return run(*map(_as_int, args), **named)
 
     return call
 
 
-def _plain(value: Any) -> Any:
+def _as_int(value: Any) -> Any:
+    """Convert integers, alone or in a sequence; return any other value unchanged."""
     if isinstance(value, list | tuple):
-        numbers = [_plain(one) for one in value]
-        changed = any(number is not one for number, one in zip(numbers, value, strict=True))
-        return tuple(numbers) if changed else value
-    return operator.index(value) if _is_foreign(value) else value
+        items = [_as_int(item) for item in value]
+        changed = any(new is not old for new, old in zip(items, value, strict=True))
+        return tuple(items) if changed else value
+    return operator.index(value) if _is_foreign_integer(value) else value
 
 
-def _is_foreign(value: object) -> bool:
-    """Return whether a value is a whole number, and not Python's own."""
+def _is_foreign_integer(value: object) -> bool:
+    """Return whether a value is an integer but not an ``int``."""
     if isinstance(value, Tensor):
-        whole = not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
-        return whole and value.ndim == 0
+        kind = value.dtype
+        is_integer = not (kind.is_floating_point or kind.is_complex or kind == torch.bool)
+        return is_integer and value.ndim == 0
     return isinstance(value, Integral) and not isinstance(value, int)

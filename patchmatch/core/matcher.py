@@ -1,4 +1,4 @@
-"""What every matcher shares."""
+"""Base class of matchers and helpers of their steps."""
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -12,13 +12,13 @@ from patchmatch.core.clips import Clip
 from patchmatch.core.data import data_modules_for
 from patchmatch.core.errors import InputError
 
-Described = TypeVar("Described")
+Features = TypeVar("Features")
 
-#: What takes the batches in each stage of a run, and what it does with them.
+#: Method and purpose of each stage of a run.
 STEPS = {
-    "fit": ("training_step", "learn from"),
-    "validate": ("validation_step", "be measured on"),
-    "test": ("test_step", "be measured on"),
+    "fit": ("training_step", "train on"),
+    "validate": ("validation_step", "be validated on"),
+    "test": ("test_step", "be tested on"),
     "predict": ("predict_step", "match"),
 }
 
@@ -28,46 +28,46 @@ class Matcher(LightningModule):
 
     A subclass calls ``self.save_hyperparameters()`` first, and takes only plain values (numbers,
     strings, tuples, None), so that its checkpoints open with ``torch.load(weights_only=True)``.
-    Settings of prediction that say nothing of how the matcher was trained are left out of it
-    (``ignore=``), because a checkpoint overrules the command line.
+    Settings that only matter for prediction are not saved (``ignore=``), because the settings of a
+    checkpoint override the command line.
 
     Attributes:
-        lr: Highest learning rate of AdamW.
+        lr: Peak learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
     """
 
     lr: float
     weight_decay: float
 
-    #: Weights that the package ships for the class, a file in ``patchmatch/weights``.
+    #: File in ``patchmatch/weights`` with the pretrained weights of the class.
     shipped_weights: ClassVar[str | None] = None
-    #: Configuration that predicts with it, a file in ``configs``.
+    #: File in ``configs`` for prediction with the class.
     predict_config: ClassVar[str] = "config_patch_match_predict.yaml"
-    #: Option that gives that configuration a checkpoint of the class.
+    #: Option that sets the checkpoint in that configuration.
     predict_checkpoint: ClassVar[str] = "--ckpt_path"
-    #: Whether half precision of all weights would spoil its places between pixels.
+    #: Whether coordinates need float32, so that ``--trainer.precision 16-true`` is an error.
     needs_float32: ClassVar[bool] = False
-    #: Option that tells that configuration what to predict.
+    #: Option that sets the input in that configuration.
     predict_source: ClassVar[str] = "--data.predict_dir FOLDER_OR_VIDEO"
 
     def configure_callbacks(self) -> Sequence[Callback] | Callback:
-        """Refuse data of another kind; it is the first hook, before any data are prepared."""
+        """Check the type of the batches; this hook runs first, before any data are prepared."""
         if (stage := self.trainer.state.fn) is not None:
             require_data_fits(self, getattr(self.trainer, "datamodule", None), stage.value)
         return super().configure_callbacks()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Name the class, so that the CLI opens a checkpoint that was trained from Python."""
+        """Save the class path, so that the CLI accepts checkpoints trained from Python."""
         hyper_parameters = checkpoint.get("hyper_parameters")
         if hyper_parameters is not None:
             path = f"{type(self).__module__}.{type(self).__qualname__}"
             hyper_parameters.setdefault("_class_path", path)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return AdamW with a learning rate that warms up and decays, step by step."""
+        """Return AdamW with a one-cycle learning rate schedule, updated every step."""
         optimizer = torch.optim.AdamW(self.parameters(), self.lr, weight_decay=self.weight_decay)
-        steps = max(2, int(self.trainer.estimated_stepping_batches))  # one step would only end it
-        # a tenth warms up; of ten steps that is the first alone, by whose length torch divides
+        steps = max(2, int(self.trainer.estimated_stepping_batches))  # OneCycleLR needs two
+        # A tenth is warm-up. With ten steps that is one step, and torch would divide by zero.
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, self.lr, steps, pct_start=0.09 if steps == 10 else 0.1
         )
@@ -78,58 +78,60 @@ class Matcher(LightningModule):
 
 
 def require_data_fits(matcher: LightningModule, data: object, stage: str) -> None:
-    """Raise InputError if a data module gives other batches than a matcher takes.
+    """Raise InputError unless the batches of a data module have the type that a matcher expects.
 
-    The matcher tells by the annotation ``batch`` of its step, the data module by ``gives``. Data
-    that say nothing, and batches that none of our data give, are their author's business.
+    The type is the annotation of ``batch`` in the step of the matcher, and the ``batch_type`` of
+    the data module. Nothing is checked where one of them is missing, or where no data module of
+    the package has batches of that type.
 
     Args:
         matcher: Any matcher.
         data: Any data module, or None.
-        stage: ``fit``, ``validate``, ``test`` or ``predict``; a matcher that does not know how is
-            refused as well.
+        stage: ``fit``, ``validate``, ``test`` or ``predict``; the matcher must have its step.
     """
-    step, does = STEPS[stage]
+    step, purpose = STEPS[stage]
     name = type(matcher).__name__
     if stage != "predict" and getattr(type(matcher), step) is getattr(LightningModule, step):
-        raise InputError(f"{name} cannot {does} any data: it has no {step}; give another --model")
-    taken = inspect.get_annotations(getattr(type(matcher), step)).get("batch")
+        raise InputError(
+            f"{name} cannot {purpose} any data: it has no {step}; give another --model"
+        )
+    expected = inspect.get_annotations(getattr(type(matcher), step)).get("batch")
     given = vars(type(data)).get("batch_type")
-    if taken is None or given in (None, taken) or not (fitting := data_modules_for(taken)):
+    if expected is None or given in (None, expected) or not (fitting := data_modules_for(expected)):
         return
     raise InputError(
-        f"{name} cannot {does} what {type(data).__name__} gives: batches of {given.__name__}, "
-        f"where it takes {taken.__name__}; give --data {' or '.join(fitting)}"
+        f"{name} cannot {purpose} {type(data).__name__}: expected batches of {expected.__name__}, "
+        f"got {given.__name__}; give --data {' or '.join(fitting)}"
     )
 
 
 def require_block_fits(batch: Clip, block: int) -> None:
-    """Raise InputError unless the frames of every pair of a clip are as large as a block."""
+    """Raise InputError if the frames of a pair are smaller than a block."""
     for first, _ in batch["pairs"]:
         height, width = batch["frames"][first].shape[-2:]
         if min(height, width) < block:
             raise InputError(
-                f"{batch['source']}: its frames of {width}x{height} pixels are smaller than a "
-                f"block of {block}; give larger frames or a smaller --model.block"
+                f"{batch['source']}: frames of {width}x{height} pixels are smaller than a block of "
+                f"{block}x{block}; give larger frames or a smaller --model.block"
             )
 
 
 def pairs_of_features(
-    pairs: Sequence[tuple[int, int]], describe: Callable[[int], Described]
-) -> Iterator[tuple[Described, Described]]:
-    """Yield what is known of both frames of each pair.
+    pairs: Sequence[tuple[int, int]], extract_features: Callable[[int], Features]
+) -> Iterator[tuple[Features, Features]]:
+    """Yield the features of both frames of each pair.
 
-    A frame is described once, though it belongs to several pairs, and let go after the last one.
+    They are extracted once per frame and released after its last pair.
 
     Args:
         pairs: Indices of the earlier and the later frame.
-        describe: What is known of a frame, by its index.
+        extract_features: Returns the features of a frame, by its index.
     """
-    last_use = {time: i for i, pair in enumerate(pairs) for time in pair}
-    described: dict[int, Described] = {}
+    last_use = {index: i for i, pair in enumerate(pairs) for index in pair}
+    features: dict[int, Features] = {}
     for i, pair in enumerate(pairs):
-        for time in pair:
-            if time not in described:
-                described[time] = describe(time)
-        yield described[pair[0]], described[pair[1]]
-        described = {time: one for time, one in described.items() if last_use[time] > i}
+        for index in pair:
+            if index not in features:
+                features[index] = extract_features(index)
+        yield features[pair[0]], features[pair[1]]
+        features = {index: kept for index, kept in features.items() if last_use[index] > i}

@@ -1,4 +1,4 @@
-"""How the processes of a run share what is to be predicted."""
+"""Distribution of batches over processes."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -6,29 +6,29 @@ from typing import Any
 from torch.utils.data import DistributedSampler
 
 
-class EachOnce(DistributedSampler[Any]):
-    """Deals indices, or batches of them, out in turn, each to one process.
+class ShardSampler(DistributedSampler[Any]):
+    """Distribute indices, or batches of indices, round-robin over processes, without repetition.
 
-    Lightning leaves a DistributedSampler as it is. Its own one does not repeat an index either,
-    but refuses to run where there are more processes than indices.
+    It is a DistributedSampler, because Lightning does not replace one. The sampler of Lightning
+    does not repeat indices either, but raises an error with more processes than indices.
 
     Args:
-        indices: What is left to predict, in order.
-        rank: Number of the process.
-        processes: How many there are.
+        indices: Indices of all processes, in order.
+        rank: Rank of this process.
+        processes: Number of processes.
     """
 
     def __init__(self, indices: Sequence[Any], rank: int, processes: int) -> None:
         super().__init__(indices, processes, rank, shuffle=False)  # type: ignore[arg-type]
-        self._mine = indices[rank::processes]
+        self._own = indices[rank::processes]
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._mine)
+        return iter(self._own)
 
     def __len__(self) -> int:
-        return len(self._mine)
+        return len(self._own)
 
 
-def as_it_is(batch: Any) -> Any:
-    """Collate nothing: what the data set gives is a batch, its numpy arrays included."""
+def identity_collate(batch: Any) -> Any:
+    """Return an item of the dataset unchanged: it already is a batch."""
     return batch

@@ -1,4 +1,4 @@
-"""Results as pictures: boxes, arrows, colors, montages; each is a new uint8 array."""
+"""Drawing of results on images. Every function returns a new uint8 array."""
 
 from patchmatch.draw.arrows import draw_arrows
 from patchmatch.draw.boxes import draw_boxes
@@ -7,7 +7,7 @@ from patchmatch.draw.cost import cost_colors, draw_cost, robust_max_cost
 from patchmatch.draw.flow import color_wheel, draw_flow, flow_colors, robust_max_flow
 from patchmatch.draw.heat import draw_heat
 from patchmatch.draw.matches import draw_checkerboard, draw_matches, draw_panorama
-from patchmatch.draw.montage import difference_image, fit, montage, tensor_to_uint8
+from patchmatch.draw.montage import difference_image, montage, shrink_to_fit, tensor_to_uint8
 
 __all__ = [
     "COLORS",
@@ -23,11 +23,11 @@ __all__ = [
     "draw_heat",
     "draw_matches",
     "draw_panorama",
-    "fit",
     "flow_colors",
     "montage",
     "parse_color",
     "robust_max_cost",
     "robust_max_flow",
+    "shrink_to_fit",
     "tensor_to_uint8",
 ]

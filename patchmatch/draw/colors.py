@@ -1,4 +1,4 @@
-"""Colors by their names."""
+"""Named colors."""
 
 Color = tuple[int, int, int]
 
@@ -16,10 +16,13 @@ COLORS: dict[str, Color] = {
 
 
 def parse_color(text: str) -> Color:
-    """Return ``(r, g, b)`` of 0 to 255.
+    """Parse a color.
 
     Args:
-        text: ``#rrggbb``, or a name of ``COLORS``; upper and lower case are the same.
+        text: ``#rrggbb`` or a name in ``COLORS``; case is ignored.
+
+    Returns:
+        ``(r, g, b)`` from 0 to 255.
 
     Raises:
         ValueError: If it is neither.

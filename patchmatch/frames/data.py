@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from patchmatch.core.clips import Clip
 from patchmatch.core.data import PredictionData
 from patchmatch.core.errors import InputError
-from patchmatch.core.samplers import as_it_is
+from patchmatch.core.samplers import identity_collate
 from patchmatch.frames.dataset import Clips, LiveClips
 from patchmatch.io import LiveSequence, find_sequences, is_live
 
@@ -83,7 +83,7 @@ class Frames(PredictionData):
             raise ValueError(f"max_frames must be at least 2, got {max_frames}")
         self.predict_dir, self.batch_size = predict_dir, batch_size
         self.gaps, self.max_frames = tuple(sorted(gaps)), max_frames
-        self.clips: Clips | LiveClips | None = None
+        self.dataset: Clips | LiveClips | None = None
 
     def setup(self, stage: str) -> None:
         """Find the frames, or connect to where they come from."""
@@ -92,13 +92,13 @@ class Frames(PredictionData):
                 "Frames have no ground truth: they can be predicted, not used to "
                 f"{stage}; choose other data, --data ShiftedDigits for example"
             )
-        _, processes = self.process
+        _, processes = self.rank_and_world_size
         if processes > 1 and is_live(self.predict_dir):
             raise InputError(
                 f"a camera or stream is read by one process, got {processes}; give "
                 "--trainer.devices 1 --trainer.num_nodes 1"
             )
-        self.clips, notes = open_clips(
+        self.dataset, notes = open_clips(
             self.predict_dir, self.batch_size, self.gaps, self.max_frames
         )
         for note in notes:
@@ -114,7 +114,7 @@ class Frames(PredictionData):
         Raises:
             InputError: If the source is a camera or a stream, which does not come again.
         """
-        if done and isinstance(self.clips, LiveClips):
+        if done and isinstance(self.dataset, LiveClips):
             raise InputError(
                 "a camera or stream cannot be continued, for its frames do not come again; "
                 "write into another folder, or overwrite the former run"
@@ -123,6 +123,6 @@ class Frames(PredictionData):
 
     def predict_dataloader(self) -> DataLoader[Clip]:
         """Return the clips in order; of several processes, each gets clips of its own."""
-        if isinstance(self.clips, LiveClips):
-            return DataLoader(self.clips, batch_size=None, collate_fn=as_it_is)
+        if isinstance(self.dataset, LiveClips):
+            return DataLoader(self.dataset, batch_size=None, collate_fn=identity_collate)
         return super().predict_dataloader()

@@ -239,7 +239,7 @@ def make_clip(
         "source": source,
         "several": several,
         "frames": [torch.from_numpy(to_gray_float(pictures[number]))[None] for number in numbers],
-        "pictures": [pictures[number] for number in numbers],
+        "images": [pictures[number] for number in numbers],
         "names": [name_of(number) for number in numbers],
         "times": [time_of(number) for number in numbers],
         "pairs": [

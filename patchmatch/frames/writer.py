@@ -81,8 +81,8 @@ class ChangeBoxes(PredictionWriter):
         "fields": re.compile(r".+\.npz", re.DOTALL),
         "annotated": re.compile(r".+\.mp4", re.DOTALL),
     }
-    pictures = "topk_diffs"
-    things = "boxes"
+    image_folder = "topk_diffs"
+    row_noun = "boxes"
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class ChangeBoxes(PredictionWriter):
         dataloader_idx: int = 0,
     ) -> None:
         """Make sure that the masks fit the frames, before these are matched."""
-        for picture in batch["pictures"][:1]:
+        for picture in batch["images"][:1]:
             self._masks.require_size(picture.shape, batch["source"])
 
     def write_batch(self, prediction: list[FrameChanges], batch: Clip) -> Chunk:
@@ -167,13 +167,13 @@ class ChangeBoxes(PredictionWriter):
             is_nearest = index0 == nearest[index1]
             name = changes.frame1 if is_nearest else f"{changes.frame0}_to_{changes.frame1}"
             place = Path(batch["source"], name) if batch["several"] else Path(name)
-            picture0, picture1 = batch["pictures"][index0], batch["pictures"][index1]
+            picture0, picture1 = batch["images"][index0], batch["images"][index1]
             self._write_fields(place, changes, picture1.shape)
             made = {"source": batch["source"], "several": batch["several"]}
             made |= {"nearest": is_nearest, "time1": number(changes.time1, 6), "picture": None}
             picture = self._paint(picture0, picture1, counting, shown)
             if picture is not None:
-                path = Path(self.pictures, place.parent, f"top{self.top_k}_{name}.png")
+                path = Path(self.image_folder, place.parent, f"top{self.top_k}_{name}.png")
                 write_image(self.folder / path, picture)
                 made["picture"] = path.as_posix()
             if self.report:
@@ -182,7 +182,7 @@ class ChangeBoxes(PredictionWriter):
                 if made["thumbnail"] not in files:  # pairs may share their later frame
                     files[made["thumbnail"]] = thumbnail(picture1)
             rows[_MADE].append(made)
-        return Chunk(rows, files)
+        return Chunk(rows=rows, files=files)
 
     def write_tables(self, chunks: RunChunks) -> None:
         """Write the tables, and the rows of the first one as JSON."""
@@ -216,7 +216,7 @@ class ChangeBoxes(PredictionWriter):
         pictures = (self.folder / row["picture"] for row in shown)
         note = make_video(path, pictures, frame_rate([row["time1"] for row in shown]))
         if note:
-            self._tell(note)
+            self._warn(note)
         return path.parent if several else path
 
     def _write_report(self, chunks: RunChunks) -> Path:

@@ -1,4 +1,4 @@
-"""Images, frames, videos and tables: one reader and one writer a format, atomic writes."""
+"""Files: images, frames, videos, flow and tables; one reader and one writer per format."""
 
 from patchmatch.io.atomic import (
     atomic_path,

@@ -1,4 +1,4 @@
-"""Writing so that a killed run leaves the old file or the new one, never half of one."""
+"""Atomic writing: a killed run leaves the old or the new file, never a partial one."""
 
 import contextlib
 import errno
@@ -12,21 +12,22 @@ from patchmatch.core.errors import InputError
 _REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
     errno.EDQUOT: "your disk quota is used up; free some space or choose another folder",
-    errno.EACCES: "you may not write there; close programs that use it or choose another folder",
-    errno.EPERM: "you may not write there; close programs that use it or choose another folder",
+    errno.EACCES: "permission denied; close programs that use it or choose another folder",
+    errno.EPERM: "permission denied; close programs that use it or choose another folder",
     errno.EROFS: "the disk is read-only; choose another folder",
-    errno.EISDIR: "a folder of this name is in the way; choose another name",
+    errno.EISDIR: "a folder of this name exists; choose another name",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path that becomes ``path`` when the block ends well.
+    """Yield a temporary path that is renamed to ``path`` when the block ends without an error.
 
-    The temporary file lies beside the target, because only a move within one disk is atomic, and
-    keeps its suffix, because many writers choose the format by it. Missing folders are made. Any
-    exception, KeyboardInterrupt included, removes the temporary file and leaves the target alone.
+    The temporary file is in the folder of the target, because renaming is atomic only within one
+    file system, and has its suffix, because many writers choose the format by it. Missing folders
+    are created. Any exception, also KeyboardInterrupt, removes the temporary file and leaves the
+    target unchanged.
 
     Args:
         path: The file to write.
@@ -35,7 +36,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         The path to write to.
 
     Raises:
-        InputError: If the operating system refuses the folder, the file or the writing.
+        InputError: If the folder cannot be created or the file cannot be written.
     """
     path = Path(path)
     temporary = path.parent / f".{uuid4().hex[:12]}.tmp{path.suffix}"
@@ -46,38 +47,38 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        if _is_about_another_file(error, path, temporary):
+        if _concerns_another_file(error, path, temporary):
             raise
-        raise _refusal(path, path.parent, error) from error
+        raise _write_error(path, path.parent, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 def write_bytes_atomic(path: str | Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` by way of ``atomic_path``."""
+    """Write bytes to a file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text_atomic(path: str | Path, text: str) -> None:
-    """Write ``text`` as UTF-8, its line ends untouched, by way of ``atomic_path``."""
+    """Write text as UTF-8 to a file atomically, without converting line ends."""
     write_bytes_atomic(path, text.encode("utf-8"))
 
 
 def require_writable_folder(path: str | Path) -> Path:
-    """Make a folder, and prove that it can be written by writing a file in it.
+    """Create a folder if missing, and check by a temporary file that it is writable.
 
-    Permission bits do not tell (network disks, containers, Windows), a written byte does.
+    Permission bits are not reliable on network disks, in containers and on Windows.
 
     Args:
-        path: The folder; it and its parents are made where missing.
+        path: The folder; missing parents are created as well.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: If the folder cannot be made or nothing can be written in it.
+        InputError: If the folder cannot be created or is not writable.
     """
     folder = Path(path)
     probe = folder / f".{uuid4().hex[:12]}.tmp"
@@ -88,24 +89,24 @@ def require_writable_folder(path: str | Path) -> Path:
         finally:
             probe.unlink(missing_ok=True)
     except OSError as error:
-        raise _refusal(folder, folder, error) from error
+        raise _write_error(folder, folder, error) from error
     return folder
 
 
-def _is_about_another_file(error: OSError, path: Path, temporary: Path) -> bool:
-    """Tell whether the block failed on a file of its own, which the target is not to blame for."""
+def _concerns_another_file(error: OSError, path: Path, temporary: Path) -> bool:
+    """Return whether the error is about a file other than the target and its folders."""
     if not isinstance(error.filename, str | os.PathLike):
         return False
     return Path(error.filename) not in {path, temporary, *path.parents}
 
 
-def _refusal(path: Path, folder: Path, error: OSError) -> InputError:
-    """Return the one-line error for a refused write of ``path`` into ``folder``."""
-    for place in (folder, *folder.parents):
+def _write_error(path: Path, folder: Path, error: OSError) -> InputError:
+    """Return the one-line error for a failed write of ``path`` into ``folder``."""
+    for parent in (folder, *folder.parents):
         with contextlib.suppress(OSError):
-            if place.exists() and not place.is_dir():
+            if parent.exists() and not parent.is_dir():
                 return InputError(
-                    f"{path}: cannot be written: {place} is a file where a folder is needed; "
+                    f"{path}: cannot be written: {parent} is a file where a folder is needed; "
                     "move it or choose another folder"
                 )
     default = f"{error.strerror or type(error).__name__}; choose another folder"

@@ -1,4 +1,4 @@
-"""What the header of a video file says about the file's own length: is its end missing?"""
+"""Detection of truncated video files from the lengths in their headers."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -7,18 +7,18 @@ _BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp"
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
-def is_cut_off(path: Path) -> bool:
-    """Tell whether a file is shorter than it says; False where its format does not say.
+def is_truncated(path: Path) -> bool:
+    """Return whether a file is shorter than its header states.
 
-    MP4 and MOV files are chains of boxes, Matroska and WebM files are one segment, AVI files one
-    RIFF chunk, and each states its length in bytes. A recorder that was killed leaves lengths of
-    zero or "unknown": nothing that it wrote is missing, so that is no cut.
+    MP4 and MOV files are sequences of boxes, Matroska and WebM files one segment, AVI files one
+    RIFF chunk, and each has a length in bytes. A length of zero or "unknown", as a killed recorder
+    writes, does not count as truncated.
 
     Args:
-        path: A file that can be read.
+        path: A readable file.
 
     Returns:
-        True if bytes are missing at the end.
+        True if bytes are missing at the end; False also for formats without a length.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -33,7 +33,7 @@ def is_cut_off(path: Path) -> bool:
 
 
 def _boxes_end(file: BinaryIO, size: int) -> int:
-    """Return where the last box of an MP4 file ends by its own word."""
+    """Return the end of the last box of an MP4 file in bytes, as stated by its header."""
     end = 0
     while end + 8 <= size:
         file.seek(end)
@@ -41,14 +41,14 @@ def _boxes_end(file: BinaryIO, size: int) -> int:
         length = int.from_bytes(head[:4], "big")
         if length == 1:  # the length did not fit in 32 bits
             length = int.from_bytes(head[8:16], "big")
-        if length < 8:  # 0 is "as far as the file goes", others are no box
+        if length < 8:  # 0 means up to the end of the file; others are invalid
             return size
         end += length
     return end
 
 
 def _segment_end(file: BinaryIO) -> int:
-    """Return where the segment of a Matroska file ends by its own word, or 0 if it is silent."""
+    """Return the stated end of the segment of a Matroska file in bytes, 0 if not stated."""
     file.seek(4)
     length = _vint(file)
     if length is None:
@@ -61,7 +61,7 @@ def _segment_end(file: BinaryIO) -> int:
 
 
 def _vint(file: BinaryIO) -> int | None:
-    """Read a number of EBML: leading zero bits tell its width, and all ones mean unknown."""
+    """Read an EBML integer: leading zero bits encode its width, all ones mean unknown (None)."""
     first = file.read(1)
     if not first or not first[0]:
         return None

@@ -1,4 +1,4 @@
-"""Reading whole files, with the operating system's refusals turned into sentences."""
+"""Reading of files, with one-line messages for errors of the operating system."""
 
 from pathlib import Path
 
@@ -8,14 +8,13 @@ from patchmatch.core.errors import InputError
 def read_bytes(path: str | Path) -> bytes:
     """Return the content of a file.
 
-    OpenCV cannot open every unicode name on Windows, so all readers of this package take their
-    bytes from here.
+    All image readers use this function, because OpenCV cannot open every Unicode path on Windows.
 
     Args:
         path: The file to read.
 
     Returns:
-        The whole content, never empty.
+        The content, at least one byte.
 
     Raises:
         InputError: If the file is missing, empty, a folder, or cannot be read.
@@ -25,22 +24,24 @@ def read_bytes(path: str | Path) -> bytes:
     try:
         data = path.read_bytes()
     except PermissionError as error:
-        raise InputError(f"{path}: you may not read this file; change its permissions") from error
+        raise InputError(
+            f"{path}: permission denied; change the permissions of the file"
+        ) from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(f"{path}: cannot be read ({reason}); check the disk or copy it") from error
     if not data:
-        raise InputError(f"{path}: the file is empty; copy or make it again")
+        raise InputError(f"{path}: the file is empty; copy or create it again")
     return data
 
 
 def require_file(path: Path) -> None:
-    """Raise InputError unless something that is not a folder stands at ``path``."""
+    """Raise InputError unless ``path`` exists and is not a folder."""
     try:
         if path.is_dir():
-            raise InputError(f"{path}: this is a folder; give the name of a file")
+            raise InputError(f"{path}: expected a file, got a folder; give the path of a file")
         if not path.exists():
             raise InputError(f"{path}: no such file or folder; check the spelling")
-    except OSError as error:  # a folder on the way that may not be entered, a name too long
+    except OSError as error:  # a parent without permission, a name that is too long
         reason = error.strerror or type(error).__name__
         raise InputError(f"{path}: cannot be reached ({reason}); check the path") from error

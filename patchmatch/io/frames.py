@@ -1,4 +1,4 @@
-"""Ordered frames: what every sequence offers, and the frames of a folder."""
+"""Frame sequences: their interface, and the images of a folder."""
 
 import abc
 import collections
@@ -10,44 +10,46 @@ import numpy as np
 from patchmatch.core.errors import InputError
 from patchmatch.io.images import IMAGE_SUFFIXES, read_image
 
-# Files that a system drops into folders and that nobody means as data.
+# Files that operating systems create in folders.
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
 
 
 def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
-    """Return a sort key that compares digits as numbers: ``frame_2`` before ``frame_10``.
+    """Return the sort key of the natural order: ``frame_2`` before ``frame_10``.
 
-    Case counts only between names that are otherwise equal, and so do leading zeros; different
-    names never tie, so the order is the same on every system.
+    Case and leading zeros are compared only if the names are otherwise equal. Different names have
+    different keys, so the order is the same on every system.
 
     Args:
-        name: A file name, or a part of one.
-
-    Returns:
-        The key.
+        name: A file name or a part of one.
     """
-    parts = re.split(r"([0-9]+)", name.casefold())  # text at even places, digits at odd ones
-    return tuple(int(part) if place % 2 else part for place, part in enumerate(parts)), name
+    parts = re.split(r"([0-9]+)", name.casefold())  # digits at odd indices
+    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), name
 
 
-def unique_name(wanted: str, taken: set[str]) -> str:
-    """Claim a name that is unlike all in ``taken``, whatever their case, and add it there."""
-    name, number = wanted, 1
-    while name.casefold() in taken:
+def unique_name(name: str, taken: set[str]) -> str:
+    """Return ``name``, with a number appended if it is in ``taken``, and add it there.
+
+    Args:
+        name: The preferred name.
+        taken: Names in use, case-folded; modified in place.
+    """
+    unique, number = name, 1
+    while unique.casefold() in taken:
         number += 1
-        name = f"{wanted}_{number}"
-    taken.add(name.casefold())
-    return name
+        unique = f"{name}_{number}"
+    taken.add(unique.casefold())
+    return unique
 
 
 def safe_name(name: str) -> str:
-    """Replace what some system does not allow in file names."""
+    """Replace characters that some operating system does not allow in file names."""
     safe = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).rstrip(". ")
     return safe or "frames"
 
 
 def list_folder(folder: Path) -> list[Path]:
-    """Return what lies directly in a folder and is not hidden, in natural order.
+    """Return the visible entries of a folder in natural order.
 
     Raises:
         InputError: If the folder cannot be listed.
@@ -61,7 +63,7 @@ def list_folder(folder: Path) -> list[Path]:
     except FileNotFoundError as error:
         raise InputError(f"{folder}: no such folder; check the spelling") from error
     except NotADirectoryError as error:
-        raise InputError(f"{folder}: this is a file; give the folder it lies in") from error
+        raise InputError(f"{folder}: expected a folder, got a file; give its folder") from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(
@@ -72,17 +74,17 @@ def list_folder(folder: Path) -> list[Path]:
 
 
 class FrameSequence(abc.ABC):
-    """Frames in order, read one at a time; picklable, so that worker processes can read too.
+    """Ordered frames, read one at a time; picklable for worker processes.
 
     Attributes:
-        name: Unique within a run and safe in file names; the ``source`` column of tables.
+        name: Unique within a run and valid in file names; the ``source`` column of tables.
     """
 
     name: str
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know about the sequence as a whole; one sentence each."""
+        """Warnings about the sequence as a whole, one sentence each."""
         return ()
 
     @abc.abstractmethod
@@ -91,14 +93,14 @@ class FrameSequence(abc.ABC):
 
     @abc.abstractmethod
     def frame_name(self, index: int) -> str:
-        """Return a name for a frame, unique within the sequence and safe in file names."""
+        """Return the name of a frame, unique within the sequence and valid in file names."""
 
     @abc.abstractmethod
     def read(self, index: int) -> np.ndarray:
-        """Return a frame as ``read_image`` does; the array is the caller's own.
+        """Return a frame in the format of ``read_image``; the caller may modify the array.
 
         Args:
-            index: From 0 to the length less one.
+            index: From 0 to the length minus 1.
 
         Raises:
             InputError: If the frame cannot be read; the message names it.
@@ -106,12 +108,12 @@ class FrameSequence(abc.ABC):
         """
 
     def time(self, index: int) -> float | None:
-        """Return when a frame was taken, in seconds after the first one; None if not known."""
+        """Return the time of a frame in seconds after the first one; None if unknown."""
         self._require_index(index)
         return None
 
-    def close(self) -> None:  # noqa: B027 - most sequences hold nothing open
-        """Let go of what is held open; the next read opens it again."""
+    def close(self) -> None:  # noqa: B027 - most sequences keep nothing open
+        """Close open files; the next read opens them again."""
 
     def _require_index(self, index: int) -> None:
         if not 0 <= index < len(self):
@@ -122,15 +124,15 @@ class FolderSequence(FrameSequence):
     """The images directly in a folder, in natural order.
 
     Args:
-        folder: The folder; it may hold other things too.
-        name: The name of the sequence, by default that of the folder.
+        folder: The folder; other files in it are ignored.
+        name: Name of the sequence; the name of the folder by default.
     """
 
     def __init__(self, folder: str | Path, name: str | None = None) -> None:
         self.folder = Path(folder)
         self.name = name or self.folder.resolve().name or "frames"
         files = [entry for entry in list_folder(self.folder) if not entry.is_dir()]
-        # A link that leads nowhere stays in: better refused when read than missed in silence.
+        # Broken links are included: reading them raises an error, skipping them would be silent.
         self.paths = tuple(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
         self._ignored = tuple(file.name for file in files if file not in set(self.paths))
         self._frame_names = _frame_names(self.paths)
@@ -140,22 +142,22 @@ class FolderSequence(FrameSequence):
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """Names of the visible files that are no images, in natural order."""
+        """Names of the visible files that are not images, in natural order."""
         return self._ignored
 
     def frame_name(self, index: int) -> str:
-        """Return the stem of the file; ``a_png`` and ``a_jpg`` where two share the stem ``a``."""
+        """Return the stem of the file, or ``a_png`` and ``a_jpg`` if two share the stem ``a``."""
         self._require_index(index)
         return self._frame_names[index]
 
     def read(self, index: int) -> np.ndarray:
-        """Return a frame as ``read_image`` does."""
+        """Return a frame in the format of ``read_image``."""
         self._require_index(index)
         return read_image(self.paths[index])
 
 
 def _frame_names(paths: tuple[Path, ...]) -> tuple[str, ...]:
-    """Name frames by their stems, with the suffix where that would not be unique."""
+    """Return the stems of the files, with the suffix appended where they are not unique."""
     counts = collections.Counter(path.stem.casefold() for path in paths)
     taken = {stem for stem, count in counts.items() if count == 1}
     return tuple(

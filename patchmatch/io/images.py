@@ -1,4 +1,4 @@
-"""Pictures on disk and arrays in memory: read, write, and the two conversions everybody needs."""
+"""Reading and writing of image files, and conversion to gray float and to RGB uint8."""
 
 import io
 from pathlib import Path
@@ -14,7 +14,7 @@ from patchmatch.io.files import read_bytes
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
-# Lossless wherever the format can be.
+# Lossless if the format allows it.
 _WRITERS: dict[str, tuple[str, dict[str, object]]] = {
     ".png": ("PNG", {"compress_level": 1}),
     ".jpg": ("JPEG", {"quality": 95}),
@@ -27,32 +27,32 @@ _WRITERS: dict[str, tuple[str, dict[str, object]]] = {
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a picture, whole or not at all.
+    """Read an image.
 
-    The content decides about the format, not the suffix. The EXIF orientation is applied.
-    Palettes, CMYK and YCbCr become RGB; black-and-white becomes gray 0 and 255; transparency is
-    dropped, and what it hid appears. Of several pages or animation frames the first is read.
+    The format is detected from the content, not from the suffix. The EXIF orientation is applied.
+    Palettes, CMYK and YCbCr are converted to RGB, bilevel images to gray 0 and 255; alpha is
+    dropped without blending. Only the first page or animation frame is read.
 
     Args:
         path: A PNG, JPEG, BMP, TIFF, WebP, or PPM or PGM file.
 
     Returns:
-        ``(H, W)`` for gray or ``(H, W, 3)`` in the order RGB; uint8, uint16 where the file has 16
-        bits, or float32 in [0, 1] for a floating-point TIFF. The array is the caller's own.
+        ``(H, W)`` gray or ``(H, W, 3)`` RGB; uint8, uint16 for files of 16 bits, or float32 in
+        [0, 1] for floating-point TIFF. The caller may modify the array.
 
     Raises:
-        InputError: If the file is missing, empty, damaged, cut off, no picture, so large that
-            decoding would fill the memory, or of pixels that are no brightness.
+        InputError: If the file is missing, damaged, truncated, not an image, or too large, or if
+            its pixels are signed, NaN or outside [0, 1].
     """
     data = read_bytes(path)
     try:
         return decode_image(data)
-    except Exception as error:  # decoders raise a class of their own for each kind of damage
-        raise _refusal(path, error) from error
+    except Exception as error:  # each decoder raises classes of its own
+        raise _read_error(path, error) from error
 
 
 def read_image_size(path: str | Path) -> tuple[int, int]:
-    """Return ``(height, width)`` of what ``read_image`` would give, from the header alone.
+    """Return the ``(height, width)`` of ``read_image(path)``, from the header only.
 
     Args:
         path: A PNG, JPEG, BMP, TIFF, WebP, or PPM or PGM file.
@@ -61,13 +61,13 @@ def read_image_size(path: str | Path) -> tuple[int, int]:
         The size in pixels after the EXIF orientation.
 
     Raises:
-        InputError: If the header cannot be read; damage further on goes unnoticed.
+        InputError: If the header cannot be read; damaged pixels are not detected.
     """
     data = read_bytes(path)
     try:
         return decode_size(data)
     except Exception as error:  # as in read_image
-        raise _refusal(path, error) from error
+        raise _read_error(path, error) from error
 
 
 def pil_to_array(image: Image.Image) -> np.ndarray:
@@ -80,27 +80,27 @@ def pil_to_array(image: Image.Image) -> np.ndarray:
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Write a picture atomically; all formats but JPEG keep every pixel.
+    """Write an image atomically; all formats except JPEG are lossless.
 
     Args:
-        path: The file to write; its suffix, one of ``IMAGE_SUFFIXES``, chooses the format.
+        path: The file to write; its suffix, one of ``IMAGE_SUFFIXES``, determines the format.
         image: ``(H, W)`` gray or ``(H, W, 3)`` RGB of uint8.
 
     Raises:
-        InputError: If the suffix is another one, or the file cannot be written.
-        ValueError: If the array is no such image.
+        InputError: If the suffix is unknown, or the file cannot be written.
+        ValueError: If shape or dtype of the array is wrong.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITERS:
-        raise InputError(f"{path}: cannot write {suffix or 'a name without suffix'}; use .png")
+        raise InputError(f"{path}: cannot write {suffix or 'an image without suffix'}; use .png")
     _require_shape(image)
     if image.dtype != np.uint8:
-        raise ValueError(f"image must be uint8 to be written, got {image.dtype}; scale it first")
+        raise ValueError(f"image must be uint8, got {image.dtype}; convert it with to_rgb_uint8")
     name, options = _WRITERS[suffix]
     stream = io.BytesIO()
     try:
         Image.fromarray(np.ascontiguousarray(image)).save(stream, name, **options)
-    except (OSError, ValueError) as error:  # JPEG and WebP end at 65,535 and 16,383 pixels a side
+    except (OSError, ValueError) as error:  # at most 65,535 (JPEG) and 16,383 (WebP) pixels a side
         height, width = image.shape[:2]
         raise InputError(f"{path}: {name} cannot hold {height}x{width} pixels; use .png") from error
     write_bytes_atomic(path, stream.getvalue())
@@ -145,7 +145,7 @@ def to_gray_float(image: np.ndarray) -> np.ndarray:
     _require_image(image)
     image = to_float(image)
     if image.ndim == 3:
-        # The weights of the luma sum to one only up to rounding.
+        # The luma weights sum to one only up to rounding.
         return np.clip(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 0, 1)
     return image
 
@@ -173,7 +173,7 @@ def _require_image(image: np.ndarray) -> None:
 
 
 def _require_shape(image: np.ndarray) -> None:
-    """Raise ValueError unless ``image`` is ``(H, W)`` or ``(H, W, 3)`` with pixels in it."""
+    """Raise ValueError unless ``image`` is ``(H, W)`` or ``(H, W, 3)`` and not empty."""
     if not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or image.size == 0:
         raise ValueError(
             f"image must be (H, W) or (H, W, 3) with at least one pixel, got {image.shape}; "
@@ -181,12 +181,12 @@ def _require_shape(image: np.ndarray) -> None:
         )
 
 
-def _refusal(path: str | Path, error: Exception) -> InputError:
-    """Return the one-line error for a picture that a decoder refused."""
+def _read_error(path: str | Path, error: Exception) -> InputError:
+    """Return the one-line error for an image that cannot be decoded."""
     if isinstance(error, Image.DecompressionBombError):
         return InputError(
-            f"{path}: too large to decode safely, more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} "
-            "pixels; shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it"
+            f"{path}: the image has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; shrink "
+            "it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file"
         )
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     return InputError(f"{path}: cannot be read as an image: {reason}; copy or export it again")

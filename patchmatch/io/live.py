@@ -1,4 +1,4 @@
-"""Frames that come once and in order: a camera, or a stream from an address."""
+"""Live frames: cameras and network streams."""
 
 import re
 import time
@@ -14,23 +14,23 @@ from av.error import FFmpegError
 
 from patchmatch.core.errors import InputError
 from patchmatch.io.frames import safe_name
-from patchmatch.io.video_decoding import Upright, good_frames, main_stream
+from patchmatch.io.video_decoding import RGBConverter, intact_frames, main_stream
 
 _CAMERA = re.compile(r"(?:camera:)?(\d{1,3})")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://.+", re.IGNORECASE)
 _SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp", "tcp", "srt")
-_PATIENCE = 15.0  # seconds without an answer or a frame before a stream counts as gone
+_TIMEOUT = 15.0  # seconds to wait for an answer or a frame
 
 
 def is_live(source: str | Path) -> bool:
-    """Tell whether a source is a camera or an address, and no file or folder.
+    """Return whether a source is a camera or a URL rather than a file or folder.
 
     Args:
-        source: ``"camera:0"``, ``"0"`` unless something of that name lies here, or an address
-            such as ``"rtsp://host/stream"``.
+        source: ``"camera:0"``, ``"0"`` (unless a file or folder has that name), or a URL such as
+            ``"rtsp://host/stream"``.
 
     Returns:
-        True for what ``LiveSequence`` opens, False for what ``find_sequences`` does.
+        True for sources of ``LiveSequence``, False for those of ``find_sequences``.
     """
     source = str(source)
     if _ADDRESS.fullmatch(source) or source.startswith("camera:"):
@@ -39,19 +39,19 @@ def is_live(source: str | Path) -> bool:
 
 
 class LiveSequence:
-    """Frames of a camera or a stream, upright, ``(H, W, 3)`` RGB of uint8, in order and once.
+    """Frames of a camera or a network stream, ``(H, W, 3)`` RGB uint8, readable once and in order.
 
-    How many there will be is not known. Frames that were damaged on their way are left out.
+    The number of frames is unknown. Frames damaged in transmission are skipped.
 
     Args:
-        source: A camera (``"camera:0"``, ``"0"``) or an address (``"rtsp://host/stream"``).
-        name: The name of the sequence, by default made of the source without any password.
+        source: A camera (``"camera:0"``, ``"0"``) or a URL (``"rtsp://host/stream"``).
+        name: Name of the sequence; by default derived from the source, without passwords.
 
     Attributes:
-        name: Safe in file names; the ``source`` column of tables.
+        name: Valid in file names; the ``source`` column of tables.
 
     Raises:
-        InputError: If the source is neither.
+        InputError: If the source is neither a camera nor a URL.
     """
 
     def __init__(self, source: str, name: str | None = None) -> None:
@@ -59,20 +59,22 @@ class LiveSequence:
         camera = _CAMERA.fullmatch(source)
         self._camera = int(camera[1]) if camera else None
         if camera:
-            self._shown = f"camera {self._camera}"
+            self._label = f"camera {self._camera}"
         elif source.startswith("camera:"):
-            raise InputError(f"{source}: a camera has a number, camera:0 for the first one")
+            raise InputError(
+                f"{source}: expected a camera number; give camera:0 for the first camera"
+            )
         else:
             parts = urlsplit(source)
             if parts.scheme.lower() not in _SCHEMES:
                 raise InputError(
-                    f"{parts.scheme}://: no address of a stream; give one that begins with one of "
+                    f"{parts.scheme}://: unknown protocol; give a URL with one of "
                     f"{' '.join(_SCHEMES)}, or the path of a file or folder"
                 )
-            # Neither messages nor tables shall hold a password or a token.
+            # Messages and tables must not contain passwords or tokens.
             host = parts.netloc.rpartition("@")[2]
-            self._shown = f"{parts.scheme}://{host}{parts.path}"
-        self.name = name or safe_name(re.sub(r"\W+", "_", self._shown).strip("_"))
+            self._label = f"{parts.scheme}://{host}{parts.path}"
+        self.name = name or safe_name(re.sub(r"\W+", "_", self._label).strip("_"))
         self._capture: cv2.VideoCapture | None = None
         self._container: InputContainer | None = None
 
@@ -81,39 +83,39 @@ class LiveSequence:
         return f"{index:06d}"
 
     def open(self) -> None:
-        """Connect, unless that was done.
+        """Connect to the source if not yet connected.
 
         Raises:
-            InputError: If there is no such camera or no answer.
+            InputError: If the camera does not exist or the stream does not answer.
         """
         if self._capture is not None or self._container is not None:
             return
         if self._camera is not None:
             self._capture = _open_camera(self._camera)
             return
-        # Over TCP, no part of a picture is lost on the way.
+        # TCP loses no packets.
         options = {"rtsp_transport": "tcp"} if self._source.lower().startswith("rtsp") else {}
         try:
             self._container = av.open(
                 self._source,
                 container_options=options,
                 metadata_errors="replace",
-                timeout=_PATIENCE,
+                timeout=_TIMEOUT,
             )
         except (FFmpegError, OSError, ValueError) as error:
             raise InputError(
-                f"{self._shown}: the stream cannot be opened ({_reason(error)}); check the "
-                "address, and that a player such as VLC plays it"
+                f"{self._label}: the stream cannot be opened ({_reason(error)}); check that a "
+                "player such as VLC can play the URL"
             ) from error
 
     def frames(self) -> Iterator[tuple[float | None, np.ndarray]]:
-        """Open the source where that is still to be done, and close it in the end.
+        """Open the source, yield its frames and close it.
 
         Yields:
-            When the frame was taken, in seconds after the first one, and the frame.
+            The time of a frame in seconds after the first one (None if unknown), and the frame.
 
         Raises:
-            InputError: If the source cannot be opened, or breaks off.
+            InputError: If the source cannot be opened, or the connection is lost.
         """
         self.open()
         try:
@@ -125,12 +127,12 @@ class LiveSequence:
             self.close()
 
     def _camera_frames(self, capture: cv2.VideoCapture) -> Iterator[tuple[float, np.ndarray]]:
-        """Yield frames with the time at which they arrived, for cameras seldom tell their own."""
+        """Yield frames with their time of arrival, because few cameras send time stamps."""
         start = None
         while True:
             ok, image = capture.read()
             if not ok:
-                raise InputError(f"{self._shown}: gives no more frames; plug it in again")
+                raise InputError(f"{self._label}: the camera sends no more frames; reconnect it")
             now = time.monotonic()
             start = now if start is None else start
             yield now - start, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -138,21 +140,21 @@ class LiveSequence:
     def _stream_frames(
         self, container: InputContainer
     ) -> Iterator[tuple[float | None, np.ndarray]]:
-        """Yield frames with the time at which the sender wants them shown."""
-        stream = main_stream(container, self._shown)
-        upright, start = Upright(), None
+        """Yield frames with their presentation time."""
+        stream = main_stream(container, self._label)
+        to_rgb, start = RGBConverter(), None
         try:
-            for frame in good_frames(container, stream, may_break=False):
+            for frame in intact_frames(container, stream, end_on_error=False):
                 start = frame.time if start is None else start
                 known = start is not None and frame.time is not None
-                yield frame.time - start if known else None, upright(frame)
+                yield frame.time - start if known else None, to_rgb(frame)
         except (FFmpegError, OSError) as error:
             raise InputError(
-                f"{self._shown}: the stream broke off ({_reason(error)}); check the connection"
+                f"{self._label}: the stream broke off ({_reason(error)}); check the connection"
             ) from error
 
     def close(self) -> None:
-        """Let go of the source."""
+        """Close the source."""
         if self._capture is not None:
             self._capture.release()
         if self._container is not None:
@@ -165,17 +167,17 @@ def _reason(error: Exception) -> str:
 
 
 def _open_camera(number: int) -> cv2.VideoCapture:
-    """Open a camera with OpenCV, which knows how on Linux, macOS and Windows."""
+    """Open a camera with OpenCV."""
     log = cv2.utils.logging
     level = log.getLogLevel()
-    log.setLogLevel(log.LOG_LEVEL_SILENT)  # what it prints is said below
+    log.setLogLevel(log.LOG_LEVEL_SILENT)  # the error below replaces its output
     try:
         capture = cv2.VideoCapture(number)
     finally:
         log.setLogLevel(level)
     if not capture.isOpened():
         raise InputError(
-            f"camera {number}: there is no such camera, or it is in use; plug it in, close other "
+            f"camera {number}: there is no such camera, or it is in use; connect it, close other "
             "programs that use it, or choose another number"
         )
     return capture

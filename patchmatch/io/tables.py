@@ -1,4 +1,4 @@
-"""Tables of results as csv files: UTF-8, a header always, the same bytes on every system."""
+"""Tables as csv files: UTF-8, with a header, identical bytes on every system."""
 
 import csv
 import io
@@ -13,12 +13,12 @@ from patchmatch.io.files import read_bytes
 def write_csv(
     path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]
 ) -> None:
-    """Write rows as a csv file, atomically.
+    """Write rows to a csv file atomically.
 
     Args:
         path: The file to write.
-        columns: The header, in order; written even when there are no rows.
-        rows: One mapping a row, with exactly these columns; None is written as an empty field.
+        columns: The header, also written if there are no rows.
+        rows: A mapping per row with exactly these columns; None is written as an empty field.
 
     Raises:
         ValueError: If a row has other columns than the header.
@@ -31,7 +31,7 @@ def write_csv(
         if set(row) != set(columns):
             raise ValueError(
                 f"row {number} must have the columns {list(columns)}, got {list(row)}; "
-                "give every column a value, None for an empty one"
+                "give every column a value, None for an empty field"
             )
         writer.writerow([row[column] for column in columns])
     write_text_atomic(path, text.getvalue())
@@ -41,19 +41,19 @@ def read_csv(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, st
     """Read a csv file with a header.
 
     Args:
-        path: The file to read; a byte order mark, as spreadsheets write it, is skipped.
-        columns: The columns that must be there; others may be there too.
+        path: The file to read; a byte order mark is skipped.
+        columns: Required columns; others are read as well.
 
     Returns:
-        One dictionary a row, from column to text.
+        A dictionary per row, from column to text.
 
     Raises:
-        InputError: If the file cannot be read, is no csv, or lacks a column.
+        InputError: If the file cannot be read, is not csv, or lacks a required column.
     """
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: this is no UTF-8 text; save the table as UTF-8 csv") from error
+        raise InputError(f"{path}: not UTF-8 text; save the table as UTF-8 csv") from error
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     rows: list[dict[str, str]] = []
     try:
@@ -65,15 +65,15 @@ def read_csv(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, st
                 f"its header must name {', '.join(columns)}"
             )
         for row in reader:
-            # DictReader marks a long row by the key None and a short one by the value None.
+            # DictReader gives long rows the key None and short rows the value None.
             if None in row or None in row.values():
                 raise InputError(
-                    f"{path} line {reader.line_num}: the row must have {len(header)} fields as "
-                    "the header has; mend the line or write the table again"
+                    f"{path} line {reader.line_num}: the row must have {len(header)} fields like "
+                    "the header; correct the line or write the table again"
                 )
             rows.append(row)
     except csv.Error as error:
         raise InputError(
-            f"{path} line {reader.reader.line_num}: this is no csv ({error}); write the table again"
+            f"{path} line {reader.reader.line_num}: not csv ({error}); write the table again"
         ) from error
     return rows

@@ -1,4 +1,4 @@
-"""What the header of a TIFF says: its size, the kind of its pixels, how long it must be."""
+"""The header of TIFF files: size, pixel type and length of the file."""
 
 import dataclasses
 import io
@@ -12,18 +12,18 @@ _SAMPLES, _SAMPLE_FORMAT, _SIGNED = 277, 339, 2
 _EXTENTS = ((273, 279), (324, 325))  # tags of (offsets, byte counts) for strips and for tiles
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TiffHeader:
-    """The first picture of a TIFF file.
+    """Header of the first image of a TIFF file.
 
     Attributes:
-        height: Rows as stored, before the orientation is applied.
-        width: Columns as stored.
+        height: Height as stored, before the orientation is applied.
+        width: Width as stored.
         orientation: The EXIF orientation, 1 to 8.
-        bits: Bits of one sample.
-        samples: Samples of one pixel, alpha included.
+        bits: Bits per sample.
+        samples: Samples per pixel, including alpha.
         signed: Whether the samples are signed integers.
-        end: The byte where the last strip or tile ends; the file must reach that far.
+        end: End of the last strip or tile in bytes, the minimum length of the file.
     """
 
     height: int
@@ -35,8 +35,8 @@ class TiffHeader:
     end: int
 
     @property
-    def is_deep(self) -> bool:
-        """Whether Pillow would round the pixels to 8 bits or not open them at all."""
+    def needs_opencv(self) -> bool:
+        """Whether Pillow would reduce the pixels to 8 bits or cannot open the file."""
         return (self.bits > 8 and self.samples > 1) or self.bits > 32
 
 
@@ -47,10 +47,10 @@ def read_tiff_header(data: bytes) -> TiffHeader:
         data: The whole file.
 
     Returns:
-        The header of its first picture.
+        The header of its first image.
 
     Raises:
-        ValueError: If the header is cut off.
+        ValueError: If the header is truncated.
     """
     tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if 43 in data[2:4] else 8])
     stream = io.BytesIO(data)
@@ -75,5 +75,5 @@ def read_tiff_header(data: bytes) -> TiffHeader:
         ),
     )
     if header.height < 1 or header.width < 1 or header.end < 1:
-        raise ValueError("the TIFF is cut off: its header lacks the size or place of the pixels")
+        raise ValueError("the TIFF is truncated: its header lacks the size or offset of the pixels")
     return header

@@ -1,4 +1,4 @@
-"""From a video file to its pictures: opening, decoding without the damaged, turning upright."""
+"""Opening and decoding of videos: intact frames only, converted to upright RGB arrays."""
 
 import functools
 import os
@@ -22,35 +22,35 @@ def open_video(path: Path, strict: bool = True) -> tuple[InputContainer, VideoSt
 
     Args:
         path: The file.
-        strict: Refuse frames with any fault that the decoder notices, instead of mending them by
-            guess.
+        strict: Make the decoder raise an error for a damaged frame instead of concealing the
+            damage.
 
     Returns:
-        The open container, for the caller to close, and its main video stream.
+        The open container, which the caller must close, and its main video stream.
 
     Raises:
-        InputError: If the file is missing, empty, or holds no video that can be decoded.
+        InputError: If the file is missing or empty, or has no video that can be decoded.
     """
     require_file(path)
     try:
-        # The path is absolute because FFmpeg would take "a:b.mp4" for a protocol, and other
-        # protocols are refused because a file of a stranger could name any address.
+        # The path is absolute because FFmpeg would parse "a:b.mp4" as a protocol. Other protocols
+        # are disabled because an untrusted file could refer to any URL.
         container = av.open(
             str(path.absolute()),
             container_options={"protocol_whitelist": "file"},
             metadata_errors="replace",
         )
     except (FFmpegError, OSError) as error:
-        require_file(path)  # it may have gone since
+        require_file(path)  # it may have been removed meanwhile
         if not os.access(path, os.R_OK):
             raise InputError(
-                f"{path}: you may not read this file; change its permissions"
+                f"{path}: permission denied; change the permissions of the file"
             ) from error
         if path.stat().st_size == 0:
-            raise InputError(f"{path}: the file is empty; copy or make it again") from error
+            raise InputError(f"{path}: the file is empty; copy or create it again") from error
         raise InputError(
-            f"{path}: cannot be read as a video; it is damaged, cut off or in a format that "
-            "FFmpeg lacks: copy it again, or convert it with ffmpeg"
+            f"{path}: cannot be read as a video: it is damaged, truncated or in an unknown format; "
+            "copy it again, or convert it with ffmpeg"
         ) from error
     try:
         return container, main_stream(container, str(path), strict)
@@ -59,63 +59,67 @@ def open_video(path: Path, strict: bool = True) -> tuple[InputContainer, VideoSt
         raise
 
 
-def main_stream(container: InputContainer, shown: str, strict: bool = False) -> VideoStream:
-    """Return the video stream that a player would show, ready to decode.
+def main_stream(container: InputContainer, label: str, strict: bool = False) -> VideoStream:
+    """Return the main video stream of a container, configured for decoding.
+
+    Args:
+        container: An open container.
+        label: Name of the source in messages.
+        strict: As in ``open_video``.
 
     Raises:
-        InputError: If there is none, or none that can be decoded; it begins with ``shown``.
+        InputError: If there is no video stream, or no decoder for it.
     """
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream):
-        held = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        raise InputError(f"{shown}: holds no video but {held}; choose another file")
+        types = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        raise InputError(f"{label}: expected a video stream, got {types}; choose another file")
     if stream.codec_context is None:
         raise InputError(
-            f"{shown}: the video is in a codec that FFmpeg lacks: convert it, to H.264 say"
+            f"{label}: FFmpeg has no decoder for this video; convert it, for example to H.264"
         )
-    # One thread: a process that was forked while a decoder had more would wait for them for ever
-    # when it lets go of the decoder, and errors would come some frames late.
+    # One thread: a forked process would wait forever for the threads of the decoder when it frees
+    # the decoder, and with several threads errors are reported some frames late.
     stream.codec_context.thread_count = 1
     if strict:
         stream.codec_context.options = {"err_detect": "explode"}
     return stream
 
 
-def good_frames(
+def intact_frames(
     container: InputContainer,
     stream: VideoStream,
     after_seek: bool = False,
-    may_break: bool = True,
+    end_on_error: bool = True,
 ) -> Iterator[VideoFrame]:
-    """Decode onwards from where the container stands, in the order of display.
+    """Decode from the current position of a container, in display order, without damaged frames.
 
-    After damage a decoder goes on from pictures that it never had, and gives plausible frames
-    that are wrong. So where it notices damage, all that is stored from there to the next keyframe
-    is left out. A seek is treated alike: of the frames before the first keyframe, the decoder did
-    not see all parents.
+    After damage, a decoder predicts from missing reference frames, and its output is plausible but
+    wrong. Therefore all frames stored from the damage to the next keyframe are skipped, and after
+    a seek all frames before the first keyframe.
 
     Args:
         container: An open container.
-        stream: The stream of it to decode.
-        after_seek: Whether the container was moved since it was opened.
-        may_break: Take a container that cannot be read on for one that ends there.
+        stream: The video stream to decode.
+        after_seek: Whether ``container.seek`` was called.
+        end_on_error: Whether an error of the container ends the iteration instead of being raised.
 
     Yields:
-        The frames that are as they should be.
+        The intact frames.
 
     Raises:
-        FFmpegError: If the container cannot be read on and may not break.
+        FFmpegError: If the container cannot be read further and ``end_on_error`` is False.
     """
     packets = container.demux(stream)
-    doubtful = after_seek
-    waiting: set[int | None] = set()  # time stamps of packets whose frames are still to come
-    sure: set[int | None] = set()  # those of them that were stored before the damage
+    damaged = after_seek
+    pending: set[int | None] = set()  # time stamps of packets whose frames are not yet decoded
+    stored_before: set[int | None] = set()  # those of them that precede the damage
     failed: set[int | None] = set()  # time stamps of packets that could not be decoded
     while True:
         try:
             packet = next(packets, None)
         except (FFmpegError, OSError):
-            if may_break:
+            if end_on_error:
                 return
             raise
         if packet is None:
@@ -126,37 +130,33 @@ def good_frames(
                 raise InvalidDataError(0, "incomplete")
             frames = packet.decode()
         except (FFmpegError, OSError):
-            sure = sure if doubtful else set(waiting)
+            stored_before = stored_before if damaged else set(pending)
             failed.add(packet.pts)
-            doubtful = True
+            damaged = True
         else:
-            waiting.add(packet.pts)
+            pending.add(packet.pts)
         for frame in frames:
-            waiting.discard(frame.pts)
-            fresh = frame.key_frame and frame.pts not in failed
-            doubtful = frame.is_corrupt or (doubtful and not fresh)
-            if not doubtful or frame.pts in sure:
+            pending.discard(frame.pts)
+            is_intact_key = frame.key_frame and frame.pts not in failed
+            damaged = frame.is_corrupt or (damaged and not is_intact_key)
+            if not damaged or frame.pts in stored_before:
                 yield frame
 
 
-class Upright:
-    """Turns decoded frames into RGB arrays as a player would show them."""
+class RGBConverter:
+    """Converts decoded frames to RGB arrays and applies the display matrix."""
 
     def __init__(self) -> None:
         self._convert = functools.partial(VideoReformatter().reformat, format="rgb24")
 
     def __call__(self, frame: VideoFrame) -> np.ndarray:
-        """Return the pixels, ``(H, W, 3)`` RGB of uint8, turned and mirrored as the file asks.
-
-        Args:
-            frame: A frame as it was decoded.
-        """
+        """Return ``(H, W, 3)`` RGB uint8, rotated and mirrored according to the file."""
         image = self._convert(frame).to_ndarray()
         matrix = frame.side_data.get("DISPLAYMATRIX")
         if matrix is None:
             return np.ascontiguousarray(image)
-        # The place (x, y) is shown at (a x + c y, b x + d y), in the order a b u c d v.
+        # The matrix is a b u c d v ...; pixel (x, y) is displayed at (a x + c y, b x + d y).
         a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32).tolist()
         if abs(b) + abs(c) > abs(a) + abs(d):
-            image, a, d = image.transpose(1, 0, 2), c, b  # (W, H, 3): x and y change places
+            image, a, d = image.transpose(1, 0, 2), c, b  # (W, H, 3): swap x and y
         return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])

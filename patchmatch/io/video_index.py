@@ -1,4 +1,4 @@
-"""Which frames a video file holds and when each is shown, whatever the file says about itself."""
+"""Index of the frames of a video and their times, from its packets rather than its header."""
 
 import dataclasses
 import itertools
@@ -13,26 +13,26 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from patchmatch.core.errors import InputError
-from patchmatch.io.containers import is_cut_off
-from patchmatch.io.video_decoding import good_frames, open_video
+from patchmatch.io.containers import is_truncated
+from patchmatch.io.video_decoding import intact_frames, open_video
 
-_SAMPLE = 16  # frames that are decoded to see whether the container's time stamps can be trusted
-_SLACK = 0.5  # seconds by which a container may overstate its length
+_SAMPLE = 16  # frames decoded to verify the time stamps of the container
+_DURATION_TOLERANCE = 0.5  # seconds by which a container may overstate its duration
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class VideoIndex:
-    """The frames of a video in the order of display.
+    """The frames of a video in display order.
 
     Attributes:
         count: Number of frames N.
-        times: (N,) float64, seconds from the first frame; None where they are not known.
-        stamps: (N,) int64, strictly increasing, by which a decoded frame is recognised; None
-            where the container has no time stamps worth the name and frames must be counted.
-        keys: (K,) int64, the frames from which decoding can start, increasing.
-        note: A sentence about what is missing at the end; empty where nothing is.
-        strict: Whether a decoder is to refuse what is faulty: not where the encoder itself was
-            sloppy, which shows from the first frames on.
+        times: (N,) float64, seconds after the first frame; None if unknown.
+        stamps: (N,) int64, strictly increasing time stamps that identify decoded frames; None if
+            the container has no usable time stamps and frames must be counted.
+        keys: (K,) int64, increasing indices of the keyframes.
+        note: Warning about frames missing at the end; empty if none are missing.
+        strict: Whether the decoder should raise errors for damaged frames. False if even the first
+            frames have errors, because then the encoder produced them.
     """
 
     count: int
@@ -43,121 +43,123 @@ class VideoIndex:
     strict: bool = True
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class _Packets:
-    """The packets of the video stream, in the order of the file."""
+    """The packets of the video stream, in file order."""
 
     rows: list[tuple[int | None, int | None, bool]]  #: pts, dts, whether a keyframe
-    last: int | None  #: dts of the last one, also where that one is incomplete and left out
-    end: float  #: seconds at which the last packet of any stream ends
-    broken: bool  #: whether the file could not be read to its end
+    last: int | None  #: dts of the last packet, even if it is incomplete and not in ``rows``
+    end: float  #: end of the last packet of any stream in seconds
+    broken: bool  #: whether reading stopped before the end of the file
 
 
 def index_video(path: Path) -> VideoIndex:
-    """Find the frames of a video by reading its packets, and decode them only where it must be.
+    """Index the frames of a video from its packets; decode them only if the packets do not suffice.
 
     Args:
         path: The video.
 
     Returns:
-        The index, of at least one frame.
+        The index, with at least one frame.
 
     Raises:
-        InputError: If the file cannot be read or has no readable frame.
+        InputError: If the file cannot be read or no frame can be decoded.
     """
     container, stream = open_video(path)
     with container:
         packets = _read_packets(container, stream)
         start = (container.start_time or 0) / 1e6
         stated = (container.duration or 0) / 1e6
-        cut = packets.broken or is_cut_off(path) or packets.end + _SLACK < start + stated
-        index = _from_packets(packets, stream.time_base or Fraction(0), cut)
+        ends_early = packets.end + _DURATION_TOLERANCE < start + stated
+        truncated = packets.broken or is_truncated(path) or ends_early
+        index = _from_packets(packets, stream.time_base or Fraction(0), truncated)
     strict = _first_stamps(path, True)
-    mended = strict if len(strict) == _SAMPLE else _first_stamps(path, False)
-    is_strict = len(mended) == len(strict) or len(mended) < min(_SAMPLE, len(packets.rows))
-    if index is None or not _is_confirmed(index, strict if is_strict else mended):
+    lenient = strict if len(strict) == _SAMPLE else _first_stamps(path, False)
+    is_strict = len(lenient) == len(strict) or len(lenient) < min(_SAMPLE, len(packets.rows))
+    if index is None or not _is_confirmed(index, strict if is_strict else lenient):
         index = _from_frames(path, packets.rows, is_strict)
     index = dataclasses.replace(index, strict=is_strict)
     if index.count == 0:
-        raise InputError(f"{path}: the video holds no readable frame; copy it again or convert it")
+        raise InputError(f"{path}: no frame can be decoded; copy it again or convert it")
     note = ""
-    if cut:
+    if truncated:
         note = (
-            f"{path}: the video is cut off or damaged: {index.count} frames could be read; "
-            "copy it again if there should be more"
+            f"{path}: the video is truncated or damaged: {index.count} frames can be read; copy it "
+            "again if there should be more"
         )
     return dataclasses.replace(index, note=note)
 
 
 def _read_packets(container: InputContainer, stream: VideoStream) -> _Packets:
-    """Read a container to its end, without decoding."""
-    rows, end, broken, last_is_whole = [], 0.0, False, True
+    """Read all packets of a container without decoding."""
+    rows, end, broken, last_is_complete = [], 0.0, False, True
     try:
         for packet in container.demux():
-            if not packet.size:  # the mark at the end of each stream
+            if not packet.size:  # end of a stream
                 continue
             stamp = packet.dts if packet.pts is None else packet.pts
-            picture = packet.stream.disposition & Disposition.attached_pic
-            if stamp is not None and not picture:
-                ends = float((stamp + (packet.duration or 0)) * packet.time_base)
-                end = max(end, ends)
+            is_cover = packet.stream.disposition & Disposition.attached_pic
+            if stamp is not None and not is_cover:
+                end = max(end, float((stamp + (packet.duration or 0)) * packet.time_base))
             if packet.stream.index == stream.index:
-                last_is_whole = not packet.is_corrupt
+                last_is_complete = not packet.is_corrupt
                 if not _is_hidden(packet):
                     rows.append((packet.pts, packet.dts, packet.is_keyframe))
     except (FFmpegError, OSError):
         broken = True
     last = rows[-1][1] if rows else None
-    if rows and not last_is_whole:
+    if rows and not last_is_complete:
         rows.pop()
         broken = True
-    return _Packets(rows, last, end, broken)
+    return _Packets(rows=rows, last=last, end=end, broken=broken)
 
 
 def _is_hidden(packet: Packet) -> bool:
-    """Tell whether a packet is there for others to build on and never shown itself."""
-    if packet.is_discard:  # an edit list leaves it out
+    """Return whether the frame of a packet is a reference for others and never displayed."""
+    if packet.is_discard:  # excluded by an edit list
         return True
     # RFC 6386, section 9.1: the fifth bit of a VP8 frame is show_frame.
     return packet.stream.codec_context.name == "vp8" and not bytes(packet)[0] & 0x10
 
 
-def _from_packets(packets: _Packets, tick: Fraction, cut: bool) -> VideoIndex | None:
-    """Make the index from time stamps, or return None where they are missing or not unique."""
+def _from_packets(packets: _Packets, tick: Fraction, truncated: bool) -> VideoIndex | None:
+    """Build the index from time stamps; return None if they are missing or not unique."""
     stamps = [pts for pts, _, _ in packets.rows if pts is not None]
     if not stamps or len(set(stamps)) < len(packets.rows):
         return None
-    if cut and packets.last is not None:
-        # What is missing comes later in the file, so it is shown after the dts of what is there.
-        # Frames beyond that may lack a neighbour: without them, pairs stay consecutive.
+    if truncated and packets.last is not None:
+        # Missing packets have later dts, so their frames are displayed after the last dts present.
+        # Frames after it may lack a neighbour; without them, all frames are consecutive.
         stamps = [stamp for stamp in stamps if stamp <= packets.last] or [min(stamps)]
-    shown = np.array(sorted(stamps), np.int64)
+    displayed = np.array(sorted(stamps), np.int64)
     keys = np.array([pts for pts, _, is_key in packets.rows if is_key], np.int64)
-    keys = np.flatnonzero(np.isin(shown, keys))
-    return VideoIndex(len(shown), _seconds(shown, tick), shown, keys)
+    keys = np.flatnonzero(np.isin(displayed, keys))
+    return VideoIndex(
+        count=len(displayed), times=_seconds(displayed, tick), stamps=displayed, keys=keys
+    )
 
 
 def _first_stamps(path: Path, strict: bool) -> list[int | None]:
-    """Decode the first frames and return their time stamps, None for those that tell none."""
+    """Decode the first frames and return their time stamps, None where missing."""
     container, stream = open_video(path, strict)
     with container:
-        frames = itertools.islice(good_frames(container, stream), _SAMPLE)
+        frames = itertools.islice(intact_frames(container, stream), _SAMPLE)
         stamps = [frame.pts for frame in frames]
-        # AVI has no time stamps of display: FFmpeg makes them up, wrongly where frames come in
-        # another order than they are stored.
-        made_up = container.format.name == "avi" and stream.codec_context.has_b_frames
-    return [None] * len(stamps) if made_up else stamps
+        # AVI has no presentation time stamps. FFmpeg generates them, wrongly if the frames are
+        # displayed in another order than they are stored.
+        unreliable = container.format.name == "avi" and stream.codec_context.has_b_frames
+    return [None] * len(stamps) if unreliable else stamps
 
 
 def _is_confirmed(index: VideoIndex, found: list[int | None]) -> bool:
-    """Tell whether the first frames have the time stamps of the index, in order.
+    """Return whether the decoded time stamps of the first frames are those of the index.
 
-    Frames that are damaged may be missing among them: they stay in the index, so that no pair
-    reaches over them.
+    Damaged frames may be missing from ``found``. They stay in the index, so that frames on both
+    sides of them are not treated as consecutive.
     """
     assert index.stamps is not None
     known = set(index.stamps.tolist())
-    last = int(index.stamps[-1])  # frames after it are left out where the file is cut off
+    last = int(index.stamps[-1])  # a truncated file may have frames after it
     found = [stamp for stamp in found if stamp is None or stamp <= last]
     return found != [] and found == sorted(known.intersection(found))
 
@@ -165,25 +167,28 @@ def _is_confirmed(index: VideoIndex, found: list[int | None]) -> bool:
 def _from_frames(
     path: Path, rows: list[tuple[int | None, int | None, bool]], strict: bool
 ) -> VideoIndex:
-    """Make the index by decoding the whole video."""
+    """Build the index by decoding the whole video."""
     container, stream = open_video(path, strict)
     with container:
         tick = stream.time_base or Fraction(0)
-        found = [(frame.pts, frame.key_frame) for frame in good_frames(container, stream)]
+        found = [(frame.pts, frame.key_frame) for frame in intact_frames(container, stream)]
     stamps = [pts for pts, _ in found if pts is not None]
     if len(stamps) == len(found) and all(a < b for a, b in itertools.pairwise(stamps)):
-        shown = np.array(stamps, np.int64)
+        displayed = np.array(stamps, np.int64)
         keys = np.flatnonzero([is_key for _, is_key in found])
-        return VideoIndex(len(shown), _seconds(shown, tick), shown, keys)
-    # A decoder gives one frame a packet after a constant delay, so the k-th frame is shown as long
-    # after the first one as the k-th packet is decoded after the first.
+        return VideoIndex(
+            count=len(displayed), times=_seconds(displayed, tick), stamps=displayed, keys=keys
+        )
+    # A decoder outputs one frame per packet after a constant delay, so the display times of the
+    # frames have the same differences as the decoding times of the packets.
     decoded = sorted(dts for _, dts, _ in rows if dts is not None)
     times = None
     if len(decoded) == len(found):
         times = _seconds(np.array(decoded, np.int64), tick)
-    return VideoIndex(len(found), times, None, np.zeros(0, np.int64))
+    keys = np.zeros(0, np.int64)
+    return VideoIndex(count=len(found), times=times, stamps=None, keys=keys)
 
 
 def _seconds(stamps: np.ndarray, tick: Fraction) -> np.ndarray:
-    """Return the time of each stamp after the first one; 3 of 1/25 s are 0.12 to the last bit."""
+    """Return the seconds of each stamp after the first; exact: 3 ticks of 1/25 s are 0.12."""
     return (stamps - stamps[:1]) * tick.numerator / tick.denominator

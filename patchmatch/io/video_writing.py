@@ -1,4 +1,4 @@
-"""Writing a video that every browser plays."""
+"""Writing of H.264 videos that browsers can play."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from patchmatch.core.errors import InputError
 from patchmatch.io.atomic import atomic_path
 from patchmatch.io.images import to_rgb_uint8
 
-_TICKS = 90_000  # time stamps a second: divides evenly into 24, 25, 30 and 60 frames
+_TICKS = 90_000  # time stamps per second, a multiple of 24, 25, 30 and 60
 
 
 def write_video(
@@ -27,45 +27,45 @@ def write_video(
     times: Iterable[float] | None = None,
     quality: int = 18,
 ) -> int:
-    """Write frames as H.264 in MP4, one at a time, by way of ``atomic_path``.
+    """Write frames as H.264 in MP4 atomically, one frame at a time.
 
-    A side of an odd number of pixels gets one more, a copy of its edge, because H.264 stores
-    colours for every second pixel.
+    An odd height or width is padded by repeating the last row or column, because H.264 stores
+    chroma at half resolution.
 
     Args:
-        path: The file, ending in .mp4.
-        frames: At least one image as ``read_image`` gives it, all of the same size.
-        fps: Frames a second.
-        times: Seconds at which the frames are shown, increasing, one for each; in place of
-            ``fps``, which then tells how long the last frame is shown.
-        quality: x264's constant rate factor, from 0, lossless but for rounded colours, to 51.
+        path: The file, with suffix .mp4.
+        frames: At least one image as from ``read_image``, all of the same size.
+        fps: Frames per second.
+        times: Increasing display times of the frames in seconds; ``fps`` then only sets the
+            duration of the last frame.
+        quality: Constant rate factor of x264, from 0 (best) to 51.
 
     Returns:
         The number of frames written.
 
     Raises:
-        ValueError: If there is no frame, sizes differ, or times do not increase.
+        ValueError: If there are no frames, sizes differ, or times do not increase.
         InputError: If the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() != ".mp4":
-        raise ValueError(f"a video is written as .mp4, got {path.name}")
+        raise ValueError(f"path must end in .mp4, got {path.name}")
     if not 0 < fps <= 1000:
-        raise ValueError(f"fps must lie in (0, 1000], got {fps}")
+        raise ValueError(f"fps must be in (0, 1000], got {fps}")
     if not 0 <= quality <= 51:
-        raise ValueError(f"quality must lie in [0, 51], got {quality}")
+        raise ValueError(f"quality must be in [0, 51], got {quality}")
     try:
         Codec("libx264", "w")
     except UnknownCodecError as error:
         raise InputError(
-            f"{path}: cannot be written: this PyAV has no H.264 encoder; pip install av"
+            f"{path}: cannot be written: PyAV has no H.264 encoder; run pip install av"
         ) from error
     images = iter(frames)
     first = next(images, None)
     if first is None:
-        raise ValueError(f"a video needs at least one frame, got none for {path.name}")
+        raise ValueError(f"a video must have at least one frame, got none for {path.name}")
     stamps = _stamps(fps, times)
-    # faststart: the table of frames comes first, so that a browser plays before it has all
+    # faststart: the index comes first, so that browsers can play while downloading
     with (
         atomic_path(path) as temporary,
         av.open(
@@ -76,12 +76,12 @@ def write_video(
             "libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": str(quality)}
         )
         height, width = first.shape[:2]
-        _set_up(stream, height, width)
+        _configure(stream, height, width)
         count = 0
         for image in itertools.chain([first], images):
             if image.shape[:2] != (height, width):
                 raise ValueError(
-                    f"all frames must be {width}x{height} pixels as the first one, got "
+                    f"all frames must be {width}x{height} pixels like the first one, got "
                     f"{image.shape[1]}x{image.shape[0]} for frame {count}"
                 )
             frame = _to_frame(image)
@@ -103,25 +103,27 @@ def _stamps(fps: float, times: Iterable[float] | None) -> Iterator[int]:
         start = time if start is None else start
         stamp = round((time - start) * _TICKS)
         if stamp <= last:
-            raise ValueError(f"times must increase from frame to frame, got {time} again or later")
+            raise ValueError(
+                f"times must increase from frame to frame, got {time} after a later or equal time"
+            )
         yield stamp
         last = stamp
-    raise ValueError("there must be a time for each frame, got fewer times than frames")
+    raise ValueError("times must have a value for each frame, got fewer times than frames")
 
 
-def _set_up(stream: VideoStream, height: int, width: int) -> None:
-    """Tell an encoder the size, and by which formula colours are stored."""
+def _configure(stream: VideoStream, height: int, width: int) -> None:
+    """Set the frame size and the colour space of an encoder."""
     stream.height, stream.width = height + height % 2, width + width % 2
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context
     context.time_base = Fraction(1, _TICKS)
-    # Stated, because players guess it from the size of the picture.
+    # Otherwise players guess it from the frame size.
     context.colorspace, context.color_primaries = Colorspace.ITU709, ColorPrimaries.BT709
     context.color_trc, context.color_range = ColorTrc.BT709, ColorRange.MPEG
 
 
 def _to_frame(image: np.ndarray) -> VideoFrame:
-    """Return an image as an encoder takes it, of even height and width."""
+    """Convert an image to YUV 4:2:0 of even height and width."""
     rgb = to_rgb_uint8(image)
     height, width = rgb.shape[:2]
     rgb = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")

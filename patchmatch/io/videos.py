@@ -1,4 +1,4 @@
-"""The frames of a video, each the same however it is reached."""
+"""Random access to the frames of a video file."""
 
 import os
 from collections.abc import Iterator
@@ -13,30 +13,31 @@ from av.video.stream import VideoStream
 
 from patchmatch.core.errors import InputError
 from patchmatch.io.frames import FrameSequence
-from patchmatch.io.video_decoding import Upright, good_frames, open_video
+from patchmatch.io.video_decoding import RGBConverter, intact_frames, open_video
 from patchmatch.io.video_index import index_video
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 
-_FAR = 16  # frames; decoding fewer of them takes no longer than a seek
+_SEEK_DISTANCE = 16  # frames; decoding fewer is as fast as a seek
 
 
 class VideoSequence(FrameSequence):
-    """The frames of a video file, upright, ``(H, W, 3)`` RGB of uint8.
+    """The frames of a video file, ``(H, W, 3)`` RGB uint8.
 
-    The number of frames and their times come from reading the whole file once, not from what its
-    header says. Reading in order decodes each frame once. Elsewhere, decoding starts at the
-    keyframe before the frame, and the frame is recognised by its time stamp.
+    The number of frames and their times are determined by reading the whole file once, not from
+    its header. Sequential reading decodes each frame once. Random access decodes from the previous
+    keyframe and identifies the frame by its time stamp, so a frame does not depend on the order of
+    reading.
 
-    Of a video that is cut off, the frames before the cut are there, and ``notes`` says so.
-    Of one that is damaged in the middle, the frames up to the next keyframe cannot be read.
+    A truncated video has the frames before the cut, and a warning in ``notes``. After damage, the
+    frames up to the next keyframe cannot be read.
 
     Args:
         path: The video.
-        name: The name of the sequence, by default the stem of the file.
+        name: Name of the sequence; the stem of the file by default.
 
     Raises:
-        InputError: If the file is missing or holds no video that FFmpeg can decode.
+        InputError: If the file is missing or has no video that FFmpeg can decode.
     """
 
     def __init__(self, path: str | Path, name: str | None = None) -> None:
@@ -45,115 +46,116 @@ class VideoSequence(FrameSequence):
         self._index = index_video(self.path)
         self._damaged: set[int] = set()  # frames that could not be decoded
         self._last: tuple[int, np.ndarray] | None = None
-        self._forget()
+        self._reset()
 
     def __len__(self) -> int:
         return self._index.count
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know about the video as a whole."""
+        """Warnings about the video as a whole."""
         return (self._index.note,) if self._index.note else ()
 
     def frame_name(self, index: int) -> str:
-        """Return the index, zero-padded to equal width of at least six digits."""
+        """Return the index, zero-padded to at least six digits."""
         self._require_index(index)
         return f"{index:0{max(6, len(str(len(self) - 1)))}d}"
 
     def time(self, index: int) -> float | None:
-        """Return when a frame is shown, in seconds after the first one."""
+        """Return the display time of a frame in seconds after the first one; None if unknown."""
         self._require_index(index)
         return None if self._index.times is None else float(self._index.times[index])
 
     def read(self, index: int) -> np.ndarray:
-        """Return a frame; asking for the same one again costs no decoding.
+        """Return a frame; the last one is cached.
 
         Raises:
-            InputError: If the frame is damaged; the message is the same for all frames of the
-                video, so that it is told once.
+            InputError: If the frame is damaged. The message is the same for all frames of the
+                video, so that it is reported once.
         """
         self._require_index(index)
         if self._last is None or self._last[0] != index:
-            self._last = (index, self._upright(self._decode(index)))
+            self._last = (index, self._to_rgb(self._decode(index)))
         return self._last[1].copy()
 
     def close(self) -> None:
-        """Let go of the file; the next read opens it again."""
+        """Close the file; the next read opens it again."""
         if self._container is not None:
             self._container.close()
-        self._forget()
+        self._reset()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the open file and the pixels out: every process opens its own."""
-        opened = ("_container", "_stream", "_frames", "_current", "_upright", "_last")
+        """Return the state without open files and pixels; every process opens its own."""
+        opened = ("_container", "_stream", "_frames", "_current", "_to_rgb", "_last")
         return {name: value for name, value in self.__dict__.items() if name not in opened}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._last = None
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
-        """Start with no file open."""
+    def _reset(self) -> None:
+        """Set the state of a closed file."""
         self._container: InputContainer | None = None
         self._stream: VideoStream | None = None
-        self._owner = 0  # the process that opened it: forks share one place in the file
+        self._owner = 0  # id of the process that opened it: forks share the file position
         self._frames: Iterator[VideoFrame] = iter(())
-        self._current: VideoFrame | None = None  # the frame decoded last
+        self._current: VideoFrame | None = None  # the last decoded frame
         self._position = -1  # its index
-        self._upright = Upright()
+        self._to_rgb = RGBConverter()
 
     def _open(self) -> None:
         """Open the file at its start."""
         self.close()
         self._container, self._stream = open_video(self.path, self._index.strict)
         self._owner = os.getpid()
-        self._frames = good_frames(self._container, self._stream)
+        self._frames = intact_frames(self._container, self._stream)
 
     def _decode(self, index: int) -> VideoFrame:
-        """Return a frame as it is stored."""
+        """Return a decoded frame."""
         if self._container is None or self._owner != os.getpid():
             self._open()
         if index in self._damaged:
-            raise self._damage()
-        if self._position > index or self._key_before(index) > self._position + _FAR:
+            raise self._damage_error()
+        if self._position > index or self._keyframe_before(index) > self._position + _SEEK_DISTANCE:
             self._seek(index)
         while self._position < index and self._advance():
             pass
         if self._position != index or self._current is None:
             self._damaged.add(index)
-            raise self._damage()
+            raise self._damage_error()
         return self._current
 
     def _advance(self) -> bool:
-        """Decode the next frame of the index; False at the end of the file."""
+        """Decode the next frame of the index; return False at the end of the file."""
         stamps = self._index.stamps
         for frame in self._frames:
             if stamps is None:
-                place = self._position + 1
+                position = self._position + 1
             elif frame.pts is None:
                 continue
             else:
-                place = int(np.searchsorted(stamps, frame.pts))
-                if place == len(stamps) or stamps[place] != frame.pts or place <= self._position:
-                    continue  # not a frame of the index: one after a cut, for example
-            self._current, self._position = frame, place
+                position = int(np.searchsorted(stamps, frame.pts))
+                in_index = position < len(stamps) and stamps[position] == frame.pts
+                if not in_index or position <= self._position:
+                    continue  # for example a frame after the cut of a truncated video
+            self._current, self._position = frame, position
             return True
         return False
 
-    def _key_before(self, index: int, skip: int = 0) -> int:
-        """Return the last keyframe up to a frame, or the one so many before it; -1 for none."""
-        place = int(np.searchsorted(self._index.keys, index, side="right")) - 1 - skip
-        return int(self._index.keys[place]) if place >= 0 else -1
+    def _keyframe_before(self, index: int, skip: int = 0) -> int:
+        """Return the last keyframe up to ``index``, or the one ``skip`` before it; -1 if none."""
+        number = int(np.searchsorted(self._index.keys, index, side="right")) - 1 - skip
+        return int(self._index.keys[number]) if number >= 0 else -1
 
     def _seek(self, index: int) -> None:
-        """Move to a keyframe up to ``index``, or to the start where none is surely reached.
+        """Seek to a keyframe up to ``index``, or to the start if that fails.
 
-        Some containers look for the time of decoding, others for that of display, so a seek may
-        land one keyframe late: then the one before is tried.
+        Some containers seek by decoding time, others by display time, so a seek may end one
+        keyframe late. Then the keyframe before is tried.
         """
         for skip in (0, 1):
-            key = self._key_before(index, skip)
+            key = self._keyframe_before(index, skip)
             if key <= 0 or self._index.stamps is None or self._container is None:
                 break
             try:
@@ -161,14 +163,14 @@ class VideoSequence(FrameSequence):
             except (FFmpegError, OSError):
                 break
             assert self._stream is not None
-            self._frames = good_frames(self._container, self._stream, after_seek=True)
+            self._frames = intact_frames(self._container, self._stream, after_seek=True)
             self._current, self._position = None, -1
             if self._advance() and self._position <= index:
                 return
         self._open()
 
-    def _damage(self) -> InputError:
+    def _damage_error(self) -> InputError:
         return InputError(
-            f"{self.path}: the video is damaged, and frames of it cannot be decoded; copy it "
+            f"{self.path}: the video is damaged and some frames cannot be decoded; copy it "
             "again, or convert it with ffmpeg"
         )

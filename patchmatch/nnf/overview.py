@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from patchmatch.draw import fit, montage, tensor_to_uint8
+from patchmatch.draw import montage, shrink_to_fit, tensor_to_uint8
 from patchmatch.nnf.results import DenseMatches
 
 
@@ -41,5 +41,5 @@ class Overview:
         if matches.consistent is not None and matches.consistent_share is not None:
             caption = f"leads back: {100 * matches.consistent_share:.0f}%"
             tiles[caption] = 255 * matches.consistent.numpy().astype(np.uint8)
-        shown = [fit(tile, self.size) for tile in tiles.values()]
+        shown = [shrink_to_fit(tile, self.size) for tile in tiles.values()]
         return montage(shown, columns=math.ceil(len(tiles) / 2), gap=8, captions=list(tiles))

@@ -61,9 +61,9 @@ class Reconstructions(PredictionWriter):
             r"consistent|overview)\.png|field\.(npz|flo)|iterations\.csv"
         )
     }
-    pictures = "pairs"
-    things = "reconstructions"
-    batches = "pairs"
+    image_folder = "pairs"
+    row_noun = "reconstructions"
+    batch_noun = "pairs"
 
     def __init__(
         self,
@@ -100,15 +100,15 @@ class Reconstructions(PredictionWriter):
         for matches in prediction:
             self._write_pair(matches, batch)
             rows.append(_pair_row(matches, batch))
-        return Chunk({"pairs": rows})
+        return Chunk(rows={"pairs": rows})
 
     def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
         """Name an overview to look at first."""
         first = next(chunks.rows("pairs"))
-        return {"look at": self.folder / self.pictures / str(first["name"]) / "overview.png"}
+        return {"look at": self.folder / self.image_folder / str(first["name"]) / "overview.png"}
 
     def _write_pair(self, matches: DenseMatches, batch: ImagePair) -> None:
-        folder = self.folder / self.pictures / matches.name
+        folder = self.folder / self.image_folder / matches.name
         picture0, picture1 = (tensor_to_uint8(batch[name][0]) for name in ("image0", "image1"))
         write_image(folder / "rebuilt_centre.png", tensor_to_uint8(matches.rebuilt_centre))
         write_image(folder / "rebuilt_vote.png", tensor_to_uint8(matches.rebuilt_vote))

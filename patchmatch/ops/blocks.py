@@ -1,4 +1,4 @@
-"""Square blocks on a grid: where they lie, and sums over them."""
+"""Square blocks on a regular grid: their boxes, and sums over rows."""
 
 import torch
 from jaxtyping import Float, Int
@@ -6,16 +6,16 @@ from torch import Tensor
 
 
 def block_counts(height: int, width: int, block: int, stride: int) -> tuple[int, int]:
-    """Return how many whole blocks fit, as (rows, columns).
+    """Return the number of blocks inside an image, as (rows, columns).
 
     Args:
         height: Height of the image in pixels.
         width: Width of the image in pixels.
         block: Side of a block in pixels.
-        stride: Distance from one block to the next in pixels, the same in x and y.
+        stride: Distance between neighbouring blocks in pixels, in x and y.
 
     Raises:
-        ValueError: If not one block fits.
+        ValueError: If the image is smaller than a block.
     """
     if block < 1 or stride < 1:
         raise ValueError(f"block and stride must be at least 1, got {block} and {stride}")
@@ -28,7 +28,10 @@ def block_counts(height: int, width: int, block: int, stride: int) -> tuple[int,
 
 
 def block_boxes(height: int, width: int, block: int, stride: int) -> Int[Tensor, "N 4"]:
-    """Return the boxes of the blocks, row by row from the top left: xyxy in pixels, half-open."""
+    """Return the boxes of the blocks in row-major order: xyxy in pixels, half-open.
+
+    The arguments are those of ``block_counts``.
+    """
     rows, columns = block_counts(height, width, block, stride)
     y0, x0 = torch.meshgrid(
         torch.arange(rows) * stride, torch.arange(columns) * stride, indexing="ij"
@@ -40,19 +43,22 @@ def block_boxes(height: int, width: int, block: int, stride: int) -> Int[Tensor,
 def sliding_row_sums(
     image: Float[Tensor, "*batch H W"], side: int, stride: int, starts: int
 ) -> list[Float[Tensor, "*batch rows W"]]:
-    """Sum ``side`` rows, every ``stride`` rows, from row 0 on, from row 1 on and so forth.
+    """Sum windows of ``side`` rows every ``stride`` rows, for each of several start rows.
 
     Args:
-        image: What to sum.
-        side: Rows in a sum.
-        stride: Rows from one sum to the next.
-        starts: Number of first rows; every start has as many sums as the last one.
+        image: Values to sum.
+        side: Rows in a window.
+        stride: Rows between neighbouring windows.
+        starts: Number of start rows: 0 to ``starts`` - 1.
+
+    Returns:
+        The sums of each start row; all have as many windows as fit for the last start row.
     """
     height = image.shape[-2] - starts + 1
     sums = [image[..., :height, :].unfold(-2, side, stride).sum(dim=-1)]
     last = (sums[0].shape[-2] - 1) * stride + 1
     for row in range(starts - 1):
-        # one row further: a row enters below and one leaves above
+        # Moving the window by one row adds a row below and removes one above.
         entering = image[..., row + side : row + side + last : stride, :]
         sums.append(sums[-1] + entering - image[..., row : row + last : stride, :])
     return sums

@@ -1,17 +1,17 @@
-"""Contrast made even, so that light and shade count little."""
+"""Local contrast normalisation, for invariance to illumination."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-CELL = 4  # pixels: the statistics of ``normalize_contrast`` are taken over 3x3 cells of this side
+TILE = 4  # pixels; ``normalize_contrast`` computes its statistics over 3x3 tiles of this side
 
 
 def local_contrast_normalization(
     images: Float[Tensor, "B C H W"], window: int, softening: float = 0.02
 ) -> Float[Tensor, "B C H W"]:
-    """Subtract the mean around every pixel and divide by the standard deviation there.
+    """Subtract the local mean of every pixel and divide by the local standard deviation.
 
     The arguments are those of ``local_contrast_and_gain``.
     """
@@ -21,13 +21,13 @@ def local_contrast_normalization(
 def local_contrast_and_gain(
     images: Float[Tensor, "B C H W"], window: int, softening: float = 0.02
 ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B C H W"]]:
-    """Return images of even contrast, and by how much each pixel was amplified.
+    """Return images of normalised local contrast, and the gain of every pixel.
 
     Args:
-        images: Any channels.
-        window: Side of the square in which mean and deviation are taken, odd; of what lies beyond
-            the border nothing counts.
-        softening: Least deviation, so that noise stays small.
+        images: Any number of channels; each is normalised by itself.
+        window: Side of the window of mean and standard deviation, odd; pixels beyond the border
+            are ignored.
+        softening: Its square is added to the variance, which limits the gain of noise.
     """
 
     def mean(values: Tensor) -> Tensor:
@@ -42,27 +42,27 @@ def local_contrast_and_gain(
 def normalize_contrast(
     image: Float[Tensor, "B 1 H W"], floor: float = 0.01
 ) -> Float[Tensor, "B 1 H W"]:
-    """Subtract the local mean and divide by the local standard deviation, computed in tiles.
+    """Subtract the local mean and divide by the local standard deviation, computed per tile.
 
-    They are those of 12x12 pixels around each cell of 4x4, interpolated between cells, which costs
-    a tenth of ``local_contrast_normalization``. Motion by fractions of a tile
-    changes it a little.
+    The statistics cover 12x12 pixels around each tile of 4x4 and are interpolated between tiles,
+    which takes a tenth of the time of ``local_contrast_normalization``. The result is not exactly
+    equivariant to shifts by fractions of a tile.
 
     Args:
         image: Gray, in [0, 1].
-        floor: Added to the standard deviation, so that noise in a plain area stays small.
+        floor: Added to the standard deviation, which limits the gain in uniform areas.
     """
     height, width = image.shape[-2:]
     padded = image
-    if height % CELL or width % CELL:
-        padded = F.pad(image, (0, -width % CELL, 0, -height % CELL), mode="replicate")
-    moments = torch.cat([F.avg_pool2d(x, CELL) for x in (padded, padded * padded)], dim=1)
+    if height % TILE or width % TILE:
+        padded = F.pad(image, (0, -width % TILE, 0, -height % TILE), mode="replicate")
+    moments = torch.cat([F.avg_pool2d(x, TILE) for x in (padded, padded * padded)], dim=1)
     moments = F.avg_pool2d(F.pad(moments, (1,) * 4, mode="replicate"), 3, 1)
     mean, square = moments.chunk(2, dim=1)
     gain = ((square - mean * mean).clamp_min(0).sqrt() + floor).reciprocal()
     fine = F.interpolate(
         torch.cat([-mean * gain, gain], dim=1),
-        scale_factor=CELL,
+        scale_factor=TILE,
         mode="bilinear",
         align_corners=False,
     )[..., :height, :width]

@@ -1,4 +1,4 @@
-"""Affine-simulated SIFT: features of a picture as it would look from the side."""
+"""Affine SIFT (ASIFT): SIFT features of simulated views of an image."""
 
 import math
 from typing import Any
@@ -8,30 +8,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchmatch.pairs.features import FeatureMatcher, Features, as_bytes
-from patchmatch.pairs.sift import detect, unit_descriptors
+from patchmatch.pairs.features import FeatureMatcher, Features
+from patchmatch.pairs.keypoints import detect_sift_keypoints, normalize_descriptors, to_uint8
 
-STEP = 72.0  # degrees that the camera turns between two views, times the tilt (Morel and Yu 2009)
-BLUR = 0.8  # of sqrt(tilt^2 - 1): what keeps the tilted picture from aliasing
-BORDER = 8  # pixels beside the edge of a tilted picture that show more edge than picture
+ROTATION_STEP = 72.0  # degrees between two views of tilt 1; divided by the tilt (Morel and Yu 2009)
+BLUR = 0.8  # antialiasing blur as a multiple of sqrt(tilt^2 - 1), as in the paper
+BORDER = 8  # pixels at the edge of a simulated view without keypoints
 
 
 class ASIFTMatcher(FeatureMatcher):
-    """SIFT over simulated views (ASIFT, Morel and Yu 2009), for severe changes of viewpoint.
+    """SIFT on simulated views (ASIFT, Morel and Yu 2009), for large changes of viewpoint.
 
-    Both pictures are tilted by 1, sqrt 2, 2, ... in several directions; features of all views are
-    carried back to the picture and matched at once. A second nearest descriptor beside the nearest
-    is the same place in another view, and does not count in the ratio test.
+    Both images are tilted by 1, sqrt 2, 2, ... in several directions. The features of all views
+    are mapped back to the image and matched at once. A second nearest descriptor close to the
+    nearest one shows the same point in another view and is ignored in the ratio test.
 
     Args:
-        tilts: How many tilts beyond the frontal view: 5 reach a factor of 5.7, about 80 degrees.
-        root: Whether descriptors are RootSIFT.
-        contrast: How much a place must stand out.
-        options: Of ``FeatureMatcher`` and ``PairMatcher``.
+        tilts: Number of tilts beyond the frontal view; 5 reach a tilt of 5.7, about 80 degrees.
+        root: Compare the square roots of L1-normalised descriptors (RootSIFT).
+        contrast: Contrast threshold of SIFT; a lower value finds more keypoints in flat regions.
+        options: Options of ``FeatureMatcher`` and ``PairMatcher``.
     """
 
     predict_config = "config_match_asift.yaml"
-    apart = 10.0
+    spatial_threshold = 10.0
 
     def __init__(
         self,
@@ -43,70 +43,70 @@ class ASIFTMatcher(FeatureMatcher):
     ) -> None:
         super().__init__(max_keypoints=max_keypoints, **options)
         if not 0 <= tilts <= 8:
-            raise ValueError(f"tilts must lie between 0 and 8, got {tilts}")
+            raise ValueError(f"tilts must be from 0 to 8, got {tilts}")
         self.tilts, self.root, self.contrast = tilts, root, contrast
 
-    def describe(self, image: Tensor, valid: Tensor | None) -> Features:
-        """Return the SIFT features of all views of a gray image (1, 1, H, W), carried back."""
-        picture = as_bytes(image)
-        mask = np.full(picture.shape, 255, np.uint8)
+    def extract_features(self, image: Tensor, valid: Tensor | None) -> Features:
+        """Return the SIFT features of all views of a gray image (1, 1, H, W)."""
+        gray = to_uint8(image)
+        mask = np.full(gray.shape, 255, np.uint8)
         if valid is not None:
             mask *= valid[0].cpu().numpy()
         points, descriptors, response = [], [], []
-        for tilt, turn in views(self.tilts):
-            view, view_mask, back = simulate(picture, mask, tilt, turn)
-            keypoints, values = detect(view, self.contrast, view_mask)
-            places = np.array([k.pt for k in keypoints]).reshape(-1, 2)
-            points.append(torch.from_numpy(places @ back[:, :2].T + back[:, 2]).float())
-            descriptors.append(unit_descriptors(values, self.root))
-            response.append(torch.tensor([k.response for k in keypoints]))
+        for tilt, angle in views(self.tilts):
+            view, view_mask, to_image = simulate_view(gray, mask, tilt, angle)
+            found = detect_sift_keypoints(view, self.contrast, view_mask, describe=True)
+            in_image = found.points.double().numpy() @ to_image[:, :2].T + to_image[:, 2]
+            points.append(torch.from_numpy(in_image).float())
+            descriptors.append(normalize_descriptors(found.descriptors, self.root))
+            response.append(found.response)
         return Features(
-            torch.cat(points).to(image.device),
-            torch.cat(descriptors).to(image.device),
-            torch.cat(response).to(image.device),
+            points=torch.cat(points).to(image.device),
+            descriptors=torch.cat(descriptors).to(image.device),
+            response=torch.cat(response).to(image.device),
         )
 
 
 def views(tilts: int) -> list[tuple[float, float]]:
-    """Return tilt and direction in degrees of each view, the frontal one first."""
-    chosen = [(1.0, 0.0)]
+    """Return tilt and rotation in degrees of each simulated view, the frontal one first."""
+    sampled = [(1.0, 0.0)]
     for k in range(1, tilts + 1):
         tilt = math.sqrt(2) ** k
-        count = math.ceil(180 / (STEP / tilt) - 1e-9)
-        chosen += [(tilt, i * STEP / tilt) for i in range(count)]
-    return chosen
+        count = math.ceil(180 / (ROTATION_STEP / tilt) - 1e-9)
+        sampled += [(tilt, i * ROTATION_STEP / tilt) for i in range(count)]
+    return sampled
 
 
-def simulate(
-    picture: np.ndarray, mask: np.ndarray, tilt: float, turn: float
+def simulate_view(
+    image: np.ndarray, mask: np.ndarray, tilt: float, angle: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return how a flat picture looks from the side.
+    """Return an image rotated and then foreshortened along x, as seen by a tilted camera.
 
     Args:
-        picture: (H, W) uint8.
-        mask: (H, W) uint8, not zero where the picture counts.
-        tilt: Factor by which the picture is foreshortened, along x once it is turned.
-        turn: Degrees by which it is turned before.
+        image: (H, W) uint8.
+        mask: (H, W) uint8, nonzero where the image is valid.
+        tilt: Factor of foreshortening.
+        angle: Rotation in degrees.
 
     Returns:
-        The view, its mask, and (2, 3) the affine map from points of the view to the picture's.
+        The view, its mask, and (2, 3) the affine map from points of the view to the image.
     """
-    if tilt == 1 and turn == 0:
-        return picture, mask, np.eye(2, 3)
-    height, width = picture.shape
-    sine, cosine = math.sin(math.radians(turn)), math.cos(math.radians(turn))
+    if tilt == 1 and angle == 0:
+        return image, mask, np.eye(2, 3)
+    height, width = image.shape
+    sine, cosine = math.sin(math.radians(angle)), math.cos(math.radians(angle))
     rotation = np.array([[cosine, -sine], [sine, cosine]])
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) @ rotation.T
     low = corners.min(axis=0)
-    full = np.ceil(corners.max(axis=0) - low).astype(int)
-    turned = np.c_[rotation, -low]
-    size = (max(1, int(full[0])), max(1, int(full[1])))
-    view = cv2.warpAffine(picture, turned, size, borderMode=cv2.BORDER_REPLICATE)
+    extent = np.ceil(corners.max(axis=0) - low).astype(int)
+    rotate = np.c_[rotation, -low]
+    size = (max(1, int(extent[0])), max(1, int(extent[1])))
+    view = cv2.warpAffine(image, rotate, size, borderMode=cv2.BORDER_REPLICATE)
     view = cv2.GaussianBlur(view, (0, 0), sigmaX=BLUR * math.sqrt(tilt**2 - 1), sigmaY=0.01)
-    squeeze = np.array([[1 / tilt, 0, 0], [0, 1, 0]])
+    foreshorten = np.array([[1 / tilt, 0, 0], [0, 1, 0]])
     size = (max(1, math.ceil(size[0] / tilt)), size[1])
-    view = cv2.warpAffine(view, squeeze, size, borderMode=cv2.BORDER_REPLICATE)
-    whole = np.vstack([squeeze[:, :2] @ turned, [0, 0, 1]])
-    seen = cv2.warpAffine(mask, whole[:2], size, flags=cv2.INTER_NEAREST)
-    seen = cv2.erode(seen, np.ones((2 * BORDER + 1,) * 2, np.uint8), borderValue=0)
-    return view, seen, np.linalg.inv(whole)[:2]
+    view = cv2.warpAffine(view, foreshorten, size, borderMode=cv2.BORDER_REPLICATE)
+    to_view = np.vstack([foreshorten[:, :2] @ rotate, [0, 0, 1]])
+    view_mask = cv2.warpAffine(mask, to_view[:2], size, flags=cv2.INTER_NEAREST)
+    view_mask = cv2.erode(view_mask, np.ones((2 * BORDER + 1,) * 2, np.uint8), borderValue=0)
+    return view, view_mask, np.linalg.inv(to_view)[:2]

@@ -1,4 +1,4 @@
-"""Benchmarks of matching in their own layouts: which pairs, and what is true of them."""
+"""Reading of matching benchmarks in their original layouts: pairs and ground truth."""
 
 import pickle
 import zipfile
@@ -12,32 +12,33 @@ import numpy as np
 from patchmatch.core.errors import InputError
 from patchmatch.io.files import read_bytes
 
-# Too large for the memory of D2-Net's machine (Dusmanu et al. 2019), left out by the field since.
+# Excluded in D2-Net (Dusmanu et al. 2019) for their size, and by most evaluations since.
 EXCLUDED = frozenset(
     {
         *("i_contruction", "i_crownnight", "i_dc", "i_pencils", "i_whitebuilding"),
         *("v_artisans", "v_astronautis", "v_talent"),
     }
 )
-TARGETS = range(2, 7)  # pictures of a sequence of HPatches that the first one is matched with
-SCANNET_SIZE = (480, 640)  # height and width that the intrinsics of ScanNet-1500 speak of
-_NUMPY = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
+TARGETS = range(2, 7)  # images of a sequence of HPatches that image 1 is matched with
+SCANNET_SIZE = (480, 640)  # height and width at which the intrinsics of ScanNet-1500 hold
+# What pickles of object arrays of numpy refer to.
+_NUMPY_MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
 _NUMPY_NAMES = ("_reconstruct", "ndarray", "dtype", "scalar")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TruePair:
-    """Two pictures of a benchmark and what is true of them.
+    """A pair of a benchmark and its ground truth.
 
     Attributes:
-        group: What it is reported with: illumination, viewpoint, or the name of the benchmark.
-        image0: Path from the root of the benchmark.
-        image1: The same.
-        homography: (3, 3), from image 0 to image 1; None where the scene is not flat.
-        intrinsics0: (3, 3), the camera matrix of image 0; None where not known.
-        intrinsics1: The same of image 1.
-        pose: (4, 4), takes points of camera 0 to camera 1; None where not known.
-        size: Height and width that the intrinsics speak of; None for the file's own.
+        group: Row of the results table: illumination, viewpoint, or the name of the benchmark.
+        image0: Path relative to the root of the benchmark.
+        image1: Path relative to the root of the benchmark.
+        homography: (3, 3), from image 0 to image 1; None for scenes that are not planar.
+        intrinsics0: (3, 3), camera matrix of image 0; None where not known.
+        intrinsics1: (3, 3), camera matrix of image 1; None where not known.
+        pose: (4, 4), maps points from camera 0 to camera 1; None where not known.
+        size: Height and width at which the intrinsics hold; None for the size of the files.
     """
 
     group: str
@@ -51,23 +52,23 @@ class TruePair:
 
 
 def is_benchmark(root: str | Path) -> bool:
-    """Tell whether a folder holds one of the benchmarks."""
+    """Return whether a folder contains one of the benchmarks."""
     root = Path(root)
     return bool(_sequences(root) or _is_scannet(root) or any(map(_lists_pairs, root.glob("*.npz"))))
 
 
 def read_benchmark(root: str | Path, exclude: bool = False) -> list[TruePair]:
-    """Read the pairs of HPatches, MegaDepth-1500 or ScanNet-1500, whichever a folder holds.
+    """Read the pairs of HPatches, MegaDepth-1500 or ScanNet-1500.
 
     Args:
-        root: HPatches: it holds i_* and v_*, each with 1.ppm to 6.ppm and H_1_2 to H_1_6. The other
-            two in LoFTR's layout. MegaDepth-1500: *.npz with image_paths, intrinsics, poses and
-            pair_infos, the paths from the root. ScanNet-1500: test.npz with name, intrinsics.npz,
-            and scene*/color/*.jpg and scene*/pose/*.txt.
-        exclude: Whether to leave out the eight sequences of HPatches that the field leaves out.
+        root: Folder of the benchmark. HPatches: folders i_* and v_*, each with 1.ppm to 6.ppm and
+            H_1_2 to H_1_6. The other two in the layout of LoFTR. MegaDepth-1500: *.npz with
+            image_paths (relative to the root), intrinsics, poses and pair_infos. ScanNet-1500:
+            test.npz with name, intrinsics.npz, and scene*/color/*.jpg and scene*/pose/*.txt.
+        exclude: Whether to skip the eight sequences of HPatches in ``EXCLUDED``.
 
     Raises:
-        InputError: If it holds none of them, or a file is missing or damaged.
+        InputError: If the folder contains none of them, or a file is missing or damaged.
     """
     root = Path(root)
     if sequences := _sequences(root):
@@ -82,7 +83,7 @@ def read_benchmark(root: str | Path, exclude: bool = False) -> list[TruePair]:
     if found := sorted(root.glob("*.npz")):
         return [pair for path in found for pair in _megadepth(path)]
     raise InputError(
-        f"{root}: holds none of HPatches (folders i_* and v_*), MegaDepth-1500 (*.npz) and "
+        f"{root}: contains neither HPatches (folders i_* and v_*) nor MegaDepth-1500 (*.npz) nor "
         "ScanNet-1500 (test.npz, intrinsics.npz); check the path"
     )
 
@@ -101,7 +102,7 @@ def _is_scannet(root: Path) -> bool:
 
 
 def _lists_pairs(path: Path) -> bool:
-    """Tell whether an .npz is one of MegaDepth-1500's; others may lie beside pictures."""
+    """Return whether an .npz belongs to MegaDepth-1500; image folders may contain others."""
     try:
         with zipfile.ZipFile(path) as archive:
             return "pair_infos.npy" in archive.namelist()
@@ -119,7 +120,7 @@ def _hpatches(folder: Path) -> Iterator[TruePair]:
             group="illumination" if folder.name.startswith("i_") else "viewpoint",
             image0=f"{folder.name}/1{suffix}",
             image1=f"{folder.name}/{k}{suffix}",
-            homography=_matrix(path, (3, 3)),
+            homography=_read_matrix(path, (3, 3)),
         )
 
 
@@ -134,7 +135,7 @@ def _megadepth(path: Path) -> Iterator[TruePair]:
             image1=str(arrays["image_paths"][second]),
             intrinsics0=np.asarray(arrays["intrinsics"][first], float),
             intrinsics1=np.asarray(arrays["intrinsics"][second], float),
-            pose=pose1 @ np.linalg.inv(pose0),  # both take the world to their camera
+            pose=pose1 @ np.linalg.inv(pose0),  # both map the world to their camera
         )
 
 
@@ -144,9 +145,11 @@ def _scannet(root: Path) -> Iterator[TruePair]:
     for scene, part, first, second in names.tolist():
         name = f"scene{scene:04d}_{part:02d}"
         if name not in intrinsics:
-            raise InputError(f"{root / 'intrinsics.npz'}: lacks {name}; copy it again")
-        # the files take the camera to the world
-        pose0, pose1 = (_matrix(root / name / f"pose/{i}.txt", (4, 4)) for i in (first, second))
+            raise InputError(f"{root / 'intrinsics.npz'}: {name} is missing; copy the file again")
+        # both map their camera to the world
+        pose0, pose1 = (
+            _read_matrix(root / name / f"pose/{i}.txt", (4, 4)) for i in (first, second)
+        )
         yield TruePair(
             group="ScanNet-1500",
             image0=f"{name}/color/{first}.jpg",
@@ -158,32 +161,32 @@ def _scannet(root: Path) -> Iterator[TruePair]:
         )
 
 
-def _matrix(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """Read a matrix of numbers in a text."""
+def _read_matrix(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """Read a matrix from a text file."""
     content = read_bytes(path)
     try:
         values = np.array(content.decode().split(), float).reshape(shape)
     except ValueError as error:
         count = shape[0] * shape[1]
-        raise InputError(f"{path}: must hold {count} numbers; copy it again") from error
+        raise InputError(f"{path}: must contain {count} numbers; copy the file again") from error
     return values
 
 
 class _Unpickler(pickle.Unpickler):
-    """Opens arrays of objects as numpy pickles them, and nothing that could run code."""
+    """Unpickles object arrays of numpy, but no names that could run code."""
 
     def find_class(self, module_name: str, global_name: str) -> Any:
-        """Return what a pickle names, if numpy's arrays need it."""
-        if module_name in _NUMPY and global_name in _NUMPY_NAMES:
+        """Return a name of numpy that object arrays need."""
+        if module_name in _NUMPY_MODULES and global_name in _NUMPY_NAMES:
             return super().find_class(module_name, global_name)
-        raise pickle.UnpicklingError(f"{module_name}.{global_name} has no place in an array")
+        raise pickle.UnpicklingError(f"{module_name}.{global_name} is not allowed in an array")
 
 
-def _read_npz(path: Path, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Read the arrays of an .npz; objects in them are plain ones.
+def _read_npz(path: Path, required: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Read the arrays of an .npz, with plain Python objects at most.
 
     Raises:
-        InputError: If it is damaged, holds more than plain objects, or lacks an array.
+        InputError: If it is damaged, contains other objects, or lacks an array.
     """
     arrays: dict[str, np.ndarray] = {}
     read_bytes(path)
@@ -193,9 +196,11 @@ def _read_npz(path: Path, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
                 with archive.open(name) as file:
                     arrays[name.removesuffix(".npy")] = _read_array(file)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, pickle.PickleError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); copy it again") from error
-    if missing := [name for name in wanted if name not in arrays]:
-        raise InputError(f"{path}: lacks {', '.join(missing)}; is it of another benchmark?")
+        raise InputError(f"{path}: cannot be read ({error}); copy the file again") from error
+    if missing := [name for name in required if name not in arrays]:
+        raise InputError(
+            f"{path}: {', '.join(missing)} is missing; give the root folder of a benchmark"
+        )
     return arrays
 
 

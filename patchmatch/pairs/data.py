@@ -1,14 +1,12 @@
-"""Pairs of pictures that are to be matched: of two folders, a table, a list, or two files."""
+"""Data module of the image pairs to match: two files, folders, a table, a list or a benchmark."""
 
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytorch_lightning.utilities import rank_zero_warn
-
 from patchmatch.core.errors import InputError
-from patchmatch.core.image_pairs import ImagePair, ImagePairs, ImagePairSet
-from patchmatch.core.pair_files import FOLDERS, TABLE, PairFiles, find_pairs, listed_pairs
+from patchmatch.core.image_pairs import ImagePair, ImagePairs
+from patchmatch.core.pair_files import FOLDERS, TABLE, PairFiles, find_pairs, pairs_of_table
 from patchmatch.io import FolderSequence, read_bytes
 from patchmatch.io.frames import safe_name, unique_name
 from patchmatch.pairs.benchmarks import is_benchmark, read_benchmark
@@ -17,124 +15,117 @@ ORDERS = ("all", "sequential")
 
 
 class PicturePairs(ImagePairs):
-    """Pairs of pictures, of any sizes, to be matched.
+    """Image pairs to match, of any sizes.
 
     Args:
-        pairs: Two pictures as image0,image1; or a folder that holds image_1 and image_2, whose
-            pictures are paired in order, or a pairs.csv; or a csv file with the columns image0 and
-            image1, paths from where it lies (mask0 and mask1 may follow, and intrinsics0 and
-            intrinsics1, each fx fy cx cy with spaces between); or a folder of pictures, or a txt
-            file with a path in each line, which are paired among each other by ``order``; or
-            HPatches, MegaDepth-1500 or ScanNet-1500 in their own layouts.
-        order: How the pictures of one folder or list are paired: all with all, or sequential, each
-            with the next one.
-        num_workers: Processes that read pictures ahead; 0 reads in the main process.
+        pairs: Two files as image0,image1; or a folder with the subfolders image_1 and image_2,
+            whose images are paired in natural order, or with a pairs.csv; or a csv file with the
+            columns image0 and image1, paths relative to the file (and optionally mask0, mask1,
+            intrinsics0 and intrinsics1, the latter as "fx fy cx cy"); or a folder of images, or a
+            txt file with one path per line, which are paired by ``order``; or HPatches,
+            MegaDepth-1500 or ScanNet-1500 in their original layouts.
+        order: How to pair the images of one folder or list: all (each with all others) or
+            sequential (each with the next one).
+        num_workers: Worker processes of the data loader; 0 reads in the main process.
     """
 
     batch_type = ImagePair
+    warn_large = False
 
     def __init__(self, pairs: str = "data/pairs", order: str = "all", num_workers: int = 0) -> None:
         super().__init__(pairs, None, num_workers)
         if order not in ORDERS:
             raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {order}")
-        self.pairs, self.order = pairs, order
+        self.order = order
 
-    def setup(self, stage: str) -> None:
-        """Find the pairs, and refuse what could only fail later."""
-        if stage != "predict":
-            raise InputError(
-                "PicturePairs have no ground truth: they can be predicted, not used to "
-                f"{stage}; choose other data"
-            )
-        files, notes = find_picture_pairs(self.pairs, self.order)
-        for note in notes:
-            rank_zero_warn(note)
-        self.clips = ImagePairSet(files, self.pairs, None, warn_large=False)
+    def find_pairs(self) -> tuple[list[PairFiles], list[str]]:
+        """Return the files of the pairs, and a line for each warning about them."""
+        return find_image_pairs(self.base_dir, self.order)
 
 
-def find_picture_pairs(pairs: str | Path, order: str = "all") -> tuple[list[PairFiles], list[str]]:
-    """Find the pairs that ``pairs`` speaks of, see ``PicturePairs``.
+def find_image_pairs(pairs: str | Path, order: str = "all") -> tuple[list[PairFiles], list[str]]:
+    """Find the pairs of any of the sources of ``PicturePairs``.
 
     Returns:
-        The pairs, at least one; and what the user should know of them, a sentence each.
+        The pairs, at least one, and a line for each warning.
 
     Raises:
-        InputError: If there are none, or a file or a partner is missing.
+        InputError: If there are none, or a file is missing.
     """
     path = Path(pairs)
     if path.is_dir():
         if (path / TABLE).is_file() or any((path / name).is_dir() for name in FOLDERS):
             return find_pairs(path)
         if is_benchmark(path):
-            return _of_benchmark(path), []
-        sequence = FolderSequence(path)
-        return _among_each_other(sequence.paths, order, path), []
+            return _pairs_of_benchmark(path), []
+        return _pairs_of_images(FolderSequence(path).paths, order, path), []
     if path.is_file():
         match path.suffix.lower():
             case ".csv":
-                return listed_pairs(path), []
+                return pairs_of_table(path), []
             case ".txt":
-                return _among_each_other(_lines(path), order, path), []
+                return _pairs_of_images(_read_list(path), order, path), []
         raise InputError(
-            f"{path}: a pair must have two pictures; give {path},OTHER, a folder, or a csv file"
+            f"{path}: a pair must have two images; give {path},OTHER, a folder, or a csv file"
         )
-    return [_two_files(str(pairs))], []
+    return [_pair_of_files(str(pairs))], []
 
 
-def _of_benchmark(root: Path) -> list[PairFiles]:
+def _pairs_of_benchmark(root: Path) -> list[PairFiles]:
     """Return the pairs of HPatches, MegaDepth-1500 or ScanNet-1500."""
     taken: set[str] = set()
     found = []
     for pair in read_benchmark(root):
         image0, image1 = root / pair.image0, root / pair.image1
         name = f"{Path(pair.image0).parts[0]}-{image0.stem}-{image1.stem}"
-        found.append(PairFiles(unique_name(safe_name(name), taken), (image0, image1)))
+        name = unique_name(safe_name(name), taken)
+        found.append(PairFiles(name=name, images=(image0, image1)))
     return found
 
 
-def _two_files(text: str) -> PairFiles:
-    """Return the pair of ``image0,image1``, whose names may have commas of their own."""
+def _pair_of_files(text: str) -> PairFiles:
+    """Return the pair of ``image0,image1``, whose names may contain commas."""
     parts = text.split(",")
     if len(parts) < 2:
         raise InputError(
-            f"{text}: no such file or folder; check the spelling of --data.pairs, or name two "
-            "pictures as image0,image1"
+            f"{text}: no such file or folder; check the spelling of --data.pairs, or give two "
+            "images as image0,image1"
         )
     splits = [
         (Path(",".join(parts[:i]).strip()), Path(",".join(parts[i:]).strip()))
         for i in range(1, len(parts))
     ]
-    for image0, image1 in splits:
-        if image0.is_file() and image1.is_file():
-            return PairFiles(_name(image0, image1, set()), (image0, image1))
+    for images in splits:
+        if all(image.is_file() for image in images):
+            return PairFiles(name=_pair_name(*images, set()), images=images)
     missing = next((path for path in splits[0] if not path.is_file()), splits[0][1])
     raise InputError(f"{missing}: no such file, but --data.pairs names it; check the spelling")
 
 
-def _among_each_other(images: Sequence[Path], order: str, place: Path) -> list[PairFiles]:
-    """Pair pictures with all that follow, or with the next one."""
+def _pairs_of_images(images: Sequence[Path], order: str, source: Path) -> list[PairFiles]:
+    """Pair each image with all that follow, or with the next one."""
     if len(images) < 2:
         raise InputError(
-            f"{place}: a pair must have two pictures, found {len(images)}; add some, or make the "
+            f"{source}: a pair must have two images, got {len(images)}; add images, or create the "
             f"folders {' and '.join(FOLDERS)} or a {TABLE}"
         )
     taken: set[str] = set()
-    couples = itertools.combinations(images, 2) if order == "all" else itertools.pairwise(images)
-    return [PairFiles(_name(*couple, taken), couple) for couple in couples]
+    pairs = itertools.combinations(images, 2) if order == "all" else itertools.pairwise(images)
+    return [PairFiles(name=_pair_name(*pair, taken), images=pair) for pair in pairs]
 
 
-def _lines(path: Path) -> list[Path]:
-    """Return the pictures that a list names, paths from where it lies."""
+def _read_list(path: Path) -> list[Path]:
+    """Return the images that a list names, by paths relative to it."""
     try:
         lines = read_bytes(path).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: this is no UTF-8 text; save the list as UTF-8") from error
-    found = [path.parent / line.strip() for line in lines if line.strip()]
-    missing = [image for image in found if not image.is_file()]
+        raise InputError(f"{path}: is not UTF-8 text; save the list as UTF-8") from error
+    images = [path.parent / line.strip() for line in lines if line.strip()]
+    missing = [image for image in images if not image.is_file()]
     if missing:
         raise InputError(f"{missing[0]}: no such file, but {path} names it; check the spelling")
-    return found
+    return images
 
 
-def _name(image0: Path, image1: Path, taken: set[str]) -> str:
+def _pair_name(image0: Path, image1: Path, taken: set[str]) -> str:
     return unique_name(safe_name(f"{image0.stem}-{image1.stem}"), taken)

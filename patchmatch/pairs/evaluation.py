@@ -1,4 +1,4 @@
-"""Matches in files against the truth of the field's benchmarks, without any model."""
+"""Evaluation of matches in files against the ground truth of benchmarks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from patchmatch.core.errors import InputError
-from patchmatch.ops.homography import corner_error
+from patchmatch.ops.homography import corner_error, resize_homography
 from patchmatch.pairs.benchmarks import TruePair
 from patchmatch.pairs.geometry import (
     THRESHOLDS,
@@ -20,18 +20,18 @@ from patchmatch.pairs.geometry import (
     relative_pose,
 )
 
-CORNERS, DEGREES = (3, 5, 10), (5, 10, 20)  # thresholds of the areas: pixels, degrees
+CORNERS, DEGREES = (3, 5, 10), (5, 10, 20)  # thresholds of the AUC, in pixels and degrees
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """Matches as a run left them, the best first.
+    """Matches of a pair, the best first.
 
     Attributes:
         keypoints0: (N, 2), x and y in pixels of the file.
-        keypoints1: (N, 2), the partners.
+        keypoints1: (N, 2), the corresponding points.
         size0: Height and width of the file of image 0.
-        size1: The same of image 1.
+        size1: Height and width of the file of image 1.
     """
 
     keypoints0: np.ndarray
@@ -40,17 +40,17 @@ class Prediction:
     size1: tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How homographies and poses are estimated.
+    """Settings of the evaluation.
 
     Attributes:
-        resize: Pixels of the shorter side to which both pictures of a plane count as resized, and
-            in which errors of corners are measured; None for the files' own. LoFTR has 480.
-        max_matches: Only the best so many are used for the estimate; None for all. LoFTR has 1000.
-        threshold: Pixels within which a match agrees with a homography.
-        pose_threshold: Pixels within which a match agrees with an essential matrix.
-        seed: Of the random samples.
+        resize: Shorter side in pixels of the images at which homographies are estimated and corner
+            errors are measured; None for the size of the files. LoFTR uses 480.
+        max_matches: Number of best matches to estimate from; None for all. LoFTR uses 1000.
+        threshold: Inlier threshold of homographies in pixels.
+        pose_threshold: Inlier threshold of essential matrices in pixels.
+        seed: Seed of the random samples.
     """
 
     resize: int | None = None
@@ -60,57 +60,57 @@ class Protocol:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what nothing can be measured by."""
+        """Check the settings."""
         for name in ("resize", "max_matches", "threshold", "pose_threshold"):
             value = getattr(self, name)
             if value is not None and not 0 < value < np.inf:
                 raise InputError(f"--{name} must be above 0, got {value}")
 
     def __str__(self) -> str:
-        size = "files' own size" if self.resize is None else f"shorter side {self.resize}"
-        cap = "all matches" if self.max_matches is None else f"best {self.max_matches} matches"
+        size = "size of the files" if self.resize is None else f"shorter side {self.resize}"
+        count = "all matches" if self.max_matches is None else f"best {self.max_matches} matches"
         return (
             f"MAGSAC++ (OpenCV), {self.threshold:g} px for homographies, {self.pose_threshold:g} "
-            f"px for poses; {size}; {cap}; seed {self.seed}; accuracy of all matches in pixels of "
-            "the files"
+            f"px for poses; {size}; {count}; seed {self.seed}; accuracy of all matches in pixels "
+            "of the files"
         )
 
 
 def read_predictions(folder: str | Path) -> dict[tuple[str, ...], Prediction]:
-    """Read what a run has written, by the parts of the paths of both pictures.
+    """Read the matches of a run, by the paths of both images.
 
     Args:
-        folder: The run's folder, which holds pairs/*/matches.npz.
+        folder: Output folder of the run, with pairs/*/matches.npz.
 
     Raises:
         InputError: If there are none, or one is damaged.
     """
     paths = sorted(Path(folder).glob("pairs/*/matches.npz"))
     if not paths:
-        raise InputError(f"{folder}: holds no pairs/*/matches.npz; give the folder of a run")
+        raise InputError(f"{folder}: no pairs/*/matches.npz; give the output folder of a run")
     found = {}
     for path in paths:
         try:
             with np.load(path) as arrays:
                 key = (str(arrays["image0"]), str(arrays["image1"]))
                 found[key] = Prediction(
-                    arrays["keypoints0"].astype(float),
-                    arrays["keypoints1"].astype(float),
-                    tuple(arrays["size0"].tolist()),
-                    tuple(arrays["size1"].tolist()),
+                    keypoints0=arrays["keypoints0"].astype(float),
+                    keypoints1=arrays["keypoints1"].astype(float),
+                    size0=tuple(arrays["size0"].tolist()),
+                    size1=tuple(arrays["size1"].tolist()),
                 )
         except (OSError, ValueError, KeyError, EOFError) as error:
-            raise InputError(f"{path}: is damaged or of another program ({error})") from error
+            raise InputError(f"{path}: cannot be read ({error}); predict the pair again") from error
     return found
 
 
 def score_pair(pair: TruePair, found: Prediction | None, protocol: Protocol) -> dict[str, float]:
-    """Return the numbers of a pair: matches, accuracy or error, and the inliers of the estimate.
+    """Return the metrics of a pair: numbers of matches and inliers, accuracy and errors.
 
-    A missing prediction found nothing.
+    A missing prediction counts as one without matches.
     """
-    none = np.zeros((0, 2))
-    points0, points1 = (none, none) if found is None else (found.keypoints0, found.keypoints1)
+    empty = np.zeros((0, 2))
+    points0, points1 = (empty, empty) if found is None else (found.keypoints0, found.keypoints1)
     numbers: dict[str, float] = {"matches": len(points0), "missing": float(found is None)}
     best0, best1 = points0[: protocol.max_matches], points1[: protocol.max_matches]
     if pair.homography is not None:
@@ -118,10 +118,13 @@ def score_pair(pair: TruePair, found: Prediction | None, protocol: Protocol) -> 
         numbers |= {f"mma_{t}": float(a) for t, a in zip(THRESHOLDS, accuracy, strict=True)}
         numbers["corner_error"], numbers["inliers"] = np.inf, 0
         if found is not None:
-            scale0 = _resizing(found.size0, protocol.resize)
-            scale1 = _resizing(found.size1, protocol.resize)
+            scale0 = _scale_shorter_side(found.size0, protocol.resize)
+            scale1 = _scale_shorter_side(found.size1, protocol.resize)
             estimate = estimate_homography(
-                _moved(best0, scale0), _moved(best1, scale1), protocol.threshold, protocol.seed
+                _transform(best0, scale0),
+                _transform(best1, scale1),
+                protocol.threshold,
+                protocol.seed,
             )
             numbers["inliers"] = int(estimate.inliers.sum())
             if estimate.model is not None:
@@ -133,9 +136,9 @@ def score_pair(pair: TruePair, found: Prediction | None, protocol: Protocol) -> 
     if pair.pose is not None and pair.intrinsics0 is not None and pair.intrinsics1 is not None:
         numbers["pose_error"], numbers["inliers"] = np.inf, 0
         if found is not None:
-            if pair.size is not None:  # that of which the intrinsics speak
-                best0 = _moved(best0, _between(found.size0, pair.size))
-                best1 = _moved(best1, _between(found.size1, pair.size))
+            if pair.size is not None:  # at which the intrinsics hold
+                best0 = _transform(best0, resize_homography(found.size0, pair.size).numpy())
+                best1 = _transform(best1, resize_homography(found.size1, pair.size).numpy())
             cameras = pair.intrinsics0, pair.intrinsics1
             estimate = estimate_essential(
                 best0, best1, *cameras, protocol.pose_threshold, protocol.seed
@@ -152,16 +155,15 @@ def score_benchmark(
     predictions: Mapping[tuple[str, ...], Prediction],
     protocol: Protocol,
 ) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
-    """Return a row for each group and for all, and a row for each pair.
+    """Return a table with a row for each group and for all pairs, and one with a row for each pair.
 
-    A pair without prediction counts as one without matches: its accuracy is 0 and its error
-    infinite, and ``missing`` counts it.
+    A pair without prediction has accuracy 0 and infinite error, and is counted in ``missing``.
     """
     pairs: list[dict[str, object]] = []
     for pair in truth:
-        numbers = score_pair(pair, _of(pair, predictions), protocol)
-        about = {"group": pair.group, "image0": pair.image0, "image1": pair.image1}
-        pairs.append({**about, **numbers})
+        numbers = score_pair(pair, _find_prediction(pair, predictions), protocol)
+        names = {"group": pair.group, "image0": pair.image0, "image1": pair.image1}
+        pairs.append({**names, **numbers})
     groups = list(dict.fromkeys(pair.group for pair in truth))
     rows = [_summary(group, [p for p in pairs if p["group"] == group]) for group in groups]
     if len(groups) > 1:
@@ -190,28 +192,21 @@ def _summary(name: str, pairs: Sequence[Mapping[str, object]]) -> dict[str, obje
     return row
 
 
-def _of(pair: TruePair, predictions: Mapping[tuple[str, ...], Prediction]) -> Prediction | None:
-    """Return the prediction whose two paths end as those of the pair do."""
+def _find_prediction(
+    pair: TruePair, predictions: Mapping[tuple[str, ...], Prediction]
+) -> Prediction | None:
+    """Return the prediction whose two paths end with those of the pair."""
     for (image0, image1), found in predictions.items():
         if f"/{image0}".endswith(f"/{pair.image0}") and f"/{image1}".endswith(f"/{pair.image1}"):
             return found
     return None
 
 
-def _resizing(size: tuple[int, int], shorter: int | None) -> np.ndarray:
-    """Return the matrix that resizes a picture until its shorter side has so many pixels."""
-    scale = 1.0 if shorter is None else shorter / min(size)
-    return _scaling(scale, scale)
+def _scale_shorter_side(size: tuple[int, int], shorter: int | None) -> np.ndarray:
+    """Return the transform of points when the shorter side is resized to ``shorter`` pixels."""
+    s = 1.0 if shorter is None else shorter / min(size)
+    return np.array([[s, 0, (s - 1) / 2], [0, s, (s - 1) / 2], [0, 0, 1]])
 
 
-def _between(size: tuple[int, int], other: tuple[int, int]) -> np.ndarray:
-    return _scaling(other[1] / size[1], other[0] / size[0])
-
-
-def _scaling(x: float, y: float) -> np.ndarray:
-    """Return a scaling that keeps the corner of the top-left pixel, not its centre."""
-    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
-
-
-def _moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    return points @ matrix[:2, :2].T + matrix[:2, 2]
+def _transform(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    return points @ affine[:2, :2].T + affine[:2, 2]

@@ -1,30 +1,28 @@
-"""What matchers share that describe both pictures first and compare the descriptors."""
+"""Base of the matchers that compare descriptors of keypoints."""
 
 import abc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from patchmatch.pairs.matcher import Found, PairMatcher
+from patchmatch.pairs.matcher import Correspondences, PairMatcher
 from patchmatch.pairs.matching import match_descriptors
-from patchmatch.pairs.points import crop, tiles, widened, within
+from patchmatch.pairs.points import crop, expand_box, in_box, tiles
 
-OVERLAP = 64  # pixels that tiles reach beyond what they answer for, so that blobs stay whole
-FAINT = 0.25  # of the range: below it a picture is stretched, since contrast decides what is kept
+OVERLAP = 64  # pixels by which tiles are extended, so that blobs at a seam are complete
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Features:
-    """Places of a picture and what they look like.
+    """Keypoints of an image and their descriptors.
 
     Attributes:
         points: (N, 2) float, x and y in pixels.
         descriptors: (N, D) float, each of length one.
-        response: (N,) float, how clearly each stands out.
+        response: (N,) float, strength of each keypoint.
     """
 
     points: Tensor
@@ -32,23 +30,28 @@ class Features:
     response: Tensor
 
     def __getitem__(self, index: Tensor) -> "Features":
-        """Return the features that a long or bool index names."""
-        return Features(self.points[index], self.descriptors[index], self.response[index])
+        """Return the features at a long or bool index."""
+        return Features(
+            points=self.points[index],
+            descriptors=self.descriptors[index],
+            response=self.response[index],
+        )
 
 
 class FeatureMatcher(PairMatcher, abc.ABC):
-    """Base of matchers that describe the places of both pictures and compare the descriptors.
+    """Base of the matchers that detect keypoints in both images and compare their descriptors.
 
     Args:
-        check: What makes a match: ratio (the second nearest descriptor must be farther by far),
-            mutual (each must be the nearest of the other), or both.
-        ratio: What the distance of the nearest descriptor to that of the second nearest may be.
-        max_keypoints: How many places of each picture to describe at most, the clearest ones.
-        tile: Side in pixels of the tiles in which a large picture is described, to save memory;
-            null describes it at once.
+        check: Test of a match: ratio (the second nearest descriptor must be much farther), mutual
+            (both must be the nearest neighbours of each other), or both.
+        ratio: Largest ratio of the distances of the nearest and the second nearest descriptor.
+        max_keypoints: Number of strongest keypoints to use in each image.
+        tile: Side in pixels of the tiles in which features are extracted, to save memory; null
+            processes the whole image at once.
     """
 
-    apart = 0.0  #: Pixels below which the second nearest descriptor counts as the nearest.
+    #: Distance in pixels below which the second nearest descriptor is ignored in the ratio test.
+    spatial_threshold = 0.0
 
     def __init__(
         self,
@@ -62,7 +65,7 @@ class FeatureMatcher(PairMatcher, abc.ABC):
         if check not in ("ratio", "mutual", "both"):
             raise ValueError(f"check must be ratio, mutual or both, got {check}")
         if not 0 < ratio <= 1:
-            raise ValueError(f"ratio must lie above 0 and not above 1, got {ratio}")
+            raise ValueError(f"ratio must be above 0 and at most 1, got {ratio}")
         if max_keypoints < 1:
             raise ValueError(f"max_keypoints must be at least 1, got {max_keypoints}")
         if tile is not None and tile < 2 * OVERLAP:
@@ -71,59 +74,57 @@ class FeatureMatcher(PairMatcher, abc.ABC):
         self.max_keypoints, self.tile = max_keypoints, tile
 
     @abc.abstractmethod
-    def describe(
+    def extract_features(
         self, image: Float[Tensor, "1 1 H W"], valid: Bool[Tensor, "1 H W"] | None
     ) -> Features:
-        """Return the features of a gray image in [0, 1]; those where it is not valid may stay."""
+        """Return the features of a gray image in [0, 1].
 
-    def complete(self, image: Float[Tensor, "1 1 H W"], features: Features) -> Features:
-        """Return the features of a whole image with their descriptors, if ``describe`` left any."""
+        Args:
+            image: Gray, in [0, 1].
+            valid: Pixels that may have features; None for all. The result may contain others.
+        """
+
+    def compute_descriptors(self, image: Float[Tensor, "1 1 H W"], features: Features) -> Features:
+        """Return the features with the descriptors that ``extract_features`` left out."""
         return features
 
-    def find(
+    def find_correspondences(
         self, image0: Tensor, image1: Tensor, valid0: Tensor | None, valid1: Tensor | None
-    ) -> Found:
-        """Describe both images and match the descriptors."""
-        features0, features1 = self._all(image0, valid0), self._all(image1, valid1)
+    ) -> Correspondences:
+        """Extract the features of both images and match the descriptors."""
+        features0 = self._extract_in_tiles(image0, valid0)
+        features1 = self._extract_in_tiles(image1, valid1)
         index0, index1, score = match_descriptors(
             features0.descriptors,
             features1.descriptors,
             ratio=None if self.check == "mutual" else self.ratio,
             mutual=self.check != "ratio",
             points1=features1.points,
-            apart=self.apart,
+            spatial_threshold=self.spatial_threshold,
         )
-        found0, found1 = features0[index0], features1[index1]
-        return Found(found0.points, found1.points, score, found0.descriptors, found1.descriptors)
+        return Correspondences(
+            points0=features0.points[index0],
+            points1=features1.points[index1],
+            score=score,
+            descriptors0=features0.descriptors[index0],
+            descriptors1=features1.descriptors[index1],
+        )
 
-    def _all(self, image: Tensor, valid: Tensor | None) -> Features:
-        """Return the clearest features of an image, tile by tile."""
+    def _extract_in_tiles(self, image: Tensor, valid: Tensor | None) -> Features:
+        """Return the strongest features of an image."""
         parts = []
         for box in tiles(image.shape[-2], image.shape[-1], self.tile):
-            around = widened(box, OVERLAP, image)
-            part = None if valid is None else crop(valid, around)
-            found = self.describe(crop(image, around), part)
-            points = found.points + found.points.new_tensor(around[:2])
-            whole = Features(points, found.descriptors, found.response)
-            parts.append(whole[within(points, box)])
-        joined = Features(
-            torch.cat([part.points for part in parts]),
-            torch.cat([part.descriptors for part in parts]),
-            torch.cat([part.response for part in parts]),
+            extended = expand_box(box, OVERLAP, image)
+            mask = None if valid is None else crop(valid, extended)
+            found = self.extract_features(crop(image, extended), mask)
+            points = found.points + found.points.new_tensor(extended[:2])
+            parts.append(replace(found, points=points)[in_box(points, box)])
+        features = Features(
+            points=torch.cat([part.points for part in parts]),
+            descriptors=torch.cat([part.descriptors for part in parts]),
+            response=torch.cat([part.response for part in parts]),
         )
-        if len(joined.response) > self.max_keypoints:
-            best = joined.response.argsort(descending=True, stable=True)[: self.max_keypoints]
-            joined = joined[best.sort().values]
-        return self.complete(image, joined)
-
-
-def as_bytes(image: Tensor) -> np.ndarray:
-    """Return a gray image (1, 1, H, W) in [0, 1] as (H, W) uint8 for OpenCV.
-
-    One that uses little of the range, as 12 bits in a file of 16 do, is stretched over it.
-    """
-    gray = image[0, 0].float().cpu()
-    low, high = gray.amin(), gray.amax()
-    if 0 < high - low < FAINT:
-        gray = (gray - low) / (high - low)
-    return (gray * 255).round().clamp(0, 255).byte().numpy()
+        if len(features.response) > self.max_keypoints:
+            best = features.response.argsort(descending=True, stable=True)[: self.max_keypoints]
+            features = features[best.sort().values]
+        return self.compute_descriptors(image, features)

@@ -1,4 +1,4 @@
-"""What matches say of two views: homography, fundamental and essential matrix, and how well."""
+"""Robust estimation from matches (homography, fundamental and essential matrix), and metrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ import cv2
 import numpy as np
 
 ITERATIONS, CONFIDENCE = 10_000, 0.999_99
-FEWEST = {"homography": 4, "fundamental": 8, "essential": 5}
-THRESHOLDS = tuple(range(1, 11))  # pixels of the mean matching accuracy
+MIN_MATCHES = {"homography": 4, "fundamental": 8, "essential": 5}
+THRESHOLDS = tuple(range(1, 11))  # pixels, of the mean matching accuracy
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A model of two views and the matches that agree with it.
+    """A model of two views and its inliers.
 
     Attributes:
-        model: (3, 3) float64; None where too few matches agree on one.
-        inliers: (N,) bool, all false without a model.
+        model: (3, 3) float64; None if too few matches agree on one.
+        inliers: (N,) bool, all False without a model.
     """
 
     model: np.ndarray | None
@@ -27,27 +27,27 @@ class Estimate:
 def estimate_homography(
     points0: np.ndarray, points1: np.ndarray, threshold: float = 3.0, seed: int = 0
 ) -> Estimate:
-    """Estimate a homography by MAGSAC++ (Barath et al. 2020), in OpenCV's implementation.
+    """Estimate a homography by MAGSAC++ (Barath et al. 2020) of OpenCV.
 
     Args:
         points0: (N, 2), x and y in pixels of image 0.
-        points1: (N, 2), the partners in image 1.
-        threshold: Pixels in image 1 within which a match agrees.
-        seed: Of the random samples; the same seed gives the same answer.
+        points1: (N, 2), the corresponding points of image 1.
+        threshold: Inlier threshold: reprojection error in pixels of image 1.
+        seed: Seed of the random samples; the same seed gives the same result.
 
     Returns:
-        The homography from image 0 to image 1, its last entry 1; none for fewer than four matches,
-        or where all lie on a line.
+        The homography from image 0 to image 1, last entry 1. It has no model for fewer than four
+        matches, and if all of them lie on a line.
     """
     points0, points1 = _as_points(points0), _as_points(points1)
-    if len(points0) < FEWEST["homography"]:
-        return _nothing(points0)
+    if len(points0) < MIN_MATCHES["homography"]:
+        return _no_model(points0)
     model, mask = cv2.findHomography(points0, points1, _usac(threshold, seed))
     if model is None or model.shape != (3, 3) or not np.isfinite(model).all():
-        return _nothing(points0)
+        return _no_model(points0)
     inliers = mask.ravel().astype(bool)
-    if inliers.sum() < FEWEST["homography"] or abs(np.linalg.det(model)) < 1e-12:
-        return _nothing(points0)
+    if inliers.sum() < MIN_MATCHES["homography"] or abs(np.linalg.det(model)) < 1e-12:
+        return _no_model(points0)
     return Estimate(model / model[2, 2] if model[2, 2] else model, inliers)
 
 
@@ -56,14 +56,14 @@ def estimate_fundamental(
 ) -> Estimate:
     """Estimate a fundamental matrix F with x1 F x0 = 0, see ``estimate_homography``.
 
-    The threshold is the distance from the epipolar line; at least eight matches are asked for.
+    The threshold is the distance from the epipolar line. At least eight matches are required.
     """
     points0, points1 = _as_points(points0), _as_points(points1)
-    if len(points0) < FEWEST["fundamental"]:
-        return _nothing(points0)
+    if len(points0) < MIN_MATCHES["fundamental"]:
+        return _no_model(points0)
     model, mask = cv2.findFundamentalMat(points0, points1, _usac(threshold, seed))
     if model is None or model.shape != (3, 3) or mask is None:
-        return _nothing(points0)
+        return _no_model(points0)
     return Estimate(model, mask.ravel().astype(bool))
 
 
@@ -79,22 +79,28 @@ def estimate_essential(
 
     Args:
         points0: (N, 2), x and y in pixels of image 0.
-        points1: (N, 2), the partners in image 1.
-        intrinsics0: (3, 3), the camera matrix of image 0.
-        intrinsics1: (3, 3), that of image 1.
-        threshold: Pixels from the epipolar line, at the mean focal length.
-        seed: Of the random samples.
+        points1: (N, 2), the corresponding points of image 1.
+        intrinsics0: (3, 3), camera matrix of image 0.
+        intrinsics1: (3, 3), camera matrix of image 1.
+        threshold: Distance from the epipolar line in pixels, at the mean focal length.
+        seed: Seed of the random samples.
     """
     rays0, rays1 = _rays(points0, intrinsics0), _rays(points1, intrinsics1)
-    if len(rays0) < FEWEST["essential"]:
-        return _nothing(rays0)
+    if len(rays0) < MIN_MATCHES["essential"]:
+        return _no_model(rays0)
     focal = float(np.mean([k[i, i] for k in (intrinsics0, intrinsics1) for i in (0, 1)]))
-    unit, none = np.eye(3), np.zeros(0)
+    identity, no_distortion = np.eye(3), np.zeros(0)
     model, mask = cv2.findEssentialMat(
-        rays0, rays1, unit, unit, none, none, _usac(threshold / focal, seed)
+        rays0,
+        rays1,
+        identity,
+        identity,
+        no_distortion,
+        no_distortion,
+        _usac(threshold / focal, seed),
     )
     if model is None or model.shape != (3, 3) or mask is None:
-        return _nothing(rays0)
+        return _no_model(rays0)
     return Estimate(model, mask.ravel().astype(bool))
 
 
@@ -105,10 +111,10 @@ def relative_pose(
     intrinsics0: np.ndarray,
     intrinsics1: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return rotation (3, 3) and direction of translation (3,) that bring camera 0 to camera 1.
+    """Return the rotation (3, 3) and unit translation (3,) from camera 0 to camera 1.
 
-    Of the four that an essential matrix allows, the one with most points before both cameras;
-    None without an estimate.
+    Of the four solutions of an essential matrix, this is the one with the most points in front of
+    both cameras. Returns None without inliers.
     """
     if estimate.model is None or not estimate.inliers.any():
         return None
@@ -126,18 +132,19 @@ def pose_error(
     true_rotation: np.ndarray,
     true_translation: np.ndarray,
 ) -> float:
-    """Return the larger of the angles by which rotation and direction of translation err, degrees.
+    """Return the larger of the angular errors of rotation and translation direction, in degrees.
 
-    The sign of a translation that comes from an essential matrix is not told apart, as in the
-    field (SuperGlue, LoFTR). Where the true camera does not move, its direction does not count.
+    The sign of the translation is ignored, as in the evaluations of SuperGlue and LoFTR. The
+    translation is ignored if the true camera does not move.
     """
     cosine = (np.trace(rotation.T @ true_rotation) - 1) / 2
-    angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    rotation_error = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
     lengths = np.linalg.norm(translation) * np.linalg.norm(true_translation)
     if lengths < 1e-12:
-        return float(angle)
-    turned = np.degrees(np.arccos(np.clip(translation @ true_translation / lengths, -1, 1)))
-    return float(max(angle, min(turned, 180 - turned)))
+        return float(rotation_error)
+    cosine = translation @ true_translation / lengths
+    direction_error = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    return float(max(rotation_error, min(direction_error, 180 - direction_error)))
 
 
 def matching_accuracy(
@@ -146,34 +153,35 @@ def matching_accuracy(
     homography: np.ndarray,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> np.ndarray:
-    """Return for each threshold which share of matches is right to so many pixels.
+    """Return the share of matches with an error of at most each threshold.
 
     Args:
         points0: (N, 2), x and y in image 0.
-        points1: (N, 2), the partners in image 1.
-        homography: The true one from image 0 to image 1.
-        thresholds: Pixels in image 1; an error of just that counts as right.
+        points1: (N, 2), the corresponding points of image 1.
+        homography: Ground truth from image 0 to image 1.
+        thresholds: Pixels of image 1.
 
     Returns:
-        (T,) in [0, 1]; zeros where there are no matches, which is how the field counts them.
+        (T,) in [0, 1]; zeros without matches, as in the literature.
     """
     points0, points1 = _as_points(points0), _as_points(points1)
     if not len(points0):
         return np.zeros(len(thresholds))
-    moved = np.c_[points0, np.ones(len(points0))] @ homography.T
+    warped = np.c_[points0, np.ones(len(points0))] @ homography.T
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.linalg.norm(moved[:, :2] / moved[:, 2:] - points1, axis=1)
+        error = np.linalg.norm(warped[:, :2] / warped[:, 2:] - points1, axis=1)
     return np.array([(error <= threshold).mean() for threshold in thresholds])
 
 
 def area_under_recall(errors: Sequence[float], thresholds: Sequence[float]) -> list[float]:
-    """Return the area under the curve of recall over error up to each threshold, as a share.
+    """Return the area under the curve of recall over error up to each threshold, in [0, 1].
 
-    The curve joins (sorted error, share of pairs with at most that) by straight lines, from (0, 0)
-    on, and goes on level from the last error below the threshold, as SuperGlue's evaluation has it.
+    The curve starts at (0, 0), connects the points (sorted error, share of pairs with at most that
+    error) by straight lines, and is constant from the last error below the threshold on, as in the
+    evaluation of SuperGlue.
 
     Args:
-        errors: One a pair; infinite where nothing was estimated.
+        errors: One per pair; infinite where nothing was estimated.
         thresholds: In the unit of the errors.
     """
     if not len(errors):
@@ -199,7 +207,7 @@ def _usac(threshold: float, seed: int) -> cv2.UsacParams:
     parameters.loIterations, parameters.loSampleSize = 10, 50
     parameters.final_polisher = cv2.COV_POLISHER
     parameters.final_polisher_iterations = 3
-    parameters.isParallel = False  # else the same seed would not give the same answer
+    parameters.isParallel = False  # otherwise the same seed may give another result
     parameters.randomGeneratorState = seed
     return parameters
 
@@ -209,10 +217,10 @@ def _as_points(points: np.ndarray) -> np.ndarray:
 
 
 def _rays(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    """Return points as (x, y) on the plane at distance one from the camera."""
+    """Return points in normalised camera coordinates, (N, 2)."""
     rays = np.c_[_as_points(points), np.ones(len(points))] @ np.linalg.inv(intrinsics).T
     return np.ascontiguousarray(rays[:, :2])
 
 
-def _nothing(points: np.ndarray) -> Estimate:
+def _no_model(points: np.ndarray) -> Estimate:
     return Estimate(None, np.zeros(len(points), bool))

@@ -1,4 +1,4 @@
-"""What every matcher shares that finds corresponding points of two pictures."""
+"""Base of the matchers that find corresponding points of two images."""
 
 import abc
 import time
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from patchmatch.core.errors import InputError
-from patchmatch.core.image_pairs import ImagePair
+from patchmatch.core.image_pairs import MIN_SIDE, ImagePair
 from patchmatch.core.matcher import Matcher
 from patchmatch.core.process import keep_freed_memory
 from patchmatch.pairs.cameras import Cameras, camera_matrices
@@ -24,29 +24,28 @@ from patchmatch.pairs.geometry import (
 from patchmatch.pairs.matching import drop_duplicates
 from patchmatch.pairs.points import (
     as_gray,
-    enlarged,
+    downscale_pair,
     inside,
-    reduced_pair,
-    resized_mask,
-    turned_back,
+    rescale_points,
+    resize_mask,
+    unrotate_points,
 )
 from patchmatch.pairs.results import Matches
 
-SMALLEST_SIDE = 16  # pixels: smaller pictures hold nothing that could be found again
-TURNS = (1, 2, 4)
+ROTATIONS = (1, 2, 4)
 EPIPOLAR = ("fundamental", "essential")
 
 
-@dataclass(frozen=True)
-class Found:
-    """Corresponding points as a matcher finds them, in pixels of the images that it was given.
+@dataclass(frozen=True, kw_only=True)
+class Correspondences:
+    """Corresponding points as a matcher finds them, in pixels of the images it was given.
 
     Attributes:
         points0: (N, 2) float, x and y.
-        points1: (N, 2) float, their partners.
-        score: (N,) float, higher is better, in any order.
-        descriptors0: (N, D) float, what the places look like; None where none were described.
-        descriptors1: (N, D) float, the same of the partners.
+        points1: (N, 2) float; row i corresponds to row i of ``points0``.
+        score: (N,) float, higher is better; the rows are in any order.
+        descriptors0: (N, D) float, descriptors of ``points0``; None for matchers without them.
+        descriptors1: (N, D) float, descriptors of ``points1``.
     """
 
     points0: Tensor
@@ -55,39 +54,42 @@ class Found:
     descriptors0: Tensor | None = None
     descriptors1: Tensor | None = None
 
-    def __getitem__(self, index: Tensor) -> "Found":
-        """Return the matches that a long or bool index names."""
-        described = (self.descriptors0, self.descriptors1)
-        return Found(
-            self.points0[index],
-            self.points1[index],
-            self.score[index],
-            *(None if values is None else values[index] for values in described),
+    def __getitem__(self, index: Tensor) -> "Correspondences":
+        """Return the correspondences at a long or bool index."""
+        descriptors0, descriptors1 = self.descriptors0, self.descriptors1
+        return Correspondences(
+            points0=self.points0[index],
+            points1=self.points1[index],
+            score=self.score[index],
+            descriptors0=None if descriptors0 is None else descriptors0[index],
+            descriptors1=None if descriptors1 is None else descriptors1[index],
         )
 
 
 class PairMatcher(Matcher, abc.ABC):
-    """Base of matchers that find corresponding points of two pictures.
+    """Base of the matchers that find corresponding points of two images.
 
-    A subclass finds them in ``find``, in images as they come; resizing, turning, masks, the order
-    and the homography are the work of this class.
+    A subclass implements ``find_correspondences``. This class resizes and rotates the images,
+    applies the masks, sorts the matches and estimates the homography.
 
     Args:
-        max_size: Pixels to which the longest side of each image is reduced inside, by one factor
-            where both are about as large; null keeps every pixel. Answers are in pixels of the
-            images as they came.
-        max_matches: How many matches to keep at most, the best ones; null keeps all.
-        min_score: Matches that score less are left out.
-        rotations: In how many orientations image 0 is tried, 1, 2 or 4 quarter turns; the one with
-            the most matches on a homography is kept. For matchers that know upright pictures only.
-        threshold: Pixels in image 1 within which a match agrees with the homography.
-        seed: Of the random samples that the homography is estimated from.
-        epipolar: What to estimate beside the homography, for scenes that are not flat: fundamental,
-            or essential, which takes intrinsics; null for nothing.
-        epipolar_threshold: Pixels from its epipolar line within which a match agrees.
-        intrinsics0: fx, fy, cx and cy of the camera of image 0, in pixels of the images as they
-            came; where a pair brings its own, those count.
-        intrinsics1: The same of image 1; null for the same camera.
+        max_size: Longest side in pixels to which images are downscaled for matching; null keeps
+            the full size. Images of similar size are downscaled by the same factor. Matches are
+            in pixels of the original images.
+        max_matches: Number of best matches to keep; null keeps all.
+        min_score: Matches with a lower score are discarded.
+        rotations: Number of orientations of image 0 to try, 1, 2 or 4 (steps of 360, 180 or 90
+            degrees); the one with the most homography inliers is kept. For matchers that are not
+            invariant to rotation.
+        threshold: Inlier threshold of the homography: reprojection error in pixels of image 1.
+        seed: Seed of the random samples in robust estimation.
+        epipolar: Matrix to estimate beside the homography, for scenes that are not planar:
+            fundamental, or essential, which requires intrinsics; null estimates none.
+        epipolar_threshold: Inlier threshold of that matrix: distance from the epipolar line in
+            pixels.
+        intrinsics0: fx, fy, cx and cy of the camera of image 0, in pixels of the original image.
+            Intrinsics in a pairs.csv take precedence.
+        intrinsics1: The same for image 1; null uses those of image 0.
     """
 
     predict_config = "config_match_sift.yaml"
@@ -108,11 +110,11 @@ class PairMatcher(Matcher, abc.ABC):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        if max_size is not None and max_size < SMALLEST_SIDE:
-            raise ValueError(f"max_size must be at least {SMALLEST_SIDE} pixels, got {max_size}")
+        if max_size is not None and max_size < MIN_SIDE:
+            raise ValueError(f"max_size must be at least {MIN_SIDE} pixels, got {max_size}")
         if max_matches is not None and max_matches < 1:
             raise ValueError(f"max_matches must be at least 1, got {max_matches}")
-        if rotations not in TURNS:
+        if rotations not in ROTATIONS:
             raise ValueError(f"rotations must be 1, 2 or 4, got {rotations}")
         for name, value in (("threshold", threshold), ("epipolar_threshold", epipolar_threshold)):
             if not 0 < value < float("inf"):
@@ -125,20 +127,21 @@ class PairMatcher(Matcher, abc.ABC):
         self.cameras = camera_matrices((intrinsics0, intrinsics1 or intrinsics0))
 
     @abc.abstractmethod
-    def find(
+    def find_correspondences(
         self,
         image0: Float[Tensor, "1 1 H W"],
         image1: Float[Tensor, "1 1 H1 W1"],
         valid0: Bool[Tensor, "1 H W"] | None,
         valid1: Bool[Tensor, "1 H1 W1"] | None,
-    ) -> Found:
-        """Return the corresponding points of two gray images in [0, 1], 16 pixels a side or more.
+    ) -> Correspondences:
+        """Return the corresponding points of two gray images.
 
         Args:
-            image0: On any device.
-            image1: On the same device.
-            valid0: The pixels that count; points elsewhere are left out by the caller.
-            valid1: The same of image 1.
+            image0: Gray in [0, 1], at least 16 pixels a side.
+            image1: The same, of any other size, on the same device.
+            valid0: Pixels of image 0 that may be matched; None for all. The result may contain
+                other points; ``match`` discards them.
+            valid1: The same for image 1.
         """
 
     @torch.no_grad()
@@ -150,99 +153,98 @@ class PairMatcher(Matcher, abc.ABC):
         valid1: Bool[Tensor, "1 H1 W1"] | None = None,
         cameras: Cameras | None = None,
     ) -> Matches:
-        """Return the corresponding points of two images and the homography most agree with.
+        """Return the corresponding points of two images and the homography between them.
 
         Args:
             image0: RGB or gray in [0, 1].
             image1: RGB or gray in [0, 1], of any size.
-            valid0: The pixels that count; None for all.
-            valid1: The same of image 1.
-            cameras: The matrices of both; None for those of the options.
+            valid0: Pixels of image 0 that may be matched; None for all.
+            valid1: The same for image 1.
+            cameras: Camera matrices of both images; None for those of the options.
 
         Returns:
-            Matches in pixels of the images, on the CPU, the best first. Without matches all
-            tensors are empty.
+            Matches in pixels of the images, on the CPU, the best first.
 
         Raises:
-            InputError: If an essential matrix is asked for and a camera is not known.
+            InputError: If ``epipolar`` is essential and an image has no intrinsics.
         """
         start = time.perf_counter()
         cameras = self.cameras if cameras is None else cameras
         if self.epipolar == "essential" and any(camera is None for camera in cameras):
             raise InputError(
-                "an essential matrix takes intrinsics0: give fx, fy, cx, cy in pixels, as an "
+                "an essential matrix requires intrinsics0: give fx, fy, cx, cy in pixels, as an "
                 "option or in columns of a pairs.csv"
             )
         keep_freed_memory()
-        small0, small1 = reduced_pair(as_gray(image0), as_gray(image1), self.max_size)
-        mask0, mask1 = resized_mask(valid0, small0), resized_mask(valid1, small1)
-        best = Matches(torch.zeros(0, 2), torch.zeros(0, 2), torch.zeros(0))
-        if min(*small0.shape[-2:], *small1.shape[-2:]) >= SMALLEST_SIDE:
-            for turns in range(0, 4, 4 // self.rotations):
-                turned = torch.rot90(small0, turns, dims=(-2, -1))
-                mask = None if mask0 is None else torch.rot90(mask0, turns, dims=(-2, -1))
-                found = self.find(turned, small1, mask, mask1)
-                points0 = turned_back(found.points0.double().cpu(), small0.shape, turns)
+        small0, small1 = downscale_pair(as_gray(image0), as_gray(image1), self.max_size)
+        mask0, mask1 = resize_mask(valid0, small0), resize_mask(valid1, small1)
+        best = Matches(
+            keypoints0=torch.zeros(0, 2), keypoints1=torch.zeros(0, 2), score=torch.zeros(0)
+        )
+        if min(*small0.shape[-2:], *small1.shape[-2:]) >= MIN_SIDE:
+            for quarters in range(0, 4, 4 // self.rotations):
+                rotated = torch.rot90(small0, quarters, dims=(-2, -1))
+                mask = None if mask0 is None else torch.rot90(mask0, quarters, dims=(-2, -1))
+                found = self.find_correspondences(rotated, small1, mask, mask1)
+                points0 = unrotate_points(found.points0.double().cpu(), small0.shape, quarters)
                 points1, score = found.points1.double().cpu(), found.score.float().cpu()
                 keep = inside(points0, mask0, small0) & inside(points1, mask1, small1)
                 keep &= score >= self.min_score
-                points0 = enlarged(points0, small0, image0.shape[-2:])
-                points1 = enlarged(points1, small1, image1.shape[-2:])
-                found = replace(found, points0=points0, points1=points1, score=score)
-                answer = self._with_homography(self._ordered(found[keep]))
-                best = max(best, answer, key=_support)
+                points0 = rescale_points(points0, small0.shape[-2:], image0.shape[-2:])
+                points1 = rescale_points(points1, small1.shape[-2:], image1.shape[-2:])
+                found = replace(found, points0=points0, points1=points1, score=score)[keep]
+                best = max(best, self._with_homography(self._sorted(found)), key=_inlier_count)
         return replace(self._with_epipolar(best, cameras), seconds=time.perf_counter() - start)
 
     def predict_step(self, batch: ImagePair, batch_idx: int) -> list[Matches]:
-        """Return the matches of a pair in pixels of the files; nothing where it was left out."""
+        """Return the matches of a pair in pixels of the files; an empty list for a skipped pair."""
         if not batch["pairs"]:
             return []
-        own = batch["intrinsics"]
-        cameras = self.cameras if own[0] is None else camera_matrices(own)
+        intrinsics = batch["intrinsics"]
+        cameras = self.cameras if intrinsics[0] is None else camera_matrices(intrinsics)
         found = self.match(
             batch["image0"], batch["image1"], batch["valid0"], batch["valid1"], cameras
         )
         if batch["scale"] == 1:
             return [found]
-        points = [
-            enlarged(points.double(), batch[name], batch["sizes"][i]).float()
-            for i, (name, points) in enumerate(
-                (("image0", found.keypoints0), ("image1", found.keypoints1))
+        points0, points1 = (
+            rescale_points(points.double(), image.shape[-2:], size).float()
+            for points, image, size in (
+                (found.keypoints0, batch["image0"], batch["sizes"][0]),
+                (found.keypoints1, batch["image1"], batch["sizes"][1]),
             )
-        ]
-        whole = replace(found, keypoints0=points[0], keypoints1=points[1])
-        return [self._with_epipolar(self._with_homography(whole), cameras)]
+        )
+        in_files = replace(found, keypoints0=points0, keypoints1=points1)
+        return [self._with_epipolar(self._with_homography(in_files), cameras)]
 
     def setup(self, stage: str) -> None:
-        """Make ready before the first pair, so that what is missing is told at once."""
+        """Load the weights before the first pair, so that missing ones stop the run early."""
         if stage == "predict":
             self.prepare()
 
     def prepare(self) -> None:
-        """Fetch what matching needs, such as weights; called before the first match."""
+        """Load what matching needs, such as weights; called before the first match."""
 
-    def _refuse(self, *_: Any) -> NoReturn:
-        """Say that there is nothing to train, before Lightning looks for how to."""
+    def _raise_untrainable(self, *_: Any) -> NoReturn:
         raise InputError(
-            f"{type(self).__name__} is not trained here and has no measure of its own: it can only "
-            "predict; train another matcher"
+            f"{type(self).__name__} cannot be trained or evaluated, only used to predict; give "
+            "another --model"
         )
 
-    training_step = validation_step = test_step = configure_optimizers = _refuse
+    training_step = validation_step = test_step = configure_optimizers = _raise_untrainable
 
-    def _ordered(self, found: Found) -> Matches:
-        """Return the matches with the best first, no place twice and not too many."""
+    def _sorted(self, found: Correspondences) -> Matches:
+        """Return the best ``max_matches`` matches without duplicate keypoints, best first."""
         order = found.score.argsort(descending=True, stable=True)
         distinct = drop_duplicates(found.points0[order], found.points1[order])
         best = found[order[distinct][: self.max_matches]]
-        described = (best.descriptors0, best.descriptors1)
-        values0, values1 = (None if values is None else values.cpu() for values in described)
+        descriptors0, descriptors1 = best.descriptors0, best.descriptors1
         return Matches(
-            best.points0.float(),
-            best.points1.float(),
-            best.score,
-            descriptors0=values0,
-            descriptors1=values1,
+            keypoints0=best.points0.float(),
+            keypoints1=best.points1.float(),
+            score=best.score,
+            descriptors0=None if descriptors0 is None else descriptors0.cpu(),
+            descriptors1=None if descriptors1 is None else descriptors1.cpu(),
         )
 
     def _with_homography(self, matches: Matches) -> Matches:
@@ -258,7 +260,7 @@ class PairMatcher(Matcher, abc.ABC):
         )
 
     def _with_epipolar(self, matches: Matches, cameras: Cameras) -> Matches:
-        """Add the fundamental or essential matrix, if asked for and found."""
+        """Add the fundamental or essential matrix that ``epipolar`` names."""
         points = matches.keypoints0.numpy(), matches.keypoints1.numpy()
         camera0, camera1 = cameras
         options = (self.epipolar_threshold, self.seed)
@@ -270,15 +272,16 @@ class PairMatcher(Matcher, abc.ABC):
             pose = relative_pose(estimate, *points, camera0, camera1)
         else:
             return matches
-        found = estimate.model is not None
+        if estimate.model is None:
+            return replace(matches, epipolar=None, epipolar_inliers=None, pose=None)
         return replace(
             matches,
-            epipolar=torch.from_numpy(estimate.model) if found else None,
-            epipolar_inliers=torch.from_numpy(estimate.inliers) if found else None,
+            epipolar=torch.from_numpy(estimate.model),
+            epipolar_inliers=torch.from_numpy(estimate.inliers),
             pose=None if pose is None else torch.from_numpy(np.c_[pose]),
         )
 
 
-def _support(matches: Matches) -> tuple[int, int]:
-    """Return what one orientation is better by than another."""
+def _inlier_count(matches: Matches) -> tuple[int, int]:
+    """Return the number of inliers and, to break ties, of matches."""
     return 0 if matches.inliers is None else int(matches.inliers.sum()), len(matches)

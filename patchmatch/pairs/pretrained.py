@@ -1,36 +1,36 @@
-"""Networks of other people with their weights, never with random ones."""
+"""Pretrained networks of other libraries."""
 
 import contextlib
 import io
 import warnings
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
 from patchmatch.core.errors import InputError
+from patchmatch.core.weights import read_state_dict
 
 
 def download_weights(
     name: str, build: Callable[[], nn.Module], option: str, address: str
 ) -> nn.Module:
-    """Return a network whose constructor downloads its weights.
+    """Return a network whose constructor downloads its weights, in evaluation mode.
 
     Args:
-        name: What errors call it.
-        build: Makes it.
-        option: Which option names a file instead.
-        address: Where the file is to be had.
+        name: Name of the network, for error messages.
+        build: Constructor of the network.
+        option: Command-line option that takes a file of weights instead.
+        address: Address of that file.
 
     Raises:
-        InputError: If nothing can be downloaded.
+        InputError: If the download fails.
     """
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")  # of one address that fails before the next
+            warnings.simplefilter("ignore")  # kornia warns about each mirror that fails
             return build().eval()
-    except Exception as error:  # every library on the way to the network has its own
+    except Exception as error:  # each library on the way raises errors of its own
         text = str(error).strip() or type(error).__name__
         reason = text.rpartition("Last error: ")[2].partition(". Cache path")[0]
         raise InputError(
@@ -42,37 +42,30 @@ def download_weights(
 def read_weights(
     name: str, net: nn.Module, path: str, option: str, strict: bool = True
 ) -> nn.Module:
-    """Return a network with the weights of a file: a state_dict, bare or under that name.
+    """Return a network with the weights of a file, in evaluation mode.
 
     Args:
-        name: What errors call it.
-        net: With any weights.
-        path: The file.
-        option: Which option names it.
-        strict: Whether the file may hold nothing that the network has no use for.
+        name: Name of the network, for error messages.
+        net: The network, with any weights.
+        path: File with a state_dict, directly or under the key ``state_dict``.
+        option: Command-line option that takes the file.
+        strict: Whether to reject a file with additional weights.
 
     Raises:
-        InputError: If there is no such file, or it holds other weights.
+        InputError: If the file is missing or damaged, or its weights do not fit.
     """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file; {option} must name the weights of {name}")
+    weights = read_state_dict(path, f"give the weights of {name} as {option}")
+    wrong = f"{path}: these are not the weights of {name}"
+    advice = f"give the right file as {option}"
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if isinstance(content, Mapping):
-            content = content.get("state_dict", content)
-        missing = net.load_state_dict(content, strict=strict).missing_keys
-    except Exception as error:  # damaged in any way, or of another network
-        raise InputError(
-            f"{path}: these are not the weights of {name}; give the right file as {option}"
-        ) from error
+        missing = net.load_state_dict(weights, strict=strict).missing_keys
+    except Exception as error:  # the first mismatch decides the type of the error
+        raise InputError(f"{wrong}; {advice}") from error
     if missing:
-        raise InputError(
-            f"{path}: these are not the weights of {name}: {missing[0]} is missing; give the right "
-            f"file as {option}"
-        )
+        raise InputError(f"{wrong}: {missing[0]} is missing; {advice}")
     return net.eval()
 
 
-def half_precision(like: torch.Tensor, wanted: bool) -> torch.autocast:
-    """Return what computes in half precision, if wanted, where it is faster: on CUDA."""
-    return torch.autocast(like.device.type, enabled=wanted and like.is_cuda)
+def half_precision(like: torch.Tensor, enabled: bool) -> torch.autocast:
+    """Return an autocast context on the device of a tensor; it is enabled on CUDA only."""
+    return torch.autocast(like.device.type, enabled=enabled and like.is_cuda)

@@ -1,4 +1,4 @@
-"""Matches of pairs of pictures: tables, arrays, pictures, and a table of all pairs."""
+"""Writer of matches: tables, arrays and images of each pair, and a table of all pairs."""
 
 import io
 import re
@@ -12,8 +12,10 @@ from torch import Tensor
 from patchmatch.core.image_pairs import ImagePair
 from patchmatch.draw import draw_checkerboard, draw_matches, draw_panorama, tensor_to_uint8
 from patchmatch.io import write_bytes_atomic, write_csv, write_image
+from patchmatch.ops.homography import resize_homography
 from patchmatch.pairs.colmap import write_colmap
 from patchmatch.pairs.hloc import write_hloc
+from patchmatch.pairs.points import rescale_points
 from patchmatch.pairs.results import Matches
 from patchmatch.writing.chunks import Chunk, Row, RunChunks
 from patchmatch.writing.rows import number
@@ -26,34 +28,32 @@ PAIRS = (
     *("name", "image0", "image1", "width0", "height0", "width1", "height1", "kind", "matches"),
     *("inliers", "mean_score", "seconds", *ENTRIES, "epipolar_inliers", *EPIPOLAR),
 )
-FEWEST = 4  # matches that a homography takes
+MIN_PICTURE = 16  # pixels
 
 
 class PairMatches(PredictionWriter):
-    """Write the matches of each pair, and what they say of the two pictures.
+    """Write the matches of each pair and what is estimated from them.
 
-    Each pair has a folder pairs/{name}: matches.csv and matches.npz (places in pixels of the
-    files, score, whether a match agrees with the homography), homography_matches.png (lines
-    between the two pictures, those that agree told apart), panorama.png (image 0 laid into the
-    frame of image 1, blended) and checkerboard.png (both in turn, square by square). pairs.csv has
-    a row for each pair: sizes, number of matches and of those that agree, seconds spent on
-    matching, the homography from image 0 to image 1, and its kind: overlapping; doubtful, where so
-    few matches agree that chance would do (Brown and Lowe 2007); or no_homography. Where a
-    fundamental or essential matrix was asked for (--model.epipolar), it is in the same places, and
-    the pose in matches.npz.
+    Each pair has a folder pairs/{name}: matches.csv and matches.npz (points in pixels of the
+    files, scores and inliers), homography_matches.png (both images with a line for each match;
+    inliers are green, outliers orange), panorama.png (image 0 warped into the frame of image 1 and
+    blended) and checkerboard.png (both images in alternating squares). pairs.csv has a row for
+    each pair: sizes, numbers of matches and inliers, seconds of matching, the homography from
+    image 0 to image 1, and kind: overlapping; doubtful, if the inliers may be due to chance (Brown
+    and Lowe 2007); or no_homography. With --model.epipolar, the fundamental or essential matrix is
+    written to the same files, and the pose to matches.npz.
 
     Args:
-        output_path: Folder for the table, pairs and summary.json; made where missing.
-        overwrite: Replace what a former run left in that folder. Other files there stay.
-        resume: Go on where a run with the same settings was stopped or killed. Where there is
-            none it starts afresh; where the run has come to its end there is nothing to do.
-        pictures_size: Longest side in pixels of homography_matches.png; null writes no pictures.
-        max_lines: Lines of each kind that homography_matches.png shows at most.
+        output_path: Folder for the table, pairs and summary.json; created if missing.
+        overwrite: Replace the results of an earlier run in that folder. Other files are kept.
+        resume: Continue an interrupted run with the same settings. Without such a run, a new one
+            is started; after a complete run there is nothing to do.
+        pictures_size: Longest side in pixels of homography_matches.png; null writes no images.
+        max_lines: Number of inliers and of outliers that homography_matches.png shows at most.
         panorama_size: Longest side in pixels of panorama.png.
-        colmap: Whether to write the folder colmap as well: features and matches as text, which
-            COLMAP's feature_importer and matches_importer read.
-        hloc: Whether to write the folder hloc as well: features.h5, matches.h5 and pairs.txt, as
-            hloc has them.
+        colmap: Also write the folder colmap: keypoints and matches as text files for COLMAP's
+            feature_importer and matches_importer.
+        hloc: Also write the folder hloc: features.h5, matches.h5 and pairs.txt in hloc's layout.
     """
 
     tables: ClassVar = {"pairs": PAIRS}
@@ -64,9 +64,9 @@ class PairMatches(PredictionWriter):
         "colmap": re.compile(r".*\.txt"),
         "hloc": re.compile(r"(features|matches)\.h5|pairs\.txt"),
     }
-    pictures = "pairs"
-    things = "matched"
-    batches = "pairs"
+    image_folder = "pairs"
+    row_noun = "matched"
+    batch_noun = "pairs"
 
     def __init__(
         self,
@@ -81,64 +81,59 @@ class PairMatches(PredictionWriter):
     ) -> None:
         super().__init__(output_path, overwrite, resume)
         for name, value in (("pictures_size", pictures_size), ("panorama_size", panorama_size)):
-            if value is not None and value < 16:
-                raise ValueError(f"{name} must be at least 16 pixels, got {value}")
+            if value is not None and value < MIN_PICTURE:
+                raise ValueError(f"{name} must be at least {MIN_PICTURE} pixels, got {value}")
         if max_lines < 0:
             raise ValueError(f"max_lines must be at least 0, got {max_lines}")
         self.pictures_size, self.max_lines = pictures_size, max_lines
         self.panorama_size, self.colmap, self.hloc = panorama_size, colmap, hloc
 
     def write_batch(self, prediction: list[Matches], batch: ImagePair) -> Chunk:
-        """Write the folder of a pair, and return its row of the table."""
+        """Write the folder of a pair and return its table row."""
         rows: list[Row] = []
         for matches in prediction:
             if matches.homography is None:
-                self._tell(
-                    f"{batch['name']}: {len(matches)} matches, no homography: "
-                    + ("it takes four" if len(matches) < FEWEST else "too few agree on one")
-                )
-            elif kind_of(matches) == "doubtful":
-                self._tell(
+                reason = "four are required" if len(matches) < 4 else "too few agree on one"
+                self._warn(f"{batch['name']}: {len(matches)} matches, no homography: {reason}")
+            elif overlap_kind(matches) == "doubtful":
+                self._warn(
                     f"{batch['name']}: only {int(_inliers(matches).sum())} of {len(matches)} "
-                    "matches agree: the homography is doubtful, if they show the same thing at all"
+                    "matches are inliers; the images may not overlap"
                 )
             self._write_pair(matches, batch)
             rows.append(_pair_row(matches, batch))
-        return Chunk({"pairs": rows, "files": [_files(batch)] if prediction else []})
+        return Chunk(rows={"pairs": rows, "files": [_files(batch)] if prediction else []})
 
     def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
-        """Write the exports, and name a picture to look at first."""
-        pairs, files = self.folder / self.pictures, list(chunks.rows("files"))
-        made = {}
+        """Write the exports, and return their folders and an image to look at first."""
+        pairs, files = self.folder / self.image_folder, list(chunks.rows("files"))
+        outputs = {}
         if self.pictures_size is not None:
-            made["look at"] = pairs / str(files[0]["name"]) / "homography_matches.png"
-        for name, write, wanted in (
+            outputs["look at"] = pairs / str(files[0]["name"]) / "homography_matches.png"
+        for name, write, enabled in (
             ("colmap", write_colmap, self.colmap),
             ("hloc", write_hloc, self.hloc),
         ):
-            if wanted:
-                made[name] = self.folder / name
-                write(made[name], pairs, files)
-        return made
+            if enabled:
+                outputs[name] = self.folder / name
+                write(outputs[name], pairs, files)
+        return outputs
 
     def _write_pair(self, matches: Matches, batch: ImagePair) -> None:
-        folder = self.folder / self.pictures / batch["name"]
+        folder = self.folder / self.image_folder / batch["name"]
         write_csv(folder / "matches.csv", MATCHES, _match_rows(matches))
-        _write_arrays(folder / "matches.npz", matches, batch, described=self.hloc)
+        _write_arrays(folder / "matches.npz", matches, batch, descriptors=self.hloc)
         if self.pictures_size is None:
             return
-        picture0, picture1 = (
-            tensor_to_uint8(batch["image0"][0]),
-            tensor_to_uint8(batch["image1"][0]),
-        )
-        # the pictures of a batch may be reduced, the matches are in pixels of the files
-        scale0 = _scale(picture0, batch["sizes"][0])
-        scale1 = _scale(picture1, batch["sizes"][1])
+        image0, image1 = (tensor_to_uint8(batch[name][0]) for name in ("image0", "image1"))
+        # the images of a batch may be downscaled, but matches are in pixels of the files
+        size0, size1 = (tuple(image.shape[:2]) for image in (image0, image1))
+        file_size0, file_size1 = batch["sizes"]
         lines = draw_matches(
-            picture0,
-            picture1,
-            (matches.keypoints0.numpy() + 0.5) * scale0 - 0.5,
-            (matches.keypoints1.numpy() + 0.5) * scale1 - 0.5,
+            image0,
+            image1,
+            rescale_points(matches.keypoints0.double(), file_size0, size0).numpy(),
+            rescale_points(matches.keypoints1.double(), file_size1, size1).numpy(),
             None if matches.inliers is None else matches.inliers.numpy(),
             self.max_lines,
             self.pictures_size,
@@ -146,27 +141,31 @@ class PairMatches(PredictionWriter):
         write_image(folder / "homography_matches.png", lines)
         if matches.homography is None:
             return
-        homography = _as_matrix(scale1) @ matches.homography.numpy()
-        homography = homography @ np.linalg.inv(_as_matrix(scale0))
-        panorama = draw_panorama(picture0, picture1, homography, self.panorama_size)
+        to_file0 = np.linalg.inv(resize_homography(file_size0, size0).numpy())
+        to_image1 = resize_homography(file_size1, size1).numpy()
+        homography = to_image1 @ matches.homography.numpy() @ to_file0
+        panorama = draw_panorama(image0, image1, homography, self.panorama_size)
         if panorama is None:
-            self._tell(f"{batch['name']}: no panorama: its homography tears image 0 apart")
+            self._warn(
+                f"{batch['name']}: no panorama: the homography maps part of image 0 to infinity or "
+                "enlarges it too much"
+            )
         else:
             write_image(folder / "panorama.png", panorama)
-        board = draw_checkerboard(picture0, picture1, homography)
+        board = draw_checkerboard(image0, image1, homography)
         write_image(folder / "checkerboard.png", board)
 
 
-def kind_of(matches: Matches) -> str:
+def overlap_kind(matches: Matches) -> str:
     """Return overlapping, doubtful or no_homography.
 
-    Two pictures of which ``n`` matches fall into the overlap show the same thing if more than
-    8 + 0.3 n agree (Brown and Lowe 2007, equation 9); all matches stand for those in the overlap.
+    Two images overlap if more than 8 + 0.3 n of the n matches in the overlap are inliers (Brown
+    and Lowe 2007, equation 9); here n counts all matches.
     """
     if matches.homography is None:
         return "no_homography"
-    agree = int(_inliers(matches).sum())
-    return "overlapping" if agree > 8 + 0.3 * len(matches) else "doubtful"
+    count = int(_inliers(matches).sum())
+    return "overlapping" if count > 8 + 0.3 * len(matches) else "doubtful"
 
 
 def _inliers(matches: Matches) -> np.ndarray:
@@ -175,63 +174,52 @@ def _inliers(matches: Matches) -> np.ndarray:
     return matches.inliers.numpy()
 
 
-def _scale(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return by what x and y of the file become those of the picture."""
-    return np.array([picture.shape[1] / size[1], picture.shape[0] / size[0]])
-
-
-def _as_matrix(scale: np.ndarray) -> np.ndarray:
-    """Return the scaling as a matrix that keeps the corner of the top-left pixel."""
-    x, y = scale
-    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
-
-
 def _match_rows(matches: Matches) -> list[Row]:
-    agree = _inliers(matches).astype(int).tolist()
+    inliers = _inliers(matches).astype(int).tolist()
     epipolar: list[int | None] = [None] * len(matches)
     if matches.epipolar_inliers is not None:
         epipolar = matches.epipolar_inliers.int().tolist()
     rows: list[Row] = []
-    for place0, place1, score, *inlier in zip(
+    for point0, point1, score, *inlier in zip(
         matches.keypoints0.tolist(),
         matches.keypoints1.tolist(),
         matches.score.tolist(),
-        agree,
+        inliers,
         epipolar,
         strict=True,
     ):
-        values = (*(f"{value:.3f}" for value in (*place0, *place1)), f"{score:.4f}", *inlier)
+        values = (*(f"{value:.3f}" for value in (*point0, *point1)), f"{score:.4f}", *inlier)
         rows.append(dict(zip(MATCHES, values, strict=True)))
     return rows
 
 
-def _write_arrays(path: Path, matches: Matches, batch: ImagePair, described: bool) -> None:
-    """Write what was found as arrays of an .npz; a matrix that there is none of is of NaN."""
+def _write_arrays(path: Path, matches: Matches, batch: ImagePair, descriptors: bool) -> None:
+    """Write the matches as arrays of an .npz; a missing matrix is NaN."""
     content = io.BytesIO()
     arrays = {
         "keypoints0": matches.keypoints0.numpy().astype(np.float32),
         "keypoints1": matches.keypoints1.numpy().astype(np.float32),
         "score": matches.score.numpy().astype(np.float32),
         "inliers": _inliers(matches),
-        "homography": _matrix(matches.homography, (3, 3)),
+        "homography": _or_nan(matches.homography, (3, 3)),
         "size0": np.array(batch["sizes"][0]),
         "size1": np.array(batch["sizes"][1]),
         "image0": np.array(Path(batch["paths"][0]).as_posix()),
         "image1": np.array(Path(batch["paths"][1]).as_posix()),
     }
     if matches.epipolar_inliers is not None:
-        arrays["epipolar"] = _matrix(matches.epipolar, (3, 3))
+        arrays["epipolar"] = _or_nan(matches.epipolar, (3, 3))
         arrays["epipolar_inliers"] = matches.epipolar_inliers.numpy()
-        arrays["pose"] = _matrix(matches.pose, (3, 4))
-    if described and matches.descriptors0 is not None and matches.descriptors1 is not None:
+        arrays["pose"] = _or_nan(matches.pose, (3, 4))
+    if descriptors and matches.descriptors0 is not None and matches.descriptors1 is not None:
         arrays["descriptors0"] = matches.descriptors0.numpy().astype(np.float16)
         arrays["descriptors1"] = matches.descriptors1.numpy().astype(np.float16)
     np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
     write_bytes_atomic(path, content.getvalue())
 
 
-def _matrix(values: Tensor | None, shape: tuple[int, int]) -> np.ndarray:
-    return np.full(shape, np.nan) if values is None else values.numpy()
+def _or_nan(matrix: Tensor | None, shape: tuple[int, int]) -> np.ndarray:
+    return np.full(shape, np.nan) if matrix is None else matrix.numpy()
 
 
 def _files(batch: ImagePair) -> Row:
@@ -239,7 +227,7 @@ def _files(batch: ImagePair) -> Row:
 
 
 def _pair_row(matches: Matches, batch: ImagePair) -> Row:
-    """Return the row of a pair; what is not known is None."""
+    """Return the table row of a pair, with None for unknown values."""
     (height0, width0), (height1, width1) = batch["sizes"]
     return {
         "name": batch["name"],
@@ -249,7 +237,7 @@ def _pair_row(matches: Matches, batch: ImagePair) -> Row:
         "height0": height0,
         "width1": width1,
         "height1": height1,
-        "kind": kind_of(matches),
+        "kind": overlap_kind(matches),
         "matches": len(matches),
         "inliers": int(_inliers(matches).sum()),
         "mean_score": number(matches.score.mean().item()) if len(matches) else None,
@@ -263,7 +251,7 @@ def _pair_row(matches: Matches, batch: ImagePair) -> Row:
 
 
 def _entries(names: Sequence[str], matrix: Tensor | None) -> Row:
-    """Return the entries of a matrix row by row; None of one that there is not."""
+    """Return the entries of a matrix in row-major order; None for each entry without a matrix."""
     if matrix is None:
         return dict.fromkeys(names)
     values = [float(f"{value:.9g}") for value in matrix.flatten().tolist()]

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from patchmatch.core.integers import coerce_integers
-from patchmatch.core.trained import TrainedPairs
 from patchmatch.pairs.asift import ASIFTMatcher
 from patchmatch.pairs.dense_field import FieldMatcher
 from patchmatch.pairs.descriptor.matcher import DescriptorMatcher
@@ -17,6 +16,7 @@ from patchmatch.pairs.loftr.matcher import LoFTRMatcher, SE2LoFTRMatcher
 from patchmatch.pairs.matcher import PairMatcher
 from patchmatch.pairs.results import Matches
 from patchmatch.pairs.sift import SIFTMatcher
+from patchmatch.pairs.trainable import TrainablePairMatcher
 from patchmatch.public.images import Image, to_mask, to_tensor
 from patchmatch.public.loading import load_matcher
 
@@ -103,7 +103,7 @@ def load_pair_matcher(
 ) -> PairMatcher:
     """Load a matcher by its name in ``MATCHERS``, with the arguments of ``match_images``."""
     kind, options = MATCHERS[name], options or {}
-    if issubclass(kind, TrainedPairs):
+    if issubclass(kind, TrainablePairMatcher):
         if ckpt_path is not None or kind.shipped_weights is not None:
             return load_matcher(kind, ckpt_path, options, device)
     elif ckpt_path is not None:

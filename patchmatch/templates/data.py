@@ -50,7 +50,7 @@ class TemplateScenes(PredictionData):
         super().__init__(num_workers)
         self.scene, self.templates, self.thresholds = scene, templates, thresholds
         self.masks = masks
-        self.clips: _Scenes | None = None
+        self.dataset: _Scenes | None = None
 
     def setup(self, stage: str) -> None:
         """Find the scenes and read the templates."""
@@ -68,7 +68,7 @@ class TemplateScenes(PredictionData):
                     f"template; there are {', '.join(list(templates)[:5])}"
                 )
         masks = {} if self.masks is None else read_masks(Path(self.masks), templates)
-        self.clips = _Scenes(find_scenes(Path(self.scene)), templates, masks, least, notes)
+        self.dataset = _Scenes(find_scenes(Path(self.scene)), templates, masks, least, notes)
 
 
 class _Scenes(Dataset[TemplateScene]):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
 
-from patchmatch.core.samplers import EachOnce, as_it_is
+from patchmatch.core.samplers import ShardSampler, identity_collate
 
 #: Of a view: the epoch, the number of its place within the set, and which view of it.
 Key = tuple[int, int, int]
@@ -113,7 +113,7 @@ def place_loader(
         sampler=sampler,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
-        collate_fn=as_it_is,
+        collate_fn=identity_collate,
         pin_memory=torch.cuda.is_available(),
     )
 
@@ -130,4 +130,4 @@ def each_view_once(
         process: Number of this process, and how many share the run.
         num_workers: Processes that make or read views.
     """
-    return place_loader(data, EachOnce(in_batches(keys, size), *process), num_workers)
+    return place_loader(data, ShardSampler(in_batches(keys, size), *process), num_workers)

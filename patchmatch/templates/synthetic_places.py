@@ -147,7 +147,7 @@ class SyntheticPlaces(PhotoDataModule):
         return made
 
     def _loader(self, split: str) -> DataLoader[Any]:
-        made, process = self.sets[split], self.process
+        made, process = self.sets[split], self.rank_and_world_size
         if split == "train":
             sampler = PlaceBatches(
                 len(made), self.batch_size, self.views, self.sizes["train"], made.seed, *process

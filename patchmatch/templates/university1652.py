@@ -208,7 +208,7 @@ class University1652(MatchingData):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return batches of places, whose pictures are drawn anew in every epoch."""
-        data, (rank, processes) = self.sets["train"], self.process
+        data, (rank, processes) = self.sets["train"], self.rank_and_world_size
         count = len(data.places)
         sampler = PlaceBatches(
             count, self.places, self.views, self.batches or count // self.places, self.seed,
@@ -226,7 +226,9 @@ class University1652(MatchingData):
 
     def _each_once(self, split: str) -> DataLoader[Any]:
         data, size = self.sets[split], self.places * self.views
-        return each_view_once(data, range(len(data)), size, self.process, self.num_workers)
+        return each_view_once(
+            data, range(len(data)), size, self.rank_and_world_size, self.num_workers
+        )
 
 
 def pictures_of(folder: Path) -> dict[str, list[Path]]:

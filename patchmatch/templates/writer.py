@@ -34,9 +34,9 @@ class TemplateBoxes(PredictionWriter):
     tables: ClassVar = {"boxes": COLUMNS, "not_found": ("scene", "template", "reason")}
     csv_formats: ClassVar = {"score": ".4f"}
     subfolders: ClassVar = {"scenes": re.compile(r"result\.png|heatmap\.png|boxes\.csv")}
-    pictures = "scenes"
-    things = "boxes"
-    batches, compared = "scenes", "searches"  # of one template in one scene
+    image_folder = "scenes"
+    row_noun = "boxes"
+    batch_noun, pair_noun = "scenes", "searches"  # of one template in one scene
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class TemplateBoxes(PredictionWriter):
     def write_batch(self, prediction: SceneDetections, batch: TemplateScene) -> Chunk:
         """Write the pictures and the table of a scene, and return its rows."""
         if not batch["pairs"]:
-            return Chunk({"boxes": [], "not_found": []})
+            return Chunk(rows={"boxes": [], "not_found": []})
         found, names = prediction.detections, prediction.templates
         which = prediction.template.tolist()
         rows: list[Row] = [
@@ -72,21 +72,21 @@ class TemplateBoxes(PredictionWriter):
         ]
         # The font has no other letters than those of ASCII.
         labels = [label.encode("ascii", "replace").decode() for label in labels]
-        folder = self.folder / Path(self.pictures, prediction.scene)
+        folder = self.folder / Path(self.image_folder, prediction.scene)
         colors = [template_color(template) for template in which]
         drawn = draw_boxes(batch["picture"], found.boxes.numpy(), colors, labels, self.line_width)
         write_image(folder / "result.png", drawn)
         write_image(folder / "heatmap.png", draw_heat(batch["picture"], found.heatmap.numpy()))
         shown = [as_csv(row, self.csv_formats) for row in rows]
         write_csv(folder / "boxes.csv", COLUMNS, shown)
-        return Chunk({"boxes": rows, "not_found": missed})
+        return Chunk(rows={"boxes": rows, "not_found": missed})
 
     def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
         """Name a picture to look at first, and where it is told what was not found."""
         found, missed = (list(chunks.rows(name)) for name in ("boxes", "not_found"))
         made = {}
         if found or missed:
-            scene = self.folder / self.pictures / str((found or missed)[0]["scene"])
+            scene = self.folder / self.image_folder / str((found or missed)[0]["scene"])
             made["look at"] = scene / ("result.png" if found else "heatmap.png")
         if missed:
             made["not found"] = self.folder / "not_found.csv"

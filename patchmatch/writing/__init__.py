@@ -1,1 +1,1 @@
-"""The base of every prediction writer: run folder, resume, tables, summary."""
+"""Base of prediction writers: run folder, resume, tables, summary."""

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder while it goes on, so that it can be resumed after any end."""
+"""The files of an unfinished run, from which the run can be resumed."""
 
 import contextlib
 import json
@@ -13,20 +13,20 @@ from patchmatch.io import read_bytes, write_bytes_atomic, write_csv, write_text_
 
 Row = Mapping[str, object]
 
-CHUNKS, RUN = "chunks", "run.json"
-PART_NAME = re.compile(r"\d{6,}(-.+)?\.(csv|json|jpg|png)|run\.json", re.DOTALL)
-LEFT_BY_A_KILL = re.compile(r"\.[0-9a-f]{12}\.tmp\.\w+")  # see patchmatch.io.atomic_path
-_DONE = re.compile(r"(\d{6,})\.json")
+CHUNKS_FOLDER, SETTINGS_FILE, SUMMARY_FILE = "chunks", "run.json", "summary.json"
+TEMPORARY_FILE = re.compile(r"\.[0-9a-f]{12}\.tmp\.\w+")  # left by a kill; see io.atomic_path
+_CHUNK_FILE = re.compile(r"\d{6,}(-.+)?\.(csv|json|jpg|png)|run\.json", re.DOTALL)
+_RECORD = re.compile(r"(\d{6,})\.json")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """What a batch leaves for the end of the run.
+    """The results of a batch that are merged at the end of the run.
 
     Attributes:
-        rows: Rows of each table, by its name without suffix. Rows under another name become no
-            table; they wait for ``PredictionWriter.finish``.
-        files: What else it will need, by names that are unique within the batch: ``0.jpg``.
+        rows: Rows of each table, by its name without suffix. Rows under other names are not
+            written to a table; ``PredictionWriter.finish`` can read them.
+        files: Content of files that ``finish`` needs, by names unique within the batch: ``0.jpg``.
     """
 
     rows: Mapping[str, Sequence[Row]]
@@ -34,66 +34,66 @@ class Chunk:
 
 
 class RunChunks:
-    """The folder ``chunks``: run.json, and the chunks by the index of their batch.
+    """The folder ``chunks``: run.json with the settings, and a chunk for each completed batch.
 
-    A chunk counts once its <index>.json is there, which is written last and holds all its rows.
-    The <index>.csv beside it is for people, should the run never come to its end.
+    A chunk is complete when its INDEX.json exists: that file is written last and contains all
+    rows. INDEX.csv shows the same rows to people, in case the run does not finish.
 
     Args:
         folder: The folder of the run.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder / CHUNKS
+        self.folder = folder / CHUNKS_FOLDER
 
     def settings(self) -> dict[str, Any] | None:
-        """Return the settings of the run that has not come to its end; None if there is none."""
-        path = self.folder / RUN
+        """Return the settings of the unfinished run, or None if there is no unfinished run."""
+        path = self.folder / SETTINGS_FILE
         return read_json(path) if path.is_file() else None
 
     def start(self, settings: Mapping[str, Any]) -> None:
-        """Remember the settings: from here on the folder holds an unfinished run."""
-        write_text_atomic(self.folder / RUN, as_json(settings))
+        """Write the settings, which marks the run as unfinished."""
+        write_text_atomic(self.folder / SETTINGS_FILE, as_json(settings))
 
-    def done(self) -> list[int]:
-        """Return the indices of the batches whose chunk is whole, in order."""
+    def completed(self) -> list[int]:
+        """Return the indices of the batches with a complete chunk, in ascending order."""
         return [index for index, _ in self.records()]
 
     def add(
         self,
         index: int,
         chunk: Chunk,
-        about: Mapping[str, Any],
+        metadata: Mapping[str, Any],
         columns: Sequence[str],
-        shown: Iterable[Row],
+        table_rows: Iterable[Row],
     ) -> None:
         """Write the chunk of a batch.
 
         Args:
             index: Position of the batch in the run.
             chunk: Its rows and files.
-            about: What else the end of the run must know of the batch.
-            columns: Header of the table for people.
-            shown: Rows of that table.
+            metadata: Further entries of the record, for the end of the run.
+            columns: Header of INDEX.csv.
+            table_rows: Rows of INDEX.csv.
         """
         for name, content in chunk.files.items():
             write_bytes_atomic(self.file(index, name), content)
-        write_csv(self.folder / f"{index:06d}.csv", columns, shown)
-        record = {**about, "rows": chunk.rows}
+        write_csv(self.folder / f"{index:06d}.csv", columns, table_rows)
+        record = {**metadata, "rows": chunk.rows}
         text = json.dumps(record, ensure_ascii=False, allow_nan=False)
         write_text_atomic(self.folder / f"{index:06d}.json", text + "\n")
 
     def file(self, index: int, name: str) -> Path:
-        """Return where the file of a batch lies."""
+        """Return the path of a file of a batch."""
         return self.folder / f"{index:06d}-{name}"
 
     def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield index and record of each whole chunk, in the order of the run."""
-        found = (_DONE.fullmatch(path.name) for path in self.folder.glob("*.json"))
+        """Yield index and record of each complete chunk, in ascending order."""
+        found = (_RECORD.fullmatch(path.name) for path in self.folder.glob("*.json"))
         for index in sorted(int(match[1]) for match in found if match):
             try:
                 record = read_json(self.folder / f"{index:06d}.json")
-            except InputError:  # damaged by something else than this program: made again
+            except InputError:  # damaged by another program: the batch is predicted again
                 continue
             if "rows" in record:
                 yield index, record
@@ -104,21 +104,21 @@ class RunChunks:
             yield from record["rows"].get(table, ())
 
     def remove(self) -> None:
-        """Remove all chunks; run.json goes first, and with it the run is finished."""
-        names = [path for path in self.folder.glob("*") if is_chunk(path)]
-        remove(sorted(names, key=lambda path: path.name != RUN))
-        with contextlib.suppress(OSError):  # something else lies in it
+        """Remove all chunks; removing run.json, which comes first, marks the run as finished."""
+        paths = [path for path in self.folder.glob("*") if is_chunk_file(path)]
+        remove_files(sorted(paths, key=lambda path: path.name != SETTINGS_FILE))
+        with contextlib.suppress(OSError):  # it contains other files
             self.folder.rmdir()
 
 
-def is_chunk(path: Path) -> bool:
-    """Tell whether a path in the folder ``chunks`` is of a run."""
-    known = PART_NAME.fullmatch(path.name) or LEFT_BY_A_KILL.fullmatch(path.name)
+def is_chunk_file(path: Path) -> bool:
+    """Return whether a path in the folder ``chunks`` is a file that a run wrote."""
+    known = _CHUNK_FILE.fullmatch(path.name) or TEMPORARY_FILE.fullmatch(path.name)
     return bool(known) and path.is_file()
 
 
 def as_json(content: object) -> str:
-    """Return readable JSON."""
+    """Return indented JSON."""
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -126,55 +126,54 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        InputError: If it is none.
+        InputError: If the file does not contain a JSON object.
     """
     try:
         content = json.loads(read_bytes(path))
     except ValueError as error:
-        raise InputError(f"{path}: is damaged; remove it, or choose another folder") from error
+        raise InputError(f"{path}: is damaged; remove it or choose another folder") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: must hold a JSON object; remove it, or choose another folder")
+        raise InputError(f"{path}: expected a JSON object; remove it or choose another folder")
     return content
 
 
-def remove(paths: Iterable[Path]) -> None:
-    """Remove files; those that are gone already are fine."""
+def remove_files(paths: Iterable[Path]) -> None:
+    """Remove files; missing ones are ignored."""
     for path in paths:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise InputError(
-                f"{path}: cannot be removed: {reason}; remove it, or choose another folder"
+                f"{path}: cannot be removed ({reason}); remove it or choose another folder"
             ) from error
 
 
-def remove_empty(folders: Iterable[Path]) -> None:
-    """Remove those folders that hold nothing."""
+def remove_empty_folders(folders: Iterable[Path]) -> None:
+    """Remove those folders that are empty."""
     for folder in folders:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
 
-def files_of_a_run(
-    folder: Path, top: Callable[[str], bool], below: Mapping[str, re.Pattern[str]]
+def run_files(
+    folder: Path, is_top_file: Callable[[str], bool], subfolders: Mapping[str, re.Pattern[str]]
 ) -> list[Path]:
-    """Return what a run has left in its folder, and nothing else.
+    """List the files that a run wrote into its folder.
 
     Args:
         folder: The folder of the run.
-        top: Whether a name directly in the folder is of a run.
-        below: Which names are, in each subfolder and one folder further down.
+        is_top_file: Whether a run writes a file of this name directly into the folder.
+        subfolders: Pattern of the names of files in each subfolder, and one folder below it.
 
     Returns:
-        The files; those that say how far the run came are the first.
+        The files; those that record the state of the run come first.
     """
-    found = [path for path in sorted(folder.glob("*")) if top(path.name)]
-    found += [path for path in sorted((folder / CHUNKS).glob("*")) if is_chunk(path)]
-    for name, pattern in below.items():
+    found = [path for path in sorted(folder.glob("*")) if is_top_file(path.name)]
+    found += [path for path in sorted((folder / CHUNKS_FOLDER).glob("*")) if is_chunk_file(path)]
+    for name, pattern in subfolders.items():
         for path in (*sorted((folder / name).glob("*")), *sorted((folder / name).glob("*/*"))):
-            if pattern.fullmatch(path.name) or LEFT_BY_A_KILL.fullmatch(path.name):
+            if pattern.fullmatch(path.name) or TEMPORARY_FILE.fullmatch(path.name):
                 found.append(path)
-    states = (RUN, "summary.json")
-    files = [path for path in found if path.is_file()]
-    return sorted(files, key=lambda path: path.name not in states)
+    states = (SETTINGS_FILE, SUMMARY_FILE)
+    return sorted((p for p in found if p.is_file()), key=lambda path: path.name not in states)

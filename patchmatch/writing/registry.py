@@ -1,7 +1,7 @@
-"""Which matchers predict what a writer writes.
+"""Compatibility of matchers and writers.
 
-Classes register themselves by their annotations: what ``predict_step`` of a matcher returns, and
-what ``write_batch`` of a writer takes as its prediction.
+The result type of a matcher is the return annotation of ``predict_step``; that of a writer is the
+annotation of ``prediction`` in ``write_batch``.
 """
 
 import inspect
@@ -16,28 +16,30 @@ from patchmatch.core.registration import subclasses
 
 
 def matchers_of(result: type) -> list[str]:
-    """Return the names of the package's matchers whose predictions are of type ``result``."""
+    """Return the names of the matchers of this package that predict ``result``."""
     kinds = _concrete(pl.LightningModule)
-    return sorted(k.__name__ for k in kinds if _result(k, "predict_step", "return") is result)
+    return sorted(k.__name__ for k in kinds if _result_type(k, "predict_step", "return") is result)
 
 
 def writers_of(result: type) -> list[str]:
-    """Return the names of the package's writers of predictions of type ``result``."""
+    """Return the names of the writers of this package for predictions of type ``result``."""
     kinds = _concrete(BasePredictionWriter)
-    return sorted(k.__name__ for k in kinds if _result(k, "write_batch", "prediction") is result)
+    return sorted(
+        k.__name__ for k in kinds if _result_type(k, "write_batch", "prediction") is result
+    )
 
 
 def require_writer_fits(writer: object, matcher: pl.LightningModule) -> None:
-    """Raise InputError unless the writer takes what the matcher predicts.
+    """Raise InputError unless the writer can write the predictions of the matcher.
 
     Classes whose methods are not annotated are accepted.
 
     Args:
         writer: Any writer.
-        matcher: Any matcher; one without its own ``predict_step`` predicts nothing.
+        matcher: Any matcher; without a ``predict_step`` of its own it cannot predict.
     """
-    written = _result(type(writer), "write_batch", "prediction")
-    predicted = _result(type(matcher), "predict_step", "return")
+    written = _result_type(type(writer), "write_batch", "prediction")
+    predicted = _result_type(type(matcher), "predict_step", "return")
     predicts = type(matcher).predict_step is not pl.LightningModule.predict_step
     if written is None or predicted is written or (predicted is None and predicts):
         return
@@ -45,10 +47,10 @@ def require_writer_fits(writer: object, matcher: pl.LightningModule) -> None:
     models = f"--model {_either(matchers_of(written))}"
     if predicted is None:
         raise InputError(
-            f"{type(writer).__name__} has nothing to write: {name} is for training only and "
-            f"predicts nothing; use {models}"
+            f"{type(writer).__name__} has nothing to write: {name} can only be trained and has no "
+            f"predict_step; use {models}"
         )
-    # The run may use the configuration of the matcher with another --writer.
+    # The run may combine the configuration of the matcher with another --writer.
     config = getattr(matcher, "predict_config", None)
     example = f" as in configs/{config}" if config else ""
     writers = (
@@ -71,13 +73,10 @@ def _concrete(base: type) -> Iterator[type]:
             yield kind
 
 
-def _result(owner: type, method: str, name: str) -> type | None:
-    """Return the result type that an annotation names, by itself or in a list."""
-    hint: Any = inspect.get_annotations(getattr(owner, method, None) or _nothing).get(name)
+def _result_type(owner: type, method: str, name: str) -> type | None:
+    """Return the type in an annotation, for a list the type of its items; None if missing."""
+    function = getattr(owner, method, None)
+    hint: Any = inspect.get_annotations(function).get(name) if function else None
     if get_origin(hint) is list:
         (hint,) = get_args(hint)
     return hint if isinstance(hint, type) and hint is not Any else None
-
-
-def _nothing() -> None:
-    """Stand for a method that a class does not have."""

@@ -1,4 +1,4 @@
-"""Values of table rows; an unknown value is None."""
+"""Values of table rows; None means unknown."""
 
 import math
 from collections.abc import Mapping
@@ -7,11 +7,11 @@ from patchmatch.writing.chunks import Row
 
 
 def as_csv(row: Row, formats: Mapping[str, str]) -> Row:
-    """Return a row as a csv file shows it.
+    """Return a row with its values formatted for a csv file.
 
     Args:
-        row: Values by the name of their column.
-        formats: How the numbers of a column are written, ``.4f`` for example.
+        row: Values by column name.
+        formats: Format of the numbers of a column, for example ``.4f``.
     """
     return {
         name: str(value).lower()
@@ -24,7 +24,7 @@ def as_csv(row: Row, formats: Mapping[str, str]) -> Row:
 
 
 def number(value: float | None, decimals: int = 4) -> int | float | None:
-    """Drop the decimals of a whole number and all beyond the fourth; None of what is no number."""
+    """Round a number; return an int if the result is integral, None if NaN or infinite."""
     if value is None or not math.isfinite(value):
         return None
     rounded = round(value, decimals)

@@ -1,4 +1,4 @@
-"""In what state a former run has left its folder, and whether a new run may begin or go on."""
+"""The state of an earlier run in a folder, and whether a new run may start there or resume it."""
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -6,60 +6,58 @@ from pathlib import Path
 from typing import Any
 
 from patchmatch.core.errors import InputError
-from patchmatch.writing.chunks import LEFT_BY_A_KILL, RunChunks, read_json
+from patchmatch.writing.chunks import SUMMARY_FILE, TEMPORARY_FILE, RunChunks, read_json
 from patchmatch.writing.settings import differences
 
-SUMMARY = "summary.json"
+
+class RunState(Enum):
+    """State of the run in a folder when another run starts."""
+
+    NEW = "new"  #: no earlier run, or one that may be overwritten
+    UNFINISHED = "unfinished"  #: stopped or killed, to be resumed
+    FINISHED = "finished"  #: complete, nothing to do
 
 
-class State(Enum):
-    """What the run of a folder is, when another one begins."""
-
-    NEW = "new"  #: nothing is there, or what is may be replaced
-    UNFINISHED = "unfinished"  #: it was stopped or killed, and is to go on
-    FINISHED = "finished"  #: it has come to its end, and nothing is left to do
-
-
-def require_usable(
+def resolve_run_state(
     folder: str,
-    former: Sequence[Path],
+    existing: Sequence[Path],
     settings: Mapping[str, Any],
     overwrite: bool,
     resume: bool,
-) -> tuple[State, Mapping[str, Any]]:
-    """Return the state of a folder in which a run is to begin or to go on, and its settings.
+) -> tuple[RunState, Mapping[str, Any]]:
+    """Return the state of a folder, and the settings of the run that starts or resumes there.
 
     Args:
         folder: The folder of the run.
-        former: What a former run has left there.
-        settings: As ``run_settings`` gives them, of the run that is to begin.
-        overwrite: Whether a former run may be replaced.
-        resume: Whether a former run is to go on.
+        existing: Files of an earlier run in it.
+        settings: Settings of the new run, from ``run_settings``.
+        overwrite: Whether an earlier run may be replaced.
+        resume: Whether an earlier run is to be resumed.
 
     Raises:
-        InputError: If a former run can be neither replaced nor continued.
+        InputError: If an earlier run may be neither replaced nor resumed.
     """
-    if overwrite or all(LEFT_BY_A_KILL.fullmatch(path.name) for path in former):
-        return State.NEW, settings
-    then, state = RunChunks(Path(folder)).settings(), State.UNFINISHED
-    if then is None:
-        summary = Path(folder) / SUMMARY
+    if overwrite or all(TEMPORARY_FILE.fullmatch(path.name) for path in existing):
+        return RunState.NEW, settings
+    previous, state = RunChunks(Path(folder)).settings(), RunState.UNFINISHED
+    if previous is None:
+        summary = Path(folder) / SUMMARY_FILE
         content = read_json(summary) if resume and summary.is_file() else {}
-        then = content.get("settings") if content.get("complete") else None
-        state = State.FINISHED
-    if state is State.UNFINISHED and not resume:
+        previous = content.get("settings") if content.get("complete") else None
+        state = RunState.FINISHED
+    if state is RunState.UNFINISHED and not resume:
         raise InputError(
-            f"{folder}: holds a run that was stopped; give --writer.resume true to go on with it, "
+            f"{folder}: contains an unfinished run; give --writer.resume true to resume it, "
             "--writer.overwrite true to replace it, or another --writer.output_path"
         )
-    if then is None or not resume:
+    if previous is None or not resume:
         raise InputError(
-            f"{folder}: holds a former run already; give --writer.overwrite true to replace it, "
-            "or another --writer.output_path"
+            f"{folder}: contains an earlier run; give --writer.overwrite true to replace it, or "
+            "another --writer.output_path"
         )
-    if changed := differences(then, settings):
+    if changed := differences(previous, settings):
         raise InputError(
-            f"{folder}: the run to resume had other settings: {', '.join(changed)}; give those it "
-            "had, or --writer.overwrite true to replace it"
+            f"{folder}: cannot resume the run with other settings: {', '.join(changed)}; give its "
+            "settings, or --writer.overwrite true to replace it"
         )
-    return state, then
+    return state, previous

@@ -1,4 +1,4 @@
-"""The settings that decide what a run writes, to tell whether another run may continue it."""
+"""The settings that determine the output of a run; only a run with equal settings may resume."""
 
 import hashlib
 import inspect
@@ -12,38 +12,38 @@ import torch
 
 from patchmatch.version import __version__
 
-# They say where, how fast or whether a run goes on; what it writes is the same.
 WEIGHTS = "matcher.state_dict"
-_SECRETS = re.compile(r"(?<=:)//[^/@\s\"]+@")  # user and password of an address
-_NO_MATTER = frozenset({"output_path", "overwrite", "resume", "num_workers"})
+_SECRETS = re.compile(r"(?<=:)//[^/@\s\"]+@")  # user and password in a URL
+# These change where or how fast a run writes, not what it writes.
+_IGNORED = frozenset({"output_path", "overwrite", "resume", "num_workers"})
 
 
 def run_settings(trainer: pl.Trainer, matcher: object, writer: object) -> dict[str, Any]:
-    """Return what two runs must have in common to write the same files, fit for JSON.
+    """Return the settings that two runs must share to write the same files, as JSON values.
 
-    The weights are not yet loaded when a run is set up: they join under ``state_dict``.
+    The weights are added later as ``state_dict``, because they are loaded after ``setup``.
 
     Args:
-        trainer: It knows the data module.
-        matcher: The network.
+        trainer: The trainer, which refers to the data module.
+        matcher: The matcher.
         writer: The writer.
     """
-    # The trainer has no data module where it was given loaders; its type does not say so.
+    # A trainer that was given data loaders has no data module, contrary to its type.
     data: Any = getattr(trainer, "datamodule", None)
     settings: dict[str, Any] = {
         "version": __version__,
-        "matcher": _settings_of(matcher),
-        "data": {} if data is None else _settings_of(data),
-        "writer": _settings_of(writer),
+        "matcher": _constructor_settings(matcher),
+        "data": {} if data is None else _constructor_settings(data),
+        "writer": _constructor_settings(writer),
     }
-    clips = getattr(data, "clips", None)
-    if isinstance(clips, Sized):
-        settings["data"]["clips"] = len(clips)
+    dataset = getattr(data, "dataset", None)
+    if isinstance(dataset, Sized):
+        settings["data"]["clips"] = len(dataset)
     return json.loads(_SECRETS.sub("//…@", json.dumps(settings, default=str, ensure_ascii=False)))
 
 
 def fingerprint(matcher: torch.nn.Module) -> str:
-    """Return a short text that is another one for other weights."""
+    """Return a short hash of the weights."""
     digest = hashlib.sha256()
     for name, weights in sorted(matcher.state_dict().items()):
         digest.update(name.encode())
@@ -52,12 +52,12 @@ def fingerprint(matcher: torch.nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differences(previous: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
     """Return a phrase such as ``data.batch_size was 8 and is 4`` for each setting that differs.
 
-    The weights differ only where both know them.
+    Weights are compared only if both settings contain them.
     """
-    before, after = dict(_flat(then)), dict(_flat(now))
+    before, after = dict(_flatten(previous)), dict(_flatten(current))
     if WEIGHTS not in before or WEIGHTS not in after:
         before[WEIGHTS] = after[WEIGHTS] = None
     return [
@@ -67,21 +67,21 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _settings_of(thing: object) -> dict[str, Any]:
-    """Return the class and the constructor's arguments, as far as the object kept them."""
-    kept = dict(getattr(thing, "hparams", {}))
-    for name in inspect.signature(type(thing)).parameters:
-        if hasattr(thing, name):
-            kept[name] = getattr(thing, name)
-    plain = {name: value for name, value in kept.items() if not name.startswith("_")}
-    return {"class": type(thing).__name__} | {
-        name: value for name, value in plain.items() if name not in _NO_MATTER
+def _constructor_settings(instance: object) -> dict[str, Any]:
+    """Return the class name and those constructor arguments that the instance stores."""
+    stored = dict(getattr(instance, "hparams", {}))
+    for name in inspect.signature(type(instance)).parameters:
+        if hasattr(instance, name):
+            stored[name] = getattr(instance, name)
+    public = {name: value for name, value in stored.items() if not name.startswith("_")}
+    return {"class": type(instance).__name__} | {
+        name: value for name, value in public.items() if name not in _IGNORED
     }
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from _flatten(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value

@@ -1,4 +1,4 @@
-"""The summary of a run: counted from its chunks, and told on the console."""
+"""The summary of a run: counts from its chunks, and their printed form."""
 
 import collections
 from collections.abc import Mapping
@@ -11,15 +11,15 @@ from patchmatch.writing.chunks import RunChunks
 
 
 def summarize(chunks: RunChunks, table: str) -> dict[str, Any]:
-    """Count what the chunks hold.
+    """Count pairs, rows and sources in the chunks of a run.
 
     Args:
         chunks: The chunks of a run.
-        table: Name of the table whose rows are counted, by their ``kind`` if they have one.
+        table: Name of the table whose rows are counted, also by their ``kind`` if they have one.
 
     Returns:
-        ``sources``, ``pairs`` and ``rows``, numbers; ``kinds``, a number each; ``skipped``, the
-        notes, each once, in the order of the run.
+        ``sources``, ``pairs`` and ``rows``: counts; ``kinds``: count of each kind; ``skipped``:
+        the distinct notes, in the order of the run.
     """
     notes: dict[str, None] = {}
     sources, kinds = set(), collections.Counter()
@@ -41,26 +41,26 @@ def summarize(chunks: RunChunks, table: str) -> dict[str, Any]:
 
 
 def print_summary(
-    summary: Mapping[str, Any], things: str, compared: str, places: Mapping[str, Path]
+    summary: Mapping[str, Any], row_noun: str, pair_noun: str, outputs: Mapping[str, Path]
 ) -> None:
-    """Say in a few lines what was done and where it lies.
+    """Print the counts of a run and the paths of its outputs.
 
     Args:
-        summary: As ``summarize`` counts it, and whether the run is ``complete``.
-        things: What a row is, in the plural.
-        compared: What ``pairs`` counts, in the plural.
-        places: Where results lie, by what they are; those that do not exist are left out.
+        summary: The result of ``summarize``, and ``complete``: whether the run finished.
+        row_noun: Plural noun for rows.
+        pair_noun: Plural noun for pairs.
+        outputs: Paths of outputs by their labels; paths that do not exist are not printed.
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
     if not summary["complete"]:
-        console.print("stopped before the end; what was done until then is whole", style="red")
-        console.print("the same command with --writer.resume true goes on with it")
+        console.print("the run stopped early; all files written so far are valid", style="red")
+        console.print("to resume it, add --writer.resume true to the same command")
     sources = "" if summary["sources"] == 1 else f" of {summary['sources']} sequences"
     counts = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in summary["kinds"].items())
     console.print(
-        f"{summary['pairs']} {compared}{sources}: {summary['rows']} {things}"
+        f"{summary['pairs']} {pair_noun}{sources}: {summary['rows']} {row_noun}"
         + (f" ({counts})" if counts else "")
     )
-    for name, place in places.items():
-        if place.exists():
-            console.print(f"{name:9} {place}")
+    for label, path in outputs.items():
+        if path.exists():
+            console.print(f"{label:9} {path}")

@@ -1,4 +1,4 @@
-"""What every writer shares: a folder for the run, its tables, a summary, whatever happens."""
+"""Base class of prediction writers: the folder of a run, its tables and its summary."""
 
 import abc
 import re
@@ -15,18 +15,19 @@ from rich.console import Console
 from patchmatch.core.errors import InputError
 from patchmatch.io import require_writable_folder, write_csv, write_text_atomic
 from patchmatch.writing.chunks import (
-    LEFT_BY_A_KILL,
-    RUN,
+    SETTINGS_FILE,
+    SUMMARY_FILE,
+    TEMPORARY_FILE,
     Chunk,
     RunChunks,
     as_json,
-    files_of_a_run,
-    remove,
-    remove_empty,
+    remove_empty_folders,
+    remove_files,
+    run_files,
 )
 from patchmatch.writing.registry import require_writer_fits
 from patchmatch.writing.rows import as_csv
-from patchmatch.writing.run_state import SUMMARY, State, require_usable
+from patchmatch.writing.run_state import RunState, resolve_run_state
 from patchmatch.writing.settings import differences, fingerprint, run_settings
 from patchmatch.writing.summary import print_summary, summarize
 
@@ -34,40 +35,41 @@ from patchmatch.writing.summary import print_summary, summarize
 class PredictionWriter(BasePredictionWriter, abc.ABC):
     """Write predictions into a folder, batch by batch.
 
-    A subclass names what it makes in the class attributes and makes it in ``write_batch``. A
-    batch is a mapping with ``source``, ``pairs``, ``notes`` and ``index``, as a ``Clip`` is.
+    A subclass declares its outputs in class attributes and writes them in ``write_batch``. A batch
+    is a mapping with ``source``, ``pairs``, ``notes`` and optionally ``index``, such as ``Clip``.
 
-    Each batch leaves whole pictures and a whole chunk of the tables in ``chunks``, so a killed run
-    loses one batch at most, and can be resumed. The chunks become tables when the run ends, be it
-    by an error or by Ctrl+C; at a good end they go. Several processes write chunks of their own,
-    and the first one merges them: chunks are named by the index of the batch, so neither the
-    number of processes nor a resumption changes the tables.
+    Each batch writes its images and a chunk of the tables, so a killed run loses at most one batch
+    and can be resumed. When the run ends, also by an error or Ctrl+C, the chunks are merged into
+    tables; after a complete run they are removed. With several processes, each writes its own
+    chunks and the first merges them. Chunks are ordered by the index of the batch, so the tables
+    depend neither on the number of processes nor on interruptions.
 
     Args:
-        output_path: Folder for the tables, the pictures and summary.json; made where missing.
-        overwrite: Replace what a former run left in that folder. Other files there stay.
-        resume: Go on where a run with the same settings was stopped or killed. Where there is
-            none it starts afresh; where the run has come to its end there is nothing to do.
+        output_path: Folder for the tables, images and summary.json; created if missing.
+        overwrite: Replace the files of an earlier run in that folder; other files are kept.
+        resume: Continue a run with the same settings that was stopped or killed. Without such a
+            run it starts from the beginning; if the run is complete it does nothing.
 
     Attributes:
-        tables: Columns of each table, by its name without suffix. Rows of the first one with a
-            ``kind`` are counted by it.
-        csv_formats: How the numbers of a column are written into a csv file, ``.4f`` for example.
-        top_files: What the names of other files directly in the folder match.
-        subfolders: What the names of files match, in each subfolder or one folder below it.
-        pictures: Name of the subfolder of the pictures.
-        things: What a row of the first table is, in the plural.
-        batches: What a batch is, in the plural; ``compared``: what is counted in it.
+        tables: Columns of each table, by its name without suffix. Rows of the first one are
+            counted by their ``kind`` if they have one.
+        csv_formats: Format of the numbers of a column in csv files, for example ``.4f``.
+        top_files: Pattern of the names of other files directly in the folder.
+        subfolders: Pattern of the names of files in each subfolder, and one folder below it.
+        image_folder: Name of the subfolder of the images.
+        row_noun: Plural noun for rows of the first table.
+        batch_noun: Plural noun for batches.
+        pair_noun: Plural noun for the pairs of a batch.
     """
 
     tables: ClassVar[Mapping[str, Sequence[str]]]
     csv_formats: ClassVar[Mapping[str, str]] = {}
     top_files: ClassVar[re.Pattern[str]] = re.compile(r"(?!)")
     subfolders: ClassVar[Mapping[str, re.Pattern[str]]]
-    pictures: ClassVar[str]
-    things: ClassVar[str]
-    batches: ClassVar[str] = "clips"
-    compared: ClassVar[str] = "pairs"
+    image_folder: ClassVar[str]
+    row_noun: ClassVar[str]
+    batch_noun: ClassVar[str] = "clips"
+    pair_noun: ClassVar[str] = "pairs"
 
     def __init__(
         self, output_path: str = "data/output", overwrite: bool = False, resume: bool = False
@@ -79,102 +81,105 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         self.overwrite, self.resume = overwrite, resume
         self._is_open = False
         self._start = 0.0
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._settings: Mapping[str, Any] = {}
         self._summary: dict[str, Any] | None = None
-        self._made: dict[str, Path] = {}
+        self._outputs: dict[str, Path] = {}
 
     @abc.abstractmethod
     def write_batch(self, prediction: Any, batch: Any) -> Chunk:
-        """Write the pictures of a batch and return its rows, one prediction a pair."""
+        """Write the images of a batch and return its rows; ``prediction`` has an item per pair."""
 
     def write_tables(self, chunks: RunChunks) -> None:
-        """Write the tables from all chunks, those of a run that was stopped as well."""
+        """Write the tables from all chunks, also those of the run that is resumed."""
         for name, columns in self.tables.items():
             rows = (as_csv(row, self.csv_formats) for row in chunks.rows(name))
             write_csv(self.folder / f"{name}.csv", columns, rows)
 
     def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
-        """Make what needs all chunks, unless an error has ended the run.
+        """Write outputs that need all chunks; not called if an error ended the run.
 
         Returns:
-            Where it lies, by what it is.
+            Paths of the outputs by their labels in the printed summary.
         """
         return {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Make sure that matcher and folder can be used, before anything is computed.
+        """Check matcher and folder before anything is computed.
 
         Raises:
-            InputError: If the matcher finds something else than is written here; if the folder
-                cannot be written, holds a run that must not be overwritten, or one to resume that
-                had other settings.
+            InputError: If the writer cannot write the predictions of the matcher, or if the folder
+                is not writable, contains a run that must not be overwritten, or a run with other
+                settings than those to resume.
         """
         super().setup(trainer, pl_module, stage)
         if stage != "predict":
             return
         require_writer_fits(self, pl_module)
-        # Lightning asks for the indices of samples, which a stream of clips does not have.
+        # An iterable dataset has no sample indices.
         warnings.filterwarnings("ignore", message="Couldn't infer the batch indices")
         require_writable_folder(self.output_path)
-        former = files_of_a_run(self.folder, self._is_top_file, self.subfolders)
+        existing = run_files(self.folder, self._is_top_file, self.subfolders)
         settings = run_settings(trainer, pl_module, self)
-        state, self._settings = require_usable(
-            self.output_path, former, settings, self.overwrite, self.resume
+        state, self._settings = resolve_run_state(
+            self.output_path, existing, settings, self.overwrite, self.resume
         )
-        done = self.chunks.done() if state is State.UNFINISHED else []
-        trainer.strategy.barrier()  # all processes have looked before one changes anything
+        done = self.chunks.completed() if state is RunState.UNFINISHED else []
+        trainer.strategy.barrier()  # all processes read the state before one changes it
         if trainer.is_global_zero:
-            self._tidy(former, state)
+            self._prepare_folder(existing, state)
         trainer.strategy.barrier()
-        self._told, self._summary, self._made = set(), None, {}
+        self._warned, self._summary, self._outputs = set(), None, {}
         self._start = time.monotonic()
-        self._is_open = state is not State.FINISHED
-        if state is State.FINISHED:
+        self._is_open = state is not RunState.FINISHED
+        if state is RunState.FINISHED:
             trainer.limit_predict_batches = 0
-            self._say(trainer, "the run is complete already; nothing is left to do")
+            self._warn_on_rank_zero(trainer, "the run is already complete; nothing to do")
         elif done:
-            self._skip(trainer, done)
+            self._skip_batches(trainer, done)
 
-    def _tidy(self, former: Sequence[Path], state: State) -> None:
-        """Remove what is in the way of the run, and open it."""
-        if state is State.NEW:
-            remove(former)
-            remove_empty({path.parent for path in former} - {self.folder, self.chunks.folder})
+    def _prepare_folder(self, existing: Sequence[Path], state: RunState) -> None:
+        """Remove obsolete files of an earlier run, and start a new one."""
+        if state is RunState.NEW:
+            remove_files(existing)
+            parents = {path.parent for path in existing}
+            remove_empty_folders(parents - {self.folder, self.chunks.folder})
             self.chunks.start(self._settings)
-        elif state is State.FINISHED:  # killed while it removed its chunks, perhaps
+        elif state is RunState.FINISHED:  # it may have been killed while removing its chunks
             self.chunks.remove()
-        remove([path for path in former if LEFT_BY_A_KILL.fullmatch(path.name)])
+        remove_files([path for path in existing if TEMPORARY_FILE.fullmatch(path.name)])
 
-    def _skip(self, trainer: pl.Trainer, done: Sequence[int]) -> None:
-        """Have the data leave out what was predicted already."""
+    def _skip_batches(self, trainer: pl.Trainer, done: Sequence[int]) -> None:
+        """Make the data module skip completed batches."""
         data: Any = getattr(trainer, "datamodule", None)
         if not hasattr(data, "skip"):
             raise ValueError(
-                f"resume must have a data module that can skip {self.batches}, as Frames can, got "
+                f"resume requires a data module with skip(), as Frames has, got "
                 f"{type(data).__name__}"
             )
         data.skip(done)
         if len(done) == self._settings["data"].get("clips"):
-            trainer.limit_predict_batches = 0  # else Lightning warns of empty data
-        self._say(trainer, f"resumed; {len(done)} {self.batches} were done before")
+            trainer.limit_predict_batches = 0  # otherwise Lightning warns about empty data
+        self._warn_on_rank_zero(
+            trainer, f"resuming; {len(done)} {self.batch_noun} are already complete"
+        )
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remember the weights, which Lightning loads after ``setup``."""
+        """Add the weights, which Lightning loads after ``setup``, to the settings."""
         self._require_weights(pl_module)
         if trainer.is_global_zero:
             self.chunks.start(self._settings)
 
     def _require_weights(self, pl_module: pl.LightningModule) -> None:
-        """Raise InputError unless the weights are those of the run that goes on."""
+        """Raise InputError if the run to resume had other weights."""
         weights = {"state_dict": fingerprint(pl_module)}
-        now = {**self._settings, "matcher": {**self._settings.get("matcher", {}), **weights}}
-        if changed := differences(self._settings, now):
+        current = {**self._settings, "matcher": {**self._settings.get("matcher", {}), **weights}}
+        if changed := differences(self._settings, current):
             raise InputError(
-                f"{self.output_path}: the run to resume had other weights: {changed[0]}; give the "
-                "checkpoint it had, or --writer.overwrite true to replace it"
+                f"{self.output_path}: cannot resume the run with other weights: {changed[0]}; give "
+                "its checkpoint, or --writer.overwrite true to replace it"
             )
-        self._settings = now
+        self._settings = current
 
     def write_on_batch_end(
         self,
@@ -186,24 +191,25 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Write a batch: its pictures first, then its chunk of the tables."""
+        """Write a batch: first its images, then its chunk of the tables."""
         if dataloader_idx:
-            raise ValueError("a writer must have one dataloader, got several; predict one by one")
+            raise ValueError("expected one dataloader, got several; predict them one by one")
         for note in dict.fromkeys(batch["notes"]):
-            self._tell(note)
+            self._warn(note)
         chunk = self.write_batch(prediction, batch)
-        # Without an index of its own: samplers deal batches out in turn.
+        # Without an index: samplers distribute batches round-robin.
         index = batch.get("index", batch_idx * trainer.world_size + trainer.global_rank)
-        about = {key: batch[key] for key in ("source", "notes")} | {"pairs": len(batch["pairs"])}
+        metadata = {key: batch[key] for key in ("source", "notes")}
+        metadata["pairs"] = len(batch["pairs"])
         table, columns = next(iter(self.tables.items()))
-        shown = [as_csv(row, self.csv_formats) for row in chunk.rows.get(table, ())]
-        self.chunks.add(index, chunk, about, columns, shown)
+        table_rows = [as_csv(row, self.csv_formats) for row in chunk.rows.get(table, ())]
+        self.chunks.add(index, chunk, metadata, columns, table_rows)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Merge the chunks.
 
         Raises:
-            InputError: If no pair at all was predicted.
+            InputError: If no pair was predicted.
         """
         if not self._is_open:
             return
@@ -215,23 +221,23 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Merge what is there; the other processes may be gone, so nobody is waited for."""
+        """Merge the chunks so far, without a barrier: other processes may have ended."""
         if not self._is_open:
             return
         self._is_open = False
         if trainer.is_global_zero:
             try:
-                # Ctrl+C is how a camera comes to its end.
+                # Ctrl+C is the usual way to stop a camera.
                 self._merge(complete=False, finish=isinstance(exception, KeyboardInterrupt))
-            except InputError as error:  # a full disk, say: the first error is the one to report
-                self._tell(f"{error}; the chunks of the table are in {self.chunks.folder}")
+            except InputError as error:  # a full disk, for example; the first error is raised
+                self._warn(f"{error}; the chunks of the tables are in {self.chunks.folder}")
             self._print_summary()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Tell what was done, now that no progress bar writes over it."""
+        """Print the summary, after the progress bar has been closed."""
         if self.resume and stage == "predict":
             self._require_weights(pl_module)
-        if self._is_open:  # without any batch Lightning leaves the other hooks out
+        if self._is_open:  # Lightning skips the other hooks if there is no batch
             self.on_predict_end(trainer, pl_module)
         self._print_summary()
 
@@ -242,51 +248,53 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
 
     @property
     def chunks(self) -> RunChunks:
-        """What the batches have left so far."""
+        """The chunks of the run."""
         return RunChunks(self.folder)
 
     def _is_top_file(self, name: str) -> bool:
-        tables = {SUMMARY, *(f"{table}.csv" for table in self.tables)}
+        tables = {SUMMARY_FILE, *(f"{table}.csv" for table in self.tables)}
         return bool(
-            name in tables or self.top_files.fullmatch(name) or LEFT_BY_A_KILL.fullmatch(name)
+            name in tables or self.top_files.fullmatch(name) or TEMPORARY_FILE.fullmatch(name)
         )
 
     def _merge(self, complete: bool, finish: bool) -> None:
-        """Make tables and summary of all chunks; they go when the run is complete."""
+        """Write tables and summary from all chunks; remove these if the run is complete."""
         chunks = self.chunks
         counted = summarize(chunks, next(iter(self.tables)))
         if counted["pairs"]:
             self.write_tables(chunks)
-            self._made = dict(self.finish(chunks)) if finish else {}
+            self._outputs = dict(self.finish(chunks)) if finish else {}
             seconds = round(time.monotonic() - self._start, 3)
             self._summary = {"complete": complete, **counted, "seconds": seconds}
             self._summary["settings"] = self._settings
-            write_text_atomic(self.folder / SUMMARY, as_json(self._summary))
-        self._is_open = False  # from here on the tables are whole and the chunks are not
-        left = files_of_a_run(self.folder, self._is_top_file, self.subfolders)
-        if complete or all(path.name == RUN for path in left):
+            write_text_atomic(self.folder / SUMMARY_FILE, as_json(self._summary))
+        self._is_open = False  # from here on the tables are complete and the chunks are not
+        written = run_files(self.folder, self._is_top_file, self.subfolders)
+        if complete or all(path.name == SETTINGS_FILE for path in written):
             chunks.remove()
         if complete and not counted["pairs"]:
             notes = counted["skipped"]
-            reason = f"the first reason: {notes[0]}" if notes else "the data holds none"
-            raise InputError(f"{self.output_path}: no pair could be predicted; {reason}")
+            reason = (
+                f"first error: {notes[0]}" if notes else f"the data contain no {self.pair_noun}"
+            )
+            raise InputError(f"{self.output_path}: nothing was matched; {reason}")
 
-    def _say(self, trainer: pl.Trainer, text: str) -> None:
-        """Print something about the folder, once for all processes."""
+    def _warn_on_rank_zero(self, trainer: pl.Trainer, text: str) -> None:
+        """Print a warning about the folder, from the first process only."""
         if trainer.is_global_zero:
-            self._tell(f"{self.output_path}: {text}")
+            self._warn(f"{self.output_path}: {text}")
 
-    def _tell(self, note: str) -> None:
-        """Print a note on stderr unless it was printed before."""
-        if note not in self._told:
-            self._told.add(note)
+    def _warn(self, note: str) -> None:
+        """Print a warning on stderr, each text once."""
+        if note not in self._warned:
+            self._warned.add(note)
             console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
             console.print(f"warning: {note}", style="yellow")
 
     def _print_summary(self) -> None:
-        """Say in a few lines what was done and where it lies, once."""
+        """Print the summary once."""
         summary, self._summary = self._summary, None
         if summary is not None:
-            places = {"pictures": self.folder / self.pictures, **self._made}
-            places["table"] = self.folder / f"{next(iter(self.tables))}.csv"
-            print_summary(summary, self.things, self.compared, places)
+            outputs = {"images": self.folder / self.image_folder, **self._outputs}
+            outputs["table"] = self.folder / f"{next(iter(self.tables))}.csv"
+            print_summary(summary, self.row_noun, self.pair_noun, outputs)

@@ -1,4 +1,4 @@
-"""Every matcher takes one kind of batch in each stage; data that give another are refused."""
+"""Every matcher expects one type of batch in each stage; other data are an error."""
 
 import inspect
 import sys
@@ -22,7 +22,7 @@ from patchmatch.shift.matcher import ShiftMatcher
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-def own(base: type) -> dict[str, type]:
+def concrete_subclasses(base: type) -> dict[str, type]:
     """Return the concrete subclasses of ``base`` in the package, by name."""
     kinds = (c for c in subclasses(base) if c.__module__.startswith("patchmatch."))
     return {
@@ -30,11 +30,13 @@ def own(base: type) -> dict[str, type]:
     }
 
 
-MATCHERS = {name: c for name, c in own(Matcher).items() if name not in ("Matcher", "TrainedPairs")}
-DATA = [c for c in own(MatchingData).values() if vars(c).get("batch_type") is not None]
+MATCHERS = {name: c for name, c in concrete_subclasses(Matcher).items() if c is not Matcher}
+DATA = [
+    c for c in concrete_subclasses(MatchingData).values() if vars(c).get("batch_type") is not None
+]
 PAIRS = ("ImagePairs", "PicturePairs")
-#: Data of each stage and matcher, in alphabetical order.
-LEARNED = {
+#: Data modules of each stage and matcher, in alphabetical order.
+TRAINED = {
     "ShiftMatcher": ("ShiftedDigits",),
     "MotionMatcher": ("MovingDigits",),
     "DescriptorMatcher": ("KeypointPatches",),
@@ -50,11 +52,11 @@ PREDICTED = {
     **dict.fromkeys(("HomographyNetMatcher", "FieldMatcher"), PAIRS),
     "TemplateMatcher": ("TemplateScenes",),
 }
-FITTING = {"predict": PREDICTED} | dict.fromkeys(("fit", "validate", "test"), LEARNED)
+FITTING = {"predict": PREDICTED} | dict.fromkeys(("fit", "validate", "test"), TRAINED)
 
 
-def bare(kind: type) -> Any:
-    """Return an instance without building it; what is asked stands in its class."""
+def uninitialised(kind: type) -> Any:
+    """Return an instance without calling ``__init__``; only class attributes are needed."""
     return object.__new__(kind)
 
 
@@ -62,7 +64,7 @@ def test_all_data_and_matchers_are_in_the_tables():
     assert {kind.__name__ for kind in DATA} == {
         name for table in FITTING.values() for names in table.values() for name in names
     }
-    assert set(MATCHERS) == set(PREDICTED) | set(LEARNED)
+    assert set(MATCHERS) == set(PREDICTED) | set(TRAINED)
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -73,99 +75,99 @@ def test_every_configuration_is_in_the_tables(path):
 
 
 @pytest.mark.parametrize("stage", STEPS)
-@pytest.mark.parametrize("name", sorted({*PREDICTED, *LEARNED}))
-def test_data_of_another_kind_are_refused_with_those_that_fit(stage, name):
-    matcher = bare(MATCHERS[name])
+@pytest.mark.parametrize("name", sorted({*PREDICTED, *TRAINED}))
+def test_data_of_another_batch_type_raise_and_the_message_names_alternatives(stage, name):
+    matcher = uninitialised(MATCHERS[name])
     fitting = FITTING[stage].get(name)
     for kind in DATA:
         if fitting is None and name == "TemplateMatcher":
             with pytest.raises(InputError, match=r"^TemplateMatcher cannot .* any data: it has no"):
-                require_data_fits(matcher, bare(kind), stage)
-        elif fitting is None or kind.__name__ in fitting:  # who learns nothing says so by itself
-            require_data_fits(matcher, bare(kind), stage)
+                require_data_fits(matcher, uninitialised(kind), stage)
+        elif fitting is None or kind.__name__ in fitting:
+            require_data_fits(matcher, uninitialised(kind), stage)
         else:
-            advice = f"gives: batches of .*; give --data {' or '.join(fitting)}$"
-            with pytest.raises(InputError, match=f"^{name} cannot .* {kind.__name__} {advice}"):
-                require_data_fits(matcher, bare(kind), stage)
+            advice = f"expected batches of .*; give --data {' or '.join(fitting)}$"
+            with pytest.raises(InputError, match=f"^{name} cannot .* {kind.__name__}: {advice}"):
+                require_data_fits(matcher, uninitialised(kind), stage)
 
 
-class Silent(Frames):
-    """Data of somebody else, which may give anything."""
+class UntypedData(Frames):
+    """Third-party data without ``batch_type``."""
 
 
-class Own(SIFTMatcher):
-    """A matcher of somebody else, which may take anything."""
+class UntypedMatcher(SIFTMatcher):
+    """A third-party matcher without annotations."""
 
     def predict_step(self, batch, batch_idx):
         return []
 
 
-class Typed(Own):
-    """It takes what none of our data give."""
+class MatcherOfForeignBatches(SIFTMatcher):
+    """It expects batches of a type that no data module has."""
 
     def predict_step(self, batch: dict[str, int], batch_idx: int):
         return []
 
 
-def test_what_is_not_declared_is_not_refused():
-    require_data_fits(bare(SIFTMatcher), bare(Silent), "predict")
-    require_data_fits(bare(Own), bare(Frames), "predict")
-    require_data_fits(bare(Typed), bare(Frames), "predict")
-    require_data_fits(bare(SIFTMatcher), None, "predict")
+def test_batches_without_a_declared_type_are_accepted():
+    require_data_fits(uninitialised(SIFTMatcher), uninitialised(UntypedData), "predict")
+    require_data_fits(uninitialised(UntypedMatcher), uninitialised(Frames), "predict")
+    require_data_fits(uninitialised(MatcherOfForeignBatches), uninitialised(Frames), "predict")
+    require_data_fits(uninitialised(SIFTMatcher), None, "predict")
 
 
-class Strange(TypedDict):
-    """A batch of somebody else."""
+class ThirdPartyBatch(TypedDict):
+    """A batch of another package."""
 
 
-class Given(Frames):
-    batch_type = Strange
+class ThirdPartyData(Frames):
+    batch_type = ThirdPartyBatch
 
 
-class Taking(SIFTMatcher):
-    def predict_step(self, batch: Strange, batch_idx: int):
+class ThirdPartyMatcher(SIFTMatcher):
+    def predict_step(self, batch: ThirdPartyBatch, batch_idx: int):
         return []
 
 
-def test_what_somebody_else_declares_is_compared_and_told():
-    require_data_fits(bare(Taking), bare(Given), "predict")
-    with pytest.raises(InputError, match=r"Given gives: batches of Strange, where it takes Clip;"):
-        require_data_fits(bare(ShiftMatcher), bare(Given), "predict")
-    with pytest.raises(InputError, match=r"where it takes Strange; give --data Given$"):
-        require_data_fits(bare(Taking), bare(Frames), "predict")
+def test_types_declared_by_third_party_classes_are_checked():
+    require_data_fits(uninitialised(ThirdPartyMatcher), uninitialised(ThirdPartyData), "predict")
+    with pytest.raises(InputError, match=r"Data: expected batches of Clip, got ThirdPartyBatch;"):
+        require_data_fits(uninitialised(ShiftMatcher), uninitialised(ThirdPartyData), "predict")
+    with pytest.raises(InputError, match=r"ThirdPartyBatch, got Clip; give --data ThirdPartyData$"):
+        require_data_fits(uninitialised(ThirdPartyMatcher), uninitialised(Frames), "predict")
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (
             ["predict", f"-c={CONFIGS / 'config_match_sift.yaml'}", "--data=Frames"],
-            "SIFTMatcher cannot match what Frames gives: batches of Clip, where it takes "
-            "ImagePair; give --data ImagePairs or PicturePairs",
+            "SIFTMatcher cannot match Frames: expected batches of ImagePair, got Clip; give --data "
+            "ImagePairs or PicturePairs",
         ),
         (
             ["predict", f"-c={CONFIGS / 'config_motion_predict.yaml'}", "--data=PicturePairs"],
-            "MotionMatcher cannot match what PicturePairs gives: batches of ImagePair, where it "
-            "takes Clip; give --data Frames or RenderedCows",
+            "MotionMatcher cannot match PicturePairs: expected batches of Clip, got ImagePair; "
+            "give --data Frames or RenderedCows",
         ),
         (
             ["fit", "--model=ShiftMatcher", "--data=MovingDigits", "--trainer.max_epochs=1"],
-            "ShiftMatcher cannot learn from what MovingDigits gives: batches of MotionBatch, "
-            "where it takes PairBatch; give --data ShiftedDigits",
+            "ShiftMatcher cannot train on MovingDigits: expected batches of PairBatch, got "
+            "MotionBatch; give --data ShiftedDigits",
         ),
     ],
 )
 def test_the_command_line_ends_before_the_data_are_prepared(
-    tmp_path, monkeypatch, capsys, options, told
+    tmp_path, monkeypatch, capsys, options, message
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(MatchingData, "prepare_data", lambda self: pytest.fail("data prepared"))
     monkeypatch.setattr(Frames, "setup", lambda self, stage: pytest.fail("data opened"))
     line = one_line(capsys, lambda: main([*options, *QUIET, "--trainer.logger=false"]))
-    assert line == f"patchmatch: error: {told}"
+    assert line == f"patchmatch: error: {message}"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_python_is_told_the_same():
-    with pytest.raises(InputError, match="SIFTMatcher cannot match what Frames gives"):
+def test_python_calls_raise_the_same_error():
+    with pytest.raises(InputError, match="SIFTMatcher cannot match Frames: expected batches of"):
         quiet_trainer().predict(SIFTMatcher(), Frames(str(Path(sys.executable).parent)))

@@ -8,31 +8,31 @@ from patchmatch.core.integers import coerce_integers
 
 
 @coerce_integers
-def given(first, *, second=None):
-    """What came."""
+def arguments(first, *, second=None):
+    """The arguments."""
     return first, second
 
 
 @pytest.mark.parametrize("kind", [int, np.int64, np.uint8, torch.tensor])
-def test_whole_numbers_become_ints(kind):
-    for answer in given(kind(7), second=kind(8)):
-        assert type(answer) is int
-    assert given(kind(7), second=[1, kind(2)]) in ((7, (1, 2)), (7, [1, 2]))
+def test_integers_become_int(kind):
+    for value in arguments(kind(7), second=kind(8)):
+        assert type(value) is int
+    assert arguments(kind(7), second=[1, kind(2)]) in ((7, (1, 2)), (7, [1, 2]))
 
 
 @pytest.mark.parametrize(
     "value", [True, 2.5, np.float32(2), "7", None, torch.tensor(7.0), torch.tensor(True), [1, 2]]
 )
-def test_the_rest_comes_as_it_is(value):
-    assert given(value, second=value) == (value, value)
-    assert given(value)[0] is value
+def test_other_values_are_unchanged(value):
+    assert arguments(value, second=value) == (value, value)
+    assert arguments(value)[0] is value
 
 
-def test_arrays_and_tensors_are_no_numbers():
+def test_arrays_and_tensors_with_axes_are_unchanged():
     for value in (np.arange(6).reshape(2, 3), torch.arange(1)):
-        assert given(value)[0] is value
+        assert arguments(value)[0] is value
 
 
-def test_name_and_options_stay():
-    assert (given.__name__, given.__doc__) == ("given", "What came.")
-    assert list(inspect.signature(given).parameters) == ["first", "second"]
+def test_name_docstring_and_signature_are_kept():
+    assert (arguments.__name__, arguments.__doc__) == ("arguments", "The arguments.")
+    assert list(inspect.signature(arguments).parameters) == ["first", "second"]

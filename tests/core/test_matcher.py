@@ -12,8 +12,8 @@ from patchmatch.shift.matcher import ShiftMatcher
 from patchmatch.shift.pairs import ShiftedPairs
 
 
-class Watched(ShiftMatcher):
-    """Remembers the learning rate of each step."""
+class RecordingMatcher(ShiftMatcher):
+    """Records the learning rate of each step."""
 
     def on_before_optimizer_step(self, optimizer):
         self.rates = [*getattr(self, "rates", []), optimizer.param_groups[0]["lr"]]
@@ -29,7 +29,7 @@ def fitted(steps, **options):
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    matcher = Watched(width=4, **options)
+    matcher = RecordingMatcher(width=4, **options)
     trainer.fit(matcher, DataLoader(ShiftedPairs([canvas], 4, seed=1), batch_size=2))
     return matcher
 
@@ -38,8 +38,8 @@ def fitted(steps, **options):
 def test_any_number_of_steps_can_be_trained(steps):
     rates = fitted(steps, lr=0.5).rates
     assert len(rates) == steps
-    assert max(rates) > 0.1  # it learns
-    assert steps < 5 or rates[-1] < 0.01  # and comes to rest, step by step
+    assert max(rates) > 0.1
+    assert steps < 5 or rates[-1] < 0.01  # the schedule decays to its end
 
 
 def test_weight_decay_reaches_the_optimizer():
@@ -48,7 +48,7 @@ def test_weight_decay_reaches_the_optimizer():
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.125]
 
 
-def test_the_rate_changes_with_every_step():
+def test_learning_rate_changes_every_step():
     rates = fitted(6).rates  # three epochs of two steps
     assert len(set(rates)) == 6
 
@@ -59,17 +59,17 @@ def logged_by(matcher, monkeypatch, batches):
     with torch.no_grad():
         for batch in batches:
             matcher.validation_step(batch, 0)
-    assert all(isinstance(value, Metric) for value in logged.values())  # processes add them up
+    assert all(isinstance(value, Metric) for value in logged.values())  # summed over processes
     return {name: value.compute() for name, value in logged.items()}
 
 
-def test_errors_of_motion_are_weighed_by_blocks_whoever_measured_them(monkeypatch):
+def test_motion_errors_are_averaged_over_blocks_of_all_batches(monkeypatch):
     frames = torch.rand(1, 1, 2, 64, 64, generator=torch.Generator().manual_seed(0))
     visible = [torch.ones(1, 2, 2), torch.zeros(1, 2, 2), torch.zeros(1, 2, 2)]
     visible[1][0, 0, 0] = 1
     batches = [
-        {"frames": frames, "displacement": torch.full((1, 2, 2, 2), 3.0 * i), "visible": seen}
-        for i, seen in enumerate(visible)
+        {"frames": frames, "displacement": torch.full((1, 2, 2, 2), 3.0 * i), "visible": mask}
+        for i, mask in enumerate(visible)
     ]
     matcher = MotionMatcher(hidden=4).eval()
     with torch.no_grad():
@@ -81,7 +81,7 @@ def test_errors_of_motion_are_weighed_by_blocks_whoever_measured_them(monkeypatc
     assert math.isfinite(logged["val/loss"])
 
 
-def test_losses_of_shifts_are_weighed_by_pairs_whoever_measured_them(monkeypatch):
+def test_shift_losses_are_averaged_over_pairs_of_all_batches(monkeypatch):
     frames = torch.rand(4, 1, 2, 26, 26, generator=torch.Generator().manual_seed(0))
     shift = torch.tensor([0, 3, 4, 9])
     parts = [slice(0, 1), slice(1, 4)]

@@ -1,4 +1,4 @@
-"""The synthetic benchmark in a small form."""
+"""Small runs of the benchmark of pair matchers."""
 
 import csv
 import sys
@@ -13,14 +13,14 @@ from patchmatch.io import write_flo
 from patchmatch.pairs.synthetic_benchmark import FACTORS, warped_pair
 
 ROOT = Path(__file__).parents[2]
-pytest.importorskip("skimage", reason="the photographs are scikit-image's")
-pytest.importorskip("sklearn", reason="the photographs are scikit-learn's")
+pytest.importorskip("skimage", reason="needs the photographs of scikit-image")
+pytest.importorskip("sklearn", reason="needs the photographs of scikit-learn")
 
 
 @pytest.fixture
 def benchmark(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "dev"))
-    for name in ("benchmark_match", "match_directly"):
+    for name in ("benchmark_match", "match_peers"):
         sys.modules.pop(name, None)
     import benchmark_match
 
@@ -28,25 +28,25 @@ def benchmark(monkeypatch):
 
 
 @pytest.mark.parametrize("factor", FACTORS)
-def test_the_homography_of_a_made_pair_is_true(factor):
-    picture = np.full((60, 90), 20, np.uint8)
-    cv2.circle(picture, (31, 22), 9, 220, -1)
+def test_homography_of_a_synthetic_pair_is_correct(factor):
+    image = np.full((60, 90), 20, np.uint8)
+    cv2.circle(image, (31, 22), 9, 220, -1)
     amount = FACTORS[factor][2]
-    image0, image1, truth = warped_pair(picture, factor, amount)
+    image0, image1, truth = warped_pair(image, factor, amount)
     centres = []
-    for image in (image0, image1):
-        bright = np.argwhere(image > (0.4 if factor != "light" else 0.35) * image.max())
+    for view in (image0, image1):
+        bright = np.argwhere(view > (0.4 if factor != "light" else 0.35) * view.max())
         centres.append([*bright.mean(axis=0)[::-1], 1])
     expected = truth @ centres[0]
     assert centres[1][:2] == pytest.approx(expected[:2] / expected[2], abs=0.5)
 
 
-def test_unknown_factors_are_refused():
+def test_unknown_factor_raises():
     with pytest.raises(ValueError, match="factor must be one of rotation, scale, tilt, light"):
         warped_pair(np.zeros((9, 9), np.uint8), "time", 1)
 
 
-def test_a_small_run_tells_easy_from_hard(benchmark, tmp_path):
+def test_small_run_measures_easy_and_hard_pairs(benchmark, tmp_path):
     factors = {"rotation": (0, 45), "tilt": (1, 5.66)}
     benchmark.accuracy(["OpenCV", "sift"], 1, tmp_path, factors)
     with (tmp_path / "accuracy.csv").open(newline="") as file:
@@ -59,63 +59,63 @@ def test_a_small_run_tells_easy_from_hard(benchmark, tmp_path):
     assert (tmp_path / "accuracy.png").stat().st_size > 5000
 
 
-def test_matchers_without_weights_are_named(benchmark, monkeypatch, capsys):
-    def refuse(*_, **__):
+def test_matcher_without_weights_is_skipped(benchmark, monkeypatch, capsys):
+    def fail(*_, **__):
         raise OSError("no network")
 
-    monkeypatch.setattr("kornia.feature.loftr.loftr.load_state_dict_from_url", refuse)
+    monkeypatch.setattr("kornia.feature.loftr.loftr.load_state_dict_from_url", fail)
     from rich.console import Console
 
-    assert benchmark.prepared(["loftr"], Console()) == {}
-    assert "loftr is left out" in capsys.readouterr().out
+    assert benchmark.load_matchers(["loftr"], Console()) == {}
+    assert "loftr is skipped" in capsys.readouterr().out
 
 
-def test_the_work_of_a_library_is_timed_beside_ours(benchmark, capsys):
+def test_matcher_and_library_are_timed(benchmark, capsys):
     numbers = {}
-    for how in ("ours", "directly"):
-        benchmark.one_pair("sift", how, 200, 300, {})
+    for how in ("ours", "library"):
+        benchmark.time_pair("sift", how, 200, 300, {})
         numbers[how] = [float(word) for word in capsys.readouterr().out.split()]
     assert numbers["ours"][0] > 100
-    assert numbers["directly"][0] > 100
+    assert numbers["library"][0] > 100
     assert 0 < numbers["ours"][1] < 60
 
 
-class Nothing(torch.nn.Module):
-    """Stands for LoFTR and finds nothing."""
+class NoMatches(torch.nn.Module):
+    """Replacement of LoFTR that finds no matches."""
 
     def forward(self, batch):
-        none = torch.zeros(0, 2)
-        return {"keypoints0": none, "keypoints1": none, "confidence": none[:, 0]}
+        empty = torch.zeros(0, 2)
+        return {"keypoints0": empty, "keypoints1": empty, "confidence": empty[:, 0]}
 
 
-def test_what_random_weights_are_timed_on_are_the_true_tiles(benchmark, monkeypatch):
-    import match_directly
+def test_matcher_with_random_weights_is_timed_on_the_true_tiles(benchmark, monkeypatch):
+    import match_peers
 
     from patchmatch.pairs.loftr.matcher import LoFTRMatcher
     from patchmatch.pairs.sift import SIFTMatcher
 
-    monkeypatch.setattr(match_directly, "_random_loftr", Nothing)
-    assert not match_directly.give_random_weights(SIFTMatcher())
+    monkeypatch.setattr(match_peers, "_random_loftr", NoMatches)
+    assert not match_peers.set_random_weights(SIFTMatcher())
     matcher = LoFTRMatcher(max_size=None, tile=192)
-    assert match_directly.give_random_weights(matcher)
-    picture = benchmark.photographs(1)[0][:220, :300]
-    second = np.ascontiguousarray(picture[:, match_directly.MOVED :])
-    found = benchmark.match_images(picture, second, matcher)
-    off = np.abs((found.keypoints1 - found.keypoints0).numpy() - [-match_directly.MOVED, 0])
+    assert match_peers.set_random_weights(matcher)
+    image0 = benchmark.photographs(1)[0][:220, :300]
+    image1 = np.ascontiguousarray(image0[:, match_peers.SHIFT :])
+    found = benchmark.match_images(image0, image1, matcher)
+    error = np.abs((found.keypoints1 - found.keypoints0).numpy() - [-match_peers.SHIFT, 0])
     assert len(found) > 300
-    assert (off.max(axis=1) < 1).mean() > 0.9
+    assert (error.max(axis=1) < 1).mean() > 0.9
 
 
-def test_matches_are_compared_with_a_true_flow(benchmark, tmp_path, capsys):
-    picture = benchmark.photographs(1)[0][:120, :160]
-    folder = tmp_path / "moved by six"
+def test_matches_are_compared_with_ground_truth_flow(benchmark, tmp_path, capsys):
+    image = benchmark.photographs(1)[0][:120, :160]
+    folder = tmp_path / "shift of six"
     folder.mkdir()
-    cv2.imwrite(str(folder / "frame_1.png"), picture[:, 6:])
-    cv2.imwrite(str(folder / "frame_2.png"), picture[:, :-6])
+    cv2.imwrite(str(folder / "frame_1.png"), image[:, 6:])
+    cv2.imwrite(str(folder / "frame_2.png"), image[:, :-6])
     flow = np.zeros((120, 154, 2), np.float32)
     flow[..., 0] = 6
     write_flo(folder / "flow.flo", flow)
     benchmark.true_flow(["sift"], tmp_path)
-    told = capsys.readouterr().out
-    assert "moved by six" in told
-    assert float(told.rpartition("sift")[2].split(",")[1].split()[0]) > 0.95
+    output = capsys.readouterr().out
+    assert "shift of six" in output
+    assert float(output.rpartition("sift")[2].split(",")[1].split()[0]) > 0.95

@@ -18,7 +18,7 @@ def test_workers_keep_the_order(tmp_path, workers):
     data.setup("predict")
     found = list(data.predict_dataloader())
     assert pair_names(found) == [(f"frame_{i}", f"frame_{i + 1}") for i in range(11)]
-    assert all(isinstance(p, np.ndarray) for clip in found for p in clip["pictures"])
+    assert all(isinstance(p, np.ndarray) for clip in found for p in clip["images"])
 
 
 @pytest.mark.parametrize(

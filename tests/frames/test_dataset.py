@@ -29,8 +29,8 @@ def test_frames_are_gray_floats_and_pictures_are_untouched(tmp_path):
     assert [frame.shape for frame in clip["frames"]] == [(1, 30, 40)] * 3
     assert clip["frames"][2].dtype == torch.float32
     assert clip["frames"][2].max() == pytest.approx(2 / 255)
-    assert clip["pictures"][2].shape == (30, 40, 3)
-    assert clip["pictures"][2].dtype == np.uint8
+    assert clip["images"][2].shape == (30, 40, 3)
+    assert clip["images"][2].dtype == np.uint8
 
 
 @pytest.mark.parametrize("broken", [0, 3, 4, 5, 9])
@@ -63,7 +63,7 @@ def test_a_change_of_size_costs_the_pairs_across_it_whatever_the_clips(tmp_path,
     assert pair_names(found) == expected
     assert [clip["index"] for clip in found] == list(range(len(found)))
     for clip in found:
-        for frame, picture in zip(clip["frames"], clip["pictures"], strict=True):
+        for frame, picture in zip(clip["frames"], clip["images"], strict=True):
             assert frame.shape[1:] == picture.shape[:2]
     notes = [note for clip in found for note in clip["notes"]]
     changes = [(i, "25x20" if i in odd else "40x30") for i in range(1, 9)]
@@ -101,7 +101,7 @@ def test_every_pair_of_every_gap_is_there_once_and_by_its_later_frame(
     assert pair_names(found) == gap_pairs(count, gaps)
     assert [clip["index"] for clip in found] == list(range(len(found)))
     for clip in found:
-        for picture, name in zip(clip["pictures"], clip["names"], strict=True):
+        for picture, name in zip(clip["images"], clip["names"], strict=True):
             assert name == f"frame_{picture[0, 0, 0]}"
 
 
@@ -124,7 +124,7 @@ def test_in_order_each_frame_is_read_once_and_pictures_are_the_clip_s_own(tmp_pa
     read, read_one = [], sequence.read
     monkeypatch.setattr(sequence, "read", lambda n: (read.append(n), read_one(n))[1])
     for clip in Clips([sequence], 3, (1, 4)):
-        for picture, name in zip(clip["pictures"], clip["names"], strict=True):
+        for picture, name in zip(clip["images"], clip["names"], strict=True):
             assert name == f"frame_{picture[0, 0, 0]}"
             picture[:] = 99
     assert read == list(range(20))
@@ -148,7 +148,7 @@ def test_a_cut_off_video_says_so_in_one_clip(tmp_path):
     found = list(open_clips(str(path), 4)[0])
     notes = [note for clip in found for note in clip["notes"]]
     assert len(notes) == 1
-    assert "the video is cut off or damaged" in notes[0]
+    assert "the video is truncated or damaged" in notes[0]
     assert found[0]["notes"] == notes
 
 
@@ -162,8 +162,8 @@ def test_live_frames_make_the_pairs_that_the_same_frames_in_a_folder_make(tmp_pa
     assert [(int(a), int(b)) for a, b in pair_names(live)] == expected
     assert [clip["index"] for clip in live] == list(range(len(live)))
     for clip in live:
-        assert [p[0, 0, 0] / 10 for p in clip["pictures"]] == pytest.approx(clip["times"])
-        assert [f"{p[0, 0, 0]:06d}" for p in clip["pictures"]] == clip["names"]
+        assert [p[0, 0, 0] / 10 for p in clip["images"]] == pytest.approx(clip["times"])
+        assert [f"{p[0, 0, 0]:06d}" for p in clip["images"]] == clip["names"]
 
 
 def test_live_times_go_when_their_frames_go(monkeypatch):

@@ -32,7 +32,7 @@ def test_an_empty_place_is_filled_and_read(tmp_path, said):
     }
     assert [(clip["source"], len(clip["pairs"])) for clip in clips] == [("cows", 2)]
     expected = render_sequence(**SMALL).frames
-    assert np.array_equal(np.stack(clips[0]["pictures"]), expected)
+    assert np.array_equal(np.stack(clips[0]["images"]), expected)
     assert said == [f"rendered 3 frames of 300x200 with 2 cows and their truth to {folder}"]
 
 

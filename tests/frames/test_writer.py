@@ -37,7 +37,7 @@ def clip(source: str = "cows", start: int = 0, several: bool = False, **options:
             source=source,
             several=several,
             frames=torch.zeros(3, 1, 40, 60),
-            pictures=[np.full((40, 60), 100, np.uint8) for _ in range(3)],
+            images=[np.full((40, 60), 100, np.uint8) for _ in range(3)],
             names=[f"f{start + index:03d}" for index in range(3)],
             times=[None] * 3,
             pairs=[(0, 1), (1, 2)],
@@ -116,7 +116,7 @@ def test_boxes_are_green_for_one_pixel_and_red_for_larger_and_none_for_still(tmp
 
 def test_boxes_are_drawn_on_the_later_frame(tmp_path):
     pictures = [np.full((40, 60), value, np.uint8) for value in (10, 20, 30)]
-    predict(ChangeBoxes(str(tmp_path)), [clip(pictures=pictures)])
+    predict(ChangeBoxes(str(tmp_path)), [clip(images=pictures)])
     assert read_image(tmp_path / "topk_diffs/top20_f001.png")[0, 0].tolist() == [20, 20, 20]
     assert read_image(tmp_path / "topk_diffs/top20_f002.png")[0, 0].tolist() == [30, 30, 30]
 
@@ -196,7 +196,7 @@ def test_several_sequences_have_a_folder_each(tmp_path):
 
 def test_a_montage_shows_each_changed_patch_before_after_and_their_difference(tmp_path):
     pictures = [np.full((40, 60), value, np.uint8) for value in (10, 20, 30)]
-    predict(ChangeBoxes(str(tmp_path), export_box_overlay=False), [clip(pictures=pictures)])
+    predict(ChangeBoxes(str(tmp_path), export_box_overlay=False), [clip(images=pictures)])
     picture = read_image(tmp_path / "topk_diffs/top20_f001.png")
     # The first tile: a gap of 8, a frame of 3, then patches of 12 x 8 pixels enlarged eightfold.
     row = picture[8 + 3 + 10]
@@ -209,7 +209,7 @@ def test_a_montage_shows_each_changed_patch_before_after_and_their_difference(tm
 def test_a_montage_of_a_still_pair_is_not_written(tmp_path, capsys):
     predict(ChangeBoxes(str(tmp_path), export_box_overlay=False, min_score=1.0), [clip()])
     assert files(tmp_path) == TABLES
-    assert "pictures" not in capsys.readouterr().out
+    assert "images" not in capsys.readouterr().out
 
 
 def test_the_summary_counts_and_the_console_says_where_things_are(tmp_path, capsys):
@@ -230,7 +230,7 @@ def test_the_summary_counts_and_the_console_says_where_things_are(tmp_path, caps
     assert settings["matcher"]["class"] == "Toy"
     assert capsys.readouterr().out.splitlines()[-3:] == [
         "4 pairs of 2 sequences: 12 boxes (4 larger, 8 one pixel)",
-        f"pictures  {tmp_path / 'topk_diffs'}",
+        f"images    {tmp_path / 'topk_diffs'}",
         f"table     {tmp_path / 'changes.csv'}",
     ]
 
@@ -256,7 +256,9 @@ def test_notes_are_told_once_and_kept_in_the_summary(tmp_path, capsys):
 def test_a_folder_with_a_former_run_is_refused_before_anything_is_predicted(tmp_path, left):
     (tmp_path / left).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / left).write_text("old")
-    message = rf"{re.escape(str(tmp_path))}: holds a former run.*--writer.overwrite true.*_path$"
+    message = (
+        rf"{re.escape(str(tmp_path))}: contains an earlier run.*--writer.overwrite true.*_path$"
+    )
     with pytest.raises(InputError, match=message):
         predict(ChangeBoxes(str(tmp_path)), [clip()], Toy(fail_at=0))
     assert files(tmp_path) == [left]
@@ -312,7 +314,7 @@ def test_an_exception_in_the_middle_leaves_whole_pictures_and_one_table(tmp_path
     with pytest.raises(RuntimeError, match="in the middle"):
         predict(ChangeBoxes(str(tmp_path)), [clip(), clip(start=2), clip(start=4)], Toy(2))
     assert_stopped_after_four_pairs(tmp_path)
-    assert "stopped before the end" in capsys.readouterr().out
+    assert "the run stopped early" in capsys.readouterr().out
 
 
 def test_ctrl_c_in_the_middle_leaves_whole_pictures_and_one_table(tmp_path):
@@ -355,7 +357,7 @@ def test_a_failed_write_is_the_error_that_is_reported_and_the_parts_stay(
         predict(writer, [clip(), clip(start=2), clip(start=4)])
     assert {"chunks/000000.csv", "chunks/000000.json"} <= set(files(tmp_path))
     assert "changes.csv" not in files(tmp_path)
-    assert "the chunks of the table are in" in capsys.readouterr().err
+    assert "the chunks of the tables are in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -538,5 +540,5 @@ def test_what_is_no_number_never_stops_a_run(tmp_path, style, merge):
     predict(ChangeBoxes(str(tmp_path), **options), [odd], Odd())  # type: ignore
     assert {row["dx"] for row in read_csv(tmp_path / "changes.csv")} == {""}
     assert not read_flo(tmp_path / "flow/f001.flo")[1].any()
-    empty = clip(pairs=[(0, 1)], pictures=[np.zeros((40, 60), np.uint8)] * 3)
+    empty = clip(pairs=[(0, 1)], images=[np.zeros((40, 60), np.uint8)] * 3)
     predict(ChangeBoxes(str(tmp_path / "none"), min_score=1, **options), [empty])  # type: ignore

@@ -4,14 +4,14 @@ import pytest
 from patchmatch.io import to_gray_float, to_rgb_uint8
 
 
-def test_gray_is_the_luma_of_rec_601():
+def test_gray_is_the_luma_of_bt_601():
     colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]], np.uint8)
     gray = to_gray_float(colours)
     assert gray.dtype == np.float32
     np.testing.assert_allclose(gray, [[0.299, 0.587, 0.114, 1]], atol=1e-6)
 
 
-def test_each_depth_fills_the_range_from_0_to_1():
+def test_every_bit_depth_is_scaled_to_the_full_range():
     for top, dtype in ((255, np.uint8), (65535, np.uint16), (1, np.float32)):
         for shape in ((2, 3), (2, 3, 3)):
             image = np.zeros(shape, dtype)
@@ -32,7 +32,7 @@ def test_conversions_return_copies():
 
 
 @pytest.mark.parametrize("convert", [to_gray_float, to_rgb_uint8])
-def test_arrays_that_are_no_images_are_refused(convert):
+def test_arrays_of_wrong_shape_or_dtype_raise(convert):
     with pytest.raises(ValueError, match=r"at least one pixel, got \(2, 3, 4\)"):
         convert(np.zeros((2, 3, 4), np.uint8))
     with pytest.raises(ValueError, match=r"got \(0, 3\)"):
@@ -41,7 +41,7 @@ def test_arrays_that_are_no_images_are_refused(convert):
         convert(np.zeros((2, 3), np.int64))
 
 
-def test_levels_are_rounded_to_the_nearest_of_8_bits():
+def test_values_are_rounded_to_the_nearest_uint8():
     levels = np.array([[127.4, 127.6, 254.6]])
     floats = (levels / 255).astype(np.float32)
     words = np.round(levels * 257).astype(np.uint16)

@@ -10,10 +10,10 @@ import pytest
 
 from patchmatch.core.errors import InputError
 from patchmatch.io import VideoSequence
-from patchmatch.io.containers import is_cut_off
+from patchmatch.io.containers import is_truncated
 
 COUNT, HEIGHT, WIDTH = 60, 96, 160
-KEYS = 20  # a keyframe at every twentieth frame
+KEYFRAME_INTERVAL = 20
 
 
 def paint(index: int) -> np.ndarray:
@@ -25,7 +25,7 @@ def paint(index: int) -> np.ndarray:
 def encode(path: Path, options: dict[str, str] | None = None, **codec: str) -> Path:
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream(
-            "libx264", rate=25, options={"g": str(KEYS), "sc_threshold": "0", **codec}
+            "libx264", rate=25, options={"g": str(KEYFRAME_INTERVAL), "sc_threshold": "0", **codec}
         )
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for index in range(COUNT):
@@ -38,7 +38,7 @@ def encode(path: Path, options: dict[str, str] | None = None, **codec: str) -> P
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("whole")
+    folder = tmp_path_factory.mktemp("complete")
     avi = folder / "a.avi"
     writer = cv2.VideoWriter(str(avi), cv2.VideoWriter.fourcc(*"MJPG"), 25, (WIDTH, HEIGHT))
     for index in range(COUNT):
@@ -55,7 +55,7 @@ def videos(tmp_path_factory) -> dict[str, Path]:
 
 
 def read_all(path: Path) -> dict[int, np.ndarray]:
-    """Return the frames that can be read."""
+    """Return the readable frames by index."""
     video, frames = VideoSequence(path), {}
     for index in range(len(video)):
         with contextlib.suppress(InputError):
@@ -63,7 +63,7 @@ def read_all(path: Path) -> dict[int, np.ndarray]:
     return frames
 
 
-def cut(path: Path, folder: Path, share: float) -> Path:
+def truncate(path: Path, folder: Path, share: float) -> Path:
     data = path.read_bytes()
     short = folder / f"kurz é{path.suffix}"
     short.write_bytes(data[: int(share * len(data))])
@@ -72,28 +72,26 @@ def cut(path: Path, folder: Path, share: float) -> Path:
 
 @pytest.mark.parametrize("share", [0.3, 0.62, 0.9])
 @pytest.mark.parametrize("kind", ["faststart mp4", "no B-frames", "fragmented mp4", "mkv", "avi"])
-def test_a_video_that_is_cut_off_gives_the_frames_before_the_cut_and_says_so(
-    videos, tmp_path, kind, share
-):
-    whole, path = read_all(videos[kind]), cut(videos[kind], tmp_path, share)
+def test_truncated_video_has_the_frames_before_the_cut_and_a_note(videos, tmp_path, kind, share):
+    expected, path = read_all(videos[kind]), truncate(videos[kind], tmp_path, share)
     video = VideoSequence(path)
     assert share * COUNT - 8 < len(video) < share * COUNT + 8
     (note,) = video.notes
-    assert note.startswith(f"{path}: the video is cut off or damaged: {len(video)} frames could")
+    assert note.startswith(f"{path}: the video is truncated or damaged: {len(video)} frames")
     frames = read_all(path)
     assert list(frames) == list(range(len(video)))
     for index, image in frames.items():
-        np.testing.assert_array_equal(image, whole[index])
+        np.testing.assert_array_equal(image, expected[index])
         assert video.time(index) == pytest.approx(index / 25, abs=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["mp4", "faststart mp4", "fragmented mp4", "mkv", "avi"])
-def test_of_a_whole_video_nothing_is_said(videos, kind):
+def test_complete_video_has_no_notes(videos, kind):
     assert VideoSequence(videos[kind]).notes == ()
     assert len(read_all(videos[kind])) == COUNT
 
 
-def test_a_cut_behind_the_last_frame_loses_none(videos, tmp_path):
+def test_truncation_after_the_last_frame_loses_few_frames(videos, tmp_path):
     data = videos["mkv"].read_bytes()
     path = tmp_path / "a.mkv"
     path.write_bytes(data[:-20])  # the index of keyframes is at the end
@@ -102,7 +100,7 @@ def test_a_cut_behind_the_last_frame_loses_none(videos, tmp_path):
 
 
 def damage(path: Path, folder: Path, frame: int) -> Path:
-    """Overwrite the middle of the packet of one frame."""
+    """Overwrite the middle of the packet of a frame."""
     data = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
@@ -116,19 +114,19 @@ def damage(path: Path, folder: Path, frame: int) -> Path:
 
 
 @pytest.mark.parametrize("frame", [0, 2, 20, 27, 33])
-def test_frames_after_damage_are_left_out_up_to_the_next_keyframe(videos, tmp_path, frame):
-    whole = read_all(videos["no B-frames"])
+def test_frames_from_damage_to_the_next_keyframe_are_skipped(videos, tmp_path, frame):
+    expected = read_all(videos["no B-frames"])
     path = damage(videos["no B-frames"], tmp_path, frame)
     frames = read_all(path)
-    resumes = KEYS * (frame // KEYS + 1)
+    resumes = KEYFRAME_INTERVAL * (frame // KEYFRAME_INTERVAL + 1)
     assert set(range(frame)) | set(range(resumes, COUNT)) <= set(frames)
     assert set(frames).isdisjoint(range(frame + 1, resumes))
     assert len(VideoSequence(path)) == COUNT
     for index in set(frames) - {frame}:
-        np.testing.assert_array_equal(frames[index], whole[index])
+        np.testing.assert_array_equal(frames[index], expected[index])
 
 
-def test_damage_is_told_alike_for_all_frames_and_however_they_are_reached(videos, tmp_path):
+def test_damage_message_is_the_same_for_all_frames(videos, tmp_path):
     path = damage(videos["no B-frames"], tmp_path, 27)
     frames, video = read_all(path), VideoSequence(path)
     messages = set()
@@ -139,36 +137,36 @@ def test_damage_is_told_alike_for_all_frames_and_however_they_are_reached(videos
             assert index not in frames
             messages.add(str(error))
     assert messages == {
-        f"{path}: the video is damaged, and frames of it cannot be decoded; copy it again, or "
+        f"{path}: the video is damaged and some frames cannot be decoded; copy it again, or "
         "convert it with ffmpeg"
     }
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv"])
-def test_a_video_whose_start_is_cut_away_is_refused_in_one_line(videos, tmp_path, kind):
+def test_video_without_its_start_raises(videos, tmp_path, kind):
     path = tmp_path / f"tail{videos[kind].suffix}"
     path.write_bytes(videos[kind].read_bytes()[-2000:])
-    with pytest.raises(InputError, match=r"tail\.m.*: cannot be read as a video; it is damaged"):
+    with pytest.raises(InputError, match=r"tail\.m.*: cannot be read as a video: it is damaged"):
         VideoSequence(path)
 
 
-def test_an_mp4_without_its_table_of_frames_is_refused(videos, tmp_path):
-    path = cut(videos["mp4"], tmp_path, 0.5)
-    with pytest.raises(InputError, match=r"kurz é\.mp4: cannot be read as a video.*cut off"):
+def test_mp4_without_its_index_raises(videos, tmp_path):
+    path = truncate(videos["mp4"], tmp_path, 0.5)
+    with pytest.raises(InputError, match=r"kurz é\.mp4: cannot be read as a video.*truncated"):
         VideoSequence(path)
 
 
-def test_a_video_without_a_readable_frame_is_refused(videos, tmp_path):
+def test_video_without_a_readable_frame_raises(videos, tmp_path):
     data = bytearray(videos["no B-frames"].read_bytes())
     start = data.index(b"mdat") + 4
     data[start:] = bytes(len(data) - start)
     path = tmp_path / "zeros.mp4"
     path.write_bytes(data)
-    with pytest.raises(InputError, match=r"zeros\.mp4: the video holds no readable frame"):
+    with pytest.raises(InputError, match=r"zeros\.mp4: no frame can be decoded"):
         VideoSequence(path)
 
 
-def test_a_file_with_sound_only_is_refused(tmp_path):
+def test_file_with_audio_only_raises(tmp_path):
     path = tmp_path / "song.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=8000)
@@ -176,7 +174,7 @@ def test_a_file_with_sound_only_is_refused(tmp_path):
         frame.sample_rate = 8000
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    with pytest.raises(InputError, match=r"song\.mp4: holds no video but audio"):
+    with pytest.raises(InputError, match=r"song\.mp4: expected a video stream, got audio"):
         VideoSequence(path)
 
 
@@ -189,7 +187,7 @@ def test_a_file_with_sound_only_is_refused(tmp_path):
         (b"ffconcat version 1.0\nfile /dev/zero\n", r"cannot be read as a video"),
     ],
 )
-def test_a_file_that_is_no_video_is_refused_in_one_line(tmp_path, capfd, content, message):
+def test_file_that_is_not_a_video_raises_in_one_line(tmp_path, capfd, content, message):
     path = tmp_path / "no video %02d.mp4"
     path.write_bytes(content)
     with pytest.raises(InputError, match=message) as caught:
@@ -199,11 +197,11 @@ def test_a_file_that_is_no_video_is_refused_in_one_line(tmp_path, capfd, content
 
 
 @pytest.mark.parametrize(
-    ("data", "is_cut"),
+    ("data", "expected"),
     [
         (b"RIFF\x06\x00\x00\x00AVI ab", False),
         (b"RIFF\x07\x00\x00\x00AVI ab", True),
-        (b"RIFF\x00\x00\x00\x00AVI ab", False),  # never finished: nothing was promised
+        (b"RIFF\x00\x00\x00\x00AVI ab", False),  # not finished: no length stated
         (b"RIFF\xff\xff\xff\xffAVI ab", False),
         (b"\x00\x00\x00\x10ftypisom0000\x00\x00\x00\x0cmdat1234", False),
         (b"\x00\x00\x00\x10ftypisom0000\x00\x00\x00\x0cmdat123", True),
@@ -218,7 +216,7 @@ def test_a_file_that_is_no_video_is_refused_in_one_line(tmp_path, capfd, content
         (b"GIF89a and so on", False),
     ],
 )
-def test_a_file_is_cut_off_where_it_is_shorter_than_it_says(tmp_path, data, is_cut):
+def test_file_shorter_than_its_header_states_is_truncated(tmp_path, data, expected):
     path = tmp_path / "a"
     path.write_bytes(data)
-    assert is_cut_off(path) is is_cut
+    assert is_truncated(path) is expected

@@ -27,13 +27,13 @@ def frame(value: int) -> np.ndarray:
         ["Ä1", "ä2", "ä10", "日2", "日10"],
     ],
 )
-def test_names_sort_with_their_digits_as_numbers(names):
+def test_natural_order_compares_digits_as_numbers(names):
     for seed in range(5):
         shuffled = random.Random(seed).sample(names, len(names))
         assert sorted(shuffled, key=natural_key) == names
 
 
-def test_no_two_names_tie_and_any_two_can_be_compared():
+def test_natural_order_is_total_and_keys_are_unique():
     names = [
         "".join(letters) for letters in itertools.product(["", "a", "A", "0", "1", "²"], repeat=4)
     ]
@@ -42,7 +42,7 @@ def test_no_two_names_tie_and_any_two_can_be_compared():
     sorted(keys)
 
 
-def test_a_folder_gives_its_images_in_natural_order(tmp_path):
+def test_images_of_a_folder_are_in_natural_order(tmp_path):
     folder = tmp_path / "ein Ordner é"
     for number in (10, 2, 1):
         write_image(folder / f"frame{number}.png", frame(number))
@@ -54,9 +54,9 @@ def test_a_folder_gives_its_images_in_natural_order(tmp_path):
     assert [frames.read(i)[2, 3] for i in (3, 0, 2, 1)] == [10, 0, 2, 1]
 
 
-def test_what_is_no_image_is_ignored_and_listed_if_it_is_visible(tmp_path):
+def test_visible_files_that_are_not_images_are_listed_as_ignored(tmp_path):
     write_image(tmp_path / "a.png", frame(1))
-    write_image(tmp_path / "sub.png" / "b.png", frame(1))  # a folder called like an image
+    write_image(tmp_path / "sub.png" / "b.png", frame(1))  # a folder named like an image
     for name in ("Thumbs.db", "desktop.ini", ".hidden.png", ".DS_Store", "n10.txt", "n2.txt"):
         (tmp_path / name).write_text("x")
     frames = FolderSequence(tmp_path, "camera")
@@ -65,7 +65,7 @@ def test_what_is_no_image_is_ignored_and_listed_if_it_is_visible(tmp_path):
     assert frames.ignored == ("n2.txt", "n10.txt")
 
 
-def test_frame_names_stay_unique_where_stems_are_not(tmp_path):
+def test_frame_names_are_unique_if_stems_are_not(tmp_path):
     for name in ("a.png", "A.jpg", "a_png.bmp", "b.png"):
         write_image(tmp_path / name, frame(1))
     frames = FolderSequence(tmp_path)
@@ -73,7 +73,7 @@ def test_frame_names_stay_unique_where_stems_are_not(tmp_path):
     assert names == {"A.jpg": "A_jpg", "a.png": "a_png_2", "a_png.bmp": "a_png", "b.png": "b"}
 
 
-def test_an_index_beyond_the_frames_is_refused(tmp_path):
+def test_index_out_of_range_raises(tmp_path):
     write_image(tmp_path / "a.png", frame(1))
     frames = FolderSequence(tmp_path, "cam")
     for index in (-1, 1):
@@ -83,13 +83,13 @@ def test_an_index_beyond_the_frames_is_refused(tmp_path):
             frames.frame_name(index)
 
 
-def test_a_frame_that_cannot_be_read_is_named(tmp_path):
+def test_unreadable_frame_is_named(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"x")
     with pytest.raises(InputError, match=r"broken\.png: cannot be read"):
         FolderSequence(tmp_path).read(0)
 
 
-def test_a_frame_that_has_gone_is_refused_and_not_skipped(tmp_path):
+def test_missing_frame_raises(tmp_path):
     write_image(tmp_path / "a.png", frame(1))
     frames = FolderSequence(tmp_path)
     (tmp_path / "a.png").unlink()
@@ -97,11 +97,11 @@ def test_a_frame_that_has_gone_is_refused_and_not_skipped(tmp_path):
         frames.read(0)
 
 
-def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, monkeypatch):
+def test_folder_that_cannot_be_listed_raises(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="absent: no such folder"):
         FolderSequence(tmp_path / "absent")
-    with pytest.raises(InputError, match="file: this is a file; give the folder"):
+    with pytest.raises(InputError, match="file: expected a folder, got a file; give"):
         FolderSequence(tmp_path / "file")
 
     def iterdir(self):
@@ -112,7 +112,7 @@ def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, monkeypatch):
         FolderSequence(tmp_path)
 
 
-def test_a_folder_sequence_survives_pickling(tmp_path):
+def test_folder_sequence_can_be_pickled(tmp_path):
     write_image(tmp_path / "a.png", frame(9))
     frames = pickle.loads(pickle.dumps(FolderSequence(tmp_path)))
     np.testing.assert_array_equal(frames.read(0), frame(9))

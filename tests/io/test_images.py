@@ -20,14 +20,14 @@ def noise(*channels: int, dtype=np.uint8, height: int = HEIGHT, width: int = WID
     return np.random.default_rng(7).integers(0, top, shape, dtype=dtype, endpoint=True)
 
 
-def encode(picture: np.ndarray | Image.Image, name: str, **options) -> bytes:
+def encode(image: np.ndarray | Image.Image, name: str, **options) -> bytes:
     stream = io.BytesIO()
-    picture = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
-    picture.save(stream, name, **options)
+    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    image.save(stream, name, **options)
     return stream.getvalue()
 
 
-def encode_deep(image: np.ndarray, suffix: str) -> bytes:
+def encode_with_opencv(image: np.ndarray, suffix: str) -> bytes:
     """Encode RGB of 16 or 32 bits, which Pillow cannot write."""
     options = [cv2.IMWRITE_TIFF_COMPRESSION, 1] if suffix == ".tif" else []
     if image.ndim == 3:
@@ -41,17 +41,17 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def oriented(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn stored pixels upright, after the table of the EXIF standard."""
-    turned = np.swapaxes(image, 0, 1)
+    """Apply an EXIF orientation to stored pixels, by the table of the standard."""
+    transposed = np.swapaxes(image, 0, 1)
     return {
         1: image,
         2: image[:, ::-1],
         3: image[::-1, ::-1],
         4: image[::-1],
-        5: turned,
-        6: turned[:, ::-1],
-        7: turned[::-1, ::-1],
-        8: turned[::-1],
+        5: transposed,
+        6: transposed[:, ::-1],
+        7: transposed[::-1, ::-1],
+        8: transposed[::-1],
     }[orientation]
 
 
@@ -62,7 +62,7 @@ def exif(orientation: int) -> Image.Exif:
 
 
 def tiff_with_orientation(data: bytes, orientation: int) -> bytes:
-    """Append a header with one more tag to a little-endian TIFF."""
+    """Append a header with an orientation tag to a little-endian TIFF."""
     (start,) = struct.unpack_from("<I", data, 4)
     (count,) = struct.unpack_from("<H", data, start)
     entries = [data[start + 2 + 12 * i : start + 14 + 12 * i] for i in range(count)]
@@ -74,7 +74,7 @@ def tiff_with_orientation(data: bytes, orientation: int) -> bytes:
 
 @pytest.fixture
 def read(tmp_path):
-    """Read bytes as if they were a file, and check that the size is told alike."""
+    """Read bytes as a file, and check that the size from the header agrees."""
 
     def read_bytes_as_file(data: bytes) -> np.ndarray:
         path = tmp_path / "bild ünder test.png"
@@ -90,12 +90,12 @@ def read(tmp_path):
 
 @pytest.mark.parametrize("suffix", LOSSLESS)
 @pytest.mark.parametrize("channels", [(), (3,)])
-def test_what_is_written_comes_back(tmp_path, suffix, channels):
+def test_lossless_round_trip(tmp_path, suffix, channels):
     image = noise(*channels)
     path = tmp_path / f"a b é{suffix.upper()}"
     write_image(path, image)
     back = read_image(str(path))
-    # WebP knows no gray.
+    # WebP has no gray.
     expected = to_rgb_uint8(image) if suffix == ".webp" else image
     assert back.dtype == np.uint8
     np.testing.assert_array_equal(back, expected)
@@ -103,7 +103,7 @@ def test_what_is_written_comes_back(tmp_path, suffix, channels):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg"])
-def test_a_jpeg_is_close_to_what_was_written(tmp_path, suffix):
+def test_jpeg_round_trip_is_close(tmp_path, suffix):
     column = np.linspace(0, 255, WIDTH, dtype=np.uint8)
     image = np.stack([np.tile(column, (HEIGHT, 1)), np.full((HEIGHT, WIDTH), 200, np.uint8)] * 2)
     image = np.moveaxis(image[:3], 0, 2)
@@ -112,13 +112,13 @@ def test_a_jpeg_is_close_to_what_was_written(tmp_path, suffix):
     assert np.abs(difference).mean() < 3
 
 
-def test_a_view_that_is_not_contiguous_is_written_right(tmp_path):
+def test_array_that_is_not_contiguous_is_written(tmp_path):
     image = noise(3)[::-1, ::2]
     write_image(tmp_path / "a.png", image)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)
 
 
-def test_a_palette_becomes_rgb_with_and_without_transparency(read):
+def test_palette_becomes_rgb_with_and_without_transparency(read):
     palette = Image.fromarray(noise(3)).quantize(16)
     expected = np.asarray(palette.convert("RGB"))
     np.testing.assert_array_equal(read(encode(palette, "PNG")), expected)
@@ -126,12 +126,12 @@ def test_a_palette_becomes_rgb_with_and_without_transparency(read):
 
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF", "BMP"])
-def test_black_and_white_becomes_0_and_255(read, name):
+def test_bilevel_image_becomes_0_and_255(read, name):
     bits = noise() > 99
     np.testing.assert_array_equal(read(encode(bits, name)), np.where(bits, 255, 0))
 
 
-def test_alpha_is_dropped_and_the_colour_below_it_stays(read):
+def test_alpha_is_dropped_without_blending(read):
     rgba, la = noise(4), noise(2)
     rgba[:5, :5, 3] = 0
     for name in ("PNG", "TIFF"):
@@ -142,26 +142,26 @@ def test_alpha_is_dropped_and_the_colour_below_it_stays(read):
     )
 
 
-def test_a_cmyk_jpeg_becomes_rgb(read):
+def test_cmyk_jpeg_becomes_rgb(read):
     image = np.full((HEIGHT, WIDTH, 3), (200, 100, 50), np.uint8)
     back = read(encode(Image.fromarray(image).convert("CMYK"), "JPEG", quality=100))
     assert np.abs(back.astype(int) - image).max() < 5
 
 
-def test_a_gray_jpeg_stays_gray(read):
+def test_gray_jpeg_stays_gray(read):
     assert read(encode(noise(), "JPEG")).shape == (HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("channels", [(), (3,), (4,)])
-def test_sixteen_bits_are_kept(read, suffix, channels):
+def test_16_bits_are_kept(read, suffix, channels):
     image = noise(*channels, dtype=np.uint16)
-    back = read(encode_deep(image, suffix))
+    back = read(encode_with_opencv(image, suffix))
     assert back.dtype == np.uint16
     np.testing.assert_array_equal(back, image[..., :3] if channels else image)
 
 
-def test_sixteen_bit_gray_with_alpha_is_read_as_gray(read):
+def test_16_bit_gray_with_alpha_is_read_as_gray(read):
     image = noise(2, dtype=np.uint16)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in image)
     header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 16, 4, 0, 0, 0)
@@ -171,23 +171,23 @@ def test_sixteen_bit_gray_with_alpha_is_read_as_gray(read):
 
 
 @pytest.mark.parametrize("big", [False, True])
-def test_big_tiff_and_classic_tiff_are_the_same(read, big):
+def test_big_tiff_and_classic_tiff_agree(read, big):
     image = noise(dtype=np.uint16)
     np.testing.assert_array_equal(read(encode(image, "TIFF", big_tiff=big)), image)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("pixel_type", [np.float32, np.float64])
 @pytest.mark.parametrize("channels", [(), (3,)])
-def test_a_floating_point_tiff_is_float32(read, dtype, channels):
-    image = (noise(*channels) / 255).astype(dtype)
-    back = read(encode_deep(image, ".tif"))
+def test_floating_point_tiff_is_read_as_float32(read, pixel_type, channels):
+    image = (noise(*channels) / 255).astype(pixel_type)
+    back = read(encode_with_opencv(image, ".tif"))
     assert back.dtype == np.float32
     np.testing.assert_array_equal(back, image.astype(np.float32))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("name", ["PNG", "TIFF", "WEBP", "JPEG"])
-def test_the_orientation_is_applied(read, orientation, name):
+def test_orientation_is_applied(read, orientation, name):
     options = {"PNG": {}, "TIFF": {}, "WEBP": {"lossless": True}, "JPEG": {"quality": 100}}[name]
     image = np.repeat(np.repeat(noise(3, height=2, width=3), 16, 0), 16, 1)
     back = read(encode(image, name, exif=exif(orientation), **options))
@@ -198,30 +198,30 @@ def test_the_orientation_is_applied(read, orientation, name):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_orientation_is_applied_to_deep_images_too(read, orientation):
+def test_orientation_is_applied_to_16_bit_and_float_images(read, orientation):
     gray, rgb = noise(dtype=np.uint16), noise(3, dtype=np.uint16)
     for name in ("PNG", "TIFF"):
         back = read(encode(gray, name, exif=exif(orientation)))
         np.testing.assert_array_equal(back, oriented(gray, orientation))
-    png = encode_deep(rgb, ".png")
+    png = encode_with_opencv(rgb, ".png")
     chunk = png_chunk(b"eXIf", exif(orientation).tobytes()[6:])
     np.testing.assert_array_equal(read(png[:33] + chunk + png[33:]), oriented(rgb, orientation))
     for image in (rgb, (rgb / 65535).astype(np.float32)):
-        data = tiff_with_orientation(encode_deep(image, ".tif"), orientation)
+        data = tiff_with_orientation(encode_with_opencv(image, ".tif"), orientation)
         np.testing.assert_array_equal(read(data), oriented(image, orientation))
 
 
-def test_the_content_decides_about_the_format_and_not_the_suffix(tmp_path):
+def test_format_is_detected_from_the_content(tmp_path):
     (tmp_path / "a.png").write_bytes(encode(noise(), "BMP"))
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), noise())
 
 
-def test_writing_refuses_other_suffixes_depths_and_shapes(tmp_path):
+def test_writing_other_suffixes_dtypes_and_shapes_raises(tmp_path):
     with pytest.raises(InputError, match=r"a\.gif: cannot write \.gif; use \.png"):
         write_image(tmp_path / "a.gif", noise())
-    with pytest.raises(InputError, match="cannot write a name without suffix"):
+    with pytest.raises(InputError, match="cannot write an image without suffix"):
         write_image(tmp_path / "a", noise())
-    with pytest.raises(ValueError, match="must be uint8 to be written, got uint16"):
+    with pytest.raises(ValueError, match="must be uint8, got uint16"):
         write_image(tmp_path / "a.png", noise(dtype=np.uint16))
     with pytest.raises(ValueError, match=r"got \(13, 29, 4\)"):
         write_image(tmp_path / "a.png", noise(4))

@@ -22,7 +22,7 @@ def paint(index: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """Return the address of a server, with a video on it."""
+    """Return host and port of a server, and the folder that it serves, with a video."""
     folder = tmp_path_factory.mktemp("served")
     write_video(folder / "clip.mp4", (paint(index) for index in range(COUNT)), 25)
     (folder / "text.txt").write_text("no video")
@@ -39,11 +39,11 @@ def address(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("source", "live"),
+    ("source", "expected"),
     [
         ("0", True),
         ("camera:12", True),
-        ("camera:front", True),  # refused later, and not taken for a file
+        ("camera:front", True),  # an invalid camera, not a file
         ("rtsp://user:secret@host:554/stream", True),
         ("https://host/a.m3u8", True),
         ("frames", False),
@@ -53,19 +53,19 @@ def address(tmp_path_factory):
         ("0001", False),
     ],
 )
-def test_cameras_and_addresses_are_told_from_paths(tmp_path, monkeypatch, source, live):
+def test_cameras_and_urls_are_live_and_paths_are_not(tmp_path, monkeypatch, source, expected):
     monkeypatch.chdir(tmp_path)
-    assert is_live(source) is live
+    assert is_live(source) is expected
 
 
-def test_a_folder_called_like_a_camera_is_a_folder(tmp_path, monkeypatch):
+def test_folder_named_like_a_camera_is_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("0").mkdir()
     assert not is_live("0")
     assert is_live("camera:0")
 
 
-def test_the_frames_of_an_address_are_those_of_the_file(address):
+def test_frames_of_a_url_agree_with_the_file(address):
     host, folder = address
     video = VideoSequence(folder / "clip.mp4")
     found = list(LiveSequence(f"http://{host}/clip.mp4").frames())
@@ -75,7 +75,7 @@ def test_the_frames_of_an_address_are_those_of_the_file(address):
         np.testing.assert_array_equal(image, video.read(index))
 
 
-def test_neither_names_nor_messages_hold_a_password(address):
+def test_names_and_messages_do_not_contain_passwords(address):
     host, _ = address
     stream = LiveSequence(f"http://anna:geheim@{host}/gone.mp4?token=geheim")
     with pytest.raises(InputError, match=r"gone\.mp4: the stream cannot be opened") as caught:
@@ -88,7 +88,7 @@ def test_neither_names_nor_messages_hold_a_password(address):
     assert stream.frame_name(7) == "000007"
 
 
-def test_an_address_without_a_video_is_refused(address):
+def test_url_without_a_video_raises(address):
     host, _ = address
     for name in ("text.txt", "absent.mp4"):
         with pytest.raises(InputError, match=rf"{name}: the stream cannot be opened"):
@@ -97,8 +97,8 @@ def test_an_address_without_a_video_is_refused(address):
         LiveSequence("rtsp://127.0.0.1:1/x").open()
 
 
-def test_a_server_that_never_answers_is_given_up(monkeypatch):
-    monkeypatch.setattr("patchmatch.io.live._PATIENCE", 0.5)
+def test_server_that_never_answers_times_out(monkeypatch):
+    monkeypatch.setattr("patchmatch.io.live._TIMEOUT", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(InputError, match="the stream cannot be opened"):
@@ -106,44 +106,44 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch):
 
 
 @pytest.mark.parametrize("source", ["file:///etc/passwd", "concat://a|b"])
-def test_other_protocols_are_refused(source):
-    with pytest.raises(InputError, match=r"no address of a stream; .* rtsp"):
+def test_other_protocols_raise(source):
+    with pytest.raises(InputError, match=r"unknown protocol; .* rtsp"):
         LiveSequence(source)
 
 
-def test_a_camera_that_is_not_there_is_refused_in_one_line(capfd):
+def test_missing_camera_raises_in_one_line(capfd):
     with pytest.raises(InputError, match="camera 97: there is no such camera") as caught:
         LiveSequence("camera:97").open()
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
-    with pytest.raises(InputError, match="camera:front: a camera has a number"):
+    with pytest.raises(InputError, match="camera:front: expected a camera number"):
         LiveSequence("camera:front")
 
 
 class Camera:
-    """A camera that gives three frames and is then unplugged."""
+    """A camera that is disconnected after three frames."""
 
     def __init__(self, number: int) -> None:
-        self.number, self.left, self.released = number, 3, False
+        self.number, self.remaining, self.released = number, 3, False
 
     def isOpened(self) -> bool:  # noqa: N802
         return self.number == 2
 
     def read(self):
-        self.left -= 1
-        return self.left >= 0, np.full((4, 6, 3), (1, 2, 3), np.uint8)
+        self.remaining -= 1
+        return self.remaining >= 0, np.full((4, 6, 3), (1, 2, 3), np.uint8)
 
     def release(self) -> None:
         self.released = True
 
 
-def test_a_camera_gives_rgb_frames_and_tells_when_it_stops(monkeypatch):
+def test_camera_yields_rgb_frames_and_raises_when_it_stops(monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
     sequence = LiveSequence("2")
     assert sequence.name == "camera_2"
     sequence.open()
     camera, found = sequence._capture, []
-    with pytest.raises(InputError, match="camera 2: gives no more frames"):
+    with pytest.raises(InputError, match="camera 2: the camera sends no more frames"):
         found.extend(sequence.frames())
     found = []
     frames = LiveSequence("2").frames()

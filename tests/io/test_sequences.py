@@ -28,25 +28,25 @@ def names(found: FoundSequences) -> list[str]:
     return [sequence.name for sequence in found.sequences]
 
 
-def test_a_folder_of_frames_is_one_sequence(tmp_path):
+def test_folder_of_frames_is_one_sequence(tmp_path):
     found = find_sequences(str(make_frames(tmp_path / "küche 1", 3)))
     assert names(found) == ["küche 1"]
     assert len(found.sequences[0]) == 3
     assert found.notes == ()
 
 
-def test_the_folder_one_stands_in_has_a_name_too(tmp_path, monkeypatch):
+def test_working_directory_has_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(make_frames(tmp_path / "here"))
     assert names(find_sequences(".")) == ["here"]
 
 
-def test_a_video_is_one_sequence(tmp_path):
+def test_video_is_one_sequence(tmp_path):
     found = find_sequences(make_video(tmp_path / "clip a.AVI"))
     assert names(found) == ["clip a"]
     assert isinstance(found.sequences[0], VideoSequence)
 
 
-def test_own_frames_subfolders_and_videos_are_all_taken_in_natural_order(tmp_path):
+def test_frames_subfolders_and_videos_are_found_in_natural_order(tmp_path):
     source = make_frames(tmp_path / "run")
     for name in ("cam10", "cam2", ".hidden"):
         make_frames(source / name)
@@ -61,7 +61,7 @@ def test_own_frames_subfolders_and_videos_are_all_taken_in_natural_order(tmp_pat
     assert found.notes == ()
 
 
-def test_names_are_unique_whatever_their_case(tmp_path):
+def test_names_are_unique_ignoring_case(tmp_path):
     source = make_frames(tmp_path / "clip")
     make_frames(source / "clip")
     make_video(source / "Clip.avi")
@@ -69,16 +69,16 @@ def test_names_are_unique_whatever_their_case(tmp_path):
     assert names(find_sequences(source)) == ["clip", "clip_2", "Clip_3", "clip_2_2"]
 
 
-def test_names_are_safe_in_file_names(tmp_path):
+def test_names_are_valid_file_names(tmp_path):
     folder = tmp_path / 'a:b "c"?'
     try:
         make_frames(folder)
     except (InputError, OSError):
-        pytest.skip("this system does not allow such names in the first place")
+        pytest.skip("this system does not allow such names")
     assert names(find_sequences(folder)) == ["a_b _c__"]
 
 
-def test_files_that_are_left_out_are_told(tmp_path):
+def test_ignored_files_are_noted(tmp_path):
     source = make_frames(tmp_path / "run")
     make_video(source / "a.avi")
     for name in ("n1.txt", "n2.txt", "n10.txt", "n11.txt", "Thumbs.db"):
@@ -92,80 +92,80 @@ def test_files_that_are_left_out_are_told(tmp_path):
     )
 
 
-def test_a_sequence_of_one_frame_among_longer_ones_is_left_out_and_told(tmp_path):
+def test_sequence_of_one_frame_among_longer_ones_is_skipped_and_noted(tmp_path):
     make_frames(tmp_path / "good")
     make_frames(tmp_path / "short", 1)
     make_video(tmp_path / "one.avi", 1)
     found = find_sequences(tmp_path)
     assert names(found) == ["good"]
     assert found.notes == (
-        f"{tmp_path / 'short'}: has one frame; at least two are needed; left out",
-        f"{tmp_path / 'one.avi'}: has one frame; at least two are needed; left out",
+        f"{tmp_path / 'short'}: expected at least two frames, got one; skipped",
+        f"{tmp_path / 'one.avi'}: expected at least two frames, got one; skipped",
     )
 
 
-def test_sequences_of_one_frame_only_are_refused(tmp_path):
+def test_sequences_of_one_frame_only_raise(tmp_path):
     make_frames(tmp_path / "a", 1)
-    with pytest.raises(InputError, match="a: has one frame; at least two are needed; add frames"):
+    with pytest.raises(InputError, match="a: expected at least two frames, got one; add frames"):
         find_sequences(tmp_path / "a")
     make_frames(tmp_path / "b", 1)
-    with pytest.raises(InputError, match=r"a: has one frame; .* \(and 1 more like it\)"):
+    with pytest.raises(InputError, match=r"a: expected at least two frames, .* \(and 1 more\)"):
         find_sequences(tmp_path)
-    with pytest.raises(InputError, match=r"one\.avi: has one frame; at least two are needed"):
+    with pytest.raises(InputError, match=r"one\.avi: expected at least two frames, got one"):
         find_sequences(make_video(tmp_path / "one.avi", 1))
 
 
-def test_one_image_is_refused_with_the_name_of_its_folder(tmp_path):
+def test_single_image_raises_and_its_folder_is_named(tmp_path):
     folder = make_frames(tmp_path / "frames")
-    with pytest.raises(InputError, match=r"0\.png: one frame is not enough.*such as \S*frames$"):
+    with pytest.raises(InputError, match=r"0\.png: expected at least two.*for example \S*frames$"):
         find_sequences(folder / "0.png")
 
 
-def test_a_missing_source_is_refused(tmp_path):
+def test_missing_source_raises(tmp_path):
     with pytest.raises(InputError, match=r"absent: no such file or folder"):
         find_sequences(tmp_path / "absent")
 
 
-def test_a_file_of_another_kind_is_refused(tmp_path):
+def test_other_file_type_raises(tmp_path):
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(InputError, match=r"a\.txt: neither a folder nor a video; .*\.mp4"):
+    with pytest.raises(InputError, match=r"a\.txt: expected a folder or a video; .*\.mp4"):
         find_sequences(tmp_path / "a.txt")
 
 
-def test_a_folder_without_frames_is_refused_with_what_it_holds(tmp_path):
-    message = r"no frames .*\.png .*\.mp4 .*are read, but it holds nothing$"
+def test_folder_without_frames_raises_and_its_content_is_listed(tmp_path):
+    message = r"no frames .*expected .*\.png .*\.mp4 .*, got an empty folder$"
     with pytest.raises(InputError, match=message):
         find_sequences(tmp_path)
     for name in ("n1.txt", "n2.txt", "n10.txt", "n11.txt"):
         (tmp_path / name).write_text("x")
-    with pytest.raises(InputError, match=r"holds n1\.txt, n2\.txt, n10\.txt and 1 more$"):
+    with pytest.raises(InputError, match=r"got n1\.txt, n2\.txt, n10\.txt and 1 more$"):
         find_sequences(tmp_path)
 
 
 @pytest.mark.parametrize("where", ["source", "sub"])
-def test_a_folder_that_may_not_be_listed_is_refused(tmp_path, monkeypatch, where):
+def test_folder_without_read_permission_raises(tmp_path, monkeypatch, where):
     source = make_frames(tmp_path / "source")
     make_frames(source / "sub")
     iterdir = Path.iterdir
 
-    def refuse(self):
+    def fail(self):
         if self.name == where:
             raise PermissionError(13, "Permission denied")
         return iterdir(self)
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr(Path, "iterdir", fail)
     with pytest.raises(InputError, match=rf"{where}: the folder cannot be listed"):
         find_sequences(source)
 
 
-def test_a_broken_video_among_good_ones_is_refused_and_not_skipped(tmp_path):
+def test_broken_video_raises_and_is_not_skipped(tmp_path):
     make_frames(tmp_path / "good")
     (tmp_path / "broken.mp4").write_bytes(b"x")
     with pytest.raises(InputError, match=r"broken\.mp4: cannot be read as a video"):
         find_sequences(tmp_path)
 
 
-def test_a_folder_tells_no_times_and_has_nothing_to_say(tmp_path):
+def test_folder_has_no_times_and_no_notes(tmp_path):
     (sequence,) = find_sequences(make_frames(tmp_path / "a")).sequences
     assert (sequence.time(1), sequence.notes) == (None, ())
     sequence.close()

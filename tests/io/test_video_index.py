@@ -19,7 +19,7 @@ from patchmatch.io import VideoSequence
         {"g": "1"},
     ],
 )
-def test_kinds_of_keyframes_make_no_difference(tmp_path, options):
+def test_random_access_with_any_type_of_keyframe(tmp_path, options):
     path = tmp_path / "a.mkv"
     encode(path, [40 * index for index in range(60)], options=options)
     frames, video = read_all(path), VideoSequence(path)
@@ -27,7 +27,7 @@ def test_kinds_of_keyframes_make_no_difference(tmp_path, options):
         np.testing.assert_array_equal(video.read(index), frames[index])
 
 
-def test_an_avi_whose_frames_are_stored_in_another_order_comes_in_order(tmp_path):
+def test_avi_with_b_frames_is_in_display_order(tmp_path):
     path = tmp_path / "b-frames.avi"
     encode(path, list(range(COUNT)), rate=25, tick=Fraction(1, 25), options={"bf": "3"})
     frames, video = read_all(path), VideoSequence(path)
@@ -40,15 +40,15 @@ def test_an_avi_whose_frames_are_stored_in_another_order_comes_in_order(tmp_path
 
 
 @pytest.mark.parametrize("suffix", CODECS)
-def test_the_times_of_a_steady_video_are_multiples_of_its_frame_time(videos, suffix):
+def test_times_of_constant_frame_rate_are_multiples_of_the_frame_time(videos, suffix):
     video = VideoSequence(videos[suffix])
     times = [video.time(index) for index in range(COUNT)]
     np.testing.assert_allclose(times, np.arange(COUNT) / 25, atol=1e-3)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
-def test_the_times_of_an_unsteady_video_are_its_own(tmp_path, suffix):
-    # the first frame is not at zero, one stands for two seconds, the last two are 10 ms apart
+def test_times_of_variable_frame_rate_are_the_time_stamps(tmp_path, suffix):
+    # the first frame is not at 0, one lasts two seconds, the last two are 10 ms apart
     stamps = [500, 533, 567, 2567, 2600, 2800, 2810]
     path = tmp_path / f"phone{suffix}"
     encode(path, stamps)
@@ -62,12 +62,12 @@ def test_the_times_of_an_unsteady_video_are_its_own(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("first", [1, 5, 13])
-def test_what_an_edit_list_leaves_out_is_no_frame(tmp_path, first):
-    whole = tmp_path / "whole.mp4"
-    encode(whole, [40 * index for index in range(COUNT)], options={"g": "20"})
+def test_frames_excluded_by_an_edit_list_are_not_counted(tmp_path, first):
+    complete = tmp_path / "complete.mp4"
+    encode(complete, [40 * index for index in range(COUNT)], options={"g": "20"})
     path = tmp_path / "trimmed.mp4"
     with (
-        av.open(str(whole)) as source,
+        av.open(str(complete)) as source,
         av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as target,
     ):
         stream = target.add_stream_from_template(source.streams.video[0])
@@ -78,7 +78,7 @@ def test_what_an_edit_list_leaves_out_is_no_frame(tmp_path, first):
                 packet.stream = stream
                 target.mux(packet)
     assert b"elst" in path.read_bytes()
-    frames, video = read_all(whole), VideoSequence(path)
+    frames, video = read_all(complete), VideoSequence(path)
     assert len(video) == COUNT - first
     assert video.time(0) == 0
     assert video.time(1) == pytest.approx(0.04)
@@ -86,14 +86,14 @@ def test_what_an_edit_list_leaves_out_is_no_frame(tmp_path, first):
         np.testing.assert_array_equal(video.read(index), frames[first + index])
 
 
-def test_a_packet_of_vp8_that_is_never_shown_is_no_frame(videos, tmp_path):
+def test_hidden_vp8_frame_is_not_counted(videos, tmp_path):
     path = tmp_path / "hidden.webm"
     with av.open(str(videos[".webm"])) as source, av.open(str(path), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for number, packet in enumerate(source.demux(video=0)):
             if packet.size:
                 data = bytearray(bytes(packet))
-                data[0] &= 0xFF if number != 6 else ~0x10  # its bit show_frame
+                data[0] &= 0xFF if number != 6 else ~0x10  # the bit show_frame
                 copy = av.Packet(bytes(data))
                 copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
                 copy.is_keyframe, copy.stream = packet.is_keyframe, stream
@@ -105,24 +105,24 @@ def test_a_packet_of_vp8_that_is_never_shown_is_no_frame(videos, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("matrix", "upright"),
+    ("matrix", "transform"),
     [
         ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),  # a quarter turn clockwise
         ((0, -1, 1, 0), lambda image: np.rot90(image)),
         ((-1, 0, 0, -1), lambda image: np.rot90(image, 2)),
-        ((-1, 0, 0, 1), np.fliplr),  # a front camera
+        ((-1, 0, 0, 1), np.fliplr),  # front camera
         ((1, 0, 0, -1), np.flipud),
         ((0, 1, 1, 0), lambda image: image.transpose(1, 0, 2)),
         ((0, -1, -1, 0), lambda image: np.rot90(image, 2).transpose(1, 0, 2)),
     ],
 )
-def test_a_rotated_or_mirrored_video_comes_upright(videos, tmp_path, matrix, upright):
+def test_display_matrix_is_applied(videos, tmp_path, matrix, transform):
     data = bytearray(videos[".mp4"].read_bytes())
-    place = data.index(b"tkhd") + 4 + 40  # in version 0 of the box
+    offset = data.index(b"tkhd") + 4 + 40  # of the matrix in version 0 of the box
     a, b, c, d = (part << 16 for part in matrix)  # in 16.16 fixed point
-    struct.pack_into(">iiiiiiiii", data, place, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    struct.pack_into(">iiiiiiiii", data, offset, a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path = tmp_path / "phone.mp4"
     path.write_bytes(data)
     image = VideoSequence(path).read(4)
-    np.testing.assert_array_equal(image, upright(read_all(videos[".mp4"])[4]))
+    np.testing.assert_array_equal(image, transform(read_all(videos[".mp4"])[4]))
     assert image.flags.c_contiguous

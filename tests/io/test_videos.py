@@ -12,11 +12,11 @@ from made_videos import CODECS, COUNT, HEIGHT, WIDTH, encode, paint, read_all
 
 from patchmatch.core.errors import InputError
 from patchmatch.io import VideoSequence, write_video
-from patchmatch.io.video_decoding import good_frames, open_video
+from patchmatch.io.video_decoding import intact_frames, open_video
 
 
 @pytest.mark.parametrize("suffix", CODECS)
-def test_all_frames_come_in_order_as_rgb(videos, suffix):
+def test_frames_are_rgb_and_in_order(videos, suffix):
     frames = read_all(videos[suffix])
     assert len(frames) == COUNT
     for index, image in enumerate(frames):
@@ -27,7 +27,7 @@ def test_all_frames_come_in_order_as_rgb(videos, suffix):
 
 
 @pytest.mark.parametrize("suffix", CODECS)
-def test_a_frame_is_the_same_however_it_is_reached(videos, suffix):
+def test_random_access_agrees_with_sequential_reading(videos, suffix):
     frames = read_all(videos[suffix])
     video = VideoSequence(videos[suffix])
     steps = random.Random(5).choices(range(COUNT), k=30)
@@ -38,7 +38,7 @@ def test_a_frame_is_the_same_however_it_is_reached(videos, suffix):
 
 @pytest.fixture
 def counting(monkeypatch):
-    """Count how often a video is opened, decoded and sought, seeks being wrong where told to."""
+    """Count opens, decoded frames and seeks; ``wrong_by`` offsets every seek."""
 
     class Counts:
         opened = decoded = seeks = 0
@@ -63,16 +63,16 @@ def counting(monkeypatch):
         return Container(container), stream
 
     def decode_and_count(*arguments, **options):
-        for frame in good_frames(*arguments, **options):
+        for frame in intact_frames(*arguments, **options):
             counts.decoded += 1
             yield frame
 
     monkeypatch.setattr("patchmatch.io.videos.open_video", open_and_count)
-    monkeypatch.setattr("patchmatch.io.videos.good_frames", decode_and_count)
+    monkeypatch.setattr("patchmatch.io.videos.intact_frames", decode_and_count)
     return counts
 
 
-def test_reading_in_order_decodes_each_frame_once_and_never_seeks(videos, counting):
+def test_sequential_reading_decodes_each_frame_once_without_seeks(videos, counting):
     video = VideoSequence(videos[".mp4"])
     for index in range(COUNT):
         video.read(index)
@@ -88,16 +88,16 @@ def long_video(tmp_path_factory) -> tuple[Path, list[np.ndarray]]:
     return path, read_all(path)
 
 
-def test_a_frame_far_away_is_reached_by_way_of_its_keyframe(long_video, counting):
+def test_distant_frame_is_decoded_from_its_keyframe(long_video, counting):
     path, frames = long_video
     video = VideoSequence(path)
     for index in (95, 15, 111, 3):
         np.testing.assert_array_equal(video.read(index), frames[index])
-    assert (counting.opened, counting.seeks) == (2, 3)  # the start is opened, not sought
+    assert (counting.opened, counting.seeks) == (2, 3)  # opening replaces a seek to the start
     assert counting.decoded <= 4 * 10
 
 
-def test_pairs_with_a_gap_stay_within_a_few_decoded_frames(long_video, counting):
+def test_reading_pairs_with_a_gap_decodes_few_frames(long_video, counting):
     path, frames = long_video
     video = VideoSequence(path)
     for index in range(60, 70):
@@ -107,7 +107,7 @@ def test_pairs_with_a_gap_stay_within_a_few_decoded_frames(long_video, counting)
 
 
 @pytest.mark.parametrize("wrong_by", [25 * 640, -25 * 640, 10**9])
-def test_a_seek_that_lands_elsewhere_is_noticed(long_video, counting, wrong_by):
+def test_wrong_seek_is_detected(long_video, counting, wrong_by):
     path, frames = long_video
     counting.wrong_by = wrong_by
     video = VideoSequence(path)
@@ -116,7 +116,7 @@ def test_a_seek_that_lands_elsewhere_is_noticed(long_video, counting, wrong_by):
     assert counting.seeks > 0
 
 
-def test_the_caller_may_write_on_a_frame(videos):
+def test_caller_may_modify_a_frame(videos):
     video = VideoSequence(videos[".avi"])
     first = video.read(3)
     expected = first.copy()
@@ -124,7 +124,7 @@ def test_the_caller_may_write_on_a_frame(videos):
     np.testing.assert_array_equal(video.read(3), expected)
 
 
-def test_frame_names_are_indices_of_six_digits(videos):
+def test_frame_names_are_indices_of_at_least_six_digits(videos):
     video = VideoSequence(videos[".mp4"], "front")
     assert (video.name, VideoSequence(videos[".mp4"]).name) == ("front", "clip ü")
     assert video.frame_name(12) == "000012"
@@ -133,12 +133,12 @@ def test_frame_names_are_indices_of_six_digits(videos):
 
 
 @pytest.mark.parametrize("index", [-1, COUNT])
-def test_an_index_beyond_the_frames_is_refused(videos, index):
+def test_index_out_of_range_raises(videos, index):
     with pytest.raises(IndexError, match=f"has frames 0 to 39, got {index}"):
         VideoSequence(videos[".mp4"]).read(index)
 
 
-def test_a_video_survives_pickling_in_the_middle_of_reading(videos):
+def test_open_video_can_be_pickled(videos):
     frames = read_all(videos[".mp4"])
     video = VideoSequence(videos[".mp4"])
     video.read(20)
@@ -150,7 +150,7 @@ def test_a_video_survives_pickling_in_the_middle_of_reading(videos):
 
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_worker_processes_read_what_this_one_reads(videos, method):
+def test_worker_processes_read_the_same_frames(videos, method):
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"{sys.platform} cannot {method}")
     frames = read_all(videos[".mp4"])
@@ -161,7 +161,7 @@ def test_worker_processes_read_what_this_one_reads(videos, method):
     np.testing.assert_array_equal(result, frames[21])
 
 
-def test_an_inherited_decoder_is_not_used(videos, monkeypatch, counting):
+def test_decoder_of_the_parent_process_is_not_used(videos, monkeypatch, counting):
     frames = read_all(videos[".mp4"])
     video = VideoSequence(videos[".mp4"])
     video.read(20)
@@ -171,7 +171,7 @@ def test_an_inherited_decoder_is_not_used(videos, monkeypatch, counting):
     assert counting.opened == before + 1
 
 
-def test_a_closed_video_opens_itself_again(videos):
+def test_closed_video_is_reopened(videos):
     video = VideoSequence(videos[".avi"])
     third = video.read(3)
     video.close()
@@ -179,10 +179,10 @@ def test_a_closed_video_opens_itself_again(videos):
     np.testing.assert_array_equal(video.read(3), third)
 
 
-def test_a_missing_video_is_refused_at_the_start_and_later(videos, tmp_path):
+def test_missing_video_raises(videos, tmp_path):
     with pytest.raises(InputError, match=r"absent\.mp4: no such file"):
         VideoSequence(tmp_path / "absent.mp4")
-    with pytest.raises(InputError, match="this is a folder"):
+    with pytest.raises(InputError, match="expected a file, got a folder"):
         VideoSequence(tmp_path)
     path = tmp_path / "copy.mp4"
     path.write_bytes(videos[".mp4"].read_bytes())
@@ -192,7 +192,7 @@ def test_a_missing_video_is_refused_at_the_start_and_later(videos, tmp_path):
         video.read(0)
 
 
-def test_names_that_look_like_patterns_or_protocols_are_only_names(videos, tmp_path, monkeypatch):
+def test_file_names_like_patterns_or_protocols_are_accepted(videos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("img_%02d.mp4", *([] if sys.platform == "win32" else ["http:x.mp4"])):
         Path(name).write_bytes(videos[".mp4"].read_bytes())
@@ -201,11 +201,11 @@ def test_names_that_look_like_patterns_or_protocols_are_only_names(videos, tmp_p
 
 def resident_bytes() -> int:
     if not Path("/proc/self/statm").exists():
-        pytest.skip(f"{sys.platform} does not tell the memory of a process")
+        pytest.skip(f"{sys.platform} does not report the memory of a process")
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_thousand_frames_are_read_in_flat_memory(tmp_path):
+def test_memory_is_constant_over_a_thousand_frames(tmp_path):
     path = tmp_path / "long.mp4"
     height, width = 240, 320
 
@@ -221,7 +221,7 @@ def test_a_thousand_frames_are_read_in_flat_memory(tmp_path):
     resident = []
     for index in range(1000):
         image = video.read(index)
-        assert image[70, index % 280 + 20, 0] > 150  # the frame that was asked for
+        assert image[70, index % 280 + 20, 0] > 150  # the requested frame
         if index % 100 == 99:
             resident.append(resident_bytes())
     assert max(resident[4:]) - resident[4] < 40 * height * width * 3

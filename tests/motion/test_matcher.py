@@ -45,7 +45,7 @@ def clip_of(*frames, pairs=None):
         "source": "made",
         "several": False,
         "frames": torch.stack(frames)[:, None],
-        "pictures": [],
+        "images": [],
         "names": [f"frame_{i}" for i in range(len(frames))],
         "times": [0.5 * i for i in range(len(frames))],
         "pairs": pairs or [(i, i + 1) for i in range(len(frames) - 1)],
@@ -199,7 +199,7 @@ def test_an_empty_clip_gives_no_changes(shipped):
 
 def test_frames_smaller_than_a_block_are_refused(shipped):
     frame = textured(31, 90)
-    with pytest.raises(InputError, match="made: its frames of 90x31 pixels are smaller than a"):
+    with pytest.raises(InputError, match="made: frames of 90x31 pixels are smaller than a"):
         shipped.predict_step(clip_of(frame, frame), 0)
 
 

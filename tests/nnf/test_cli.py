@@ -102,7 +102,7 @@ def test_an_unreadable_picture_is_named_and_the_other_pairs_are_done(folder, cap
 def test_without_one_readable_pair_the_run_is_refused(folder, capsys):
     for path in (folder / "image_1").iterdir():
         path.write_text("no picture")
-    assert "no pair could be predicted" in refused(capsys, folder)
+    assert "nothing was matched" in refused(capsys, folder)
 
 
 def test_blank_pictures_are_rebuilt(tmp_path):
@@ -116,7 +116,7 @@ def test_blank_pictures_are_rebuilt(tmp_path):
 def test_gray_beside_color_works_and_is_told(folder, capsys):
     write(folder / "image_1" / "a.png", picture()[..., 0])
     predict(folder)
-    assert "a.png: is gray and its partner is not" in capsys.readouterr().err
+    assert "a.png: is gray, but the other image" in capsys.readouterr().err
     assert len(rows()) == 2
 
 
@@ -180,14 +180,14 @@ def test_a_picture_smaller_than_a_patch_leaves_the_other_pairs_alone(folder, cap
 
 def test_a_mask_of_another_size_is_refused(folder, capsys):
     write(folder / "mask_2" / "b.png", np.full((10, 10), 255, np.uint8))
-    assert "a mask must be as large as its picture" in refused(capsys, folder)
+    assert "a mask must have the size of its image" in refused(capsys, folder)
 
 
 def test_a_photograph_beyond_the_memory_is_told_what_would_fit(folder, capsys, monkeypatch):
     monkeypatch.setattr(dense_module, "device_memory", lambda _: 10**5)
     monkeypatch.setattr("patchmatch.core.image_pairs.LARGE", 100)  # a note that is no reason
     line = refused(capsys, folder)
-    assert "no pair could be predicted; the first reason: pair left out: a: takes about" in line
+    assert "nothing was matched; first error: pair left out: a: takes about" in line
     assert "give --data.max_size" in line
 
 
@@ -204,7 +204,7 @@ def test_a_complete_run_is_not_done_again(folder, capsys):
     predict(folder)
     before = Path("out/pairs.csv").read_bytes()
     predict(folder, "--writer.resume=true")
-    assert "the run is complete already" in capsys.readouterr().err
+    assert "the run is already complete" in capsys.readouterr().err
     assert Path("out/pairs.csv").read_bytes() == before
 
 

@@ -48,13 +48,13 @@ def pair(index: int) -> ImagePair:
 class Pairs(pl.LightningDataModule):
     def __init__(self) -> None:
         super().__init__()
-        self.clips = [pair(index) for index in range(3)]
+        self.dataset = [pair(index) for index in range(3)]
 
     def skip(self, done) -> None:
-        self.clips = [pair for pair in self.clips if pair["index"] not in done]
+        self.dataset = [pair for pair in self.dataset if pair["index"] not in done]
 
     def predict_dataloader(self) -> DataLoader:
-        return DataLoader(self.clips, batch_size=None, collate_fn=lambda batch: batch)
+        return DataLoader(self.dataset, batch_size=None, collate_fn=lambda batch: batch)
 
 
 class Toy(pl.LightningModule):
@@ -228,7 +228,7 @@ def test_the_end_says_what_was_written_where(tmp_path, capsys):
     predict(tmp_path)
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "3 pairs: 3 reconstructions"
-    assert told[1].split() == ["pictures", str(tmp_path / "pairs")]
+    assert told[1].split() == ["images", str(tmp_path / "pairs")]
     assert told[2].endswith("overview.png")
     assert told[3].split() == ["table", str(tmp_path / "pairs.csv")]
 
@@ -237,11 +237,11 @@ def test_a_former_run_is_kept_unless_asked_and_replaced_with_its_folders(tmp_pat
     predict(tmp_path)
     (tmp_path / "pairs" / "pic 2" / "my notes.txt").write_text("stay")
     before = contents(tmp_path)
-    with pytest.raises(InputError, match="holds a former run already"):
+    with pytest.raises(InputError, match="contains an earlier run"):
         predict(tmp_path)
     assert contents(tmp_path) == before
     data = Pairs()
-    data.clips = data.clips[:2]
+    data.dataset = data.dataset[:2]
     predict(tmp_path, data=data, overwrite=True)
     left = {folder.name: {path.name for path in folder.iterdir()} for folder in _folders(tmp_path)}
     assert left == {"pic 0": FILES, "pic 1": FILES, "pic 2": {"my notes.txt"}}
@@ -259,7 +259,7 @@ def test_a_stopped_run_goes_on_to_the_same_files(tmp_path, capsys):
     assert [row["name"] for row in rows(stopped / "pairs.csv")] == ["pic 0", "pic 1"]
     capsys.readouterr()
     assert predict(stopped, resume=True).seen == [2]
-    assert "resumed; 2 pairs were done before" in capsys.readouterr().err
+    assert "resuming; 2 pairs are already complete" in capsys.readouterr().err
     assert contents(stopped) == contents(whole)
 
 

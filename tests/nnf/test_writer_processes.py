@@ -58,5 +58,5 @@ def test_a_run_that_was_killed_goes_on(tmp_path, pairs, whole, options):
     assert not (tmp_path / "out/summary.json").exists()
     resumed = command(pairs, tmp_path / "out", "--writer.resume=true", *options)
     told = run(resumed, tmp_path, threads=None)
-    assert "pairs were done before" in told
+    assert "pairs are already complete" in told
     assert contents(tmp_path / "out", TIMED) == whole

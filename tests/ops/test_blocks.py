@@ -18,8 +18,8 @@ def test_convention_boxes_are_xyxy_half_open_and_run_along_the_rows():
 
 
 @pytest.mark.parametrize("starts", [1, 2, 3])
-def test_sums_agree_with_slices(starts):
-    image = torch.rand(2, 3, 17, 5)
+def test_sums_agree_with_slices(starts, device, dtype):
+    image = torch.rand(2, 3, 17, 5, device=device, dtype=dtype)
     sums = sliding_row_sums(image, side=6, stride=4, starts=starts)
     assert len(sums) == starts
     for start, found in enumerate(sums):
@@ -29,7 +29,7 @@ def test_sums_agree_with_slices(starts):
             assert_close(found[..., i, :], image[..., row : row + 6, :].sum(dim=-2))
 
 
-def test_one_block_of_the_image_size_is_the_whole_image():
+def test_block_of_the_image_size_covers_the_image():
     assert block_boxes(26, 26, 26, 13).tolist() == [[0, 0, 26, 26]]
 
 
@@ -39,12 +39,12 @@ def test_sums_do_not_lose_precision_on_large_images():
 
 
 @pytest.mark.parametrize("size", [(25, 30), (30, 25)])
-def test_an_image_smaller_than_a_block_is_refused(size):
+def test_image_smaller_than_a_block_raises(size):
     with pytest.raises(ValueError, match=r"at least as large as one block of 26x26 pixels, got"):
         block_counts(*size, block=26, stride=13)
 
 
 @pytest.mark.parametrize(("block", "stride"), [(0, 1), (4, 0), (4, -1)])
-def test_a_block_or_stride_below_one_is_refused(block, stride):
+def test_block_or_stride_below_one_raises(block, stride):
     with pytest.raises(ValueError, match="block and stride must be at least 1"):
         block_counts(10, 10, block, stride)

@@ -1,4 +1,4 @@
-"""Whole runs of matching pictures, and each mistake that a user can make."""
+"""Runs of image matching on the command line, and the errors of wrong input."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "work")
 
 
-def picture(seed=0, height=110, width=150):
+def random_image(seed=0, height=110, width=150):
     noise = np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3))
     large = cv2.resize(noise.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     return cv2.GaussianBlur(large, (0, 0), 1.0).clip(0, 255).astype(np.uint8)
@@ -35,9 +35,9 @@ def picture(seed=0, height=110, width=150):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two pairs; the second picture is the first, twelve pixels further left."""
+    """Two pairs; image 1 is image 0 shifted by twelve pixels to the left."""
     for i, name in enumerate(("a", "b b")):
-        scene = picture(seed=i)
+        scene = random_image(seed=i)
         write(tmp_path / "in" / "image_1" / f"{name}.png", scene[:, :-12])
         write(tmp_path / "in" / "image_2" / f"{name}.png", scene[:, 12:])
     return tmp_path / "in"
@@ -48,32 +48,32 @@ def predict(pairs, *options, name="sift"):
     main(["predict", "-c", config, f"--data.pairs={pairs}", *QUICK, *options])
 
 
-def refused(capsys, *arguments, **options):
-    """Return the one line that a prediction ends with."""
+def error_line(capsys, *arguments, **options):
+    """Return the error line of a prediction with exit code 2."""
     return one_line(capsys, lambda: predict(*arguments, **options))
 
 
-def test_a_folder_of_pairs_is_matched(folder, capsys):
+def test_folder_of_pairs_is_matched(folder, capsys):
     predict(folder, "--writer.colmap=true")
     table = rows()
     assert [row["name"] for row in table] == ["a", "b b"]
     for row in table:
         assert row["kind"] == "overlapping"
         assert float(row["h13"]) == pytest.approx(-12, abs=0.1)
-        place = Path("out/pairs") / row["name"]
-        matches = rows(place / "matches.csv")
+        pair = Path("out/pairs") / row["name"]
+        matches = rows(pair / "matches.csv")
         assert len(matches) == int(row["matches"]) > 20
         assert sum(int(match["inlier"]) for match in matches) == int(row["inliers"])
-        with np.load(place / "matches.npz") as arrays:
-            moved = arrays["keypoints1"] - arrays["keypoints0"]
-            assert np.abs(np.median(moved, axis=0) - [-12, 0]).max() < 0.1
+        with np.load(pair / "matches.npz") as arrays:
+            shift = arrays["keypoints1"] - arrays["keypoints0"]
+            assert np.abs(np.median(shift, axis=0) - [-12, 0]).max() < 0.1
             assert arrays["homography"].shape == (3, 3)
             assert arrays["size0"].tolist() == [110, 138]
-        assert all((place / name).is_file() for name in PICTURES)
-        panorama = read_image(place / "panorama.png")
+        assert all((pair / name).is_file() for name in PICTURES)
+        panorama = read_image(pair / "panorama.png")
         assert panorama.shape[1] == pytest.approx(150, abs=2)
-    told = capsys.readouterr().out
-    assert "2 pairs: 2 matched (2 overlapping)" in told
+    output = capsys.readouterr().out
+    assert "2 pairs: 2 matched (2 overlapping)" in output
     first = Path("out/colmap/matches.txt").read_text().splitlines()
     assert first[:2] == ["image_1/a.png image_2/a.png", "0 0"]
     count, *features = Path("out/colmap/image_1/a.png.txt").read_text().splitlines()
@@ -90,38 +90,38 @@ def test_matches_are_exported_for_hloc(folder):
     with h5py.File("out/hloc/features.h5") as file:
         one, other = file["image_1/b b.png"], file["image_2/b b.png"]
         points0, points1 = one["keypoints"][:], other["keypoints"][:]
-        described = one["descriptors"][:].astype(float), other["descriptors"][:].astype(float)
+        descriptors = one["descriptors"][:].astype(float), other["descriptors"][:].astype(float)
     table = rows("out/pairs/b b/matches.csv")
     assert len(points0) == len(index) == len(table)
     assert points1[index[0]].tolist() == pytest.approx(
         [float(table[0]["x1"]), float(table[0]["y1"])], abs=1e-3
     )
     assert score[0] == pytest.approx(float(table[0]["score"]), abs=1e-3)
-    alike = (described[0] * described[1][:, index]).sum(axis=0)
-    assert described[0].shape == (128, len(points0))
-    assert np.median(alike) > 0.9
+    similarity = (descriptors[0] * descriptors[1][:, index]).sum(axis=0)
+    assert descriptors[0].shape == (128, len(points0))
+    assert np.median(similarity) > 0.9
 
 
-def test_a_fundamental_matrix_is_written_with_its_inliers(folder):
+def test_fundamental_matrix_is_written_with_its_inliers(folder):
     predict(folder, "--model.epipolar=fundamental")
     row = rows()[0]
     assert 20 < int(row["epipolar_inliers"]) <= int(row["matches"])
     matches = rows("out/pairs/a/matches.csv")
     assert sum(int(m["epipolar_inlier"]) for m in matches) == int(row["epipolar_inliers"])
     with np.load("out/pairs/a/matches.npz") as arrays:
-        agree = arrays["epipolar_inliers"]
-        ends = [np.c_[arrays[f"keypoints{i}"], np.ones(len(agree))] for i in (0, 1)]
-        lines = ends[0] @ arrays["epipolar"].T
-        off = np.abs((lines * ends[1]).sum(axis=1)) / np.linalg.norm(lines[:, :2], axis=1)
-        assert off[agree].max() < 1.5
+        inliers = arrays["epipolar_inliers"]
+        points = [np.c_[arrays[f"keypoints{i}"], np.ones(len(inliers))] for i in (0, 1)]
+        lines = points[0] @ arrays["epipolar"].T
+        error = np.abs((lines * points[1]).sum(axis=1)) / np.linalg.norm(lines[:, :2], axis=1)
+        assert error[inliers].max() < 1.5
         assert np.isnan(arrays["pose"]).all()
         entry = float(arrays["epipolar"][0, 1])
     assert float(row["e12"]) == pytest.approx(entry, rel=1e-6)
 
 
-def test_an_essential_matrix_takes_intrinsics(folder, capsys):
-    line = refused(capsys, folder, "--model.epipolar=essential")
-    assert "takes intrinsics0: give fx, fy, cx, cy" in line
+def test_essential_matrix_requires_intrinsics(folder, capsys):
+    line = error_line(capsys, folder, "--model.epipolar=essential")
+    assert "requires intrinsics0: give fx, fy, cx, cy" in line
     predict(folder, "--model.epipolar=essential", "--model.intrinsics0=[150,150,69,55]")
     assert rows()[0]["epipolar_inliers"]
     with np.load("out/pairs/a/matches.npz") as arrays:
@@ -129,8 +129,8 @@ def test_an_essential_matrix_takes_intrinsics(folder, capsys):
     assert rotation @ rotation.T == pytest.approx(np.eye(3), abs=1e-6)
 
 
-def test_each_pair_of_a_table_may_bring_its_own_intrinsics(folder):
-    """The second pair has another camera, and with the option alone another answer."""
+def test_table_gives_intrinsics_for_each_pair(folder):
+    """The second pair has other intrinsics than the option, and another essential matrix."""
     table = "image0,image1,intrinsics0,intrinsics1\n"
     for camera in ("150 150 69 55,", "90 90 69 55,300 300 69 55"):
         table += f"{folder}/image_1/a.png,{folder}/image_2/a.png,{camera}\n"
@@ -152,37 +152,37 @@ def test_each_pair_of_a_table_may_bring_its_own_intrinsics(folder):
     assert own[1] != pytest.approx(expected, abs=0.01)
 
 
-def test_every_config_matches_or_says_what_it_lacks(folder, capsys, monkeypatch):
+def test_configs_match_or_report_missing_weights(folder, capsys, monkeypatch):
     predict(f"{folder}/image_1/a.png,{folder}/image_2/a.png", "--model.tilts=1", name="asift")
     assert rows()[0]["name"] == "a-a"
     assert rows()[0]["kind"] == "overlapping"
 
-    def refuse(*_, **__):
+    def fail(*_, **__):
         raise OSError("no network")
 
     for module in ("hardnet", "affine_shape", "loftr.loftr"):
-        monkeypatch.setattr(f"kornia.feature.{module}.load_state_dict_from_url", refuse)
+        monkeypatch.setattr(f"kornia.feature.{module}.load_state_dict_from_url", fail)
     for name, option in (
         ("loftr", "--model.weights"),
         ("affnet_hardnet", "--model.hardnet_weights"),
     ):
-        line = refused(capsys, folder, "--writer.output_path=other", name=name)
+        line = error_line(capsys, folder, "--writer.output_path=other", name=name)
         assert "cannot be downloaded (no network); fetch https://" in line
         assert line.endswith(option)
-    line = refused(capsys, folder, "--writer.output_path=other", name="se2_loftr")
-    assert "no weights that could be downloaded" in line
+    line = error_line(capsys, folder, "--writer.output_path=other", name="se2_loftr")
+    assert "not available for download" in line
     assert line.endswith("--model.weights")
 
 
-def test_a_broken_file_is_named_and_the_other_pairs_are_done(folder, capsys):
-    (folder / "image_2" / "a.png").write_bytes(b"no picture")
+def test_damaged_file_skips_only_its_pair(folder, capsys):
+    (folder / "image_2" / "a.png").write_bytes(b"not an image")
     predict(folder)
     assert [row["name"] for row in rows()] == ["b b"]
     assert "a.png: cannot be read as an image" in capsys.readouterr().err
     assert "a.png" in json.loads(Path("out/summary.json").read_text())["skipped"][0]
 
 
-def test_fewer_than_four_matches_are_said_and_written(folder, capsys):
+def test_fewer_than_four_matches_are_reported_and_written(folder, capsys):
     write(folder / "image_2" / "a.png", np.full((80, 90, 3), 128, np.uint8))
     predict(folder)
     row = rows()[0]
@@ -192,7 +192,7 @@ def test_fewer_than_four_matches_are_said_and_written(folder, capsys):
         "",
         "",
     )
-    assert "a: 0 matches, no homography: it takes four" in capsys.readouterr().err
+    assert "a: 0 matches, no homography: four are required" in capsys.readouterr().err
     assert rows("out/pairs/a/matches.csv") == []
     with np.load("out/pairs/a/matches.npz") as arrays:
         assert np.isnan(arrays["homography"]).all()
@@ -200,20 +200,21 @@ def test_fewer_than_four_matches_are_said_and_written(folder, capsys):
     assert not Path("out/pairs/a/panorama.png").exists()
 
 
-def test_pictures_without_overlap_are_not_called_overlapping(folder):
-    write(folder / "image_2" / "a.png", picture(seed=77))
+def test_images_without_overlap_are_not_overlapping(folder):
+    write(folder / "image_2" / "a.png", random_image(seed=77))
     predict(folder)
     assert rows()[0]["kind"] in ("doubtful", "no_homography")
     assert rows()[1]["kind"] == "overlapping"
 
 
-def test_pictures_of_any_kind_may_be_pairs(folder, tmp_path):
-    scene = cv2.cvtColor(picture(), cv2.COLOR_BGR2GRAY)
+def test_images_of_any_size_and_type_are_matched(folder, tmp_path):
+    scene = cv2.cvtColor(random_image(), cv2.COLOR_BGR2GRAY)
     write(tmp_path / "odd" / "1_dot.png", np.full((1, 1), 9, np.uint8))
     write(tmp_path / "odd" / "2_ribbon.png", np.resize(scene, (20_000, 100)))
     write(tmp_path / "odd" / "3_deep.png", scene.astype(np.uint16) * 257)
     write(
-        tmp_path / "odd" / "4_alpha.png", np.dstack([picture(), np.full(scene.shape, 3, np.uint8)])
+        tmp_path / "odd" / "4_alpha.png",
+        np.dstack([random_image(), np.full(scene.shape, 3, np.uint8)]),
     )
     predict(tmp_path / "odd", "--data.order=sequential", "--model.max_keypoints=500")
     assert [row["name"].partition("-")[0] for row in rows()] == ["1_dot", "2_ribbon", "3_deep"]
@@ -221,8 +222,8 @@ def test_pictures_of_any_kind_may_be_pairs(folder, tmp_path):
     assert rows()[1]["height0"] == "20000"
 
 
-def test_data_that_reduces_pictures_does_not_move_the_answers(folder):
-    large = cv2.resize(picture(), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+def test_matches_of_downscaled_data_are_in_pixels_of_the_files(folder):
+    large = cv2.resize(random_image(), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
     write(folder / "image_1" / "a.png", large[:, :-60])
     write(folder / "image_2" / "a.png", large[:, 60:])
     config = str(ROOT / "configs" / "config_match_sift.yaml")
@@ -232,19 +233,19 @@ def test_data_that_reduces_pictures_does_not_move_the_answers(folder):
     assert rows()[0]["width0"] == "540"
 
 
-def test_a_run_is_resumed_and_never_overwritten(folder, capsys):
+def test_run_is_resumed_and_not_overwritten(folder, capsys):
     predict(folder)
     before = Path("out/pairs.csv").read_bytes()
-    assert "--writer.overwrite true" in refused(capsys, folder)
+    assert "--writer.overwrite true" in error_line(capsys, folder)
     predict(folder, "--writer.resume=true")
-    assert "the run is complete already" in capsys.readouterr().err
+    assert "the run is already complete" in capsys.readouterr().err
     assert Path("out/pairs.csv").read_bytes() == before
 
 
-def test_a_run_that_is_replaced_leaves_nothing_behind(folder, tmp_path):
+def test_overwrite_removes_the_files_of_the_earlier_run(folder, tmp_path):
     predict(folder, "--writer.colmap=true")
-    write(tmp_path / "other" / "x.png", picture())
-    write(tmp_path / "other" / "y.png", picture(seed=1))
+    write(tmp_path / "other" / "x.png", random_image())
+    write(tmp_path / "other" / "y.png", random_image(seed=1))
     predict(tmp_path / "other", "--writer.overwrite=true")
     assert [path.name for path in Path("out/pairs").iterdir()] == ["x-y"]
     assert not list(Path("out").glob("colmap/**/*.txt"))
@@ -260,23 +261,23 @@ def test_a_run_that_is_replaced_leaves_nothing_behind(folder, tmp_path):
         ("--writer.panorama_size=1", "panorama_size must be at least 16"),
     ],
 )
-def test_a_refused_setting_is_one_line(folder, capsys, option, message):
-    assert message in refused(capsys, folder, option)
+def test_invalid_setting_is_one_error_line(folder, capsys, option, message):
+    assert message in error_line(capsys, folder, option)
 
 
-def test_there_is_nothing_to_fit(capsys):
+def test_fit_is_an_error(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["fit", "--model=SIFTMatcher", "--data=ShiftedDigits", "--data.train_pairs=64",
               "--data.eval_pairs=32", "--data.canvases=5", "--trainer.logger=false"])  # fmt: skip
     assert stop.value.code == 2
-    assert "SIFTMatcher is not trained here" in capsys.readouterr().err
+    assert "SIFTMatcher cannot be trained" in capsys.readouterr().err
 
 
-def test_a_benchmark_is_predicted_and_scored(tmp_path, capsys):
-    """From pictures in the layout of HPatches to the table, with a truth that is known."""
+def test_benchmark_is_predicted_and_evaluated(tmp_path, capsys):
+    """From images in the layout of HPatches to the table of results."""
     shift = np.array([[1, 0, -4], [0, 1, 2], [0, 0, 1.0]])
     for i, name in enumerate(("i_one", "v_two")):
-        scene = picture(seed=i)
+        scene = random_image(seed=i)
         for k in range(1, 7):
             homography = np.linalg.matrix_power(shift, k - 1)
             view = cv2.warpPerspective(scene, homography, (150, 110))
@@ -287,9 +288,9 @@ def test_a_benchmark_is_predicted_and_scored(tmp_path, capsys):
     assert len(rows()) == 10
     assert not list(Path("out").glob("pairs/*/*.png"))
     evaluate(["out", str(tmp_path / "hp"), "--resize=480", "--max_matches=1000"])
-    told = capsys.readouterr().out
-    assert "shorter side 480" in told
-    assert "no prediction" not in told
+    output = capsys.readouterr().out
+    assert "shorter side 480" in output
+    assert "no prediction" not in output
     table = rows("out/evaluation.csv")
     assert [(row["group"], row["pairs"]) for row in table] == [
         ("illumination", "5"),

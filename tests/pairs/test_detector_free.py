@@ -1,4 +1,4 @@
-"""Large pairs in tiles: nothing is lost at a seam, nothing found twice."""
+"""Matching of large pairs in tiles: no gaps and no duplicates at the seams."""
 
 import cv2
 import numpy as np
@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from patchmatch.pairs.dense_field import FieldMatcher
-from patchmatch.pairs.detector_free import OVERLAP, JointMatcher, _partner
-from patchmatch.pairs.matcher import Found
+from patchmatch.pairs.detector_free import OVERLAP, DetectorFreeMatcher, _locate_tile
+from patchmatch.pairs.matcher import Correspondences
 
 
 def texture(height, width, seed=0):
@@ -15,18 +15,18 @@ def texture(height, width, seed=0):
     return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
 
 
-def as_image(picture):
-    return torch.from_numpy(np.ascontiguousarray(picture))[None, None]
+def as_tensor(image):
+    return torch.from_numpy(np.ascontiguousarray(image))[None, None]
 
 
-class Shifted(JointMatcher):
-    """Knows by how much two pictures are shifted, and answers on a grid of eight pixels."""
+class Shifted(DetectorFreeMatcher):
+    """Estimates the shift between two images, and returns matches on a grid of eight pixels."""
 
     def __init__(self, **options):
         super().__init__(**options)
         self.shapes = []
 
-    def find_at_once(self, image0, image1, valid0, valid1):
+    def match_tile(self, image0, image1, valid0, valid1):
         one, other = (image[0, 0] - image.mean() for image in (image0, image1))
         self.shapes.append((tuple(one.shape), tuple(other.shape)))
         size = [a + b for a, b in zip(one.shape, other.shape, strict=True)]
@@ -42,76 +42,78 @@ class Shifted(JointMatcher):
         points1 = points0 + torch.tensor([dx, dy])
         inside = (points1 >= 4).all(dim=1)
         inside &= (points1 < torch.tensor([other.shape[1] - 4, other.shape[0] - 4])).all(dim=1)
-        return Found(points0[inside], points1[inside], torch.ones(int(inside.sum())))
+        return Correspondences(points0=points0, points1=points1, score=torch.ones(len(points0)))[
+            inside
+        ]
 
 
-def test_every_tile_is_matched_and_no_place_at_a_seam_is_lost():
+def test_tiles_leave_no_gaps_at_the_seams():
     scene = texture(560, 720)
     matcher = Shifted(tile=256)
-    found = matcher.match(as_image(scene[40:]), as_image(scene[:520, 64:]))
-    moved = found.keypoints1 - found.keypoints0
-    assert (moved - torch.tensor([-64.0, 40.0])).abs().max() < 1e-3
+    found = matcher.match(as_tensor(scene[40:]), as_tensor(scene[:520, 64:]))
+    shift = found.keypoints1 - found.keypoints0
+    assert (shift - torch.tensor([-64.0, 40.0])).abs().max() < 1e-3
     assert len(found.keypoints0.round().unique(dim=0)) == len(found)
     rows, columns = found.keypoints0[:, 1].unique(), found.keypoints0[:, 0].unique()
-    for places, first, last in ((rows, 0, 470), (columns, 68, 716)):
-        assert places[0] < first + 16
-        assert places[-1] > last - 16
-        assert places.diff().max() <= 14  # no strip without matches between two tiles
+    for coordinates, first, last in ((rows, 0, 470), (columns, 68, 716)):
+        assert coordinates[0] < first + 16
+        assert coordinates[-1] > last - 16
+        assert coordinates.diff().max() <= 14  # no gap between two tiles
     squares = (found.keypoints0 // 16).long().unique(dim=0)
     assert len(squares) > 0.95 * (480 // 16) * (656 // 16)
     assert max(max(*first, *second) for first, second in matcher.shapes) <= 256 + 2 * OVERLAP
     assert len(matcher.shapes) > 12
 
 
-def test_a_small_pair_is_matched_at_once():
+def test_small_pair_is_matched_at_once():
     matcher = Shifted(tile=256)
-    matcher.match(as_image(texture(100, 250)), as_image(texture(104, 250)))
+    matcher.match(as_tensor(texture(100, 250)), as_tensor(texture(104, 250)))
     assert matcher.shapes == [((100, 250), (104, 250))]
 
 
-def test_tiles_see_what_the_whole_picture_sees():
+def test_tiles_find_the_matches_of_the_whole_image():
     scene = texture(192, 416)
-    image0, image1 = as_image(scene[20:, :400]), as_image(scene[:172, 16:])
+    image0, image1 = as_tensor(scene[20:, :400]), as_tensor(scene[:172, 16:])
     options = {"max_size": None, "patch_size": 7}
     whole = FieldMatcher(tile=None, **options).match(image0, image1)
     tiles = FieldMatcher(tile=256, **options).match(image0, image1)
     for found in (whole, tiles):
-        off = found.keypoints1 - found.keypoints0 - torch.tensor([-16.0, 20.0])
-        assert (off.norm(dim=1) < 1).float().mean() > 0.97
+        error = found.keypoints1 - found.keypoints0 - torch.tensor([-16.0, 20.0])
+        assert (error.norm(dim=1) < 1).float().mean() > 0.97
     assert len(tiles) > 0.9 * len(whole)
     squares = [(found.keypoints0 // 32).long().unique(dim=0) for found in (tiles, whole)]
     assert len(squares[0]) > 0.95 * len(squares[1])
 
 
-def test_masks_are_cut_as_the_pictures_are():
+def test_masks_are_tiled_like_the_images():
     scene, valid = texture(160, 320), torch.ones(1, 160, 320).bool()
     valid[..., 200:] = False
-    found = FieldMatcher(max_size=None, tile=256).match(as_image(scene), as_image(scene), valid)
+    found = FieldMatcher(max_size=None, tile=256).match(as_tensor(scene), as_tensor(scene), valid)
     assert len(found) > 200
     assert found.keypoints0[:, 0].max() < 200
 
 
-def test_a_partner_is_sought_where_the_first_pass_points():
+def test_tile_is_located_by_the_coarse_matches():
     image1 = torch.zeros(1, 1, 900, 1000)
     points0 = torch.rand(60, 2, generator=torch.Generator().manual_seed(0)) * 200 + 100
     points1 = 2 * points0 + torch.tensor([30.0, -40.0])
-    points1[:9] = torch.tensor([900.0, 10.0])  # strays
-    guide = Found(points0, points1, torch.ones(60))
-    box = _partner(guide, (100, 100, 300, 300), image1)
+    points1[:9] = torch.tensor([900.0, 10.0])  # outliers
+    coarse = Correspondences(points0=points0, points1=points1, score=torch.ones(60))
+    box = _locate_tile(coarse, (100, 100, 300, 300), image1)
     expected = (230 - OVERLAP, 160 - OVERLAP, 630 + OVERLAP, 560 + OVERLAP)
     assert box == pytest.approx(expected, abs=6)
-    few = guide[torch.arange(7)]
-    assert _partner(few, (100, 100, 300, 300), image1) is None
+    few = coarse[torch.arange(7)]
+    assert _locate_tile(few, (100, 100, 300, 300), image1) is None
 
 
-def test_ribbons_and_pictures_that_share_nothing_are_no_trouble():
+def test_extreme_shapes_and_unrelated_images_are_accepted():
     matcher = Shifted(tile=256)
-    ribbon = as_image(texture(4000, 104)[:, :20])
-    for other in (ribbon, as_image(texture(300, 400)), as_image(np.full((300, 400), 0.5))):
-        found = matcher.match(ribbon, other)
+    narrow = as_tensor(texture(4000, 104)[:, :20])
+    for other in (narrow, as_tensor(texture(300, 400)), as_tensor(np.full((300, 400), 0.5))):
+        found = matcher.match(narrow, other)
         assert found.keypoints0.shape == found.keypoints1.shape == (len(found), 2)
 
 
-def test_a_tile_of_little_more_than_its_edges_is_refused():
+def test_tile_smaller_than_its_overlap_raises():
     with pytest.raises(ValueError, match="tile must be at least 192"):
         FieldMatcher(tile=100)

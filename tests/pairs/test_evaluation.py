@@ -1,4 +1,4 @@
-"""Benchmarks in their true layouts, tiny ones, whose answers are known by hand."""
+"""Small benchmarks in their original layouts, with results computed manually."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from patchmatch.core.errors import InputError
 from patchmatch.evaluate import main
 from patchmatch.io import read_image
 from patchmatch.pairs.benchmarks import EXCLUDED, read_benchmark
-from patchmatch.pairs.data import find_picture_pairs
+from patchmatch.pairs.data import find_image_pairs
 from patchmatch.pairs.evaluation import Protocol, read_predictions, score_benchmark
 
 SHIFT = np.array([[1, 0, 5], [0, 1, -3], [0, 0, 1.0]])
@@ -20,17 +20,17 @@ CAMERA = np.array([[500, 0, 320], [0, 500, 240], [0, 0, 1.0]])
 
 
 def write_matches(folder, image0, image1, keypoints0, keypoints1, size=(60, 80)):
-    place = folder / "pairs" / f"{image0}-{image1}".replace("/", "_")
-    place.mkdir(parents=True)
+    path = folder / "pairs" / f"{image0}-{image1}".replace("/", "_")
+    path.mkdir(parents=True)
     points = {"keypoints0": np.asarray(keypoints0), "keypoints1": np.asarray(keypoints1)}
     sizes = {"size0": np.array(size), "size1": np.array(size)}
     names = {"image0": np.array(f"elsewhere/{image0}"), "image1": np.array(f"elsewhere/{image1}")}
-    np.savez(place / "matches.npz", **points, **sizes, **names)
+    np.savez(path / "matches.npz", **points, **sizes, **names)
 
 
 @pytest.fixture
 def hpatches(tmp_path):
-    """Two sequences, one of which the field leaves out; every homography is the same shift."""
+    """Two sequences, one of which is in EXCLUDED; every homography is the same shift."""
     for name in ("i_one", "v_talent"):
         folder = tmp_path / "hpatches" / name
         folder.mkdir(parents=True)
@@ -43,7 +43,7 @@ def hpatches(tmp_path):
 
 @pytest.fixture
 def predictions(tmp_path):
-    """Of i_one: one pair right, one off by 1.8 pixels in x, one with few matches, two missing."""
+    """Of i_one: an exact pair, one with an error of 1.8 pixels, one with 3 matches, two missing."""
     points = np.random.default_rng(0).uniform(0, 60, (50, 2))
     folder = tmp_path / "run"
     write_matches(folder, "i_one/1.ppm", "i_one/2.ppm", points, points + np.array([5, -3]))
@@ -52,19 +52,19 @@ def predictions(tmp_path):
     return folder
 
 
-def test_hpatches_is_read_in_its_own_layout(hpatches):
+def test_hpatches_is_read_in_its_original_layout(hpatches):
     pairs = read_benchmark(hpatches)
     assert [pair.group for pair in pairs] == ["illumination"] * 5 + ["viewpoint"] * 5
     assert (pairs[1].image0, pairs[1].image1) == ("i_one/1.ppm", "i_one/3.ppm")
     assert pairs[0].homography.tolist() == SHIFT.tolist()
     assert len(read_benchmark(hpatches, exclude=True)) == 5
     assert len(EXCLUDED) == 8
-    found, _ = find_picture_pairs(hpatches)
+    found, _ = find_image_pairs(hpatches)
     assert [pair.name for pair in found[:2]] == ["i_one-1-2", "i_one-1-3"]
     assert read_image(found[0].images[1])[0, 0].tolist() == [80, 80, 80]
 
 
-def test_scores_of_hpatches_by_hand(hpatches, predictions):
+def test_metrics_of_hpatches_equal_manual_results(hpatches, predictions):
     truth = read_benchmark(hpatches, exclude=True)
     (row,), pairs = score_benchmark(truth, read_predictions(predictions), Protocol())
     assert (row["pairs"], row["missing"]) == (5, 2)
@@ -74,23 +74,23 @@ def test_scores_of_hpatches_by_hand(hpatches, predictions):
     assert row["mma_2"] == row["mma_10"] == pytest.approx(3 / 5)
     errors = [pair["corner_error"] for pair in pairs]
     assert errors == pytest.approx([0, 1.8, np.inf, np.inf, np.inf], abs=1e-3)
-    # recall: 1/5 at 0, straight to 2/5 at 1.8, then level
+    # recall: 1/5 at 0, linear to 2/5 at 1.8, then constant
     assert row["corner_auc_3"] == pytest.approx((1.8 * 0.3 + 1.2 * 0.4) / 3, abs=1e-3)
     assert row["corner_auc_10"] == pytest.approx((1.8 * 0.3 + 8.2 * 0.4) / 10, abs=1e-3)
 
 
-def test_errors_are_measured_at_the_size_of_the_protocol(hpatches, predictions):
+def test_corner_errors_are_measured_at_the_resized_resolution(hpatches, predictions):
     truth = read_benchmark(hpatches, exclude=True)
     _, pairs = score_benchmark(truth, read_predictions(predictions), Protocol(resize=30))
     assert pairs[1]["corner_error"] == pytest.approx(0.9, abs=1e-3)
     assert pairs[1]["mma_1"] == 0
 
 
-def test_the_program_prints_a_table_and_writes_it(hpatches, predictions, capsys):
+def test_program_prints_and_writes_a_table(hpatches, predictions, capsys):
     main([str(predictions), str(hpatches)])
-    told = capsys.readouterr().out
-    assert "viewpoint" in told
-    assert "7 of 10 pairs have no prediction" in told
+    output = capsys.readouterr().out
+    assert "viewpoint" in output
+    assert "7 of 10 pairs have no prediction" in output
     with (predictions / "evaluation.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["group"] for row in rows] == ["illumination", "viewpoint", "all"]
@@ -99,38 +99,36 @@ def test_the_program_prints_a_table_and_writes_it(hpatches, predictions, capsys)
     content = json.loads((predictions / "evaluation.json").read_text())
     assert "MAGSAC++" in content["protocol"]
     main([str(predictions), str(hpatches), "--exclude", "--max_matches=9", "--resize=480"])
-    told = " ".join(capsys.readouterr().out.split())
-    assert "viewpoint" not in told
-    assert "shorter side 480; best 9 matches" in told
-    assert "the field's eight sequences left out" in told
+    output = " ".join(capsys.readouterr().out.split())
+    assert "viewpoint" not in output
+    assert "shorter side 480; best 9 matches" in output
+    assert "without the eight sequences that D2-Net excludes" in output
 
 
 @pytest.mark.parametrize("option", ["--resize=0", "--max_matches=-3", "--threshold=0"])
-def test_a_protocol_by_which_nothing_can_be_measured_is_refused(
-    hpatches, predictions, capsys, option
-):
+def test_settings_of_zero_or_below_are_an_error(hpatches, predictions, capsys, option):
     with pytest.raises(SystemExit) as stop:
         main([str(predictions), str(hpatches), option])
     assert stop.value.code == 2
     assert f"{option.partition('=')[0]} must be above 0" in capsys.readouterr().err
 
 
-def test_a_sequence_that_lacks_a_file_is_not_left_out_silently(hpatches):
+def test_missing_homography_of_a_sequence_raises(hpatches):
     (hpatches / "i_one" / "H_1_2").unlink()
     with pytest.raises(InputError, match="H_1_2: no such file"):
         read_benchmark(hpatches)
 
 
-def test_arrays_beside_pictures_make_no_benchmark(tmp_path):
+def test_image_folder_with_arrays_is_not_a_benchmark(tmp_path):
     for name in ("a.png", "b.png"):
         cv2.imwrite(str(tmp_path / name), np.zeros((9, 9), np.uint8))
     np.savez(tmp_path / "matches.npz", keypoints0=np.zeros((1, 2)))
-    found, _ = find_picture_pairs(tmp_path)
+    found, _ = find_image_pairs(tmp_path)
     assert [pair.name for pair in found] == ["a-b"]
 
 
 def scene():
-    """Points of a scene in two cameras, and the pose between them."""
+    """Points of a scene in two views, and the relative pose."""
     rng = np.random.default_rng(0)
     points = rng.uniform(-1, 1, (200, 3)) + np.array([0, 0, 4])
     pose = np.eye(4)
@@ -141,7 +139,7 @@ def scene():
     return *(p[:, :2] / p[:, 2:] for p in projected), pose
 
 
-def test_megadepth_in_loftrs_layout(tmp_path):
+def test_megadepth_is_read_in_the_layout_of_loftr(tmp_path):
     points0, points1, pose = scene()
     world = np.eye(4)
     world[:3, 3] = 1, 2, 3  # the pose of camera 0, from the world
@@ -166,7 +164,7 @@ def test_megadepth_in_loftrs_layout(tmp_path):
     assert row["pose_auc_5"] == pytest.approx(0.5, abs=0.02)
 
 
-def test_scannet_in_loftrs_layout(tmp_path):
+def test_scannet_is_read_in_the_layout_of_loftr(tmp_path):
     points0, points1, pose = scene()
     np.savez(tmp_path / "test.npz", name=np.array([[707, 0, 15, 300]]))
     np.savez(tmp_path / "intrinsics.npz", scene0707_00=CAMERA)
@@ -179,7 +177,7 @@ def test_scannet_in_loftrs_layout(tmp_path):
     truth = read_benchmark(tmp_path)
     assert truth[0].pose == pytest.approx(pose)
     names = [f"scene0707_00/color/{i}.jpg" for i in (15, 300)]
-    # the files are twice as large as what the intrinsics speak of
+    # the files are twice as large as the size at which the intrinsics hold
     large = [(points + 0.5) * 2 - 0.5 for points in (points0, points1)]
     write_matches(tmp_path / "run", *names, *large, (960, 1280))
     _, pairs = score_benchmark(truth, read_predictions(tmp_path / "run"), Protocol())
@@ -188,28 +186,28 @@ def test_scannet_in_loftrs_layout(tmp_path):
 
 class Harmful:
     def __reduce__(self):
-        return (Path.touch, (Path("harm_done"),))
+        return (Path.touch, (Path("executed"),))
 
 
-def test_an_array_that_would_run_code_is_refused(tmp_path, monkeypatch):
+def test_array_with_code_raises_and_is_not_executed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = ("image_paths", "intrinsics", "poses", "pair_infos")
     np.savez(tmp_path / "x.npz", **{name: np.array([Harmful()], dtype=object) for name in names})
-    with pytest.raises(InputError, match="has no place in an array"):
+    with pytest.raises(InputError, match="is not allowed in an array"):
         read_benchmark(tmp_path)
-    assert not (tmp_path / "harm_done").exists()
+    assert not (tmp_path / "executed").exists()
 
 
-def test_what_is_missing_is_named(tmp_path, hpatches, predictions, capsys):
-    with pytest.raises(InputError, match="holds none of HPatches"):
+def test_missing_or_damaged_file_is_named_in_the_error(tmp_path, hpatches, predictions, capsys):
+    with pytest.raises(InputError, match="contains neither HPatches"):
         read_benchmark(tmp_path / "run")
     (hpatches / "i_one" / "H_1_5").write_text("1 0 0")
-    with pytest.raises(InputError, match="H_1_5: must hold 9 numbers"):
+    with pytest.raises(InputError, match="H_1_5: must contain 9 numbers"):
         read_benchmark(hpatches)
     with pytest.raises(SystemExit) as stop:
         main([str(hpatches), str(hpatches)])
     assert stop.value.code == 2
-    assert "holds no pairs/*/matches.npz" in capsys.readouterr().err
-    (tmp_path / "y.npz").write_bytes(b"no archive")
+    assert "no pairs/*/matches.npz" in capsys.readouterr().err
+    (tmp_path / "y.npz").write_bytes(b"not an archive")
     with pytest.raises(InputError, match=r"y.npz: cannot be read"):
         read_benchmark(tmp_path)

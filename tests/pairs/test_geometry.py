@@ -21,8 +21,8 @@ TRANSLATION = np.array([0.5, 0.1, 0.2])
 
 
 def warped(points):
-    moved = np.c_[points, np.ones(len(points))] @ TRUTH.T
-    return moved[:, :2] / moved[:, 2:]
+    homogeneous = np.c_[points, np.ones(len(points))] @ TRUTH.T
+    return homogeneous[:, :2] / homogeneous[:, 2:]
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def rng():
 
 @pytest.fixture
 def plane(rng):
-    """Two hundred points of a plane in two views, then as many wrong ones."""
+    """Two hundred matches on a plane, followed by as many outliers."""
     points0 = rng.uniform(0, 600, (400, 2))
     points1 = warped(points0) + rng.normal(0, 0.5, (400, 2))
     points1[200:] = rng.uniform(0, 600, (200, 2))
@@ -41,7 +41,7 @@ def plane(rng):
 
 @pytest.fixture
 def scene(rng):
-    """The same of a scene that is not flat."""
+    """Two hundred matches of a scene with depth, followed by a hundred outliers."""
     points = rng.uniform(-1, 1, (300, 3)) + np.array([0, 0, 4])
     views = []
     for seen in (points, points @ ROTATION.T + TRANSLATION):
@@ -52,7 +52,7 @@ def scene(rng):
     return views
 
 
-def test_a_homography_is_found_among_as_many_wrong_matches(plane):
+def test_homography_is_estimated_with_half_outliers(plane):
     found = estimate_homography(*plane)
     assert found.inliers[:200].mean() > 0.98
     assert found.inliers[200:].mean() < 0.02
@@ -61,7 +61,7 @@ def test_a_homography_is_found_among_as_many_wrong_matches(plane):
     assert np.abs(moved[:, :2] / moved[:, 2:] - warped(corners)).max() < 0.6
 
 
-def test_the_same_seed_gives_the_same_homography(plane):
+def test_homography_is_deterministic(plane):
     assert np.array_equal(
         estimate_homography(*plane, seed=3).model, estimate_homography(*plane, seed=3).model
     )
@@ -74,24 +74,24 @@ def test_fewer_than_four_matches_give_no_homography(plane, count):
     assert found.inliers.tolist() == [False] * count
 
 
-def test_four_matches_give_the_one_homography():
+def test_four_matches_give_the_exact_homography():
     corners = np.array([[0, 0], [600, 0], [600, 400], [0, 400.0]])
     assert estimate_homography(corners, warped(corners)).model == pytest.approx(TRUTH, abs=1e-6)
 
 
 @pytest.mark.parametrize("points", [np.zeros((9, 2)), np.repeat(np.arange(9.0), 2).reshape(9, 2)])
-def test_matches_on_one_point_or_line_give_no_homography(points):
+def test_collinear_matches_give_no_homography(points):
     assert estimate_homography(points, points).model is None
 
 
-def test_a_fundamental_matrix_tells_right_from_wrong(scene):
+def test_fundamental_matrix_separates_inliers_from_outliers(scene):
     found = estimate_fundamental(*scene)
     assert found.inliers[:200].mean() > 0.9
     assert found.inliers[200:].mean() < 0.1
     assert estimate_fundamental(scene[0][:7], scene[1][:7]).model is None
 
 
-def test_the_pose_of_two_cameras_is_found(scene):
+def test_relative_pose_is_estimated(scene):
     found = estimate_essential(*scene, CAMERA, CAMERA)
     pose = relative_pose(found, *scene, CAMERA, CAMERA)
     assert pose_error(*pose, ROTATION, TRANSLATION) < 4
@@ -105,12 +105,12 @@ def test_the_pose_of_two_cameras_is_found(scene):
 
 def test_convention_epipolar_matrices_take_points_of_image0_to_lines_of_image1(scene):
     found = estimate_fundamental(*scene)
-    ends = [np.c_[points[found.inliers], np.ones(found.inliers.sum())] for points in scene]
-    lines = ends[0] @ found.model.T  # a x + b y + c = 0 in image 1
-    off = np.abs((lines * ends[1]).sum(axis=1)) / np.linalg.norm(lines[:, :2], axis=1)
-    assert np.median(off) < 0.5
-    back = np.abs((ends[1] @ found.model.T * ends[0]).sum(axis=1))
-    assert np.median(back / np.linalg.norm((ends[1] @ found.model.T)[:, :2], axis=1)) > 5
+    homogeneous = [np.c_[points[found.inliers], np.ones(found.inliers.sum())] for points in scene]
+    lines = homogeneous[0] @ found.model.T  # a x + b y + c = 0 in image 1
+    error = np.abs((lines * homogeneous[1]).sum(axis=1)) / np.linalg.norm(lines[:, :2], axis=1)
+    assert np.median(error) < 0.5
+    back = np.abs((homogeneous[1] @ found.model.T * homogeneous[0]).sum(axis=1))
+    assert np.median(back / np.linalg.norm((homogeneous[1] @ found.model.T)[:, :2], axis=1)) > 5
 
 
 def test_convention_pose_brings_camera0_to_camera1(scene):
@@ -120,12 +120,14 @@ def test_convention_pose_brings_camera0_to_camera1(scene):
     assert direction == pytest.approx(TRANSLATION / np.linalg.norm(TRANSLATION), abs=0.15)
 
 
-def test_pose_error_is_the_larger_angle_and_blind_to_the_sign():
-    turned = cv2.Rodrigues(np.array([0, 0, math.radians(7)]))[0]
-    ahead, aside = np.array([0, 0, 1.0]), np.array([0, math.sin(0.2), math.cos(0.2)])
-    assert pose_error(turned, ahead, np.eye(3), ahead) == pytest.approx(7)
-    assert pose_error(turned, -3 * aside, np.eye(3), ahead) == pytest.approx(math.degrees(0.2))
-    assert pose_error(turned, aside, np.eye(3), 0 * ahead) == pytest.approx(7)
+def test_pose_error_is_the_larger_angle_without_the_sign():
+    rotation = cv2.Rodrigues(np.array([0, 0, math.radians(7)]))[0]
+    forward, oblique = np.array([0, 0, 1.0]), np.array([0, math.sin(0.2), math.cos(0.2)])
+    assert pose_error(rotation, forward, np.eye(3), forward) == pytest.approx(7)
+    assert pose_error(rotation, -3 * oblique, np.eye(3), forward) == pytest.approx(
+        math.degrees(0.2)
+    )
+    assert pose_error(rotation, oblique, np.eye(3), 0 * forward) == pytest.approx(7)
 
 
 def test_matching_accuracy_counts_errors_up_to_the_threshold():
@@ -140,10 +142,10 @@ def test_matching_accuracy_counts_errors_up_to_the_threshold():
     assert matching_accuracy(points[:0], off[:0], np.eye(3), [1, 2]).tolist() == [0, 0]
 
 
-def test_area_under_the_recall_curve_by_hand():
-    # (0, 0) to (1, 1/2) to (4, 1/2), the second pair never gets there
+def test_area_under_recall_equals_manual_results():
+    # (0, 0) to (1, 1/2) to (4, 1/2), without the failed pair
     assert area_under_recall([1.0, math.inf], [4.0]) == pytest.approx([(0.25 + 1.5) / 4])
-    # (0, 0), (1, 1/3), (2, 2/3), then level to 4
+    # (0, 0), (1, 1/3), (2, 2/3), then constant to 4
     assert area_under_recall([2.0, 9.0, 1.0], [4.0]) == pytest.approx([(1 / 6 + 1 / 2 + 4 / 3) / 4])
     assert area_under_recall([0.0, 0.0], [3.0]) == pytest.approx([1])
     assert area_under_recall([], [3.0, 5.0]) == [0, 0]

@@ -1,4 +1,4 @@
-"""The export for hloc, read back as hloc reads it."""
+"""Export to hloc, read in the same way as hloc does."""
 
 import h5py
 import numpy as np
@@ -30,7 +30,7 @@ def write(folder, name, keypoints0, keypoints1, score, size=(60, 80), **more):
 
 @pytest.fixture
 def exported(tmp_path):
-    """Three pairs of three pictures: one place of a is found in b and in c, and one pair failed."""
+    """Three pairs of three images: a keypoint of a is matched in b and c, and one pair is empty."""
     files = [{**row, **{k: str(tmp_path / row[k]) for k in ("image0", "image1")}} for row in FILES]
     pairs = tmp_path / "pairs"
     write(pairs, "one", [[5, 6], [1, 2]], [[7, 8], [3, 4]], [0.9, 0.4])
@@ -41,7 +41,7 @@ def exported(tmp_path):
 
 
 def matches_of(path, name0, name1):
-    """Read as hloc's get_matches does."""
+    """Read matches like get_matches of hloc."""
     with h5py.File(path, "r") as file:
         pair = file["/".join((name0.replace("/", "-"), name1.replace("/", "-")))]
         matches, scores = pair["matches0"].__array__(), pair["matching_scores0"].__array__()
@@ -50,22 +50,22 @@ def matches_of(path, name0, name1):
 
 
 def keypoints_of(path, name):
-    """Read as hloc's get_keypoints does."""
+    """Read keypoints like get_keypoints of hloc."""
     with h5py.File(path, "r") as file:
         return file[name]["keypoints"].__array__(), file[name]["scores"].__array__()
 
 
-def test_keypoints_are_those_of_all_pairs(exported):
+def test_keypoints_are_collected_from_all_pairs(exported):
     keypoints, scores = keypoints_of(exported / "features.h5", A)
     assert keypoints.tolist() == [[5, 6], [1, 2], [9, 9]]
-    assert scores == pytest.approx([0.9, 0.6, 0.2])  # the better match of the second place
+    assert scores == pytest.approx([0.9, 0.6, 0.2])  # the best score of the second keypoint
     assert keypoints_of(exported / "features.h5", B)[0].tolist() == [[7, 8], [3, 4]]
     with h5py.File(exported / "features.h5") as file:
         assert file[A]["image_size"][:].tolist() == [80, 60]
         assert "descriptors" not in file[A]
 
 
-def test_matches_point_from_picture_to_picture(exported):
+def test_matches_index_the_keypoints_of_image1(exported):
     matches, scores = matches_of(exported / "matches.h5", A, C)
     assert matches.tolist() == [[1, 0], [2, 1]]
     assert scores == pytest.approx([0.6, 0.2])
@@ -83,7 +83,7 @@ def test_convention_unmatched_is_minus_one(exported):
         assert pair["matching_scores0"][:] == pytest.approx([0, 0.6, 0.2])
 
 
-def test_descriptors_stand_in_columns(tmp_path):
+def test_descriptors_are_columns(tmp_path):
     values = np.arange(12, dtype=np.float16).reshape(2, 6)
     described = {"descriptors0": values, "descriptors1": -values}
     write(tmp_path / "pairs", "one", [[5, 6], [1, 2]], [[7, 8], [3, 4]], [0.9, 0.4], **described)

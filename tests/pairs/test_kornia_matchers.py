@@ -1,4 +1,4 @@
-"""The learned matchers: weights from a file, never random ones; no network in any test."""
+"""AffNet-HardNet and LoFTR of kornia; no test downloads weights."""
 
 import urllib.error
 
@@ -15,7 +15,7 @@ from patchmatch.pairs.loftr.matcher import LoFTRMatcher
 
 
 @pytest.fixture(scope="module")
-def picture():
+def image():
     noise = np.random.default_rng(0).random((45, 50)).astype(np.float32)
     large = cv2.resize(noise, (200, 180), interpolation=cv2.INTER_CUBIC)
     return cv2.GaussianBlur(large, (0, 0), 1.0).clip(0, 1)
@@ -23,11 +23,11 @@ def picture():
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Files in kornia's layout, of networks that learned nothing."""
+    """Files of random weights in the layout of kornia."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
     affnet = LAFAffNetShapeEstimator(pretrained=False)
-    torch.nn.init.zeros_(affnet.features[-3].weight)  # leaves every region round
+    torch.nn.init.zeros_(affnet.features[-3].weight)  # keeps every region circular
     torch.nn.init.zeros_(affnet.features[-3].bias)
     for name, net in (
         ("affnet", affnet),
@@ -40,21 +40,21 @@ def weights(tmp_path_factory):
 
 @pytest.fixture
 def _no_network(monkeypatch):
-    def refuse(*_, **__):
+    def fail(*_, **__):
         raise urllib.error.URLError("no route to host")
 
     for module in ("hardnet", "affine_shape", "loftr.loftr"):
         path = f"kornia.feature.{module}.load_state_dict_from_url"
-        monkeypatch.setattr(path, refuse)
+        monkeypatch.setattr(path, fail)
 
 
-def as_image(picture):
-    return torch.from_numpy(np.ascontiguousarray(picture))[None, None]
+def as_tensor(image):
+    return torch.from_numpy(np.ascontiguousarray(image))[None, None]
 
 
-@pytest.mark.parametrize(("turned", "affine"), [(1, True), (1, False), (2, False)])
-def test_regions_are_described_in_their_own_frame(picture, weights, turned, affine):
-    """Turned regions look the same only if place, radius and angle are carried over rightly."""
+@pytest.mark.parametrize(("quarters", "affine"), [(1, True), (1, False), (2, False)])
+def test_regions_are_described_in_their_canonical_frame(image, weights, quarters, affine):
+    """Rotated images match only if position, radius and angle are converted correctly."""
     matcher = AffNetHardNetMatcher(
         affnet_weights=str(weights / "affnet.pth"),
         hardnet_weights=str(weights / "hardnet.pth"),
@@ -62,14 +62,14 @@ def test_regions_are_described_in_their_own_frame(picture, weights, turned, affi
         ratio=0.95,
         max_keypoints=150,
     )
-    found = matcher.match(as_image(picture), as_image(np.rot90(picture, turned)))
+    found = matcher.match(as_tensor(image), as_tensor(np.rot90(image, quarters)))
     x, y = found.keypoints0.unbind(dim=1)
-    expected = torch.stack({1: (y, 199 - x), 2: (199 - x, 179 - y)}[turned], dim=1)
+    expected = torch.stack({1: (y, 199 - x), 2: (199 - x, 179 - y)}[quarters], dim=1)
     assert len(found) > 30
     assert ((found.keypoints1 - expected).norm(dim=1) < 1).float().mean() > 0.9
 
 
-def test_loftr_counts_from_the_centre_of_the_top_left_pixel(picture, weights, monkeypatch):
+def test_origin_of_loftr_is_the_centre_of_the_top_left_pixel(image, weights, monkeypatch):
     matcher = LoFTRMatcher(weights=str(weights / "loftr.pth"), max_size=None)
     matcher.prepare()
     found = {
@@ -78,15 +78,15 @@ def test_loftr_counts_from_the_centre_of_the_top_left_pixel(picture, weights, mo
         "confidence": torch.tensor([0.5, 0.9]),
     }
     monkeypatch.setattr(matcher.net, "forward", lambda batch: found)
-    answer = matcher.match(as_image(picture), as_image(picture))
-    assert answer.score.tolist() == pytest.approx([0.9, 0.5])
-    assert answer.keypoints0.tolist() == [[7.5, 7.5], [7.5, 15.5]]
-    assert answer.keypoints1.tolist() == [[2.5, 3.5], [8.5, 16.5]]
+    matches = matcher.match(as_tensor(image), as_tensor(image))
+    assert matches.score.tolist() == pytest.approx([0.9, 0.5])
+    assert matches.keypoints0.tolist() == [[7.5, 7.5], [7.5, 15.5]]
+    assert matches.keypoints1.tolist() == [[2.5, 3.5], [8.5, 16.5]]
 
 
-def test_loftr_runs_with_weights_of_a_file(picture, weights):
+def test_loftr_reads_weights_from_a_file(image, weights):
     matcher = LoFTRMatcher(weights=str(weights / "loftr.pth"), max_size=96)
-    found = matcher.match(as_image(picture), as_image(picture))
+    found = matcher.match(as_tensor(image), as_tensor(image))
     assert found.keypoints0.shape == found.keypoints1.shape == (len(found), 2)
 
 
@@ -95,12 +95,12 @@ def test_loftr_runs_with_weights_of_a_file(picture, weights):
     ("matcher", "option"),
     [(LoFTRMatcher(), "--model.weights"), (AffNetHardNetMatcher(), "--model.hardnet_weights")],
 )
-def test_without_network_one_line_says_what_to_do(matcher, option, picture):
+def test_failed_download_names_the_option(matcher, option, image):
     with pytest.raises(InputError, match=f"cannot be downloaded .*no route to host.*{option}"):
-        matcher.match(as_image(picture), as_image(picture))
+        matcher.match(as_tensor(image), as_tensor(image))
 
 
-def test_weights_of_another_model_are_refused(weights):
+def test_weights_of_another_network_raise(weights):
     matcher = LoFTRMatcher(weights=str(weights / "hardnet.pth"))
     with pytest.raises(InputError, match=r"hardnet.pth: these are not the weights of LoFTR"):
         matcher.prepare()
@@ -111,19 +111,19 @@ def test_weights_of_another_model_are_refused(weights):
         matcher.prepare()
 
 
-def test_a_missing_or_damaged_file_is_refused(tmp_path):
+def test_missing_or_damaged_file_raises(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         LoFTRMatcher(weights=str(tmp_path / "none.ckpt")).prepare()
-    (tmp_path / "damaged.ckpt").write_bytes(b"no weights")
-    with pytest.raises(InputError, match="these are not the weights of LoFTR"):
+    (tmp_path / "damaged.ckpt").write_bytes(b"not weights")
+    with pytest.raises(InputError, match=r"cannot be read as weights .*give the weights of LoFTR"):
         LoFTRMatcher(weights=str(tmp_path / "damaged.ckpt")).prepare()
 
 
-def test_nothing_is_fetched_before_it_is_needed(monkeypatch):
+def test_constructor_loads_no_weights(monkeypatch):
     monkeypatch.setattr(kornia.feature, "LoFTR", None)
     LoFTRMatcher()
 
 
-def test_another_model_name_is_refused():
+def test_unknown_pretrained_name_raises():
     with pytest.raises(ValueError, match="pretrained must be one of outdoor, indoor, indoor_new"):
         LoFTRMatcher(pretrained="megadepth")

@@ -13,8 +13,8 @@ def descriptors(count, seed=0, size=8):
     return F.normalize(noise, dim=1)
 
 
-def by_hand(descriptors0, descriptors1, ratio, mutual):
-    """The same by loops."""
+def brute_force(descriptors0, descriptors1, ratio, mutual):
+    """Reference implementation with loops."""
     found = []
     for i, one in enumerate(descriptors0):
         distances = sorted((float((one - other).norm()), j) for j, other in enumerate(descriptors1))
@@ -31,49 +31,57 @@ def by_hand(descriptors0, descriptors1, ratio, mutual):
 @pytest.mark.parametrize(
     ("ratio", "mutual"), [(0.8, True), (0.9, False), (None, True), (None, False)]
 )
-@pytest.mark.parametrize("at_once", [20, 4_000_000])
-def test_matches_are_those_of_a_plain_search(ratio, mutual, at_once, monkeypatch):
-    monkeypatch.setattr(matching, "AT_ONCE", at_once)
-    first, second = descriptors(17), descriptors(11, seed=1)
-    expected = by_hand(first, second, ratio, mutual)
+@pytest.mark.parametrize("max_similarities", [20, 4_000_000])
+def test_matches_equal_a_brute_force_search(
+    ratio, mutual, max_similarities, monkeypatch, device, dtype
+):
+    monkeypatch.setattr(matching, "MAX_SIMILARITIES", max_similarities)
+    first, second = (descriptors(*a).to(device, dtype) for a in ((17, 0), (11, 1)))
+    expected = brute_force(first, second, ratio, mutual)
     index0, index1, score = match_descriptors(first, second, ratio, mutual)
     assert expected
     assert list(zip(index0.tolist(), index1.tolist(), strict=True)) == [m[:2] for m in expected]
     assert score.tolist() == pytest.approx([m[2] for m in expected], abs=1e-4)
 
 
-def test_identical_descriptors_are_matched_surely():
+def test_identical_descriptors_have_score_one():
     index0, index1, score = match_descriptors(descriptors(5), descriptors(5))
     assert sorted(index0.tolist()) == list(range(5))
     assert torch.equal(index0, index1)
     assert score.tolist() == pytest.approx([1] * 5, abs=2e-3)
 
 
-def test_a_second_nearest_that_is_the_same_place_does_not_count():
+def test_second_nearest_close_to_the_nearest_keypoint_is_ignored():
     angle = torch.tensor([0.0, 0.02, 1.5])
     second = torch.stack([angle.cos(), angle.sin()], dim=1)
-    first, places = second[:1] + 1e-3, torch.tensor([[10.0, 10.0], [11.0, 10.0], [90.0, 10.0]])
+    first, points1 = second[:1] + 1e-3, torch.tensor([[10.0, 10.0], [11.0, 10.0], [90.0, 10.0]])
     first = F.normalize(first + torch.tensor([[0.0, 8e-3]]), dim=1)
     assert len(match_descriptors(first, second, ratio=0.5)[0]) == 0
-    assert len(match_descriptors(first, second, 0.5, points1=places, apart=5.0)[0]) == 1
+    assert (
+        len(match_descriptors(first, second, 0.5, points1=points1, spatial_threshold=5.0)[0]) == 1
+    )
 
 
 @pytest.mark.parametrize(("count0", "count1"), [(0, 3), (3, 0), (0, 0)])
-def test_nothing_to_match_gives_nothing(count0, count1):
+def test_no_descriptors_give_no_matches(count0, count1):
     found = match_descriptors(descriptors(count0), descriptors(count1))
     assert [len(part) for part in found] == [0, 0, 0]
 
 
-def test_a_single_descriptor_has_no_rival():
+def test_single_descriptor_passes_the_ratio_test():
     index0, _, score = match_descriptors(descriptors(1), descriptors(1))
     assert index0.tolist() == [0]
     assert 0 < float(score) <= 1
 
 
-def test_the_best_of_the_matches_of_a_place_stays():
-    points0 = torch.tensor([[5.0, 5.0], [5.1, 5.2], [9.0, 9.0], [20.0, 20.0]])
-    points1 = torch.tensor([[1.0, 1.0], [8.0, 8.0], [1.2, 0.9], [30.0, 2.0]])
-    # 1 starts where 0 does, 2 ends where 0 does
+def test_best_match_of_a_keypoint_is_kept(device, dtype):
+    points0 = torch.tensor(
+        [[5.0, 5.0], [5.1, 5.2], [9.0, 9.0], [20.0, 20.0]], device=device, dtype=dtype
+    )
+    points1 = torch.tensor(
+        [[1.0, 1.0], [8.0, 8.0], [1.2, 0.9], [30.0, 2.0]], device=device, dtype=dtype
+    )
+    # match 1 shares its first keypoint with match 0, match 2 its second one
     assert drop_duplicates(points0, points1).tolist() == [0, 3]
     assert drop_duplicates(points0[:0], points1[:0]).tolist() == []
     assert math.isclose(len(drop_duplicates(points0, points1, cell=1e-3)), 4)

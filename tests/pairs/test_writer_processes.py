@@ -1,4 +1,4 @@
-"""Runs of matching that were killed and resumed, or made by two processes, leave the same files."""
+"""Resumed runs and runs of two processes write the same files as an uninterrupted run."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from whole_runs import QUIET, ROOT, TWO, contents, kill_once_there_is, run, star
 
 CONFIG = ROOT / "configs" / "config_match_sift.yaml"
 PAIRS = 9
-BROKEN = 4  # whose second picture cannot be read
+BROKEN = 4  # pair whose image 1 cannot be read
 
 
 def write_pairs(folder: Path) -> None:
@@ -20,7 +20,7 @@ def write_pairs(folder: Path) -> None:
         scene = cv2.resize(noise, (160, 120), interpolation=cv2.INTER_CUBIC).clip(0, 255)
         cv2.imwrite(str(folder / "image_1" / f"{i}.png"), scene[:, 8:].astype(np.uint8))
         cv2.imwrite(str(folder / "image_2" / f"{i}.png"), scene[:, :-8].astype(np.uint8))
-    (folder / "image_2" / f"{BROKEN}.png").write_bytes(b"no picture")
+    (folder / "image_2" / f"{BROKEN}.png").write_bytes(b"not an image")
 
 
 def command(pairs: Path, output: Path, *options: str) -> list[str]:
@@ -41,19 +41,19 @@ def pairs(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(pairs, tmp_path_factory) -> dict[str, object]:
-    """What one process leaves that nobody stops."""
+    """Files of an uninterrupted run of one process."""
     folder = tmp_path_factory.mktemp("whole")
     run(command(pairs, folder / "out"), folder)
     return contents(folder / "out", ["pairs.csv"])
 
 
-def test_a_broken_file_in_the_middle_costs_its_pair_alone(whole):
+def test_damaged_file_skips_only_its_pair(whole):
     assert [row["name"] for row in whole["pairs.csv"]] == ["0", "1", "2", "3", "5", "6", "7", "8"]
     assert f"{BROKEN}.png: cannot be read as an image" in whole["summary.json"]
     assert {"hloc/matches.h5", "colmap/matches.txt", "pairs/8/matches.npz"} <= set(whole)
 
 
-def test_a_run_that_was_killed_goes_on(tmp_path, pairs, whole):
+def test_killed_run_is_resumed(tmp_path, pairs, whole):
     process = start(command(pairs, tmp_path / "out"), tmp_path)
     kill_once_there_is(tmp_path / "out/chunks/000003.json", process)
     assert not (tmp_path / "out/summary.json").exists()
@@ -61,6 +61,6 @@ def test_a_run_that_was_killed_goes_on(tmp_path, pairs, whole):
     assert contents(tmp_path / "out", ["pairs.csv"]) == whole
 
 
-def test_two_processes_write_the_files_of_one(tmp_path, pairs, whole):
+def test_two_processes_write_the_same_files_as_one(tmp_path, pairs, whole):
     run(command(pairs, tmp_path / "out", *TWO), tmp_path)
     assert contents(tmp_path / "out", ["pairs.csv"]) == whole

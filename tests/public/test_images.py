@@ -168,7 +168,7 @@ def test_a_feature_map_may_have_any_channels_and_values():
         (torch.zeros(5), "with at least one pixel, got (5,)"),
         ([[0.1, 0.2]], "image0 must be a path, an array, a tensor or a PIL image, got a list"),
         (None, "got a NoneType"),
-        (Image.fromarray(np.full((4, 5), 70_000, np.int32)), "image0: its pixels are 32-bit"),
+        (Image.fromarray(np.full((4, 5), 70_000, np.int32)), "image0: expected pixels of 8 or 16"),
     ],
 )
 def test_what_is_not_an_image_raises(image, message):

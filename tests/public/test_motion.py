@@ -124,17 +124,17 @@ def test_a_matcher_and_its_options_exclude_each_other(tmp_path):
     ("content", "message"),
     [
         (None, "no such checkpoint"),
-        (b"", "is no checkpoint, or a damaged one"),
-        (b"some text", "is no checkpoint, or a damaged one"),
-        ({"weights": 1}, "holds no matcher"),
-        ({"state_dict": {}, "hyper_parameters": {}}, "holds a model of unknown class"),
+        (b"", "not a checkpoint, or a damaged one"),
+        (b"some text", "not a checkpoint, or a damaged one"),
+        ({"weights": 1}, "not a checkpoint of a matcher"),
+        ({"state_dict": {}, "hyper_parameters": {}}, "got one of an unknown class"),
         (
             {"state_dict": {}, "hyper_parameters": {"_class_path": "other.Classifier"}},
-            "holds a Classifier, not a ShiftMatcher",
+            "expected a checkpoint of ShiftMatcher, got one of Classifier",
         ),
         (
             {"state_dict": {}, "hyper_parameters": {"_class_path": "patchmatch.ShiftMatcher"}},
-            "is of another architecture: .* tensors do not fit, the first is net",
+            "tensors do not fit the model; net.*: expected shape",
         ),
     ],
 )
@@ -155,7 +155,7 @@ def test_a_truncated_checkpoint_is_refused(tmp_path):
 
     path = tmp_path / "cut.ckpt"
     path.write_bytes(shipped_checkpoint("shift_matcher.ckpt").read_bytes()[:20_000])
-    with pytest.raises(InputError, match=r"cut\.ckpt: is no checkpoint, or a damaged one"):
+    with pytest.raises(InputError, match=r"cut\.ckpt: not a checkpoint, or a damaged one"):
         patchmatch.load_shift_matcher(path)
 
 
@@ -166,7 +166,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
 
     path = tmp_path / "evil.ckpt"
     torch.save({"state_dict": {}, "hyper_parameters": {"x": Evil()}}, path)
-    with pytest.raises(InputError, match="is no checkpoint"):
+    with pytest.raises(InputError, match="not a checkpoint"):
         patchmatch.load_shift_matcher(path)
 
 
@@ -235,9 +235,9 @@ def test_the_settings_of_a_motion_matcher_reach_it():
 def test_a_matcher_of_the_other_kind_is_refused():
     from patchmatch.core.checkpoints import shipped_checkpoint
 
-    with pytest.raises(InputError, match="holds a ShiftMatcher, not a MotionMatcher"):
+    with pytest.raises(InputError, match="of MotionMatcher, got one of ShiftMatcher"):
         patchmatch.load_motion_matcher(shipped_checkpoint("shift_matcher.ckpt"))
-    with pytest.raises(InputError, match="holds a MotionMatcher, not a ShiftMatcher"):
+    with pytest.raises(InputError, match="of ShiftMatcher, got one of MotionMatcher"):
         patchmatch.load_shift_matcher(shipped_checkpoint("motion_matcher.ckpt"))
 
 

@@ -39,7 +39,7 @@ def clip_of(*frames):
         "source": "synthetic",
         "several": False,
         "frames": torch.stack(frames)[:, None],
-        "pictures": [],
+        "images": [],
         "names": [f"frame_{i}" for i in range(len(frames))],
         "times": [None] * len(frames),
         "pairs": [(i, i + 1) for i in range(len(frames) - 1)],

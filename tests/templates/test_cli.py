@@ -88,7 +88,7 @@ def test_thresholds_masks_and_broken_templates(places, capsys):
         ("--model.score=best", "score must be one of"),
         ("--model.weights=gone.pth", "have no weights"),
         ("--data.scene=empty", "holds no pictures; give a picture, a folder or a video"),
-        ("--data.scene=broken.png", "no pair could be predicted; the first reason: scene left out"),
+        ("--data.scene=broken.png", "nothing was matched; first error: scene left out"),
         ("--data.templates=broken.png", "broken.png: cannot be read as an image"),
         ("--data.thresholds=gone.csv", "gone.csv"),
         ("--model.rotations=[]", "rotations must be one or more angles"),

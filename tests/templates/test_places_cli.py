@@ -138,7 +138,7 @@ def test_a_checkpoint_of_something_else_is_told_in_one_line(tmp_path, capsys):
             f"--data.templates={tmp_path / 'templates'}", f"--model.features={shipped}",
         ])  # fmt: skip
     assert stop.value.code == 2
-    assert "holds a ShiftMatcher, not a PlaceMatcher" in capsys.readouterr().err.splitlines()[-1]
+    assert "of PlaceMatcher, got one of ShiftMatcher" in capsys.readouterr().err.splitlines()[-1]
 
 
 def run(folder, *arguments):

@@ -1,4 +1,4 @@
-"""What every matcher finds is written by one writer; the others refuse it at the start."""
+"""Each matcher has one writer; any other writer raises an error at the start."""
 
 import inspect
 from pathlib import Path
@@ -12,7 +12,6 @@ import patchmatch.systems  # noqa: F401
 from patchmatch.core.errors import InputError
 from patchmatch.core.matcher import Matcher
 from patchmatch.core.registration import subclasses
-from patchmatch.core.trained import TrainedPairs
 from patchmatch.frames.results import FrameChanges
 from patchmatch.frames.writer import ChangeBoxes
 from patchmatch.nnf.patch_match import PatchMatch
@@ -36,14 +35,14 @@ WRITERS = {
 }
 
 
-def own(base: type) -> list[type]:
+def concrete_subclasses(base: type) -> list[type]:
     """Return the concrete subclasses of ``base`` in the package."""
     kinds = (c for c in subclasses(base) if c.__module__.startswith("patchmatch."))
     return sorted({c for c in kinds if not inspect.isabstract(c)}, key=lambda c: c.__name__)
 
 
-MATCHERS = [c for c in own(Matcher) if c not in (Matcher, TrainedPairs)]
-#: The writer of each matcher, as its configuration names it; PlaceMatcher predicts nothing.
+MATCHERS = [c for c in concrete_subclasses(Matcher) if c is not Matcher]
+#: The writer of each matcher, from its configuration; PlaceMatcher has no predict_step.
 WRITER_OF = {
     matcher: yaml.safe_load((CONFIGS / matcher.predict_config).read_text())["writer"]["class_path"]
     for matcher in MATCHERS
@@ -51,72 +50,72 @@ WRITER_OF = {
 
 
 @pytest.fixture(scope="module")
-def built():
-    """Matchers by their class, each built once."""
+def matchers():
+    """One instance of each matcher, by class."""
     return {matcher: matcher() for matcher in MATCHERS}
 
 
-def test_all_writers_are_tried():
-    assert set(own(PredictionWriter)) == set(WRITERS)
+def test_the_table_contains_all_writers():
+    assert set(concrete_subclasses(PredictionWriter)) == set(WRITERS)
     assert set(WRITER_OF.values()) == {writer.__name__ for writer in WRITERS} | {None}
 
 
 @pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: writer.__name__)
 @pytest.mark.parametrize("matcher", MATCHERS, ids=lambda matcher: matcher.__name__)
-def test_a_writer_accepts_its_matchers_and_names_alternatives_for_others(built, matcher, writer):
+def test_a_writer_accepts_its_matchers_and_names_alternatives_for_others(matchers, matcher, writer):
     models = matchers_of(WRITERS[writer])
     assert writers_of(WRITERS[writer]) == [writer.__name__]
     if WRITER_OF[matcher] == writer.__name__:
-        require_writer_fits(writer(), built[matcher])
+        require_writer_fits(writer(), matchers[matcher])
         assert matcher.__name__ in models
         return
     assert matcher.__name__ not in models
     with pytest.raises(InputError) as error:
-        require_writer_fits(writer(), built[matcher])
+        require_writer_fits(writer(), matchers[matcher])
     problem, _, advice = str(error.value).partition("; use ")
     right, _, named = advice.rpartition("--model ")
     assert named.replace(" or ", ", ").split(", ") == models
     if WRITER_OF[matcher] is None:
         assert problem == (
-            f"{writer.__name__} has nothing to write: {matcher.__name__} is for training only and "
-            "predicts nothing"
+            f"{writer.__name__} has nothing to write: {matcher.__name__} can only be trained and "
+            "has no predict_step"
         )
         assert right == ""
         return
     assert problem == f"{writer.__name__} cannot write the predictions of {matcher.__name__}"
-    # The configuration of the matcher may be in use with another writer.
+    # The configuration of the matcher may be combined with another writer.
     own_config = matcher.predict_config
     assert right == f"--writer {WRITER_OF[matcher]} as in configs/{own_config}, or "
 
 
-class Other(pl.LightningModule):
-    """A matcher of somebody else."""
+class ThirdPartyMatcher(pl.LightningModule):
+    """A matcher of another package."""
 
     def predict_step(self, batch, batch_idx) -> list[Matches]:
         return []
 
 
-def test_a_matcher_of_somebody_else_is_told_by_its_annotation():
-    require_writer_fits(PairMatches(), Other())
-    with pytest.raises(InputError, match=r"predictions of Other; use --writer PairMatches, or --m"):
-        require_writer_fits(ChangeBoxes(), Other())
+def test_third_party_matcher_is_recognised_by_its_annotation():
+    require_writer_fits(PairMatches(), ThirdPartyMatcher())
+    with pytest.raises(InputError, match=r"Matcher; use --writer PairMatches, or --m"):
+        require_writer_fits(ChangeBoxes(), ThirdPartyMatcher())
 
 
-def test_what_is_not_annotated_is_not_refused():
-    class Silent(Other):
+def test_classes_without_annotations_are_accepted():
+    class UntypedMatcher(ThirdPartyMatcher):
         def predict_step(self, batch, batch_idx):
             return []
 
-    class Free:
+    class UntypedWriter:
         def write_batch(self, prediction, batch):
             return None
 
-    require_writer_fits(ChangeBoxes(), Silent())
-    require_writer_fits(Free(), Other())
-    require_writer_fits(Free(), PatchMatch())
+    require_writer_fits(ChangeBoxes(), UntypedMatcher())
+    require_writer_fits(UntypedWriter(), ThirdPartyMatcher())
+    require_writer_fits(UntypedWriter(), PatchMatch())
 
 
-def test_a_former_run_survives_a_writer_that_is_refused(tmp_path):
+def test_earlier_run_is_kept_if_the_writer_does_not_fit(tmp_path):
     (tmp_path / "summary.json").write_text("{}")
     writer = PairMatches(str(tmp_path), overwrite=True)
     trainer = quiet_trainer(writer)

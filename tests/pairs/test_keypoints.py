@@ -1,0 +1,36 @@
+import numpy as np
+import torch
+from textures import blobs
+
+from patchmatch.pairs.keypoints import detect_in_tensor, detect_sift_keypoints, to_uint8
+
+
+def test_mask_restricts_the_keypoints():
+    gray = blobs(90, 120)[..., 1]
+    mask = np.zeros_like(gray)
+    mask[:, :60] = 1
+    whole = detect_sift_keypoints(gray, describe=True)
+    left = detect_sift_keypoints(gray, mask=mask)
+    assert len(whole.points) > len(left.points) > 10
+    assert left.points[:, 0].max() < 60.5
+    assert whole.descriptors.shape == (len(whole.points), 128)
+    assert left.descriptors.shape[1] == 0
+    blank = np.full((40, 50), 9, np.uint8)
+    assert len(detect_sift_keypoints(blank, describe=True).points) == 0
+
+
+def test_keypoints_of_a_tensor_are_those_of_its_uint8_image():
+    gray = blobs(90, 120)[..., 1]
+    valid = np.zeros_like(gray)
+    valid[:, :60] = 1
+    expected = detect_sift_keypoints(gray, mask=valid)
+    image = torch.from_numpy(gray)[None, None] / 255
+    found = detect_in_tensor(image, torch.from_numpy(valid)[None].bool(), 0.04)
+    assert torch.equal(found.points, expected.points)
+    assert torch.equal(found.angle, expected.angle)
+
+
+def test_image_of_low_contrast_is_stretched_to_uint8():
+    gray = torch.tensor([[[[0.1, 0.2], [0.15, 0.1]]]])
+    assert to_uint8(gray).tolist() == [[0, 255], [127, 0]]
+    assert to_uint8(torch.tensor([[[[0.0, 1.0, 2.0]]]])).tolist() == [[0, 255, 255]]
