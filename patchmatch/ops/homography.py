@@ -1,4 +1,4 @@
-"""Homographies: points under them, and how far two of them are apart."""
+"""Homographies: transform points, solve for the matrix, measure the error of the corners."""
 
 import torch
 from jaxtyping import Float
@@ -8,18 +8,18 @@ from torch import Tensor
 def warp_points(
     homography: Float[Tensor, "*B 3 3"], points: Float[Tensor, "*B N 2"]
 ) -> Float[Tensor, "*B N 2"]:
-    """Return where a homography takes points.
+    """Transform points by a homography.
 
     Args:
-        homography: Acts on (x, y, 1) from the left.
+        homography: Multiplied from the left with (x, y, 1).
         points: x and y.
 
     Returns:
-        x and y; not finite where a point goes to infinity.
+        x and y; not finite where a point is mapped to infinity.
     """
     ones = torch.ones_like(points[..., :1])
-    moved = torch.cat([points, ones], dim=-1) @ homography.mT  # (*B, N, 3)
-    return moved[..., :2] / moved[..., 2:]
+    homogeneous = torch.cat([points, ones], dim=-1) @ homography.mT  # (*B, N, 3)
+    return homogeneous[..., :2] / homogeneous[..., 2:]
 
 
 def image_corners(height: int, width: int) -> Float[Tensor, "4 2"]:
@@ -32,34 +32,34 @@ def image_corners(height: int, width: int) -> Float[Tensor, "4 2"]:
 def corner_error(
     homography: Float[Tensor, "3 3"], truth: Float[Tensor, "3 3"], height: int, width: int
 ) -> float:
-    """Return how far the corners of image 0 land from where they should, on average, in pixels.
+    """Return the mean distance in pixels between the corners under two homographies.
 
     Args:
-        homography: From image 0 to image 1, as it was estimated.
-        truth: The true one.
-        height: Of image 0.
-        width: Of image 0.
+        homography: The estimate, from image 0 to image 1.
+        truth: The ground truth, from image 0 to image 1.
+        height: Height of image 0.
+        width: Width of image 0.
 
     Returns:
-        The error; infinite where a corner goes to infinity.
+        The error; infinite where a corner is mapped to infinity.
     """
-    corners = image_corners(height, width)
-    apart = warp_points(homography.double(), corners) - warp_points(truth.double(), corners)
-    error = apart.norm(dim=-1).mean()
+    corners = image_corners(height, width).to(homography.device)
+    offset = warp_points(homography.double(), corners) - warp_points(truth.double(), corners)
+    error = offset.norm(dim=-1).mean()
     return float(error) if torch.isfinite(error) else float("inf")
 
 
-def homography_of_corners(
-    corners0: Float[Tensor, "*B 4 2"], corners1: Float[Tensor, "*B 4 2"]
+def get_perspective_transform(
+    points0: Float[Tensor, "*B 4 2"], points1: Float[Tensor, "*B 4 2"]
 ) -> Float[Tensor, "*B 3 3"]:
-    """Return the homography that takes four points to four others, in double precision.
+    """Solve for the homography that maps four points to four others, in double precision.
 
     Args:
-        corners0: x and y, no three of them on a line.
-        corners1: Where they go, no three of them on a line.
+        points0: x and y; no three points lie on a line.
+        points1: Their correspondences; no three points lie on a line.
     """
-    x, y = corners0.double().unbind(dim=-1)
-    u, v = corners1.double().unbind(dim=-1)
+    x, y = points0.double().unbind(dim=-1)
+    u, v = points1.double().unbind(dim=-1)
     one, zero = torch.ones_like(x), torch.zeros_like(x)
     rows_u = torch.stack([x, y, one, zero, zero, zero, -u * x, -u * y], dim=-1)
     rows_v = torch.stack([zero, zero, zero, x, y, one, -v * x, -v * y], dim=-1)
@@ -69,13 +69,15 @@ def homography_of_corners(
     return entries.unflatten(-1, (3, 3))
 
 
-def resizing(size: tuple[int, int], smaller: tuple[int, int]) -> Float[Tensor, "3 3"]:
-    """Return what resizing does to points, in double precision; the corners of images stay corners.
+def resize_homography(size: tuple[int, int], new_size: tuple[int, int]) -> Float[Tensor, "3 3"]:
+    """Return the transform of points under a resize, in double precision.
+
+    It maps the outer corners of the image onto each other (``align_corners=False``).
 
     Args:
         size: Height and width before.
-        smaller: Height and width after.
+        new_size: Height and width after.
     """
-    y, x = smaller[0] / size[0], smaller[1] / size[1]
+    y, x = new_size[0] / size[0], new_size[1] / size[1]
     matrix = [[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]]
     return torch.tensor(matrix, dtype=torch.float64)
