@@ -170,7 +170,7 @@ def test_every_config_matches_or_says_what_it_lacks(folder, capsys, monkeypatch)
         assert "cannot be downloaded (no network); fetch https://" in line
         assert line.endswith(option)
     line = refused(capsys, folder, "--writer.output_path=other", name="se2_loftr")
-    assert "no weights that could be downloaded" in line
+    assert "not available for download" in line
     assert line.endswith("--model.weights")
 
 

@@ -1,1 +1,1 @@
-"""LoFTR and its rotation-equivariant form."""
+"""LoFTR and its rotation-equivariant variant, SE(2)-LoFTR."""

@@ -1,4 +1,4 @@
-"""LoFTR and SE(2)-LoFTR: matches on a grid by a transformer, refined between pixels."""
+"""LoFTR and SE(2)-LoFTR: detector-free matching with a transformer, coarse to fine."""
 
 import abc
 from functools import partial
@@ -13,20 +13,20 @@ from patchmatch.pairs.loftr.se2 import se2_loftr
 from patchmatch.pairs.matcher import Found
 from patchmatch.pairs.pretrained import download_weights, half_precision, read_weights
 
-MODELS = ("outdoor", "indoor", "indoor_new")
+PRETRAINED = ("outdoor", "indoor", "indoor_new")
 
 
 class TransformerMatcher(JointMatcher, abc.ABC):
-    """Base of matchers that are called as kornia's LoFTR is.
+    """Base of matchers with the interface of kornia's LoFTR.
 
     Args:
-        weights: File with the weights.
-        max_size: Pixels to which the longest side of each image is reduced inside; null keeps
-            every pixel, and takes as many times longer as there are tiles.
-        tile: Side in pixels of what is matched at once: memory grows with its fourth power. Null
-            matches any pair at once.
-        half: Whether to compute in half precision, on CUDA alone.
-        options: Of ``PairMatcher``.
+        weights: Weight file of the network.
+        max_size: Pixels to which the longest side of each image is reduced; null keeps the full
+            size, which takes time in proportion to the number of tiles.
+        tile: Side in pixels of the tiles that are matched at once; memory grows with its fourth
+            power. Null matches the whole images at once.
+        half: Compute in half precision (on CUDA only).
+        options: Options of ``PairMatcher``.
     """
 
     def __init__(
@@ -42,18 +42,18 @@ class TransformerMatcher(JointMatcher, abc.ABC):
         self.net: nn.Module | None = None
 
     @abc.abstractmethod
-    def load(self) -> nn.Module:
-        """Return the network with its weights, or raise InputError."""
+    def load_net(self) -> nn.Module:
+        """Return the network with its weights; raise InputError if they are not available."""
 
     def prepare(self) -> None:
-        """Fetch the weights, once."""
+        """Load the network on the first call."""
         if self.net is None:
-            self.net = self.load().to(self.device)
+            self.net = self.load_net().to(self.device)
 
     def find_at_once(
         self, image0: Tensor, image1: Tensor, valid0: Tensor | None, valid1: Tensor | None
     ) -> Found:
-        """Match two gray images; what is not valid is painted gray."""
+        """Match two gray images; invalid pixels are replaced by 0.5."""
         self.prepare()
         assert self.net is not None
         images = [
@@ -61,21 +61,21 @@ class TransformerMatcher(JointMatcher, abc.ABC):
             for image, valid in ((image0, valid0), (image1, valid1))
         ]
         with half_precision(image0, self.half_precision):
-            found = self.net({f"image{i}": image for i, image in enumerate(images)})
-        # LoFTR counts from the corner of the top-left pixel, the house from its centre
-        points0, points1 = (found[f"keypoints{i}"].float() - 0.5 for i in (0, 1))
-        return Found(points0, points1, found["confidence"].float())
+            matches = self.net({f"image{i}": image for i, image in enumerate(images)})
+        # LoFTR's origin is the corner of the top-left pixel, ours is its centre.
+        points0, points1 = (matches[f"keypoints{i}"].float() - 0.5 for i in (0, 1))
+        return Found(points0, points1, matches["confidence"].float())
 
 
 class LoFTRMatcher(TransformerMatcher):
-    """LoFTR (Sun et al. 2021) of kornia, with its pretrained weights.
+    """LoFTR (Sun et al. 2021) of kornia with its pretrained weights.
 
     Args:
-        pretrained: Which weights to download once: outdoor (MegaDepth), indoor or indoor_new
-            (ScanNet).
-        weights: File with the weights, loftr_outdoor.ckpt of kornia for example, for machines
-            without network. ``pretrained`` still tells which they are.
-        options: Of ``TransformerMatcher`` and ``PairMatcher``.
+        pretrained: Pretrained weights: outdoor (MegaDepth), indoor or indoor_new (ScanNet). They
+            are downloaded once.
+        weights: Weight file, for machines without network access (for example kornia's
+            loftr_outdoor.ckpt); ``pretrained`` must name the variant of the file.
+        options: Options of ``TransformerMatcher`` and ``PairMatcher``.
     """
 
     predict_config = "config_match_loftr.yaml"
@@ -84,11 +84,11 @@ class LoFTRMatcher(TransformerMatcher):
         self, pretrained: str = "outdoor", weights: str | None = None, **options: Any
     ) -> None:
         super().__init__(weights=weights, **options)
-        if pretrained not in MODELS:
-            raise ValueError(f"pretrained must be one of {', '.join(MODELS)}, got {pretrained}")
+        if pretrained not in PRETRAINED:
+            raise ValueError(f"pretrained must be one of {', '.join(PRETRAINED)}, got {pretrained}")
         self.pretrained = pretrained
 
-    def load(self) -> nn.Module:
+    def load_net(self) -> nn.Module:
         """Return kornia's LoFTR with downloaded weights or those of the file."""
         from kornia.feature import LoFTR
         from kornia.feature.loftr.loftr import default_cfg, urls
@@ -97,21 +97,21 @@ class LoFTRMatcher(TransformerMatcher):
         if self.weights is None:
             build = partial(LoFTR, self.pretrained)
             return download_weights("LoFTR", build, option, urls[self.pretrained][0])
-        # these weights were trained with another encoding of places than the other two
+        # Only indoor_new was trained with the corrected positional encoding.
         coarse = {**default_cfg["coarse"], "temp_bug_fix": self.pretrained == "indoor_new"}
         net = LoFTR(None, {**default_cfg, "coarse": coarse})
         return read_weights("LoFTR", net, self.weights, option)
 
 
 class SE2LoFTRMatcher(TransformerMatcher):
-    """LoFTR on features that turn with the picture (after Bökman and Kahl 2022).
+    """LoFTR with a rotation-equivariant backbone (after Bökman and Kahl 2022).
 
-    Nobody offers weights for this network; without a file of them it refuses to match.
+    Pretrained weights are not available; matching requires a weight file of your own.
 
     Args:
-        weights: File with the state_dict of ``patchmatch.pairs.loftr.se2()``, as torch.save writes
-            it.
-        options: Of ``TransformerMatcher`` and ``PairMatcher``.
+        weights: Weight file: the state_dict of ``patchmatch.pairs.loftr.se2.se2_loftr()``, saved
+            with torch.save.
+        options: Options of ``TransformerMatcher`` and ``PairMatcher``.
     """
 
     predict_config = "config_match_se2_loftr.yaml"
@@ -119,12 +119,12 @@ class SE2LoFTRMatcher(TransformerMatcher):
     def __init__(self, weights: str | None = None, **options: Any) -> None:
         super().__init__(weights=weights, **options)
 
-    def load(self) -> nn.Module:
+    def load_net(self) -> nn.Module:
         """Return SE(2)-LoFTR with the weights of the file."""
         if self.weights is None:
             raise InputError(
-                "SE(2)-LoFTR has no weights that could be downloaded, kornia has none: train "
-                "patchmatch.pairs.loftr.se2() as LoFTR was trained and give the file of its "
-                "state_dict as --model.weights"
+                "SE(2)-LoFTR: pretrained weights are not available for download; train "
+                "patchmatch.pairs.loftr.se2.se2_loftr() as LoFTR is trained, and give the file of "
+                "its state_dict as --model.weights"
             )
         return read_weights("SE(2)-LoFTR", se2_loftr(), self.weights, "--model.weights")

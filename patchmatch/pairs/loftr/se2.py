@@ -1,4 +1,4 @@
-"""LoFTR with a backbone that does not mind how the picture is turned."""
+"""SE(2)-LoFTR: LoFTR with a rotation-equivariant backbone."""
 
 from torch import nn
 
@@ -6,16 +6,16 @@ from patchmatch.pairs.loftr.se2_backbone import SE2Backbone
 
 
 def se2_loftr() -> nn.Module:
-    """Return kornia's LoFTR with ``SE2Backbone`` in the place of its own, with random weights.
+    """Return kornia's LoFTR with ``SE2Backbone`` as backbone and random weights.
 
-    What the transformer is given are rotation-invariant features plus LoFTR's encoding of places,
-    as in SE2-LoFTR (Bökman and Kahl 2022). It is called as kornia's LoFTR is; ``state_dict`` holds
-    what a file of weights must hold.
+    The transformer receives rotation-invariant features plus LoFTR's positional encoding, as in
+    SE2-LoFTR (Bökman and Kahl 2022). Inputs and outputs are those of kornia's LoFTR. A weight file
+    contains its ``state_dict``.
     """
     from kornia.feature import LoFTR
     from kornia.feature.loftr.loftr import default_cfg
 
-    # as LoFTR was meant: the encoding of its first weights had a slip
+    # The corrected positional encoding; LoFTR's first weights were trained with a faulty one.
     coarse = {**default_cfg["coarse"], "temp_bug_fix": True}
     net = LoFTR(None, {**default_cfg, "coarse": coarse})
     net.add_module("backbone", SE2Backbone(coarse["d_model"], default_cfg["fine"]["d_model"]))

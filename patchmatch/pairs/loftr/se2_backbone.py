@@ -1,4 +1,4 @@
-"""A backbone whose features turn with the image, in the place of LoFTR's."""
+"""A rotation-equivariant ResNet backbone for LoFTR."""
 
 import math
 from collections.abc import Sequence
@@ -10,86 +10,95 @@ from torch.nn import functional as F
 
 from patchmatch.ops.rotations import (
     circular_harmonics,
-    doubled,
     group_filters,
     lifting_filters,
     pool_rotations,
+    upsample_twofold,
 )
 
 ROTATIONS = 8
-FIELDS = (16, 24, 32)  # at 1/2, 1/4 and 1/8; times eight about the channels of LoFTR
+FIELDS = (16, 24, 32)  # at 1/2, 1/4 and 1/8; times 8 rotations about the channels of LoFTR
 
 
-class LiftingConv(nn.Module):
-    """From an image to fields: the same filters under every rotation.
+class SteerableConv(nn.Module):
+    """Base of convolutions with steerable filters: weights of circular harmonics, no bias.
 
     Args:
-        inputs: Channels of the image.
-        fields: Fields to make, of ``rotations`` maps each.
-        size: Side of the filters.
-        stride: Pixels from one place to the next.
-        rotations: How many a full turn has.
+        shape: Shape of the weight without the harmonics; output fields first.
+        size: Side of the filters in pixels.
+        stride: Stride of the convolution.
+        rotations: Number of rotations in a full turn.
     """
 
     harmonics: Tensor
 
+    def __init__(self, shape: Sequence[int], size: int, stride: int, rotations: int) -> None:
+        super().__init__()
+        self.register_buffer("harmonics", circular_harmonics(size, rotations), persistent=False)
+        self.weight = nn.Parameter(_he_normal(*shape, self.harmonics.shape[1]))
+        self.stride = stride
+
+
+class LiftingConv(SteerableConv):
+    """Lifting convolution from an image to feature fields: each filter under every rotation.
+
+    Args:
+        inputs: Channels of the image.
+        fields: Output fields, of ``rotations`` channels each.
+        size: Side of the filters in pixels.
+        stride: Stride of the convolution.
+        rotations: Number of rotations in a full turn.
+    """
+
     def __init__(
         self, inputs: int, fields: int, size: int, stride: int = 1, rotations: int = ROTATIONS
     ) -> None:
-        super().__init__()
-        self.register_buffer("harmonics", circular_harmonics(size, rotations), persistent=False)
-        self.weight = nn.Parameter(_spread(fields, inputs, self.harmonics.shape[1]))
-        self.stride = stride
+        super().__init__((fields, inputs), size, stride, rotations)
 
     def forward(self, image: Float[Tensor, "B I H W"]) -> Float[Tensor, "B OR h w"]:
         """Return the fields; h and w are H and W over the stride, rounded up."""
         filters = lifting_filters(self.weight, self.harmonics)
-        return _strided(image, filters, self.stride)
+        return _antialiased_conv(image, filters, self.stride)
 
 
-class GroupConv(nn.Module):
-    """From fields to fields, over places and rotations at once (Cohen and Welling 2016).
+class GroupConv(SteerableConv):
+    """Group convolution over positions and rotations, fields to fields (Cohen and Welling 2016).
 
     Args:
-        inputs: Fields that come in.
-        fields: Fields to make.
-        size: Side of the filters.
-        stride: Places from one to the next.
-        rotations: How many a full turn has.
+        inputs: Input fields.
+        fields: Output fields.
+        size: Side of the filters in pixels.
+        stride: Stride of the convolution.
+        rotations: Number of rotations in a full turn.
     """
-
-    harmonics: Tensor
 
     def __init__(
         self, inputs: int, fields: int, size: int, stride: int = 1, rotations: int = ROTATIONS
     ) -> None:
-        super().__init__()
-        self.register_buffer("harmonics", circular_harmonics(size, rotations), persistent=False)
-        self.weight = nn.Parameter(_spread(fields, inputs, rotations, self.harmonics.shape[1]))
-        self.stride = stride
+        super().__init__((fields, inputs, rotations), size, stride, rotations)
 
     def forward(self, fields: Float[Tensor, "B IR H W"]) -> Float[Tensor, "B OR h w"]:
         """Return the fields; h and w are H and W over the stride, rounded up."""
         filters = group_filters(self.weight, self.harmonics)
-        return _strided(fields, filters, self.stride)
+        return _antialiased_conv(fields, filters, self.stride)
 
 
 class FieldNorm(nn.BatchNorm3d):
-    """Batch normalisation of fields: all rotations of one share mean, spread and weights."""
+    """Batch normalisation of fields; the rotations of a field share statistics and weights."""
 
     def forward(self, input: Float[Tensor, "B CR H W"]) -> Float[Tensor, "B CR H W"]:  # noqa: A002
-        """Return the fields, normalised."""
+        """Return the normalised fields."""
         maps = input.unflatten(1, (self.num_features, -1))  # (B, C, R, H, W)
         return super().forward(maps).flatten(1, 2)
 
 
 class SE2Block(nn.Module):
-    """Two group convolutions and a way around them, as in ResNet.
+    """Two group convolutions with a residual connection, as in ResNet.
 
     Args:
-        inputs: Fields that come in.
-        fields: Fields that go out.
-        stride: Places from one to the next.
+        inputs: Input fields.
+        fields: Output fields.
+        stride: Stride of the first convolution.
     """
 
     def __init__(self, inputs: int, fields: int, stride: int = 1) -> None:
@@ -106,16 +115,16 @@ class SE2Block(nn.Module):
             self.around = nn.Sequential(GroupConv(inputs, fields, 1, stride), FieldNorm(fields))
 
     def forward(self, fields: Float[Tensor, "B IR H W"]) -> Float[Tensor, "B OR h w"]:
-        """Return the fields of the block."""
+        """Return the output fields."""
         return F.relu(self.body(fields) + self.around(fields))
 
 
 class SE2Backbone(nn.Module):
-    """ResNet with a feature pyramid over eight rotations, pooled over them (Bökman and Kahl 2022).
+    """ResNet with a feature pyramid over eight rotations, pooled at the end (Bökman and Kahl 2022).
 
-    Its features are those of a place and not of its orientation: as the image turns, they stay as
-    they are and move with it, exactly for quarter turns of sides of 8 k + 1 pixels, and up to what
-    the pixel grid costs for odd multiples of 45 degrees.
+    The features are rotation-invariant: a rotation of the image moves them and leaves their values.
+    This is exact for quarter turns of sides of 8 k + 1 pixels, and approximate on the pixel grid
+    for odd multiples of 45 degrees.
 
     Args:
         coarse: Channels at 1/8 of the size.
@@ -140,7 +149,7 @@ class SE2Backbone(nn.Module):
         self.coarse, self.fine = GroupConv(eighth, coarse, 1), GroupConv(half, fine, 1)
 
     def forward(self, image: Float[Tensor, "B 1 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
-        """Return features at 1/8 and at 1/2 of the size, as the backbone of kornia's LoFTR does.
+        """Return features at 1/8 and at 1/2 of the size, like the backbone of kornia's LoFTR.
 
         Args:
             image: Gray, in [0, 1].
@@ -152,25 +161,27 @@ class SE2Backbone(nn.Module):
         quarter = self.at_quarter(half)
         eighth = self.at_eighth(quarter)
         quarter = self.merge_quarter(
-            quarter + doubled(self.down_to_quarter(eighth), *quarter.shape[-2:])
+            quarter + upsample_twofold(self.down_to_quarter(eighth), *quarter.shape[-2:])
         )
-        half = self.merge_half(half + doubled(self.down_to_half(quarter), *half.shape[-2:]))
+        half = self.merge_half(
+            half + upsample_twofold(self.down_to_half(quarter), *half.shape[-2:])
+        )
         return [pool_rotations(self.coarse(eighth), ROTATIONS),
                 pool_rotations(self.fine(half), ROTATIONS)]  # fmt: skip
 
 
-def _strided(
+def _antialiased_conv(
     maps: Float[Tensor, "B I H W"], filters: Float[Tensor, "O I K K"], stride: int
 ) -> Float[Tensor, "B O h w"]:
-    """Convolve at every ``stride``-th place, smoothed first: what aliases does not turn."""
+    """Blur before a strided convolution, since aliasing breaks the equivariance."""
     if stride > 1:
         kernel = maps.new_tensor([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16
         channels = maps.shape[1]
-        around = F.pad(maps, (1, 1, 1, 1), mode="replicate")
-        maps = F.conv2d(around, kernel.expand(channels, 1, 3, 3), groups=channels)
+        padded = F.pad(maps, (1, 1, 1, 1), mode="replicate")
+        maps = F.conv2d(padded, kernel.expand(channels, 1, 3, 3), groups=channels)
     return F.conv2d(maps, filters, stride=stride, padding=filters.shape[-1] // 2)
 
 
-def _spread(*shape: int) -> Float[Tensor, "..."]:
-    """Return random weights that keep the spread of what passes a ReLU (He et al. 2015)."""
+def _he_normal(*shape: int) -> Float[Tensor, "..."]:
+    """Return random weights that preserve the variance through a ReLU (He et al. 2015)."""
     return torch.randn(*shape) * math.sqrt(2 / math.prod(shape[1:]))

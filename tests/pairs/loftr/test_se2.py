@@ -1,4 +1,4 @@
-"""SE(2)-LoFTR never matches with random weights of its own accord."""
+"""SE(2)-LoFTR matches only with a weight file, never with random weights."""
 
 import cv2
 import numpy as np
@@ -20,28 +20,28 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def picture():
+def image():
     noise = np.random.default_rng(0).random((23, 25)).astype(np.float32)
     return torch.from_numpy(cv2.resize(noise, (200, 184), interpolation=cv2.INTER_CUBIC))[
         None, None
     ]
 
 
-def test_without_weights_one_line_says_what_to_put_where(picture):
-    with pytest.raises(InputError, match=r"no weights that could be downloaded.*--model.weights"):
-        SE2LoFTRMatcher().match(picture, picture)
+def test_missing_weights_raise_with_the_option_to_give(image):
+    with pytest.raises(InputError, match=r"not available for download.*--model.weights"):
+        SE2LoFTRMatcher().match(image, image)
 
 
-def test_weights_of_a_file_are_those_that_are_used(weights, picture):
+def test_the_weights_of_the_file_are_loaded(weights, image):
     matcher = SE2LoFTRMatcher(weights=str(weights), max_size=96)
-    found = matcher.match(picture, picture)
+    found = matcher.match(image, image)
     assert found.keypoints0.shape == found.keypoints1.shape == (len(found), 2)
     expected = torch.load(weights, weights_only=True)["backbone.stem.0.weight"]
     assert torch.equal(matcher.net.backbone.stem[0].weight, expected)
     assert not matcher.net.training
 
 
-def test_weights_of_plain_loftr_are_refused(tmp_path):
+def test_weights_of_plain_loftr_raise(tmp_path):
     torch.save({"state_dict": LoFTR(None).state_dict()}, tmp_path / "loftr.ckpt")
     matcher = SE2LoFTRMatcher(weights=str(tmp_path / "loftr.ckpt"))
     with pytest.raises(InputError, match=r"loftr.ckpt: these are not the weights of SE\(2\)-LoFTR"):

@@ -19,13 +19,13 @@ def texture(side, seed=0):
     return cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC)
 
 
-def as_image(picture):
-    return torch.from_numpy(np.ascontiguousarray(picture))[None, None]
+def as_tensor(image):
+    return torch.from_numpy(np.ascontiguousarray(image))[None, None]
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
-def test_features_of_a_quarter_turn_are_the_features_turned(backbone, quarters):
-    image = as_image(texture(105)[:73])  # 8 k + 1 pixels a side
+def test_a_quarter_turn_of_the_image_rotates_the_features(backbone, quarters):
+    image = as_tensor(texture(105)[:73])  # 8 k + 1 pixels a side
     with torch.no_grad():
         before, after = backbone(image), backbone(torch.rot90(image, quarters, dims=(-2, -1)))
     for one, other, shape in zip(before, after, ((24, 10, 14), (20, 37, 53)), strict=True):
@@ -35,14 +35,14 @@ def test_features_of_a_quarter_turn_are_the_features_turned(backbone, quarters):
 
 
 def error_at_45_degrees(net):
-    """Return by how much the features of the middle differ, in parts of what varies in them."""
+    """Return the error of the central features relative to their spread, coarse and fine."""
     side = 129
     turn = cv2.getRotationMatrix2D((side // 2, side // 2), 45, 1)
     border = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REFLECT}
-    picture = texture(side)
+    image = texture(side)
     with torch.no_grad():
-        before = net(as_image(picture))
-        after = net(as_image(cv2.warpAffine(picture, turn, (side, side), **border)))
+        before = net(as_tensor(image))
+        after = net(as_tensor(cv2.warpAffine(image, turn, (side, side), **border)))
     errors = []
     for one, other in zip(before, after, strict=True):
         count = one.shape[-1]
@@ -55,7 +55,7 @@ def error_at_45_degrees(net):
     return errors
 
 
-def test_features_hardly_change_with_a_turn_of_45_degrees():
+def test_features_change_little_under_a_rotation_of_45_degrees():
     torch.manual_seed(0)
     ours = error_at_45_degrees(SE2Backbone().eval())
     plain = error_at_45_degrees(LoFTR(None).eval().backbone)
@@ -64,7 +64,7 @@ def test_features_hardly_change_with_a_turn_of_45_degrees():
 
 
 @pytest.mark.parametrize("shape", [(64, 72), (65, 70), (61, 83)])
-def test_sizes_are_those_of_the_backbone_of_kornia(backbone, shape):
+def test_feature_sizes_equal_those_of_kornia(backbone, shape):
     image = torch.rand(2, 1, *shape)
     with torch.no_grad():
         found = [tuple(maps.shape[-2:]) for maps in backbone(image)]
@@ -72,14 +72,14 @@ def test_sizes_are_those_of_the_backbone_of_kornia(backbone, shape):
     assert found == expected
 
 
-def test_gradients_reach_every_weight():
+def test_every_weight_has_a_gradient():
     net = SE2Backbone(6, 4, fields=(2, 2, 2))
     coarse, fine = net(torch.rand(2, 1, 40, 48))
     (coarse.square().mean() + fine.square().mean()).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
 
 
-def test_the_net_is_called_as_loftr_is():
+def test_inputs_and_outputs_are_those_of_loftr():
     net = se2_loftr().eval()
     image = torch.rand(1, 1, 64, 80)
     with torch.no_grad():
