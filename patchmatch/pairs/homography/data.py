@@ -1,4 +1,4 @@
-"""Pairs that make themselves: two views of one picture, with the exact homography between them."""
+"""Synthetic training pairs: two views of an image with the exact homography between them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from patchmatch.ops.homography import homography_of_corners, image_corners, warp_points
+from patchmatch.ops.homography import get_perspective_transform, image_corners, warp_points
 from patchmatch.synthetic.crops import read_at, rotation, sample_crop, smoothed
 from patchmatch.synthetic.dataset import SyntheticDataset, require_positive
 from patchmatch.synthetic.image_source import PhotoDataModule
 from patchmatch.synthetic.photographs import benchmark_photographs, photographs_beside_benchmark
 from patchmatch.synthetic.photometry import occlude, photograph
 
-VALIDATED = 4  # every fourth of the photographs that may be learned from is validated on
-BENT = 0.25  # of the side: corners that move farther may turn an image inside out
+VAL_EVERY = 4  # every fourth bundled photograph is for validation
+MAX_CORNER_SHIFT = 0.25  # of the side: larger displacements may fold an image
 
 
 class HomographyBatch(TypedDict):
@@ -27,20 +27,20 @@ class HomographyBatch(TypedDict):
 
     image0: Tensor  #: (B, 3, H, W) float32 RGB in [0, 1]
     image1: Tensor  #: (B, 3, H, W)
-    homography: Tensor  #: (B, 3, 3) float64, takes points of image 0 to image 1
-    valid: Tensor  #: (B, H, W) bool: what the pixel of image 0 shows is seen in image 1 as well
+    homography: Tensor  #: (B, 3, 3) float64, maps points of image 0 to image 1
+    valid: Tensor  #: (B, H, W) bool: the pixel of image 0 is visible in image 1
 
 
-@dataclass(frozen=True)
-class Warp:
-    """How far image 1 may differ from image 0.
+@dataclass(frozen=True, kw_only=True)
+class WarpRange:
+    """Range of the random geometric and photometric changes between image 0 and image 1.
 
     Attributes:
-        corner_shift: How far the corners move in x and in y at most, as a share of the side.
-        turn: Largest rotation in degrees.
-        zoom: Largest change of scale, in octaves.
-        disturbed: How likely each disturbance is, see ``photometry.photograph``; and an occluder
-            in either image. None leaves the views clean.
+        corner_shift: Maximum displacement of the corners in x and in y, as a fraction of the side.
+        turn: Maximum rotation in degrees.
+        zoom: Maximum change of scale in octaves.
+        disturbed: Probability of each photometric change (``photometry.photograph``) and of an
+            occluder, in either image; None disables them.
     """
 
     corner_shift: float = 0.25
@@ -49,80 +49,81 @@ class Warp:
     disturbed: float | None = 0.3
 
     def __post_init__(self) -> None:
-        """Refuse what would fold an image."""
-        if not 0 <= self.corner_shift <= BENT:
-            raise ValueError(f"corner_shift must lie between 0 and {BENT}, got {self.corner_shift}")
+        """Check the ranges."""
+        if not 0 <= self.corner_shift <= MAX_CORNER_SHIFT:
+            raise ValueError(
+                f"corner_shift must be between 0 and {MAX_CORNER_SHIFT}, got {self.corner_shift}"
+            )
         if not 0 <= self.turn <= 180:
-            raise ValueError(f"turn must lie between 0 and 180 degrees, got {self.turn}")
+            raise ValueError(f"turn must be between 0 and 180 degrees, got {self.turn}")
         if not 0 <= self.zoom <= 2:
-            raise ValueError(f"zoom must lie between 0 and 2 octaves, got {self.zoom}")
+            raise ValueError(f"zoom must be between 0 and 2 octaves, got {self.zoom}")
         if self.disturbed is not None and not 0 <= self.disturbed <= 1:
-            raise ValueError(f"disturbed must lie between 0 and 1, got {self.disturbed}")
+            raise ValueError(f"disturbed must be between 0 and 1, got {self.disturbed}")
 
-    def draw(self, side: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw a homography, (3, 3) float64: corners that move, a turn, a change of scale.
+    def sample_homography(self, side: int, rng: np.random.Generator) -> np.ndarray:
+        """Return a random homography, (3, 3) float64: corner offsets, then rotation and scale.
 
         Args:
-            side: Of either image in pixels.
-            rng: Where the chance comes from.
+            side: Side of both images in pixels.
+            rng: Source of randomness.
         """
-        corners, middle = image_corners(side, side).numpy(), (side - 1) / 2
+        corners, centre = image_corners(side, side).numpy(), (side - 1) / 2
         moved = corners + rng.uniform(-1, 1, (4, 2)) * self.corner_shift * side
-        turn = np.radians(rng.uniform(-1, 1) * self.turn)
-        zoom = 2 ** (rng.uniform(-1, 1) * self.zoom)
-        moved = (moved - middle) @ (zoom * rotation(turn)).T + middle
-        return homography_of_corners(torch.from_numpy(corners), torch.from_numpy(moved)).numpy()
+        angle = np.radians(rng.uniform(-1, 1) * self.turn)
+        scale = 2 ** (rng.uniform(-1, 1) * self.zoom)
+        moved = (moved - centre) @ (scale * rotation(angle)).T + centre
+        return get_perspective_transform(torch.from_numpy(corners), torch.from_numpy(moved)).numpy()
 
 
-@dataclass(frozen=True)
-class WarpedPair:
-    """Two views of a picture.
+@dataclass(frozen=True, kw_only=True)
+class HomographyPair:
+    """Two views of a source image.
 
     Attributes:
-        images: Both, (side, side, 3) float32 RGB in [0, 1].
-        homography: (3, 3), takes points of image 0 to image 1.
-        valid: (side, side) bool: what the pixel of image 0 shows is seen in image 1 as well.
-        shown: Where either image shows the picture and no occluder, (side, side) bool.
-        picture: Number of the picture.
-        placing: (3, 3), takes points of image 0 to the picture, turned and mirrored.
+        images: Both views, (side, side, 3) float32 RGB in [0, 1].
+        homography: (3, 3), maps points of image 0 to image 1.
+        valid: (side, side) bool: the pixel of image 0 is visible in image 1.
+        visible: (side, side) bool of either image: the pixel is not covered by an occluder.
+        source: Index of the source image.
+        to_source: (3, 3), maps points of image 0 to the source image, rotated and mirrored.
     """
 
     images: tuple[np.ndarray, np.ndarray]
     homography: np.ndarray
     valid: np.ndarray
-    shown: tuple[np.ndarray, np.ndarray]
-    picture: int
-    placing: np.ndarray
+    visible: tuple[np.ndarray, np.ndarray]
+    source: int
+    to_source: np.ndarray
 
 
-class HomographyPairs(SyntheticDataset):
-    """Views of pictures; pair ``(epoch, i)`` depends on the seed and its index alone.
+class HomographyDataset(SyntheticDataset):
+    """Pairs of views; pair ``(epoch, i)`` depends only on its index and the seed.
 
-    Both views are resampled, each by a transformation of its own, so that neither is sharper than
-    the other.
+    Both views are resampled, so that neither is sharper than the other.
 
     Args:
-        pictures: (H, W, 3) uint8 RGB.
+        sources: Source images, (H, W, 3) uint8 RGB.
         size: Number of pairs.
         seed: Seed of the pairs.
-        side: Side of an image in pixels.
-        warp: How far image 1 may differ.
+        side: Side of a view in pixels.
+        warp: Range of the differences between the views.
     """
 
     def __init__(
         self,
-        pictures: Sequence[np.ndarray],
+        sources: Sequence[np.ndarray],
         size: int,
         seed: int,
         side: int = 128,
-        warp: Warp | None = None,
+        warp: WarpRange | None = None,
     ) -> None:
         super().__init__(size, seed)
-        self.pictures, self.side, self.warp = list(pictures), side, warp or Warp()
+        self.sources, self.side, self.warp = list(sources), side, warp or WarpRange()
 
     def make(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Return a pair."""
-        pair = self.pair(rng)
+        """Return a random pair as tensors, see ``HomographyBatch``."""
+        pair = self.sample_pair(rng)
         image0, image1 = (torch.from_numpy(image).movedim(-1, 0) for image in pair.images)
         return {
             "image0": image0.contiguous(),
@@ -131,51 +132,56 @@ class HomographyPairs(SyntheticDataset):
             "valid": torch.from_numpy(pair.valid),
         }
 
-    def pair(self, rng: np.random.Generator) -> WarpedPair:
-        """Return a pair as arrays."""
-        number = int(rng.integers(len(self.pictures)))
-        homography = self.warp.draw(self.side, rng)
-        images, placing = view_pair(self.pictures[number], homography, self.side, rng)
-        shown = [np.ones((self.side, self.side), bool) for _ in images]
-        share = self.warp.disturbed
-        if share is not None:
+    def sample_pair(self, rng: np.random.Generator) -> HomographyPair:
+        """Return a random pair as arrays."""
+        source = int(rng.integers(len(self.sources)))
+        homography = self.warp.sample_homography(self.side, rng)
+        images, to_source = sample_views(self.sources[source], homography, self.side, rng)
+        visible = [np.ones((self.side, self.side), bool) for _ in images]
+        probability = self.warp.disturbed
+        if probability is not None:
             for i in range(2):
-                if rng.random() < share:
-                    other = self.pictures[int(rng.integers(len(self.pictures)))]
-                    filling = cv2.resize(other, (self.side, self.side)).astype(np.float32) / 255
-                    images[i], shown[i] = occlude(images[i], filling, rng)
-                images[i] = photograph(images[i], share, rng)
-        valid = shown[0] & seen_in(shown[1], homography)
-        return WarpedPair(
-            (images[0], images[1]), homography, valid, (shown[0], shown[1]), number, placing
+                if rng.random() < probability:
+                    other = self.sources[int(rng.integers(len(self.sources)))]
+                    texture = cv2.resize(other, (self.side, self.side)).astype(np.float32) / 255
+                    images[i], visible[i] = occlude(images[i], texture, rng)
+                images[i] = photograph(images[i], probability, rng)
+        return HomographyPair(
+            images=(images[0], images[1]),
+            homography=homography,
+            valid=visible[0] & visible_after_warp(visible[1], homography),
+            visible=(visible[0], visible[1]),
+            source=source,
+            to_source=to_source,
         )
 
 
 class WarpedImages(PhotoDataModule):
-    """Image pairs made from pictures by random homographies, light, noise, blur and occlusion.
+    """Image pairs generated by random homographies, photometric changes and occlusion.
 
-    The pictures are split, not the pairs: what is validated or tested on was never trained on. Of
-    the photographs, those that the synthetic benchmark matches (``dev/benchmark_match.py``) are
+    The source images are split, not the pairs: validation and test images are never used for
+    training. Of the bundled photographs, those of the benchmark (``dev/benchmark_match.py``) are
     the test set.
 
     Args:
-        source: ``photographs`` (those inside scikit-image, scikit-learn and matplotlib, as far as
-            they are installed; heaps of digits if they are not), ``embedded`` or ``mnist`` (heaps
-            of digits), or a folder of any images.
+        source: ``photographs`` (those bundled with scikit-image, scikit-learn and matplotlib, where
+            installed; otherwise dead-leaves images of digits), ``embedded`` or ``mnist``
+            (dead-leaves images of digits), or a folder of images.
         data_dir: Folder of downloaded data.
-        train_pairs: Pairs in an epoch of training; every epoch makes fresh ones.
-        eval_pairs: Pairs in the validation and in the test set.
-        canvases: Heaps composed of the training digits, a fifth of it for each other set; where
-            the source is ``photographs``, only the training set has them, beside its pictures.
+        train_pairs: Pairs per training epoch; every epoch generates new ones.
+        eval_pairs: Pairs in the validation set and in the test set.
+        canvases: Dead-leaves images composed of the training digits; a fifth as many for
+            validation and for test. With ``photographs`` only the training set has them, in
+            addition to its photographs.
         side: Side of an image in pixels.
-        corner_shift: How far the corners move in x and in y at most, as a share of the side.
-        turn: Largest rotation in degrees.
-        zoom: Largest change of scale, in octaves.
-        disturbed: How likely each disturbance is: gain with gamma, tint, shadow, blur, strong
-            noise, and an occluder; null leaves the views clean.
-        batch_size: Pairs in a batch.
-        num_workers: Processes that make pairs; 0 makes them in the main process.
-        seed: Seed of canvases and pairs; the same pairs whatever the number of workers.
+        corner_shift: Maximum displacement of the corners in x and in y, as a fraction of the side.
+        turn: Maximum rotation in degrees.
+        zoom: Maximum change of scale in octaves.
+        disturbed: Probability of each photometric change (gain with gamma, tint, shadow, blur,
+            strong noise) and of an occluder; null disables them.
+        batch_size: Pairs per batch.
+        num_workers: Worker processes that generate pairs; 0 uses the main process.
+        seed: Seed of dead-leaves images and pairs. The pairs do not depend on num_workers.
     """
 
     batch_type = HomographyBatch
@@ -203,83 +209,82 @@ class WarpedImages(PhotoDataModule):
             raise ValueError(f"side must be at least 32 pixels, got {side}")
         sizes = (train_pairs, eval_pairs)
         super().__init__(source, data_dir, sizes, canvases, batch_size, num_workers, seed)
-        self.side, self.warp = side, Warp(corner_shift, turn, zoom, disturbed)
+        self.side = side
+        self.warp = WarpRange(corner_shift=corner_shift, turn=turn, zoom=zoom, disturbed=disturbed)
 
     def _make(self, split: str) -> Dataset[Any]:
         return self._image_pairs(split)
 
-    def _image_pairs(self, split: str) -> HomographyPairs:
-        """Return the pairs of images of a split."""
-        pictures = self._split_pictures(split)
-        return HomographyPairs(pictures, self.sizes[split], self._seed(split), self.side, self.warp)
+    def _image_pairs(self, split: str) -> HomographyDataset:
+        sources = self._split_pictures(split)
+        size, seed = self.sizes[split], self._seed(split)
+        return HomographyDataset(sources, size, seed, self.side, self.warp)
 
     def _bundled(self, split: str) -> list[Path]:
         paths = photographs_beside_benchmark()
-        if len(paths) < VALIDATED or not benchmark_photographs():
+        if len(paths) < VAL_EVERY or not benchmark_photographs():
             return []
         if split == "test":
             return benchmark_photographs()
-        return [p for i, p in enumerate(paths) if (i % VALIDATED == 2) == (split == "val")]
+        return [p for i, p in enumerate(paths) if (i % VAL_EVERY == 2) == (split == "val")]
 
     def _split_pictures(self, split: str) -> list[np.ndarray]:
-        pictures = super()._split_pictures(split)
+        sources = super()._split_pictures(split)
         if self.source == "photographs" and split == "train" and self._bundled(split):
-            pictures += self._heaps(split)
-        return pictures
+            sources += self._heaps(split)
+        return sources
 
 
-def view_pair(
-    picture: np.ndarray, homography: np.ndarray, side: int, rng: np.random.Generator
+def sample_views(
+    source: np.ndarray, homography: np.ndarray, side: int, rng: np.random.Generator
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return two views of a random place of a picture, (side, side, 3) float32 in [0, 1].
+    """Return two views of a random crop of an image, (side, side, 3) float32 in [0, 1].
 
-    Beyond its border the picture is mirrored, in both views alike.
+    Outside its border the source image is mirrored.
 
     Args:
-        picture: (H, W, 3) uint8.
-        homography: Takes points of image 0 to image 1.
-        side: Of the views in pixels.
-        rng: Where the chance comes from.
+        source: (H, W, 3) uint8.
+        homography: Maps points of image 0 to image 1.
+        side: Side of the views in pixels.
+        rng: Source of randomness.
 
     Returns:
-        Both views, and (3, 3) from points of image 0 to the picture, turned and mirrored.
+        Both views, and the (3, 3) homography from image 0 to the source, rotated and mirrored.
     """
-    picture, _, matrix, centre = sample_crop(picture, side, rng)
-    placing = np.eye(3)
-    placing[:2, :2], placing[:2, 2] = matrix, centre - matrix @ np.full(2, (side - 1) / 2)
-    views = [
-        _view(picture, place, side) for place in (placing, placing @ np.linalg.inv(homography))
-    ]
-    return views, placing
+    source, _, matrix, centre = sample_crop(source, side, rng)
+    to_source = np.eye(3)
+    to_source[:2, :2], to_source[:2, 2] = matrix, centre - matrix @ np.full(2, (side - 1) / 2)
+    homographies = (to_source, to_source @ np.linalg.inv(homography))
+    return [_render_view(source, view, side) for view in homographies], to_source
 
 
-def seen_in(shown: np.ndarray, homography: np.ndarray) -> np.ndarray:
-    """Tell which pixels a homography takes to pixels of image 1 that are shown.
+def visible_after_warp(visible1: np.ndarray, homography: np.ndarray) -> np.ndarray:
+    """Return which pixels of image 0 a homography maps to visible pixels of image 1.
 
     Args:
-        shown: (side, side) bool, of image 1; image 0 is as large.
-        homography: Takes points of image 0 to image 1.
+        visible1: (H, W) bool, of image 1; image 0 has the same size.
+        homography: Maps points of image 0 to image 1.
     """
-    height, width = shown.shape
-    x, y = np.moveaxis(_moved(homography, height, width), -1, 0)
+    height, width = visible1.shape
+    x, y = np.moveaxis(_warp_grid(homography, height, width), -1, 0)
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     column = np.rint(x).clip(0, width - 1).astype(int)
     row = np.rint(y).clip(0, height - 1).astype(int)
-    return inside & shown[row, column]
+    return inside & visible1[row, column]
 
 
-def _view(picture: np.ndarray, placing: np.ndarray, side: int) -> np.ndarray:
-    """Return what a view placed by ``placing`` shows, smoothed where it has fewer pixels."""
-    grid = _moved(placing, side, side)
+def _render_view(source: np.ndarray, to_source: np.ndarray, side: int) -> np.ndarray:
+    """Sample a view of the source image, smoothed against aliasing where the view is smaller."""
+    grid = _warp_grid(to_source, side, side)
     middle = side // 2
     across = grid[middle, middle + 1] - grid[middle, middle]
     down = grid[middle + 1, middle] - grid[middle, middle]
     scale = np.sqrt(abs(across[0] * down[1] - across[1] * down[0]))
-    return read_at(smoothed(picture, scale), grid)
+    return read_at(smoothed(source, scale), grid)
 
 
-def _moved(matrix: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return where a homography takes each pixel, (H, W, 2) as x and y."""
+def _warp_grid(homography: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return the warped position of each pixel, (H, W, 2) as x and y."""
     y, x = np.mgrid[:height, :width].astype(np.float64)
     grid = torch.from_numpy(np.stack([x, y], axis=-1))
-    return warp_points(torch.from_numpy(matrix), grid.flatten(0, 1)).view_as(grid).numpy()
+    return warp_points(torch.from_numpy(homography), grid.flatten(0, 1)).view_as(grid).numpy()

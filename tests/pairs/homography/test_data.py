@@ -1,4 +1,4 @@
-"""Pairs with an exact homography: what image 0 shows is where it should be in image 1."""
+"""Synthetic pairs: exact homography, valid mask, ranges, splits."""
 
 import cv2
 import numpy as np
@@ -6,7 +6,12 @@ import pytest
 import torch
 from textures import smooth
 
-from patchmatch.pairs.homography.data import HomographyPairs, Warp, WarpedImages, seen_in
+from patchmatch.pairs.homography.data import (
+    HomographyDataset,
+    WarpedImages,
+    WarpRange,
+    visible_after_warp,
+)
 from patchmatch.synthetic.photographs import (
     BENCHMARK,
     benchmark_photographs,
@@ -16,12 +21,13 @@ from patchmatch.synthetic.photometry import RIM, occlude, photograph
 
 
 def pairs(**settings):
-    warp = Warp(**({"corner_shift": 0.2, "turn": 40, "zoom": 0.3, "disturbed": None} | settings))
-    return HomographyPairs([smooth(150, 170), smooth(130, 220, 1)], 6, 3, 64, warp)
+    defaults = {"corner_shift": 0.2, "turn": 40, "zoom": 0.3, "disturbed": None}
+    warp = WarpRange(**(defaults | settings))
+    return HomographyDataset([smooth(150, 170), smooth(130, 220, 1)], 6, 3, 64, warp)
 
 
-def test_a_pixel_of_image0_shows_the_same_where_the_homography_takes_it():
-    """Pixel by pixel in plain loops, and not so under the inverse."""
+def test_a_pixel_of_image0_equals_image1_at_the_mapped_point():
+    """Checked by loops over pixels; the inverse homography has larger errors."""
     for i in range(4):
         item = pairs()[i]
         image0, image1 = (item[f"image{k}"].movedim(0, -1).numpy() for k in (0, 1))
@@ -42,11 +48,11 @@ def test_a_pixel_of_image0_shows_the_same_where_the_homography_takes_it():
         assert np.mean(wrong) > 5 * np.mean(right)
 
 
-def test_valid_pixels_are_seen_in_image1():
-    shown = np.ones((4, 4), bool)
-    shown[2, 3] = False
+def test_valid_pixels_are_visible_in_image1():
+    visible1 = np.ones((4, 4), bool)
+    visible1[2, 3] = False
     right_and_down = np.array([[1, 0, 1], [0, 1, 0.6], [0, 0, 1.0]])
-    assert seen_in(shown, right_and_down).tolist() == [
+    assert visible_after_warp(visible1, right_and_down).tolist() == [
         [True, True, True, False],  # row 0.6 is nearest to row 1
         [True, True, False, False],
         [True, True, True, False],
@@ -61,19 +67,20 @@ def test_valid_pixels_are_seen_in_image1():
     assert 0.2 < item["valid"].float().mean() < 1
 
 
-def test_what_is_hidden_in_either_image_is_not_valid():
+def test_pixels_occluded_in_either_image_are_not_valid():
     clean = pairs()
     hidden = pairs(disturbed=1.0)
     for i in range(6):
-        before, after = clean.pair(np.random.default_rng(i)), hidden.pair(np.random.default_rng(i))
+        before = clean.sample_pair(np.random.default_rng(i))
+        after = hidden.sample_pair(np.random.default_rng(i))
         assert np.array_equal(before.homography, after.homography)
         assert not (after.valid & ~before.valid).any()
-        assert not (after.valid & ~after.shown[0]).any()
-        assert not (after.valid & ~seen_in(after.shown[1], after.homography)).any()
-        assert not after.shown[0].all()
+        assert not (after.valid & ~after.visible[0]).any()
+        assert not (after.valid & ~visible_after_warp(after.visible[1], after.homography)).any()
+        assert not after.visible[0].all()
 
 
-def test_an_occluder_hides_a_part_and_tells_which():
+def test_the_mask_of_an_occluder_includes_its_rim():
     image = np.zeros((60, 90, 3), np.float32)
     for seed in range(20):
         covered, shown = occlude(image, np.ones_like(image), np.random.default_rng(seed))
@@ -85,7 +92,7 @@ def test_an_occluder_hides_a_part_and_tells_which():
     assert not image.any()
 
 
-def test_light_and_camera_change_the_image_and_keep_its_range():
+def test_photometric_changes_keep_the_range():
     image = smooth(60, 80).astype(np.float32) / 255
     strong = [photograph(image, 1.0, np.random.default_rng(i)) for i in range(12)]
     for changed in strong:
@@ -96,16 +103,16 @@ def test_light_and_camera_change_the_image_and_keep_its_range():
     assert max((changed - image).std() for changed in weak) < 2 / 255
 
 
-def test_the_warp_is_as_strong_as_asked():
+def test_homographies_cover_the_range():
     rng = np.random.default_rng(0)
-    still = Warp(corner_shift=0.0).draw(50, rng)
-    assert still == pytest.approx(np.eye(3), abs=1e-9)
+    identity = WarpRange(corner_shift=0.0).sample_homography(50, rng)
+    assert identity == pytest.approx(np.eye(3), abs=1e-9)
     corners = np.array([[0, 0, 1], [49, 0, 1], [49, 49, 1], [0, 49, 1.0]])
     far, turns, scales = [], [], []
     for _ in range(200):
-        moved = corners @ Warp(corner_shift=0.2).draw(50, rng).T
+        moved = corners @ WarpRange(corner_shift=0.2).sample_homography(50, rng).T
         far.append(np.abs(moved[:, :2] / moved[:, 2:] - corners[:, :2]).max())
-        matrix = Warp(corner_shift=0.0, turn=30, zoom=0.5).draw(50, rng)
+        matrix = WarpRange(corner_shift=0.0, turn=30, zoom=0.5).sample_homography(50, rng)
         assert matrix[2, :2] == pytest.approx([0, 0], abs=1e-9)
         assert matrix[:2] @ [24.5, 24.5, 1] == pytest.approx([24.5, 24.5])
         turns.append(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))
@@ -117,9 +124,9 @@ def test_the_warp_is_as_strong_as_asked():
     assert -0.5 <= min(scales) < -0.45
 
 
-def test_neither_image_is_the_sharper():
-    made = pairs(turn=10, zoom=0.0, corner_shift=0.1)
-    items = [made[i] for i in range(6)]
+def test_both_images_are_equally_sharp():
+    dataset = pairs(turn=10, zoom=0.0, corner_shift=0.1)
+    items = [dataset[i] for i in range(6)]
     sharpness = [
         torch.stack([item[name] for item in items]).diff(dim=3).abs().mean()
         for name in ("image0", "image1")
@@ -127,15 +134,15 @@ def test_neither_image_is_the_sharper():
     assert 0.8 < sharpness[0] / sharpness[1] < 1.25
 
 
-def test_a_pair_depends_on_its_index_epoch_and_seed_alone():
-    made = pairs(disturbed=0.5)
-    one, again = made[1, 4], pairs(disturbed=0.5)[1, 4]
+def test_a_pair_depends_only_on_epoch_index_and_seed():
+    dataset = pairs(disturbed=0.5)
+    one, again = dataset[1, 4], pairs(disturbed=0.5)[1, 4]
     assert all(torch.equal(one[key], again[key]) for key in one)
-    assert not torch.equal(made[0, 4]["homography"], one["homography"])
-    assert torch.equal(made[4]["image1"], made[0, 4]["image1"])
+    assert not torch.equal(dataset[0, 4]["homography"], one["homography"])
+    assert torch.equal(dataset[4]["image1"], dataset[0, 4]["image1"])
 
 
-def test_pictures_of_the_benchmark_are_never_learned_from():
+def test_images_of_the_benchmark_are_never_used_for_training():
     pytest.importorskip("skimage", reason="photographs come with scikit-image")
     beside = {path.name for path in photographs_beside_benchmark()}
     assert len(beside) >= 13
@@ -144,17 +151,17 @@ def test_pictures_of_the_benchmark_are_never_learned_from():
     data = WarpedImages(canvases=2)
     data.setup("fit")
     data.setup("test")
-    kept = [{picture.tobytes() for picture in data.sets[s].pictures} for s in data.sets]
+    kept = [{image.tobytes() for image in data.sets[s].sources} for s in data.sets]
     assert not kept[0] & kept[1]
     assert not (kept[0] | kept[1]) & kept[2]
     assert [len(k) for k in kept] == [len(beside) * 3 // 4 + 1 + 2, 3, 7]
 
 
-def test_the_benchmark_matches_what_is_held_out():
+def test_the_benchmark_matches_the_held_out_images():
     pytest.importorskip("skimage", reason="photographs come with scikit-image")
     from benchmark_match import photographs
 
-    held = [picture.shape for picture in map(cv2.imread, map(str, benchmark_photographs()))]
+    held = [image.shape for image in map(cv2.imread, map(str, benchmark_photographs()))]
     ratios = sorted(round(shape[0] / shape[1], 2) for shape in held)
     matched = sorted(round(p.shape[0] / p.shape[1], 2) for p in photographs(7))
     assert matched == pytest.approx(ratios, abs=0.02)
@@ -164,13 +171,13 @@ def test_the_benchmark_matches_what_is_held_out():
     ("settings", "message"),
     [
         ({"side": 31}, "side must be at least 32 pixels, got 31"),
-        ({"corner_shift": 0.3}, "corner_shift must lie between 0 and 0.25, got 0.3"),
-        ({"turn": -1.0}, "turn must lie between 0 and 180 degrees, got -1.0"),
-        ({"zoom": 3.0}, "zoom must lie between 0 and 2 octaves, got 3.0"),
-        ({"disturbed": 1.5}, "disturbed must lie between 0 and 1, got 1.5"),
+        ({"corner_shift": 0.3}, "corner_shift must be between 0 and 0.25, got 0.3"),
+        ({"turn": -1.0}, "turn must be between 0 and 180 degrees, got -1.0"),
+        ({"zoom": 3.0}, "zoom must be between 0 and 2 octaves, got 3.0"),
+        ({"disturbed": 1.5}, "disturbed must be between 0 and 1, got 1.5"),
         ({"eval_pairs": 0}, "eval_pairs must be at least 1, got 0"),
     ],
 )
-def test_wrong_settings_are_refused(settings, message):
+def test_settings_out_of_range_raise(settings, message):
     with pytest.raises(ValueError, match=message):
         WarpedImages(**settings)

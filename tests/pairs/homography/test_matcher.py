@@ -1,4 +1,4 @@
-"""The homography net: its answers by hand, its training, its checkpoints, and what it is worth."""
+"""The homography matcher: matches, training, checkpoints, accuracy of the shipped weights."""
 
 from pathlib import Path
 
@@ -16,17 +16,15 @@ import patchmatch
 from patchmatch.cli import main
 from patchmatch.core.errors import InputError
 from patchmatch.io import write_image
-from patchmatch.ops.contrast import normalize_contrast
 from patchmatch.ops.homography import (
     corner_error,
-    homography_of_corners,
+    get_perspective_transform,
     image_corners,
-    resizing,
     warp_points,
 )
-from patchmatch.pairs.homography.data import HomographyPairs, Warp
-from patchmatch.pairs.homography.matcher import HomographyNetMatcher, local_similarity
-from patchmatch.pairs.homography.net import Pass
+from patchmatch.pairs.homography.data import HomographyDataset, WarpRange
+from patchmatch.pairs.homography.matcher import HomographyNetMatcher
+from patchmatch.pairs.homography.net import PassOutput
 from patchmatch.public.pairs import load_pair_matcher
 
 ROOT = Path(__file__).parents[3]
@@ -44,8 +42,8 @@ def trainer(**settings):
     return Trainer(accelerator="cpu", **dict.fromkeys(quiet, False), **settings)
 
 
-class Known(torch.nn.Module):
-    """A net that knows where the corners are."""
+class FixedCornersNet(torch.nn.Module):
+    """A network that returns given corners."""
 
     side = 64
 
@@ -55,22 +53,22 @@ class Known(torch.nn.Module):
 
     def forward(self, image0, image1, passes):
         corners = self.corners.float().expand(len(image0), -1, -1)
-        return [Pass(corners, torch.eye(3), torch.zeros(0))]
+        return [PassOutput(corners=corners, initial=torch.eye(3), scores=torch.zeros(0))]
 
 
-def known(corners, grid=10, refine=None, **options):
-    """A matcher with such a net."""
+def matcher_with_corners(corners, grid=10, refine=None, **options):
+    """Return a matcher whose network returns given corners."""
     matcher = HomographyNetMatcher(64, 4, grid=grid, refine=refine, **options).eval()
-    matcher.net = Known(corners)
+    matcher.net = FixedCornersNet(corners)
     return matcher
 
 
-def test_places_are_in_pixels_of_the_pictures_whatever_their_shape():
-    """A picture of 80x200 and another of 120x90 that shows it squeezed, the other way round."""
+def test_keypoints_are_in_pixels_of_images_of_any_shape():
+    """Image 0 is 80x200; image 1 shows it at 120x90 and rotated by 180 degrees."""
     small = blobs(72, 180, 1, spacing=12)[..., 0]
     image0 = cv2.resize(small, (200, 80), interpolation=cv2.INTER_CUBIC)
     image1 = cv2.resize(small[::-1, ::-1], (90, 120), interpolation=cv2.INTER_AREA)
-    matcher = known(image_corners(64, 64)[[2, 3, 0, 1]])
+    matcher = matcher_with_corners(image_corners(64, 64)[[2, 3, 0, 1]])
     tensors = [torch.from_numpy(i.astype(np.float32) / 255)[None, None] for i in (image0, image1)]
     found = matcher.match(*tensors)
     assert 50 < len(found) <= 100
@@ -83,8 +81,8 @@ def test_places_are_in_pixels_of_the_pictures_whatever_their_shape():
     assert found.score.min() >= 0.3
 
 
-def test_where_the_pictures_do_not_look_alike_there_is_no_match():
-    matcher = known(image_corners(64, 64), grid=16)
+def test_regions_that_do_not_correlate_have_no_match():
+    matcher = matcher_with_corners(image_corners(64, 64), grid=16)
     scene = torch.from_numpy(blobs(96, 96, 2, spacing=12)).movedim(-1, 0)[None] / 255
     other = torch.from_numpy(blobs(96, 96, 3, spacing=12)).movedim(-1, 0)[None] / 255
     half = torch.cat([scene[..., :48], other[..., 48:]], dim=3)
@@ -95,8 +93,8 @@ def test_where_the_pictures_do_not_look_alike_there_is_no_match():
     assert len(matcher.match(scene, torch.zeros_like(scene))) == 0
 
 
-def test_whatever_the_score_blank_and_unlike_pictures_have_no_match():
-    matcher = known(image_corners(64, 64), grid=16, min_score=0.0, rotations=4)
+def test_blank_and_unrelated_images_have_no_match_at_any_score():
+    matcher = matcher_with_corners(image_corners(64, 64), grid=16, min_score=0.0, rotations=4)
     blank = torch.full((1, 3, 96, 96), 0.5)
     assert len(matcher.match(blank, blank)) == 0
     one, other = (
@@ -106,36 +104,11 @@ def test_whatever_the_score_blank_and_unlike_pictures_have_no_match():
     assert len(matcher.match(one, other)) == 0
 
 
-def test_similarity_is_the_correlation_of_windows():
-    generator = torch.Generator().manual_seed(0)
-    image = torch.rand(1, 1, 40, 48, generator=generator)
-    unit = torch.eye(3, dtype=torch.float64)[None]
-    found, seen = local_similarity(image, 0.5 * image + 0.3, unit)
-    assert found.min() > 0.8
-    assert seen.all()
-    assert local_similarity(image, 1 - image, unit)[0].max() == 0
-    other = torch.rand(1, 1, 40, 48, generator=generator)
-    found = local_similarity(image, other, unit)[0][0, 0, 20, 22]
-    even = [normalize_contrast(i)[0, 0, 12:29, 14:31].flatten() for i in (image, other)]
-    first, second = (values.double().numpy() for values in even)
-    expected = max(0.0, np.corrcoef(first, second)[0, 1])
-    assert found.item() == pytest.approx(expected, abs=0.02)
-    assert local_similarity(image, torch.full_like(image, 0.4), unit)[0].max() < 0.05
-
-
-def test_nothing_is_like_what_image_1_does_not_show():
-    image = torch.rand(1, 1, 40, 48, generator=torch.Generator().manual_seed(0))
-    right = torch.eye(3, dtype=torch.float64)[None]
-    right[0, 0, 2] = 16
-    found, seen = local_similarity(image, image[..., 16:].repeat(1, 1, 1, 2)[..., :48], right)
-    assert seen[..., :32].all()
-    assert not seen[..., 32:].any()
-    assert found[..., 42:].max() == 0
-
-
-def test_it_learns_from_four_pairs():
+def test_training_overfits_four_pairs():
     torch.manual_seed(0)
-    pairs = HomographyPairs([blobs(120, 150, spacing=12)], 4, 0, 64, Warp(0.15, disturbed=None))
+    pairs = HomographyDataset(
+        [blobs(120, 150, spacing=12)], 4, 0, 64, WarpRange(corner_shift=0.15, disturbed=None)
+    )
     data = DataLoader(pairs, batch_size=4)
     matcher = HomographyNetMatcher(side=64, width=16, lr=1e-2)
     test = trainer()
@@ -146,8 +119,10 @@ def test_it_learns_from_four_pairs():
     assert after["val/corner_error"] < 0.5 * before["val/corner_error"]
 
 
-def test_the_test_measures_sift_on_the_same_pairs():
-    pairs = HomographyPairs([blobs(300, 400, spacing=12)], 2, 0, 128, Warp(0.05, disturbed=None))
+def test_the_test_stage_evaluates_sift_on_the_same_pairs():
+    pairs = HomographyDataset(
+        [blobs(300, 400, spacing=12)], 2, 0, 128, WarpRange(corner_shift=0.05, disturbed=None)
+    )
     measured = trainer().test(
         HomographyNetMatcher(width=4), DataLoader(pairs, batch_size=2), verbose=False
     )[0]
@@ -161,10 +136,10 @@ def test_the_test_measures_sift_on_the_same_pairs():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder of pictures, and a pair to be matched."""
+    """A folder of training images, and a pair to match."""
     monkeypatch.chdir(tmp_path)
     for i in range(5):
-        write_image(tmp_path / "pictures" / f"{i}.png", blobs(100, 120, i, spacing=12))
+        write_image(tmp_path / "images" / f"{i}.png", blobs(100, 120, i, spacing=12))
     scene = blobs(150, 190, 9, spacing=12)
     write_image(tmp_path / "left.png", scene[:, :-14])
     write_image(tmp_path / "right.png", scene[:, 14:])
@@ -177,9 +152,9 @@ def predict(*options):
     main(["predict", config, *pairs, *QUICK, *options])
 
 
-def test_fit_and_predict_on_the_command_line_and_match_from_python(folder):
+def test_a_checkpoint_of_the_command_line_matches_from_python(folder):
     config = f"-c={ROOT}/configs/config_homography_train.yaml"
-    main(["fit", config, "--data.source=pictures", *TINY])
+    main(["fit", config, "--data.source=images", *TINY])
     predict("--ckpt_path=saved/mine.ckpt", "--model.min_score=0")
     with np.load(next(Path("out").glob("pairs/*/matches.npz"))) as arrays:
         written = arrays["homography"]
@@ -193,7 +168,7 @@ def test_fit_and_predict_on_the_command_line_and_match_from_python(folder):
 
 def test_a_checkpoint_trained_in_python_predicts_on_the_command_line(folder):
     matcher = HomographyNetMatcher(side=64, width=4, grid=5)
-    data = DataLoader(HomographyPairs([blobs(120, 150, spacing=12)], 2, 0, 64), batch_size=2)
+    data = DataLoader(HomographyDataset([blobs(120, 150, spacing=12)], 2, 0, 64), batch_size=2)
     fitting = trainer(max_epochs=1)
     fitting.fit(matcher, data)
     fitting.save_checkpoint("python.ckpt")
@@ -202,26 +177,26 @@ def test_a_checkpoint_trained_in_python_predicts_on_the_command_line(folder):
         assert next(Path("out").glob(f"pairs/*/{name}")).is_file()
 
 
-def seen_through(truth, scene, size):
-    """Gray pictures of 180x240: a part of a scene, and what a homography makes of it."""
-    into = np.array([[1, 0, 60], [0, 1, 50], [0, 0, 1.0]])
-    image1 = cv2.warpPerspective(scene, truth @ np.linalg.inv(into), size, flags=cv2.INTER_AREA)
+def crop_and_warp(truth, scene, size):
+    """Return a crop of a scene, 180x240, and the scene warped by a homography of the crop."""
+    crop = np.array([[1, 0, 60], [0, 1, 50], [0, 0, 1.0]])
+    image1 = cv2.warpPerspective(scene, truth @ np.linalg.inv(crop), size, flags=cv2.INTER_AREA)
     return scene[50:230, 60:300], image1
 
 
-def test_the_shipped_weights_find_what_moved_and_got_darker():
+def test_the_shipped_weights_match_a_warped_and_darkened_image():
     corners = image_corners(180, 240)
     offsets = torch.tensor([[35.0, -25], [-40, 20], [20, 35], [-25, -30]], dtype=torch.float64)
-    truth = homography_of_corners(corners, corners + offsets)
-    image0, image1 = seen_through(truth.numpy(), blobs(280, 360, 3, spacing=9), (240, 180))
+    truth = get_perspective_transform(corners, corners + offsets)
+    image0, image1 = crop_and_warp(truth.numpy(), blobs(280, 360, 3, spacing=9), (240, 180))
     found = patchmatch.match_images(image0, np.uint8(0.6 * image1), "homography_net", device="cpu")
     assert len(found) > 100
     assert corner_error(found.homography, truth, 180, 240) < 1
-    rough = patchmatch.match_images(image0, image1, "homography_net", device="cpu", refine=None)
-    assert 0.3 < corner_error(rough.homography, truth, 180, 240) < 12
+    unrefined = patchmatch.match_images(image0, image1, "homography_net", device="cpu", refine=None)
+    assert 0.3 < corner_error(unrefined.homography, truth, 180, 240) < 12
 
 
-def test_the_shipped_weights_find_nothing_in_pictures_of_other_things():
+def test_the_shipped_weights_find_no_match_between_unrelated_images():
     matcher = load_pair_matcher("homography_net", device="cpu")
     for seed in range(4):
         pair = (blobs(150, 200, i, spacing=9) for i in (seed, seed + 10))
@@ -234,8 +209,8 @@ def test_predict_needs_no_checkpoint(folder):
     assert float(row["inliers"]) > 100
 
 
-def test_blank_and_tiny_pictures_have_no_matches():
-    matcher = known(image_corners(64, 64))
+def test_blank_and_tiny_images_have_no_matches():
+    matcher = matcher_with_corners(image_corners(64, 64))
     for size in ((40, 50), (1, 1)):
         assert (
             len(
@@ -247,17 +222,17 @@ def test_blank_and_tiny_pictures_have_no_matches():
         )
 
 
-def test_a_strip_and_a_mask_are_taken():
+def test_a_narrow_strip_and_a_mask_are_supported():
     strip = blobs(36, 3000, 1, spacing=12)[:20]
     assert patchmatch.match_images(strip, strip, "homography_net").homography is not None
-    picture = blobs(120, 150, 2, spacing=9)
+    image = blobs(120, 150, 2, spacing=9)
     left = np.arange(150)[None].repeat(120, 0) < 60
-    found = patchmatch.match_images(picture, picture, "homography_net", mask0=left)
+    found = patchmatch.match_images(image, image, "homography_net", mask0=left)
     assert len(found) > 50
     assert found.keypoints0[:, 0].max() < 60
 
 
-def test_wrong_settings_and_sizes_are_refused():
+def test_wrong_settings_and_sizes_raise():
     for settings, message in (
         ({"passes": 0}, "passes must be at least 1, got 0"),
         ({"refine": 100}, "refine must be at least side, 128 pixels, got 100"),
@@ -266,14 +241,8 @@ def test_wrong_settings_and_sizes_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             HomographyNetMatcher(**settings)
-    data = DataLoader(HomographyPairs([blobs(120, 150, spacing=12)], 2, 0, 96), batch_size=2)
-    with pytest.raises(InputError, match=r"64x64 pixels, the data 96x96; give --data\.side 64"):
+    data = DataLoader(HomographyDataset([blobs(120, 150, spacing=12)], 2, 0, 96), batch_size=2)
+    with pytest.raises(
+        InputError, match=r"data\.side: expected 64 pixels .* got images of 96x96; give the same"
+    ):
         trainer(max_epochs=1).fit(HomographyNetMatcher(side=64, width=4), data)
-
-
-def test_resizing_is_that_of_torch():
-    """The corner of the top-left pixel stays where it is."""
-    image = torch.arange(6.0).expand(1, 1, 4, 6)
-    larger = torch.nn.functional.interpolate(image, (8, 12), mode="bilinear", align_corners=False)
-    place = warp_points(resizing((8, 12), (4, 6)), torch.tensor([[7.0, 3.0]]).double())
-    assert larger[0, 0, 3, 7].item() == pytest.approx(place[0, 0].item())
