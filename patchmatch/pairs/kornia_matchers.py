@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from patchmatch.pairs.descriptor.data import find_keypoints
+from patchmatch.pairs.descriptor.keypoints import detect_sift_keypoints
 from patchmatch.pairs.features import FeatureMatcher, Features, as_bytes
 from patchmatch.pairs.pretrained import download_weights, half_precision, read_weights
 from patchmatch.pairs.sift import SIZE
@@ -75,7 +75,7 @@ class AffNetHardNetMatcher(FeatureMatcher):
     def describe(self, image: Tensor, valid: Tensor | None) -> Features:
         """Return the blobs of a gray image (1, 1, H, W), with radius and angle of each."""
         mask = None if valid is None else valid[0].cpu().numpy().astype(np.uint8)
-        found = find_keypoints(as_bytes(image), self.contrast, mask)
+        found = detect_sift_keypoints(as_bytes(image), self.contrast, mask)
         # OpenCV's size is a diameter of the blob, its angle clockwise as y points down
         shapes = torch.stack([REGION * found.size / 2, -found.angle], dim=1)
         return Features(*(part.to(image.device) for part in (found.points, shapes, found.response)))

@@ -1,1 +1,1 @@
-"""A patch descriptor trained on synthetic pairs with the loss of HardNet."""
+"""A patch descriptor trained with HardNet's loss on synthetic image pairs."""

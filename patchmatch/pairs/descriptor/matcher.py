@@ -1,40 +1,43 @@
-"""Training a descriptor of patches, and matching pictures by it."""
+"""Trains a patch descriptor, and matches images with it."""
 
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from patchmatch.core.trained import TrainedPairs
-from patchmatch.pairs.descriptor.data import PatchBatch, find_keypoints
-from patchmatch.pairs.descriptor.distances import FalsePositiveRate
+from patchmatch.pairs.descriptor.data import PatchBatch
+from patchmatch.pairs.descriptor.keypoints import detect_sift_keypoints
+from patchmatch.pairs.descriptor.loss import (
+    descriptor_distances,
+    hardest_in_batch_loss,
+    same_blob_mask,
+)
+from patchmatch.pairs.descriptor.metrics import FalsePositiveRate, nearest_neighbour_accuracy
 from patchmatch.pairs.descriptor.net import DescriptorNet
 from patchmatch.pairs.descriptor.oriented import oriented_patches
 from patchmatch.pairs.features import FeatureMatcher, Features, as_bytes
 from patchmatch.pairs.sift import unit_descriptors
 
-PATCHES_AT_ONCE = 1024
+CPU_CHUNK, GPU_CHUNK = 1024, 16384  # patches: for the cache of a CPU, the memory of a GPU
 STAGES = ("val", "test")
 
 
 class DescriptorMatcher(TrainedPairs, FeatureMatcher):
-    """SIFT's keypoints, described by a small net that was trained on pairs made automatically.
+    """SIFT keypoints described by a small network, trained on synthetic pairs (after HardNet).
 
-    HardNet's way (Mishchuk et al. 2017): patches of one place attract each other, and each repels
-    the one of another place that is most like it.
+    Trained with a triplet loss and the hardest negative in the batch (Mishchuk et al. 2017).
 
     Args:
-        width: Channels of the first layers of the net.
-        length: Numbers in a descriptor.
-        patch_size: Side in pixels of the patches that are described.
-        margin: By how much more than the right one the nearest wrong descriptor is to be apart.
-        lr: Highest learning rate of AdamW; it warms up and decays over the whole training.
+        width: Channels of the first layers of the network.
+        length: Length of a descriptor.
+        patch_size: Side of the described patches in pixels.
+        margin: Margin of the triplet loss.
+        lr: Peak learning rate of AdamW; it warms up and decays over the whole training.
         weight_decay: Weight decay of AdamW.
-        contrast: How much a place must stand out to be a keypoint; less finds more in faint
-            pictures.
-        options: Of ``FeatureMatcher`` and ``PairMatcher``.
+        contrast: Contrast threshold of SIFT; lower detects more keypoints in faint images.
+        options: Options of ``FeatureMatcher`` and ``PairMatcher``.
     """
 
     predict_config = "config_match_descriptor.yaml"
@@ -56,111 +59,76 @@ class DescriptorMatcher(TrainedPairs, FeatureMatcher):
         if not 0 <= contrast < 1:
             raise ValueError(f"contrast must be at least 0 and below 1, got {contrast}")
         if not 0 < margin <= 2:
-            raise ValueError(f"margin must lie above 0 and not above 2, got {margin}")
+            raise ValueError(f"margin must be above 0 and at most 2, got {margin}")
         self.net = DescriptorNet(width, length, patch_size)
         self.margin, self.lr, self.weight_decay = margin, lr, weight_decay
         self.contrast = contrast
-        names = [f"{stage}_{kind}" for stage in STAGES for kind in ("net", "rootsift")]
-        self.rates = torch.nn.ModuleDict({name: FalsePositiveRate() for name in names})
+        names = [f"{stage}_{method}" for stage in STAGES for method in ("net", "rootsift")]
+        self.false_positive_rates = torch.nn.ModuleDict({n: FalsePositiveRate() for n in names})
 
     def describe(self, image: Tensor, valid: Tensor | None) -> Features:
-        """Return the descriptors of the keypoints of a gray image (1, 1, H, W)."""
+        """Return the keypoints of a gray image (1, 1, H, W) with their descriptors."""
         mask = None if valid is None else valid[0].cpu().numpy().astype(np.uint8)
-        found = find_keypoints(as_bytes(image), self.contrast, mask)
-        side = self.net.patch_size
-        # as clear as those that are kept: the others need no description
-        found = found[found.response.argsort(descending=True, stable=True)[: self.max_keypoints]]
-        points, size, angle = (
-            part.to(image.device) for part in (found.points, found.size, found.angle)
+        keypoints = detect_sift_keypoints(as_bytes(image), self.contrast, mask)
+        # The caller keeps at most max_keypoints: describe no others.
+        order = keypoints.response.argsort(descending=True, stable=True)
+        keypoints = keypoints[order[: self.max_keypoints]]
+        points, size, angle, response = (
+            values.to(image.device)
+            for values in (keypoints.points, keypoints.size, keypoints.angle, keypoints.response)
         )
+        chunk = CPU_CHUNK if image.device.type == "cpu" else GPU_CHUNK
+        patch_size = self.net.patch_size
         descriptors = [
-            self.net(oriented_patches(image, points[part], size[part], angle[part], side))
-            for part in torch.arange(len(points), device=image.device).split(PATCHES_AT_ONCE)
+            self.net(oriented_patches(image, points[i], size[i], angle[i], patch_size))
+            for i in torch.arange(len(points), device=image.device).split(chunk)
         ]
-        return Features(points, torch.cat(descriptors), found.response.to(image.device))
+        return Features(points, torch.cat(descriptors), response)
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        loss, distance, same = self._compared(batch)
+        loss, distance, same_blob = self._loss(batch)
         self.log("train/loss", loss, batch_size=len(distance), prog_bar=True)
-        self.log("train/right", nearest_share(distance, same), batch_size=len(distance))
+        accuracy = nearest_neighbour_accuracy(distance, same_blob)
+        self.log("train/right", accuracy, batch_size=len(distance))
         return loss
 
     def validation_step(self, batch: PatchBatch, batch_idx: int) -> None:
-        """Measure a batch of held-out pictures, beside RootSIFT."""
-        self._measure("val", batch)
+        """Evaluate a batch of validation images, with RootSIFT for comparison."""
+        self._evaluate("val", batch)
 
     def test_step(self, batch: PatchBatch, batch_idx: int) -> None:
-        """Measure a batch of test pictures, beside RootSIFT."""
-        self._measure("test", batch)
+        """Evaluate a batch of test images, with RootSIFT for comparison."""
+        self._evaluate("test", batch)
 
-    def _compared(self, batch: PatchBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the loss, all distances, and which places are the same."""
+    def _loss(self, batch: PatchBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the loss, all distances (N, N), and the mask (N, N) of pairs of one blob."""
         count = batch["patches0"].shape[:2].numel()
-        both = torch.cat([batch["patches0"].flatten(0, 1), batch["patches1"].flatten(0, 1)])
-        descriptors = self.net(both)  # (2 B N, D)
-        distance = distances(descriptors[:count], descriptors[count:])
-        same = same_places(batch["place"].flatten(0, 1))
-        return hardest_triplet_loss(distance, same, self.margin), distance, same
+        patches = torch.cat([batch["patches0"].flatten(0, 1), batch["patches1"].flatten(0, 1)])
+        descriptors = self.net(patches)  # (2 N, D), N patches of the whole batch
+        distance = descriptor_distances(descriptors[:count], descriptors[count:])
+        same_blob = same_blob_mask(batch["blobs"].flatten(0, 1))
+        return hardest_in_batch_loss(distance, same_blob, self.margin), distance, same_blob
 
-    def _measure(self, stage: str, batch: PatchBatch) -> None:
-        loss, distance, same = self._compared(batch)
-        sift = [
+    def _evaluate(self, stage: str, batch: PatchBatch) -> None:
+        loss, distance, same_blob = self._loss(batch)
+        self.log(f"{stage}/loss", loss, batch_size=len(distance))
+        sift0, sift1 = (
             unit_descriptors(batch[name].flatten(0, 1).cpu().numpy(), True).to(distance)
             for name in ("sift0", "sift1")
-        ]
-        count = len(distance)
-        self.log(f"{stage}/loss", loss, batch_size=count)
-        belongs = torch.eye(count, dtype=torch.bool, device=distance.device)
-        counted = belongs | ~same
-        for kind, apart in (("net", distance), ("rootsift", distances(sift[0], sift[1]))):
-            rate = self.rates[f"{stage}_{kind}"]
-            assert isinstance(rate, FalsePositiveRate)
-            rate.update(apart[counted], belongs[counted])
-            before = f"{stage}/" if kind == "net" else f"{stage}/{kind}_"
-            self.log(
-                f"{before}fpr95", rate, batch_size=count, metric_attribute=f"rates.{stage}_{kind}"
-            )
-            share = nearest_share(apart, same)
-            self.log(f"{before}right", share, batch_size=count, prog_bar=kind == "net")
+        )
+        self._log_metrics(stage, "net", distance, same_blob)
+        self._log_metrics(stage, "rootsift", descriptor_distances(sift0, sift1), same_blob)
 
-
-def distances(
-    descriptors0: Float[Tensor, "N D"], descriptors1: Float[Tensor, "M D"]
-) -> Float[Tensor, "N M"]:
-    """Return how far descriptors of length one are apart, in [0, 2]."""
-    return (2 - 2 * descriptors0 @ descriptors1.T).clamp_min(1e-6).sqrt()
-
-
-def same_places(place: Float[Tensor, "N 4"]) -> Bool[Tensor, "N N"]:
-    """Tell which keypoints lie in one blob of one picture, themselves included.
-
-    Args:
-        place: Number of the picture, x and y in it, and diameter of the blob.
-    """
-    apart = torch.cdist(place[:, 1:3], place[:, 1:3])
-    near = apart < torch.maximum(place[:, None, 3], place[:, 3])
-    same = near & (place[:, None, 0] == place[:, 0])
-    return same | torch.eye(len(place), dtype=torch.bool, device=place.device)
-
-
-def hardest_triplet_loss(
-    distance: Float[Tensor, "N N"], same: Bool[Tensor, "N N"], margin: float
-) -> Float[Tensor, ""]:
-    """Return the triplet loss with the hardest negative of the batch (Mishchuk et al. 2017).
-
-    Args:
-        distance: Of every descriptor of image 0 from every one of image 1; those of a pair on the
-            diagonal.
-        same: Which show one place; none of these is a negative.
-        margin: By how much the negative is to be farther.
-    """
-    others = distance.masked_fill(same, torch.inf)
-    negative = torch.minimum(others.amin(dim=0), others.amin(dim=1))
-    return (margin + distance.diagonal() - negative).clamp_min(0).mean()
-
-
-def nearest_share(distance: Float[Tensor, "N N"], same: Bool[Tensor, "N N"]) -> Float[Tensor, ""]:
-    """Return for which share of descriptors the right one is nearer than any of another place."""
-    others = distance.masked_fill(same, torch.inf)
-    return (distance.diagonal() < others.amin(dim=1)).float().mean()
+    def _log_metrics(self, stage: str, method: str, distance: Tensor, same_blob: Tensor) -> None:
+        name, count = f"{stage}_{method}", len(distance)
+        prefix = f"{stage}/" if method == "net" else f"{stage}/{method}_"
+        rate = self.false_positive_rates[name]
+        assert isinstance(rate, FalsePositiveRate)
+        is_match = torch.eye(count, dtype=torch.bool, device=distance.device)
+        counted = is_match | ~same_blob
+        rate.update(distance[counted], is_match[counted])
+        attribute = f"false_positive_rates.{name}"
+        self.log(f"{prefix}fpr95", rate, batch_size=count, metric_attribute=attribute)
+        accuracy = nearest_neighbour_accuracy(distance, same_blob)
+        self.log(f"{prefix}right", accuracy, batch_size=count, prog_bar=method == "net")

@@ -1,4 +1,4 @@
-"""The descriptor: its loss by hand, its training, its checkpoints, and what it is worth."""
+"""The descriptor matcher: training, checkpoints, accuracy of the shipped weights."""
 
 from pathlib import Path
 
@@ -15,15 +15,9 @@ import patchmatch
 from patchmatch.cli import main
 from patchmatch.core.errors import InputError
 from patchmatch.io import write_image
-from patchmatch.pairs.descriptor.data import KeypointPatchPairs
-from patchmatch.pairs.descriptor.matcher import (
-    DescriptorMatcher,
-    distances,
-    hardest_triplet_loss,
-    nearest_share,
-    same_places,
-)
-from patchmatch.pairs.homography.data import HomographyPairs, Warp
+from patchmatch.pairs.descriptor.data import KeypointPatchDataset
+from patchmatch.pairs.descriptor.matcher import DescriptorMatcher
+from patchmatch.pairs.homography.data import HomographyDataset, WarpRange
 
 ROOT = Path(__file__).parents[3]
 QUICK = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
@@ -35,53 +29,16 @@ TINY = [
 ]
 
 
-def test_the_loss_is_that_of_the_hardest_negative_of_row_or_column():
-    distance = torch.tensor([[0.2, 0.9, 1.4], [0.3, 0.5, 0.1], [1.1, 1.0, 0.6]])
-    same = torch.eye(3, dtype=torch.bool)
-    # negatives 0.3 (column 0), 0.1 (row 1), 0.1 (column 2)
-    expected = ((1 + 0.2 - 0.3) + (1 + 0.5 - 0.1) + (1 + 0.6 - 0.1)) / 3
-    assert hardest_triplet_loss(distance, same, 1.0).item() == pytest.approx(expected)
-    same[1, 2] = same[2, 1] = True
-    # negatives 0.3, 0.3 (row 1), 1.1 (row 2)
-    expected = (max(0, 0.5 + 0.2 - 0.3) + (0.5 + 0.5 - 0.3) + 0) / 3
-    assert hardest_triplet_loss(distance, same, 0.5).item() == pytest.approx(expected)
-    assert hardest_triplet_loss(distance, torch.ones_like(same), 1.0).item() == 0
-
-
-def test_the_right_one_must_be_nearer_than_any_other_place():
-    distance = torch.tensor([[0.2, 0.1, 1.4], [0.9, 0.5, 0.6], [1.1, 1.0, 0.6]])
-    same = torch.eye(3, dtype=torch.bool)
-    assert nearest_share(distance, same).item() == pytest.approx(2 / 3)
-    same[0, 1] = True
-    assert nearest_share(distance, same).item() == 1
-
-
-def test_places_are_the_same_within_a_blob_of_one_picture():
-    place = torch.tensor(
-        [[0, 10.0, 10, 4], [0, 13.0, 10, 2], [0, 10.0, 15, 4], [1, 10.0, 10, 4], [1, 90, 90, 1]]
-    )
-    found = same_places(place)
-    expected = torch.eye(5, dtype=torch.bool)
-    expected[0, 1] = expected[1, 0] = True
-    assert torch.equal(found, expected)
-
-
-def test_distances_are_those_of_vectors_of_length_one():
-    generator = torch.Generator().manual_seed(0)
-    first, second = (torch.randn(n, 7, generator=generator) for n in (3, 5))
-    first, second = first / first.norm(dim=1, keepdim=True), second / second.norm(dim=1)[:, None]
-    assert_close(distances(first, second), torch.cdist(first, second), atol=1e-4, rtol=0)
-
-
 def trainer(**settings):
     quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
     return Trainer(accelerator="cpu", **dict.fromkeys(quiet, False), **settings)
 
 
-def test_it_learns_from_few_patches():
+def test_training_overfits_a_few_patches():
     torch.manual_seed(0)
-    images = HomographyPairs([blobs(300, 300)], 2, 0, 160, Warp(0.1, 20, 0.2, 0.2))
-    data = DataLoader(KeypointPatchPairs(images, 24, describe=True), batch_size=2)
+    warp = WarpRange(corner_shift=0.1, turn=20, zoom=0.2, disturbed=0.2)
+    image_pairs = HomographyDataset([blobs(300, 300)], 2, 0, 160, warp)
+    data = DataLoader(KeypointPatchDataset(image_pairs, 24, describe=True), batch_size=2)
     matcher = DescriptorMatcher(width=8, lr=1e-2)
     test = trainer()
     before = test.validate(matcher, data, verbose=False)[0]
@@ -95,10 +52,10 @@ def test_it_learns_from_few_patches():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder of pictures, and a pair to be matched."""
+    """A folder of training images, and a pair to match."""
     monkeypatch.chdir(tmp_path)
     for i in range(5):
-        write_image(tmp_path / "pictures" / f"{i}.png", blobs(180, 200, i))
+        write_image(tmp_path / "images" / f"{i}.png", blobs(180, 200, i))
     scene = blobs(150, 190, 9)
     write_image(tmp_path / "left.png", scene[:, :-14])
     write_image(tmp_path / "right.png", scene[:, 14:])
@@ -115,8 +72,8 @@ def predict(*options):
     main(["predict", config, *pairs, *QUICK, *options])
 
 
-def test_fit_and_predict_on_the_command_line_and_match_from_python(folder):
-    fit("--data.source=pictures")
+def test_a_checkpoint_of_the_command_line_matches_from_python(folder):
+    fit("--data.source=images")
     predict("--ckpt_path=saved/mine.ckpt", "--model.check=mutual")
     with np.load(next(Path("out").glob("pairs/*/matches.npz"))) as arrays:
         written = torch.from_numpy(arrays["keypoints0"])
@@ -134,9 +91,10 @@ def test_fit_and_predict_on_the_command_line_and_match_from_python(folder):
 
 def test_a_checkpoint_trained_in_python_predicts_on_the_command_line(folder):
     matcher = DescriptorMatcher(width=6, max_matches=40)
-    images = HomographyPairs([blobs(300, 300)], 1, 0, 160, Warp(0.1))
+    warp = WarpRange(corner_shift=0.1)
+    image_pairs = HomographyDataset([blobs(300, 300)], 1, 0, 160, warp)
     fitting = trainer(max_epochs=1)
-    fitting.fit(matcher, DataLoader(KeypointPatchPairs(images, 8), batch_size=1))
+    fitting.fit(matcher, DataLoader(KeypointPatchDataset(image_pairs, 8), batch_size=1))
     fitting.save_checkpoint("python.ckpt")
     predict("--ckpt_path=python.ckpt")
     assert next(Path("out").glob("pairs/*/matches.csv")).is_file()
@@ -145,42 +103,42 @@ def test_a_checkpoint_trained_in_python_predicts_on_the_command_line(folder):
     assert again.max_matches is None
 
 
-@pytest.mark.parametrize("right_way", ["sift", "descriptor"])
-def test_the_shipped_weights_match_what_was_turned_and_darkened(right_way):
-    picture = blobs(240, 300, 3)
+@pytest.mark.parametrize("matcher", ["sift", "descriptor"])
+def test_the_shipped_weights_match_a_rotated_and_darkened_image(matcher):
+    image = blobs(240, 300, 3)
     matrix = cv2.getRotationMatrix2D((150, 120), 35, 0.8)
-    dark = np.uint8(cv2.warpAffine(picture, matrix, (300, 240)) * 0.5)
-    found = patchmatch.match_images(picture, dark, right_way, device="cpu")
+    dark = np.uint8(cv2.warpAffine(image, matrix, (300, 240)) * 0.5)
+    found = patchmatch.match_images(image, dark, matcher, device="cpu")
     truth = torch.from_numpy(matrix).float()
     moved = found.keypoints0 @ truth[:, :2].T + truth[:, 2]
     assert len(found) > 150
     assert ((moved - found.keypoints1).norm(dim=1) < 2).float().mean() > 0.95
 
 
-def test_blank_and_tiny_pictures_have_no_matches():
+def test_blank_and_tiny_images_have_no_matches():
     for size in ((40, 50), (1, 1)):
         found = patchmatch.match_images(np.zeros(size, np.uint8), blobs(60, 60), "descriptor")
         assert len(found) == 0
         assert found.homography is None
 
 
-def test_tiles_masks_and_turns_are_taken():
-    picture = blobs(260, 300, 5)
+def test_tiles_masks_and_rotations_are_supported():
+    image = blobs(260, 300, 5)
     mask = np.zeros((260, 300), bool)
     mask[:, 150:] = True
     found = patchmatch.match_images(
-        picture, picture, "descriptor", mask0=mask, tile=128, max_keypoints=200, rotations=2
+        image, image, "descriptor", mask0=mask, tile=128, max_keypoints=200, rotations=2
     )
     assert 50 < len(found) <= 200
     assert found.keypoints0[:, 0].min() >= 149.5
     assert_close(found.keypoints0, found.keypoints1, atol=0.1, rtol=0)
 
 
-def test_wrong_settings_and_weights_are_refused(folder):
+def test_wrong_settings_and_checkpoints_raise(folder):
     for settings, message in (
-        ({"margin": 0.0}, "margin must lie above 0 and not above 2, got 0.0"),
+        ({"margin": 0.0}, "margin must be above 0 and at most 2, got 0.0"),
         ({"contrast": 1.0}, "contrast must be at least 0 and below 1, got 1.0"),
-        ({"width": 5}, "a descriptor needs an even width"),
+        ({"width": 5}, "width must be even and at least 2, got 5"),
     ):
         with pytest.raises(ValueError, match=message):
             DescriptorMatcher(**settings)
