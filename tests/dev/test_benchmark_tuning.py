@@ -32,7 +32,7 @@ def test_templates_lie_where_the_truth_says(benchmark, monkeypatch):
     monkeypatch.setattr(benchmark, "EACH", 4)
     for name, value in (("TURN", 0.0), ("ZOOM", 1.0), ("TILT", 0.0), ("LIGHT", 0.0)):
         monkeypatch.setattr(benchmark, name, value)
-    pairs = benchmark.made_pairs([smooth(180, 220, sigma=2), smooth(200, 170, 1, sigma=2)])
+    pairs = benchmark.synthetic_pairs([smooth(180, 220, sigma=2), smooth(200, 170, 1, sigma=2)])
     assert [pair.sequence for pair in pairs] == ["0"] * 4 + ["1"] * 4
     for pair in pairs:
         x0, y0, x1, y1 = (round(value) for value in pair.truth)
@@ -46,7 +46,7 @@ def test_templates_lie_where_the_truth_says(benchmark, monkeypatch):
 def test_every_scene_is_described_once_for_all_templates(benchmark, monkeypatch):
     monkeypatch.setattr(benchmark, "EACH", 6)
     monkeypatch.setattr("benchmark_templates.KEPT", 1)  # scenes
-    pairs = benchmark.made_pairs([smooth(100, 120, sigma=2), smooth(120, 110, 1, sigma=2)])
+    pairs = benchmark.synthetic_pairs([smooth(100, 120, sigma=2), smooth(120, 110, 1, sigma=2)])
     matcher = TemplateMatcher("handcrafted", threshold=0.0, max_detections=1).eval()
     images = [[to_rgb(image)[0] for image in (pair.scene, pair.template)] for pair in pairs]
     scores = np.array(

@@ -7,7 +7,7 @@ from patchmatch.io import write_image
 from patchmatch.templates.data import (
     TemplateScenes,
     as_colors,
-    find_scenes,
+    open_scenes,
     read_masks,
     read_templates,
     read_thresholds,
@@ -49,12 +49,12 @@ def test_colours_are_red_green_blue_from_0_to_1():
 
 def test_scenes_are_a_picture_a_folder_or_nothing(tmp_path):
     put(tmp_path / "scenes" / "b2.png")
-    assert len(find_scenes(tmp_path / "scenes" / "b2.png")) == 1
+    assert len(open_scenes(tmp_path / "scenes" / "b2.png")) == 1
     put(tmp_path / "scenes" / "b10.png")
-    found = find_scenes(tmp_path / "scenes")
+    found = open_scenes(tmp_path / "scenes")
     assert [found.frame_name(i) for i in range(len(found))] == ["b2", "b10"]
     with pytest.raises(InputError, match="no such scene"):
-        find_scenes(tmp_path / "gone.png")
+        open_scenes(tmp_path / "gone.png")
 
 
 @pytest.mark.parametrize("value", ["", "much", "1.2", "-0.1", "nan"])

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from patchmatch.templates.hough import box_mean, cast_votes, fit_scaled_shift
+from patchmatch.templates.hough import box_mean, hough_voting, fit_centre_and_scale
 
 
 def test_votes_agree_with_a_loop():
     points = torch.tensor([[2.0, 1.0], [4.25, 3.5], [-3.0, 2.0]])  # the last lies outside
     sigma, size = 1.0, (6, 9)
-    votes = cast_votes(points, size, sigma)
+    votes = hough_voting(points, size, sigma)
     splat = {(2, 1): 1.0}
     splat |= {(4, 3): 0.375, (5, 3): 0.125, (4, 4): 0.375, (5, 4): 0.125}
     for row in range(6):
@@ -24,7 +24,7 @@ def test_votes_agree_with_a_loop():
 
 
 def test_where_all_points_meet_the_share_is_one():
-    votes = cast_votes(torch.tensor([[5.0, 2.0]]).expand(7, 2), (8, 11), 1.7)
+    votes = hough_voting(torch.tensor([[5.0, 2.0]]).expand(7, 2), (8, 11), 1.7)
     assert votes[2, 5].item() == pytest.approx(1)
     assert votes.argmax().item() == 2 * 11 + 5
 
@@ -51,7 +51,7 @@ def matches(scale, centre, outliers=0):
 @pytest.mark.parametrize("scale", [0.8, 1.0, 1.25])
 def test_centre_and_scale_are_found_among_outliers(scale):
     places, offsets = matches(scale, (40.0, 30.0), outliers=20)
-    fit = fit_scaled_shift(
+    fit = fit_centre_and_scale(
         places, offsets, torch.tensor([41.0, 29.0]), radius=4.0, stiffness=1e-4, steps=10
     )
     assert_close(fit.centre, torch.tensor([40.0, 30.0]), atol=0.15, rtol=0)
@@ -61,8 +61,8 @@ def test_centre_and_scale_are_found_among_outliers(scale):
 def test_limits_hold_and_nothing_near_leaves_the_start():
     places, offsets = matches(1.3, (40.0, 30.0))
     start = torch.tensor([40.0, 30.0])
-    fit = fit_scaled_shift(places, offsets, start, 4.0, limits=(1.0, 1.0))
+    fit = fit_centre_and_scale(places, offsets, start, 4.0, limits=(1.0, 1.0))
     assert fit.scale.item() == 1
-    far = fit_scaled_shift(places + 500, offsets, start, 4.0)
+    far = fit_centre_and_scale(places + 500, offsets, start, 4.0)
     assert_close(far.centre, start)
     assert far.share.item() == 0

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from patchmatch.io import write_image
 from patchmatch.templates.backbones import load_backbone
 from patchmatch.templates.data import read_masks
-from patchmatch.templates.features import Pose, describe_template, unite, why_not
+from patchmatch.templates.features import Pose, extract_template_features, normalize_features, unsearchable_reason
 from patchmatch.templates.matcher import TemplateMatcher
 
 
@@ -51,8 +51,8 @@ def test_values_that_are_no_numbers_are_refused_by_name(value):
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_quarter_turn_describes_the_turned_picture(backbone, turns):
     template = texture(40, 64)
-    expected = describe_template(backbone, torch.rot90(template, turns, (1, 2)), None, Pose())
-    found = describe_template(backbone, template, None, Pose(rotation=90.0 * turns))
+    expected = extract_template_features(backbone, torch.rot90(template, turns, (1, 2)), None, Pose())
+    found = extract_template_features(backbone, template, None, Pose(rotation=90.0 * turns))
     assert found.size == expected.size
     assert found.extent == expected.extent == pytest.approx((40 * 64) ** 0.5)
     assert_close(found.offsets, expected.offsets)
@@ -61,7 +61,7 @@ def test_a_quarter_turn_describes_the_turned_picture(backbone, turns):
 
 
 def test_what_is_turned_counts_without_the_corners_of_its_box(backbone):
-    found = describe_template(backbone, texture(40, 120), None, Pose(rotation=45))
+    found = extract_template_features(backbone, texture(40, 120), None, Pose(rotation=45))
     assert found.size == (113, 113)
     cells = found.offsets * 4  # pixels from the centre
     along, across = (cells[:, 0] - cells[:, 1]) / 2**0.5, (cells[:, 0] + cells[:, 1]) / 2**0.5
@@ -114,8 +114,8 @@ def test_a_template_that_fits_turned_alone_is_found():
 
 def test_every_pose_is_refused_with_the_reason_of_the_first():
     template = texture(30, 60)
-    assert "60x30 pixels is larger" in why_not((40, 50), template, None, Pose())
-    assert why_not((70, 40), template, None, Pose(rotation=90)) == ""
+    assert "60x30 pixels is larger" in unsearchable_reason((40, 50), template, None, Pose())
+    assert unsearchable_reason((70, 40), template, None, Pose(rotation=90)) == ""
     reason = matcher(scales=(1.0, 2.0)).match(texture(20, 50), template).reason
     assert "60x30 pixels is larger than the scene of 50x20" in reason
 
@@ -124,7 +124,7 @@ def test_features_are_evened_by_the_scene_and_the_first_template_alone():
     generator = torch.Generator().manual_seed(0)
     scene = [torch.randn(50, 3, generator=generator), 9 * torch.rand(50, 2, generator=generator)]
     first, second = ([torch.rand(n, 3), torch.rand(n, 2)] for n in (7, 4))
-    scene_features, (features, others) = unite(scene, [first, second])
+    scene_features, (features, others) = normalize_features(scene, [first, second])
     assert [len(f) for f in (scene_features, features, others)] == [50, 7, 4]
     for found, kinds in ((scene_features, scene), (features, first), (others, second)):
         parts = []
@@ -199,7 +199,7 @@ def test_a_scene_described_in_strips_is_the_same(stride, rows, monkeypatch):
     whole = matcher(stride=stride)
     expected, described = whole.match(scene, template), whole.describe(scene)
     bytes_of_row = described.grid[1] * sum(whole.backbone.channels) * 4
-    monkeypatch.setattr("patchmatch.templates.features._STRIP", rows * bytes_of_row)
+    monkeypatch.setattr("patchmatch.templates.features._STRIP_BYTES", rows * bytes_of_row)
     in_strips = matcher(stride=stride, features_mb=1)
     assert whole.features_mb * 2**20 > described.grid[0] * bytes_of_row > 2**20
     strips = in_strips.describe(scene)
@@ -229,7 +229,7 @@ def test_convention_mask_is_true_where_the_template_counts(backbone, tmp_path):
     write_image(tmp_path / "cup.png", picture)
     mask = read_masks(tmp_path, {"cup": torch.zeros(3, 24, 40)})["cup"]
     assert mask.sum() == 24 * 20
-    found = describe_template(backbone, texture(24, 40), mask, Pose())
+    found = extract_template_features(backbone, texture(24, 40), mask, Pose())
     assert len(found.offsets) == 6 * 5
     assert (found.offsets[:, 0] > 0).all()
 

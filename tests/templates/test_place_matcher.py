@@ -10,7 +10,7 @@ from patchmatch.core.samplers import EachOnce
 from patchmatch.io import write_image
 from patchmatch.templates.matcher import TemplateMatcher
 from patchmatch.templates.place_matcher import PlaceMatcher
-from patchmatch.templates.places import in_batches, place_loader
+from patchmatch.templates.places import split_keys, place_loader
 from patchmatch.templates.retrieval import retrieval_sums
 from patchmatch.templates.synthetic_places import SyntheticPlaces, SyntheticViews
 from patchmatch.templates.tuned_net import load_features
@@ -205,7 +205,7 @@ def test_layers_join_in_one_after_the_other(folder, weights):
 def test_recall_is_that_of_the_whole_set(folder):
     made = SyntheticViews([texture(140, 180, i) for i in (7, 8)], 0, side=32, light=0.0)
     keys = [(0, place, view) for place in range(len(made)) for view in range(3)]
-    loader = place_loader(made, EachOnce(in_batches(keys, 7), 0, 1), 0)  # places are torn apart
+    loader = place_loader(made, EachOnce(split_keys(keys, 7), 0, 1), 0)  # places are torn apart
     matcher = PlaceMatcher("handcrafted").eval()
     (logged,) = trainer().validate(matcher, loader, verbose=False)
     with torch.no_grad():

@@ -3,11 +3,11 @@ import itertools
 import pytest
 import torch
 
-from patchmatch.templates.places import PlaceBatches, PlaceSet, in_batches, require_batches
+from patchmatch.templates.places import PlaceBatchSampler, PlaceDataset, split_keys, require_batch_size
 
 
 def batches(count=7, places=3, views=2, wanted=4, seed=0, epoch=0, rank=0, processes=1):
-    sampler = PlaceBatches(count, places, views, wanted, seed, rank, processes)
+    sampler = PlaceBatchSampler(count, places, views, wanted, seed, rank, processes)
     sampler.set_epoch(epoch)
     return list(sampler)
 
@@ -43,11 +43,11 @@ def test_processes_share_the_batches_of_one_and_keep_step(processes):
 
 
 def test_there_is_always_a_batch_for_every_process():
-    assert len(PlaceBatches(9, 3, 2, 1, 0, rank=1, processes=4)) == 1
+    assert len(PlaceBatchSampler(9, 3, 2, 1, 0, rank=1, processes=4)) == 1
     assert len(batches(count=9, wanted=1, rank=1, processes=4)) == 1
 
 
-class Numbers(PlaceSet):
+class Numbers(PlaceDataset):
     def view(self, key):
         return {"image": torch.full((3, 2, 2), float(key)), "place": key // 2, "query": key % 2 > 0}
 
@@ -60,11 +60,11 @@ def test_an_item_is_a_whole_batch():
 
 
 def test_keys_stay_in_order_and_the_last_batch_has_what_is_left():
-    assert in_batches(range(5), 2) == [[0, 1], [2, 3], [4]]
-    assert in_batches([], 2) == []
+    assert split_keys(range(5), 2) == [[0, 1], [2, 3], [4]]
+    assert split_keys([], 2) == []
 
 
 @pytest.mark.parametrize(("places", "views"), [(1, 2), (2, 1)])
 def test_batches_that_hold_no_pairs_are_refused(places, views):
     with pytest.raises(ValueError, match=f"at least 2, to be compared, got {places} and {views}"):
-        require_batches(places, views)
+        require_batch_size(places, views)

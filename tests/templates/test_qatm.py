@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from patchmatch.templates import qatm
 from patchmatch.templates.qatm import (
-    FeatureRows,
+    LazyFeatures,
     best_matches,
     correlation_scores,
     qatm_scores,
@@ -44,9 +44,9 @@ def qatm_by_loops(scene, template, alpha):
 @pytest.mark.parametrize("alpha", [1.0, 25.0, 40.0, 90.0])
 @pytest.mark.parametrize("memory", [0, 200, 2**29])
 def test_qatm_agrees_with_a_loop_in_float64(alpha, memory, monkeypatch):
-    monkeypatch.setattr("patchmatch.templates.qatm._FEWEST", 2)
+    monkeypatch.setattr("patchmatch.templates.qatm._MIN_ROWS", 2)
     monkeypatch.setattr(
-        "patchmatch.templates.qatm._CACHED", 20
+        "patchmatch.templates.qatm._CPU_BLOCK", 20
     )  # blocks of two rows, the last of one
     scene, template = features(11), features(7, seed=1)
     found = best_matches(qatm_scores(scene, template, alpha, memory))
@@ -58,15 +58,15 @@ def test_qatm_agrees_with_a_loop_in_float64(alpha, memory, monkeypatch):
 
 @pytest.mark.parametrize(("memory", "computed"), [(0, 12), (27, 12), (2 * 28, 11), (2**20, 6)])
 def test_similarities_are_computed_twice_where_too_few_would_be_kept(memory, computed, monkeypatch):
-    monkeypatch.setattr("patchmatch.templates.qatm._FEWEST", 2)
-    monkeypatch.setattr("patchmatch.templates.qatm._CACHED", 20)  # six blocks, rows of 28 bytes
-    products, multiplied = qatm._products, []
+    monkeypatch.setattr("patchmatch.templates.qatm._MIN_ROWS", 2)
+    monkeypatch.setattr("patchmatch.templates.qatm._CPU_BLOCK", 20)  # six blocks, rows of 28 bytes
+    products, multiplied = qatm._matmul_with, []
 
     def counting(template):
         multiply = products(template)
         return lambda rows, some=None: multiplied.append(some is None) or multiply(rows, some)
 
-    monkeypatch.setattr("patchmatch.templates.qatm._products", counting)
+    monkeypatch.setattr("patchmatch.templates.qatm._matmul_with", counting)
     best_matches(qatm_scores(features(11), features(7, seed=1), memory=memory))
     assert sum(multiplied) == computed
 
@@ -108,9 +108,9 @@ def test_what_is_not_free_competes_and_is_no_best_match(score):
 
 @pytest.mark.parametrize("score", [qatm_scores, correlation_scores, rank_scores])
 def test_only_the_blocks_that_changed_are_looked_through_again(score, monkeypatch):
-    monkeypatch.setattr("patchmatch.templates.qatm._FEWEST", 2)
+    monkeypatch.setattr("patchmatch.templates.qatm._MIN_ROWS", 2)
     monkeypatch.setattr(
-        "patchmatch.templates.qatm._CACHED", 20
+        "patchmatch.templates.qatm._CPU_BLOCK", 20
     )  # blocks of two rows, the last of one
     scores = score(features(11), features(7, seed=1))
     every = best_matches(scores)
@@ -134,7 +134,7 @@ def test_only_the_blocks_that_changed_are_looked_through_again(score, monkeypatc
             assert torch.equal(part, other)
 
 
-class Made(FeatureRows):
+class Made(LazyFeatures):
     """Features that exist only while they are asked for."""
 
     def __init__(self, features):
@@ -149,8 +149,8 @@ class Made(FeatureRows):
 
 @pytest.mark.parametrize("score", [qatm_scores, correlation_scores, rank_scores])
 def test_features_may_be_made_when_they_are_asked_for(score, monkeypatch):
-    monkeypatch.setattr("patchmatch.templates.qatm._FEWEST", 2)
-    monkeypatch.setattr("patchmatch.templates.qatm._CACHED", 20)
+    monkeypatch.setattr("patchmatch.templates.qatm._MIN_ROWS", 2)
+    monkeypatch.setattr("patchmatch.templates.qatm._CPU_BLOCK", 20)
     scene, template = features(11), features(7, seed=1)
     for found, expected in zip(
         best_matches(score(Made(scene), template)),
@@ -162,13 +162,13 @@ def test_features_may_be_made_when_they_are_asked_for(score, monkeypatch):
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_blocks_that_are_looked_through_together_give_the_same(groups, monkeypatch):
-    monkeypatch.setattr("patchmatch.templates.qatm._FEWEST", 2)
-    monkeypatch.setattr("patchmatch.templates.qatm._CACHED", 20)  # six blocks, the last of one row
+    monkeypatch.setattr("patchmatch.templates.qatm._MIN_ROWS", 2)
+    monkeypatch.setattr("patchmatch.templates.qatm._CPU_BLOCK", 20)  # six blocks, the last of one row
     scores = qatm_scores(features(11), features(7, seed=1), memory=0)
     free = torch.ones(11, dtype=torch.bool)
     free[[3, 4, 10]] = False
     every, some = best_matches(scores), best_matches(scores, free)
-    monkeypatch.setattr("patchmatch.templates.qatm._GROUPS", groups)
+    monkeypatch.setattr("patchmatch.templates.qatm._MAX_GROUPS", groups)
     first = best_matches(scores)
     assert len(first.highest) == {1: 1, 2: 2, 4: 3}[groups] < len(every.highest)
     for found, expected in ((first, every), (best_matches(scores, free, first), some)):
@@ -186,8 +186,8 @@ def test_its_arguments_are_left_as_they_are():
 
 
 def test_correlation_agrees_with_a_loop(monkeypatch):
-    monkeypatch.setattr("patchmatch.templates.qatm._FEWEST", 2)
-    monkeypatch.setattr("patchmatch.templates.qatm._CACHED", 20)
+    monkeypatch.setattr("patchmatch.templates.qatm._MIN_ROWS", 2)
+    monkeypatch.setattr("patchmatch.templates.qatm._CPU_BLOCK", 20)
     scene, template = features(11), features(7, seed=1)
     cosines = [[float(s @ t) for t in template.double()] for s in scene.double()]
     expected = best_by_loops(cosines)
@@ -241,8 +241,8 @@ def test_soft_ranks_are_differentiable():
 
 
 def test_rank_quality_agrees_with_a_loop(monkeypatch):
-    monkeypatch.setattr("patchmatch.templates.qatm._FEWEST", 2)
-    monkeypatch.setattr("patchmatch.templates.qatm._CACHED", 20)
+    monkeypatch.setattr("patchmatch.templates.qatm._MIN_ROWS", 2)
+    monkeypatch.setattr("patchmatch.templates.qatm._CPU_BLOCK", 20)
     scene, template = features(11), features(7, seed=1)
     cosines = scene.double() @ template.double().T
     in_column = torch.tensor([ranks_by_loops(c, 0.05) for c in cosines.T.tolist()]).T

@@ -60,7 +60,7 @@ def by_loops(query, query_place, gallery, gallery_place, rank):
 
 @pytest.mark.parametrize("at_once", [2**22, 30, 1])
 def test_chunks_give_what_loops_give(at_once, monkeypatch):
-    monkeypatch.setattr("patchmatch.nnf.metrics._SIMILARITIES", at_once)
+    monkeypatch.setattr("patchmatch.templates.retrieval._MAX_SIMILARITIES", at_once)
     generator = torch.Generator().manual_seed(0)
     query, gallery = (
         F.normalize(torch.randn(count, 4, generator=generator), dim=1) for count in (17, 11)

@@ -4,7 +4,7 @@ import torch
 
 from patchmatch.core.errors import InputError
 from patchmatch.io import write_image
-from patchmatch.templates.university1652 import VIEWS, University1652, pictures_of
+from patchmatch.templates.university1652 import VIEWS, University1652, images_by_place
 
 
 def fill(folder, counts):
@@ -104,7 +104,7 @@ def test_the_test_set_keeps_query_and_gallery_apart(tree):
 
 def test_pictures_are_rgb_in_natural_order(tree):
     fill(tree / "more", {"0100": 11})
-    paths = pictures_of(tree / "more")["0100"]
+    paths = images_by_place(tree / "more")["0100"]
     assert [path.stem for path in paths][:3] == ["image-1", "image-2", "image-3"]
     assert paths[-1].stem == "image-11"
     item = prepared(tree, "test").sets["test"].view(0)

@@ -5,11 +5,11 @@ import torch
 from torch.nn import functional as F
 
 from patchmatch.templates.qatm import best_matches, qatm_scores
-from patchmatch.templates.triplets import (
+from patchmatch.templates.losses import (
     UNKNOWN,
-    cells_around,
-    match_quality,
-    matching_cells,
+    neighbour_cells,
+    match_log_quality,
+    corresponding_cells,
     triplet_loss,
 )
 
@@ -63,7 +63,7 @@ def test_without_pairs_or_other_places_the_triplet_loss_is_zero(place):
 
 def test_cells_follow_the_homography_and_are_unknown_outside():
     shift = torch.tensor([[1.0, 0, 8], [0, 1, -4], [0, 0, 1]])  # two cells right, one up
-    match = matching_cells(torch.stack([torch.eye(3), shift]), (3, 4), 4)
+    match = corresponding_cells(torch.stack([torch.eye(3), shift]), (3, 4), 4)
     assert match[0].tolist() == list(range(12))
     grid = match[1].view(3, 4).tolist()
     assert grid == [[UNKNOWN] * 4, [2, 3, UNKNOWN, UNKNOWN], [6, 7, UNKNOWN, UNKNOWN]]
@@ -72,11 +72,11 @@ def test_cells_follow_the_homography_and_are_unknown_outside():
 def test_the_centre_of_a_cell_decides_where_it_goes():
     for move, expected in ((1.9, 0), (2.1, 1)):  # pixels of a cell of four
         shift = torch.tensor([[1, 0, move], [0, 1, 0], [0, 0, 1]])
-        assert matching_cells(shift[None], (1, 3), 4)[0, 0] == expected
+        assert corresponding_cells(shift[None], (1, 3), 4)[0, 0] == expected
 
 
 def test_where_the_homography_is_not_known_no_match_is():
-    match = matching_cells(torch.full((2, 3, 3), torch.nan), (2, 3), 4)
+    match = corresponding_cells(torch.full((2, 3, 3), torch.nan), (2, 3), 4)
     assert (match == UNKNOWN).all()
     assert match.shape == (2, 6)
 
@@ -89,7 +89,7 @@ def alone(count):
 def test_the_quality_of_a_match_is_that_of_qatm_in_loops():
     scene, template, alpha = units(8, 5), units(4, 5, seed=1), 7.0
     match = torch.tensor([2, UNKNOWN, 5, 0])
-    quality, found = match_quality(scene, template, match, alone(4), alpha)
+    quality, found = match_log_quality(scene, template, match, alone(4), alpha)
     pairs = ((0, 2), (2, 5), (3, 0))
     for i, (t, s) in enumerate(pairs):
         one = math.exp(alpha * float(template[t] @ scene[s]))
@@ -99,7 +99,7 @@ def test_the_quality_of_a_match_is_that_of_qatm_in_loops():
         assert quality[i].item() == pytest.approx(expected)
     best = best_matches(qatm_scores(scene, template, alpha))
     assert found.bool().tolist() == [best.place[t] == s for t, s in pairs]
-    right = match_quality(scene, template, best.place, alone(4), alpha)
+    right = match_log_quality(scene, template, best.place, alone(4), alpha)
     torch.testing.assert_close(right[0], best.template)
     assert right[1].tolist() == [1] * 4
 
@@ -108,7 +108,7 @@ def test_what_lies_around_the_true_match_counts_as_right():
     scene, template, alpha = units(12, 5), units(6, 5, seed=1), 7.0  # two views of 2x3 cells
     match = torch.full((6,), UNKNOWN)
     match[4] = 6  # from the middle of the lower row to a corner of the second view
-    quality, found = match_quality(scene, template, match, cells_around((2, 3), 1), alpha)
+    quality, found = match_log_quality(scene, template, match, neighbour_cells((2, 3), 1), alpha)
     likelihood = (alpha * template @ scene.T).exp()
     forth = likelihood[4, [6, 7, 9, 10]].sum() / likelihood[4].sum()
     back = likelihood[:, 6].sum() / likelihood[:, 6].sum()  # all of a view lies around its middle
@@ -118,27 +118,27 @@ def test_what_lies_around_the_true_match_counts_as_right():
 
 
 def test_the_cells_around_end_at_the_border():
-    around = cells_around((2, 3), 1)
+    around = neighbour_cells((2, 3), 1)
     assert around.shape == (6, 9)
     assert [sorted(set(row.tolist()) - {UNKNOWN}) for row in around] == [
         [0, 1, 3, 4], [0, 1, 2, 3, 4, 5], [1, 2, 4, 5], [0, 1, 3, 4], [0, 1, 2, 3, 4, 5],
         [1, 2, 4, 5],
     ]  # fmt: skip
-    assert cells_around((2, 3), 0)[:, 0].tolist() == list(range(6))
+    assert neighbour_cells((2, 3), 0)[:, 0].tolist() == list(range(6))
 
 
 @pytest.mark.parametrize("radius", [0, 1])
 def test_gradients_of_the_quality_are_right(radius):
     scene, template = units(8, 3), units(4, 3, seed=1)
     match = torch.tensor([1, UNKNOWN, 3, 6])
-    around = cells_around((2, 2), radius)
+    around = neighbour_cells((2, 2), radius)
     assert torch.autograd.gradcheck(
-        lambda s, t: match_quality(s, t, match, around, 5.0)[0],
+        lambda s, t: match_log_quality(s, t, match, around, 5.0)[0],
         (scene.requires_grad_(), template.requires_grad_()),
     )
 
 
 def test_of_no_known_match_nothing_is_said():
     nothing = torch.tensor([UNKNOWN, UNKNOWN])
-    quality, found = match_quality(units(4, 3), units(2, 3), nothing, alone(2))
+    quality, found = match_log_quality(units(4, 3), units(2, 3), nothing, alone(2))
     assert quality.shape == found.shape == (0,)
