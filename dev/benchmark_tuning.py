@@ -4,8 +4,8 @@ patchmatch fit -c configs/config_template_train.yaml
 python3 dev/benchmark_tuning.py --checkpoint CHECKPOINT
 python3 dev/benchmark_tuning.py --checkpoint CHECKPOINT --weights vgg19.pth --pairs FOLDER
 
-Measures retrieval of places from the test photographs, and template matching: templates are cut from
-the same photographs and searched in other views of them. --pairs adds the pairs of
+Measures retrieval of places from the test photographs, and template matching: templates are cut
+from the same photographs and searched in other views of them. --pairs adds the pairs of
 benchmark_templates.py.
 """
 
