@@ -70,16 +70,13 @@ class Backbone(nn.Module, abc.ABC):
             end = min(y + TILE, bottom)
             for x in range(0, width, TILE):
                 tile = padded[..., y : end + 2 * MARGIN, x : x + TILE + 2 * MARGIN]
-                tile_maps = [
-                    self._resample(features, tile.shape[-2:])
-                    for features in self.extract_features(tile)
-                ]
+                parts = [self._resample(f, tile.shape[-2:]) for f in self.extract_features(tile)]
                 if not maps:
                     size = last - first, -(-width // self.stride)
-                    maps = [_empty_map(features, size) for features in tile_maps]
+                    maps = [_empty_map(features, size) for features in parts]
                 row, column, margin = y // self.stride, x // self.stride, MARGIN // self.stride
                 skipped = max(0, first - row)
-                for features, source in zip(maps, tile_maps, strict=True):
+                for features, source in zip(maps, parts, strict=True):
                     target = features[..., max(0, row - first) : end // self.stride - first, :]
                     target = target[..., column : column + TILE // self.stride]
                     inner = source[..., margin + skipped :, margin:]

@@ -99,7 +99,6 @@ class _Scenes(Dataset[TemplateScene]):
             index=index,
             source=self.sequence.name,
             scene_name=self.sequence.frame_name(index),
-            several=False,
             scene=as_colors(image),
             scene_image=image,
             template_names=names,

@@ -170,10 +170,10 @@ def extract_template_features(
     weight = all_pixels if mask is None else mask[None].to(all_pixels)  # (1, h, w)
     height, width = _scaled_size(template, pose.scale)
     if pose.scale != 1:
-        template = F.interpolate(template[None], (height, width), mode="bilinear", antialias=True)[
-            0
-        ].clamp(0, 1)
-        weight = F.interpolate(weight[None], (height, width))[0]
+        size = (height, width)
+        template = F.interpolate(template[None], size, mode="bilinear", antialias=True)[0]
+        template = template.clamp(0, 1)
+        weight = F.interpolate(weight[None], size)[0]
     extent = math.sqrt(height * width)
     if pose.rotation:
         template = _rotate(template, pose.rotation, "border")

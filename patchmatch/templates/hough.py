@@ -1,26 +1,11 @@
 """Hough voting for the centre of a template, and the fit of its centre and scale to matches."""
 
 import math
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
-
-
-class ScaleFit(NamedTuple):
-    """A template's centre and scale, fitted to matches.
-
-    Attributes:
-        centre: (2,) x and y of the centre.
-        scale: () size in the scene divided by the size of the template.
-        support: () mean weight of the matches in the fit, from 0 to 1.
-    """
-
-    centre: Tensor
-    scale: Tensor
-    support: Tensor
 
 
 def hough_voting(
@@ -75,7 +60,7 @@ def fit_centre_and_scale(
     prior_weight: float = 0.1,
     scale_limits: tuple[float, float] = (0.7, 1.4),
     iterations: int = 3,
-) -> ScaleFit:
+) -> tuple[Float[Tensor, " 2"], Float[Tensor, ""]]:
     """Fit centre and scale to matches by iteratively reweighted least squares.
 
     The model is ``positions[i] = centre + scale * offsets[i]``. The weight of a match falls with
@@ -89,10 +74,12 @@ def fit_centre_and_scale(
         prior_weight: Weight of the prior scale 1, relative to all features together.
         scale_limits: Lowest and highest scale.
         iterations: Number of iterations.
+
+    Returns:
+        x and y of the centre, and the scale: size in the scene divided by size of the template.
     """
     centre, scale = initial_centre, positions.new_ones(())
     prior = prior_weight * (offsets**2).sum()
-    weights = positions.new_zeros(len(positions))
     for _ in range(iterations):
         error = (positions - centre - scale * offsets).norm(dim=1) / radius
         weights = torch.where(error < 1.5, (-2 * error**2).exp(), 0)
@@ -107,4 +94,4 @@ def fit_centre_and_scale(
         scale = (1 + growth).clamp(*scale_limits)
         if weights.sum() > 0:
             centre = mean_vote - (scale - 1) * mean_offset
-    return ScaleFit(centre, scale, weights.mean())
+    return centre, scale

@@ -185,9 +185,7 @@ class TemplateMatcher(Matcher):
             Detections, the best first.
         """
         lowest = self.threshold if threshold is None else threshold
-        reasons = {
-            pose: unsearchable_reason(scene.size, template, mask, pose) for pose in self.poses
-        }
+        reasons = {p: unsearchable_reason(scene.size, template, mask, p) for p in self.poses}
         poses = [pose for pose, reason in reasons.items() if not reason]
         if not poses:
             return _no_detections(scene.size, next(iter(reasons.values())))

@@ -15,12 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.backends import mkldnn
 
-from patchmatch.templates.soft_rank import (
-    NUM_BINS,
-    interpolate_table,
-    rank_table,
-    soft_histogram,
-)
+from patchmatch.templates.soft_rank import NUM_BINS, interpolate_table, rank_table, soft_histogram
 
 _CPU_BLOCK = 2**18  # similarities of a block: 1 MB in float32, which fits into the cache
 _GPU_BLOCK = 2**26  # similarities of a block: 256 MB in float32; few kernel launches

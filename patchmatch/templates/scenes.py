@@ -12,7 +12,6 @@ class TemplateScene(TypedDict):
     index: int  #: index of the scene in the run
     source: str  #: name of the folder or video that contains the scene
     scene_name: str  #: name of the scene, unique within the source
-    several: bool  #: whether the run has more than one source
     scene: Tensor  #: (3, H, W) float32 RGB in [0, 1]
     scene_image: np.ndarray  #: the scene as read from its file, (H, W) or (H, W, 3)
     template_names: list[str]  #: unique

@@ -78,14 +78,14 @@ class TemplateSearch:
         total = quality + 0.5 * (votes + _MIN_SHARE).log()
         total = total.masked_fill(~unsuppressed, -math.inf)
         row, column = divmod(int(total.argmax()), columns)
-        fit = fit_centre_and_scale(
+        centre, scale = fit_centre_and_scale(
             positions, template.offsets, positions.new_tensor([column, row]),
             max(2.0, FIT_RADIUS * extent),
             scale_limits=SCALE_LIMITS if self.adapt_size else (1.0, 1.0),
         )  # fmt: skip
         score = self._probability(votes[row, column], quality[row, column], matches)
-        centre = (fit.centre + 0.5) * stride
-        half = centre.new_tensor([template.size[1], template.size[0]]) * fit.scale / 2
+        centre = (centre + 0.5) * stride
+        half = centre.new_tensor([template.size[1], template.size[0]]) * scale / 2
         box = torch.cat([centre - half, centre + half])
         return Location(box, score, votes.sqrt().cpu(), template.rotation)
 
