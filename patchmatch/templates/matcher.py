@@ -12,6 +12,7 @@ from torchvision.ops import box_iou, nms
 
 from patchmatch.core.matcher import Matcher
 from patchmatch.core.process import keep_freed_memory
+from patchmatch.ops.finite import require_finite
 from patchmatch.templates.backbones import Backbone, require_stride
 from patchmatch.templates.features import (
     NormalizedSceneFeatures,
@@ -153,9 +154,8 @@ class TemplateMatcher(Matcher):
         Raises:
             ValueError: If the scene or the template contains NaN or infinite values.
         """
-        for name, image in (("scene", scene), ("template", template)):
-            if not torch.isfinite(image).all():
-                raise ValueError(f"{name} contains NaN or infinite values")
+        require_finite(scene, "scene")
+        require_finite(template, "template")
         scene, template = scene.to(self.device), template.to(self.device)
         return self.detect(self.extract_features(scene), template, mask)
 
