@@ -30,9 +30,7 @@ def test_convention_views_of_a_place_share_its_number_and_follow_each_other():
 
 def test_rounds_draw_places_without_replacement_and_differ():
     found = [{place for _, place, _ in batch} for batch in batches(in_epoch=40)]
-    assert all(
-        not found[i] & found[i + 1] for i in range(0, 40, 2)
-    )  # a round has two batches of three
+    assert all(not found[i] & found[i + 1] for i in range(0, 40, 2))  # two batches make a round
     assert set().union(*found) == set(range(7))  # each place is drawn in some round
     assert batches(seed=0) == batches(seed=0)
     assert batches(seed=0) != batches(seed=1)

@@ -6,10 +6,10 @@ from patchmatch.templates.retrieval import Retrieval, retrieval_sums
 
 
 def measured(query, query_place, gallery, gallery_place, **options):
-    places = (
-        torch.tensor(numbers, device=query.device) for numbers in (query_place, gallery_place)
+    query_place, gallery_place = query.new_tensor(query_place), query.new_tensor(gallery_place)
+    hits, precision, count = retrieval_sums(
+        query, query_place.long(), gallery, gallery_place.long(), **options
     )
-    hits, precision, count = retrieval_sums(query, next(places), gallery, next(places), **options)
     return (hits / count).tolist(), (precision / count).item(), count.item()
 
 
