@@ -1,12 +1,13 @@
-"""How well templates are found, and how fast: the table of docs/benchmarks.md, "Templates".
+"""Benchmark the accuracy of template matching: the tables of docs/templates.md.
 
 python3 dev/benchmark_templates.py --pairs FOLDER --weights vgg19.pth
 python3 dev/benchmark_templates.py --pairs FOLDER --weights vgg19.pth --choose
 
-A folder of pairs has NAME_frm1_*.jpg with its box (x,y,w,h) beside it as .txt, the template, and
-NAME_frm2_*.jpg with its box, the scene. AUC is the mean share of pairs whose overlap (intersection
-over union) reaches 0, 0.05 .. 0.95. "True size" asks for the centre alone; "own size" takes the box
-as it is. The interval is 95% by drawing sequences with replacement.
+The folder contains NAME_frm1_*.jpg, whose box (x,y,w,h) in a .txt of the same name is the template,
+and NAME_frm2_*.jpg, the scene, with its true box. AUC is the mean share of pairs whose intersection
+over union reaches 0, 0.05 .. 0.95. "True size" gives each detection the size of the true box, about
+its own centre; "own size" uses the box as detected. Intervals are 95% bootstrap intervals over
+sequences.
 """
 
 import argparse
@@ -32,20 +33,25 @@ from benchmark_templates_speed import time_layers
 import patchmatch.templates.search as search_module
 from patchmatch.io import read_image
 from patchmatch.public.images import to_rgb
-from patchmatch.templates.features import DescribedScene, Pose, describe_template, unite
+from patchmatch.templates.features import (
+    Pose,
+    SceneFeatures,
+    extract_template_features,
+    normalize_features,
+)
 from patchmatch.templates.hough import box_mean
 from patchmatch.templates.matcher import SCORES, TemplateMatcher
 from patchmatch.templates.qatm import best_matches, qatm_scores
 
 THRESHOLDS = np.arange(20) / 20
-MISMATCHED = 5  # scenes of other sequences that each template is sought in
-KEPT = 40  # scenes
+NUM_MISMATCHED = 5  # templates of other sequences that are searched in each scene
+CACHE_SIZE = 40  # scenes
 Box = tuple[float, float, float, float]
-Finder = Callable[[np.ndarray, np.ndarray], tuple[Box, float]]
+Detector = Callable[[np.ndarray, np.ndarray], tuple[Box, float]]
 
 
 class Pair(NamedTuple):
-    """A template, a scene, and the true box there."""
+    """A template, a scene, and the true box in the scene."""
 
     sequence: str
     template: np.ndarray
@@ -61,13 +67,13 @@ def read_box(path: Path) -> Box:
 
 
 def read_pairs(folder: Path) -> list[Pair]:
-    """Read all pairs of a folder, by name; the later frame's box may be named after either."""
+    """Read all pairs of a folder by name; the box of the scene may be named after either frame."""
     pairs = []
     for path1 in sorted(folder.glob("*_frm2_*.jpg")):
         name, _, rest = path1.stem.partition("_frm2_")
         (path0,) = folder.glob(f"{name}_frm1_*.jpg")
-        beside = [path1.with_suffix(".txt"), folder / f"{name}_frm1_{rest}.txt"]
-        truth = read_box(next(path for path in beside if path.is_file()))
+        candidates = [path1.with_suffix(".txt"), folder / f"{name}_frm1_{rest}.txt"]
+        truth = read_box(next(path for path in candidates if path.is_file()))
         image = read_image(path0)
         height, width = image.shape[:2]
         x0, y0, x1, y1 = (round(value) for value in read_box(path0.with_suffix(".txt")))
@@ -85,7 +91,7 @@ def overlap(box0: Box, box1: Box) -> float:
 
 
 def with_size_of(box: Box, truth: Box) -> Box:
-    """Return a box with the size of another one, about its own centre."""
+    """Return a box with its own centre and the size of another box."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     width, height = truth[2] - truth[0], truth[3] - truth[1]
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
@@ -97,7 +103,7 @@ def success(overlaps: np.ndarray) -> np.ndarray:
 
 
 def interval(values: np.ndarray, sequences: list[str], draws: int = 2000) -> tuple[float, float]:
-    """Return the 95% interval of the mean over sequences drawn with replacement."""
+    """Return the 95% bootstrap interval of the mean over sequences."""
     names = sorted(set(sequences))
     groups = [values[[s == name for s in sequences]] for name in names]
     rng = np.random.default_rng(0)
@@ -109,8 +115,8 @@ def interval(values: np.ndarray, sequences: list[str], draws: int = 2000) -> tup
     return float(low), float(high)
 
 
-def opencv(gray: bool) -> Finder:
-    """Return OpenCV's matchTemplate by the correlation coefficient."""
+def opencv(gray: bool) -> Detector:
+    """Return a detector by OpenCV's matchTemplate with the normalised correlation coefficient."""
 
     def find(scene: np.ndarray, template: np.ndarray) -> tuple[Box, float]:
         if gray:
@@ -123,38 +129,38 @@ def opencv(gray: bool) -> Finder:
     return find
 
 
-def qatm_alone(matcher: TemplateMatcher) -> Finder:
-    """Return QATM without votes: the box of the highest mean log quality."""
+def qatm_without_voting(matcher: TemplateMatcher) -> Detector:
+    """Return a detector by QATM without Hough voting: the box of the highest mean log quality."""
 
     def find(scene: np.ndarray, template: np.ndarray) -> tuple[Box, float]:
-        described = matcher.describe(to_rgb(scene)[0])
-        one = describe_template(matcher.backbone, to_rgb(template)[0], None, Pose())
-        scene_maps = described.features(slice(0, math.prod(described.grid)))
-        scene_features, (features,) = unite(scene_maps, [one.maps])
-        quality = best_matches(qatm_scores(scene_features, features)).scene
+        scene_features = matcher.extract_features(to_rgb(scene)[0])
+        one = extract_template_features(matcher.backbone, to_rgb(template)[0], None, Pose())
+        scene_maps = scene_features.cells(slice(0, math.prod(scene_features.grid)))
+        features0, (features1,) = normalize_features(scene_maps, [one.maps])
+        quality = best_matches(qatm_scores(features0, features1)).scene_score
         height, width = one.size
         cells = (max(1, round(height / 4)), max(1, round(width / 4)))
-        heat = box_mean(quality.view(described.grid), cells)
-        row, column = divmod(int(heat.argmax()), described.grid[1])
+        heat = box_mean(quality.view(scene_features.grid), cells)
+        row, column = divmod(int(heat.argmax()), scene_features.grid[1])
         x, y = (
-            4 * (place + 0.5 * (1 + (1 - side % 2)))
-            for place, side in ((column, cells[1]), (row, cells[0]))
+            4 * (cell + 0.5 * (1 + (1 - side % 2)))
+            for cell, side in ((column, cells[1]), (row, cells[0]))
         )
         return (x - width / 2, y - height / 2, x + width / 2, y + height / 2), heat.max().item()
 
     return find
 
 
-def ours(matcher: TemplateMatcher) -> Finder:
-    """Return our matcher; the score is the probability."""
-    known: dict[int, tuple[np.ndarray, DescribedScene]] = {}  # the last scenes, for they come again
+def detector_of(matcher: TemplateMatcher) -> Detector:
+    """Return the detector of a matcher, which caches the features of the last scenes."""
+    cache: dict[int, tuple[np.ndarray, SceneFeatures]] = {}
 
     def find(scene: np.ndarray, template: np.ndarray) -> tuple[Box, float]:
-        if id(scene) not in known or known[id(scene)][0] is not scene:
-            if len(known) > KEPT:
-                known.clear()
-            known[id(scene)] = scene, matcher.describe(to_rgb(scene)[0])
-        found = matcher.find(known[id(scene)][1], to_rgb(template)[0])
+        if id(scene) not in cache or cache[id(scene)][0] is not scene:
+            if len(cache) > CACHE_SIZE:
+                cache.clear()
+            cache[id(scene)] = scene, matcher.extract_features(to_rgb(scene)[0])
+        found = matcher.detect(cache[id(scene)][1], to_rgb(template)[0])
         if not len(found):
             return (-2.0, -2.0, -1.0, -1.0), 0.0
         x0, y0, x1, y1 = found.boxes[0].tolist()
@@ -163,8 +169,8 @@ def ours(matcher: TemplateMatcher) -> Finder:
     return find
 
 
-def measure(pairs: list[Pair], find: Finder) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Return the overlaps with true and own size, the scores, and CPU seconds a pair."""
+def measure(pairs: list[Pair], find: Detector) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Return the overlaps with true and own size, the scores, and CPU seconds per pair."""
     rows, start = [], time.process_time()
     for pair in pairs:
         box, score = find(pair.scene, pair.template)
@@ -176,15 +182,15 @@ def measure(pairs: list[Pair], find: Finder) -> tuple[np.ndarray, np.ndarray, np
     return true_size, own_size, scores, seconds
 
 
-def mismatched_scores(pairs: list[Pair], find: Finder) -> np.ndarray:
-    """Return the scores of templates in scenes of other sequences, scene by scene."""
-    return np.concatenate([scores_of_others(pairs, i, find) for i in range(len(pairs))])
+def all_mismatched_scores(pairs: list[Pair], find: Detector) -> np.ndarray:
+    """Return the scores of templates of other sequences in all scenes."""
+    return np.concatenate([mismatched_scores(pairs, i, find) for i in range(len(pairs))])
 
 
-def scores_of_others(pairs: list[Pair], number: int, find: Finder) -> list[float]:
-    """Return the scores of templates of other sequences in one scene."""
+def mismatched_scores(pairs: list[Pair], number: int, find: Detector) -> list[float]:
+    """Return the scores of templates of other sequences in the scene of one pair."""
     scene, count = pairs[number].scene, len(pairs)
-    steps = [1 + count * i // (MISMATCHED + 1) for i in range(MISMATCHED)]
+    steps = [1 + count * i // (NUM_MISMATCHED + 1) for i in range(NUM_MISMATCHED)]
     templates = [pairs[(number - step) % count].template for step in steps]
     return [
         find(scene, template)[1]
@@ -194,11 +200,11 @@ def scores_of_others(pairs: list[Pair], number: int, find: Finder) -> list[float
 
 
 def accuracy_table(pairs: list[Pair], weights: str, threshold: float) -> Table:
-    """Measure every method on every pair."""
-    finders: dict[str, Finder] = {
+    """Return the table of all methods on all pairs."""
+    finders: dict[str, Detector] = {
         "OpenCV, gray": opencv(gray=True),
         "OpenCV, RGB": opencv(gray=False),
-        "QATM without votes, VGG-19": qatm_alone(TemplateMatcher(weights=weights).eval()),
+        "QATM without voting, VGG-19": qatm_without_voting(TemplateMatcher(weights=weights).eval()),
     }
     kinds: dict[str, dict[str, str]] = {
         "handcrafted": {"features": "handcrafted"},
@@ -207,9 +213,9 @@ def accuracy_table(pairs: list[Pair], weights: str, threshold: float) -> Table:
     for name, given in kinds.items():
         for score in SCORES:
             matcher = TemplateMatcher(**given, score=score, threshold=0.0, max_detections=1)
-            finders[f"patchmatch, {name}, {score}"] = ours(matcher.eval())
-    table = Table("method", "AUC, true size", "AUC, own size", "found and kept", "false alarms",
-                  "the same, kept", "CPU s a pair", title=f"{len(pairs)} pairs")  # fmt: skip
+            finders[f"patchmatch, {name}, {score}"] = detector_of(matcher.eval())
+    table = Table("method", "AUC, true size", "AUC, own size", "correct and kept", "false alarms",
+                  "AUC, own size, kept", "CPU s per pair", title=f"{len(pairs)} pairs")  # fmt: skip
     sequences = [pair.sequence for pair in pairs]
     for name, find in finders.items():
         true_size, own_size, scores, seconds = measure(pairs, find)
@@ -218,30 +224,30 @@ def accuracy_table(pairs: list[Pair], weights: str, threshold: float) -> Table:
             values = success(overlaps)
             low, high = interval(values, sequences)
             cells.append(f"{values.mean():.3f} ({low:.2f} to {high:.2f})")
-        kept = alarms = answered = ""
+        kept = alarms = kept_auc = ""
         if name.startswith("patchmatch"):
-            right = own_size > 0.3
-            wrong = mismatched_scores(pairs, find)
-            kept = f"{(scores[right] >= threshold).sum()} of {right.sum()}"
+            correct = own_size > 0.3
+            wrong = all_mismatched_scores(pairs, find)
+            kept = f"{(scores[correct] >= threshold).sum()} of {correct.sum()}"
             alarms = f"{(wrong >= threshold).sum()} of {len(wrong)}"
-            answered = f"{(success(own_size) * (scores >= threshold)).mean():.3f}"
-        cells += [kept, alarms, answered, f"{seconds:.2f}"]
+            kept_auc = f"{(success(own_size) * (scores >= threshold)).mean():.3f}"
+        cells += [kept, alarms, kept_auc, f"{seconds:.2f}"]
         table.add_row(name, *cells)
         Console(width=140, stderr=True).print(name, *cells)
     return table
 
 
 def choose(pairs: list[Pair], weights: str) -> str:
-    """Choose settings with one sequence left out each time, and measure on that one."""
+    """Report the AUC of settings chosen and measured by leave-one-sequence-out validation."""
     matcher = TemplateMatcher(weights=weights, threshold=0, max_detections=1).eval()
-    scenes = [matcher.describe(to_rgb(pair.scene)[0]) for pair in pairs]
+    scenes = [matcher.extract_features(to_rgb(pair.scene)[0]) for pair in pairs]
     templates = [to_rgb(pair.template)[0] for pair in pairs]
     values = []
     settings = list(product((15.0, 25.0, 40.0), (0.08, 0.12, 0.16), (0.2, 0.3)))
-    for alpha, search_module.BLUR, search_module.REACH in settings:
+    for alpha, search_module.VOTE_SIGMA, search_module.FIT_RADIUS in settings:
         matcher.alpha = alpha
         boxes = [
-            tuple(matcher.find(scene, template).boxes[0].tolist())
+            tuple(matcher.detect(scene, template).boxes[0].tolist())
             for scene, template in zip(scenes, templates, strict=True)
         ]
         both = zip(boxes, pairs, strict=True)
@@ -254,13 +260,13 @@ def choose(pairs: list[Pair], weights: str) -> str:
         others = [p.sequence != pair.sequence for p in pairs]
         best = table[:, :, others].mean(axis=(1, 2)).argmax()
         left_out.append(table[best, :, i])
-    fair = np.mean(left_out, axis=0)
-    spread = table.mean(axis=2)
-    best = spread.mean(axis=1).argmax()
+    validated = np.mean(left_out, axis=0)
+    means = table.mean(axis=2)
+    best = means.mean(axis=1).argmax()
     return (
-        f"leave one sequence out among {len(settings)} settings: {fair[0]:.3f} true size, "
-        f"{fair[1]:.3f} own size; best {settings[best]}: {spread[best].round(3).tolist()}; "
-        f"range {spread.min(axis=0).round(3).tolist()} to {spread.max(axis=0).round(3).tolist()}"
+        f"leave one sequence out among {len(settings)} settings: {validated[0]:.3f} true size, "
+        f"{validated[1]:.3f} own size; best {settings[best]}: {means[best].round(3).tolist()}; "
+        f"range {means.min(axis=0).round(3).tolist()} to {means.max(axis=0).round(3).tolist()}"
     )
 
 
@@ -269,8 +275,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=Path, required=True, help="folder of the pairs")
     parser.add_argument("--weights", required=True, help="file with the weights of VGG-19")
-    parser.add_argument("--threshold", type=float, default=0.5)
-    parser.add_argument("--choose", action="store_true", help="leave one sequence out")
+    parser.add_argument("--threshold", type=float, default=0.5, help="lowest score kept")
+    parser.add_argument("--choose", action="store_true", help="validate the choice of settings")
     options = parser.parse_args()
     torch.set_num_threads(1)
     console = Console(width=140)

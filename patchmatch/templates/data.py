@@ -27,13 +27,13 @@ class TemplateScenes(PredictionData):
     """Scenes, and templates to find in each of them.
 
     Args:
-        scene: A picture, a folder of pictures, or a video.
-        templates: A picture of an object, or a folder of them. A template that cannot be read is
-            named and left out.
-        thresholds: csv file with the columns template, a name without suffix, and threshold, the
-            least score of its detections; null takes the matcher's for all.
-        masks: Folder of pictures with the names and sizes of the templates, black where a template
-            does not count; null for none.
+        scene: An image, a folder of images, or a video.
+        templates: An image of an object, or a folder of them. A template that cannot be read is
+            reported and left out.
+        thresholds: csv file with the columns template (file name without suffix) and threshold
+            (lowest score of its detections); null for the threshold of the matcher.
+        masks: Folder of images with the names and sizes of the templates; black pixels are
+            ignored. null uses all pixels.
         num_workers: Processes that read scenes ahead.
     """
 
@@ -53,26 +53,26 @@ class TemplateScenes(PredictionData):
         self.dataset: _Scenes | None = None
 
     def setup(self, stage: str) -> None:
-        """Find the scenes and read the templates."""
+        """List the scenes, and read the templates with their masks and thresholds."""
         if stage != "predict":
             raise InputError(
-                f"TemplateScenes have no ground truth: they can be predicted, not used to {stage}"
+                f"TemplateScenes has no ground truth: expected the command predict, got {stage}"
             )
         templates, notes = read_templates(Path(self.templates))
-        least: Mapping[str, float] = {}
+        thresholds: Mapping[str, float] = {}
         if self.thresholds is not None:
-            least = read_thresholds(self.thresholds)
-            if unknown := sorted(set(least) - set(templates), key=natural_key):
+            thresholds = read_thresholds(self.thresholds)
+            if unknown := sorted(set(thresholds) - set(templates), key=natural_key):
                 notes.append(
-                    f"{self.thresholds}: ignored {', '.join(unknown)}, of which there is no "
-                    f"template; there are {', '.join(list(templates)[:5])}"
+                    f"{self.thresholds}: ignored {', '.join(unknown)}: there is no template of "
+                    f"that name; the templates are {', '.join(list(templates)[:5])}"
                 )
         masks = {} if self.masks is None else read_masks(Path(self.masks), templates)
-        self.dataset = _Scenes(find_scenes(Path(self.scene)), templates, masks, least, notes)
+        self.dataset = _Scenes(open_scenes(Path(self.scene)), templates, masks, thresholds, notes)
 
 
 class _Scenes(Dataset[TemplateScene]):
-    """The scenes of a sequence, each with all templates."""
+    """Data set of the scenes of a sequence, each with all templates."""
 
     def __init__(
         self,
@@ -91,17 +91,16 @@ class _Scenes(Dataset[TemplateScene]):
     def __getitem__(self, index: int) -> TemplateScene:
         names, notes = list(self.templates), list(self.notes)
         try:
-            picture = self.sequence.read(index)
+            image = self.sequence.read(index)
         except InputError as error:
             notes.append(f"scene left out: {error}")
-            names, picture = [], np.zeros((1, 1, 3), np.uint8)
+            names, image = [], np.zeros((1, 1, 3), np.uint8)
         return TemplateScene(
             index=index,
             source=self.sequence.name,
             scene_name=self.sequence.frame_name(index),
-            several=False,
-            scene=as_colors(picture),
-            picture=picture,
+            scene=as_colors(image),
+            scene_image=image,
             template_names=names,
             templates=[self.templates[name] for name in names],
             masks=[self.masks.get(name) for name in names],
@@ -111,8 +110,8 @@ class _Scenes(Dataset[TemplateScene]):
         )
 
 
-class _OnePicture(FrameSequence):
-    """A sequence of one picture."""
+class _SingleImage(FrameSequence):
+    """A sequence of one image."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, path.parent.name or "scene"
@@ -121,78 +120,77 @@ class _OnePicture(FrameSequence):
         return 1
 
     def frame_name(self, index: int) -> str:
-        """Return the name of the file without suffix."""
+        """Return the file name without suffix."""
         return self.path.stem
 
     def read(self, index: int) -> np.ndarray:
-        """Read the picture."""
+        """Read the image."""
         return read_image(self.path)
 
 
-def find_scenes(path: Path) -> FrameSequence:
-    """Return the scenes of a picture, a folder of pictures, or a video.
+def open_scenes(path: Path) -> FrameSequence:
+    """Open an image, a folder of images, or a video as a sequence of scenes.
 
     Raises:
-        InputError: If there are none.
+        InputError: If the path does not exist or the folder contains no images.
     """
     if path.is_dir():
         folder = FolderSequence(path)
         if not len(folder):
-            raise InputError(f"{path}: holds no pictures; give a picture, a folder or a video")
+            raise InputError(f"{path}: contains no images; give an image, a folder or a video")
         return folder
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return VideoSequence(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such scene; give a picture, a folder or a video")
-    return _OnePicture(path)
+        raise InputError(f"{path}: scene not found; give an image, a folder or a video")
+    return _SingleImage(path)
 
 
 def read_templates(path: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """Read a template, or all of a folder in natural order.
+    """Read a template, or all templates of a folder in natural order.
 
     Returns:
-        The templates by name, (3, h, w) each, and a line for each that could not be read.
+        The templates by name, (3, h, w) each, and a note for each file that cannot be read.
 
     Raises:
-        InputError: If there is none.
+        InputError: If no template can be read.
     """
     paths = [path]
     if path.is_dir():
-        known = (p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        visible = (p for p in known if not p.name.startswith("."))
-        paths = sorted(visible, key=lambda p: natural_key(p.name))
+        paths = [p for p in _images(path) if not p.name.startswith(".")]
         if not paths:
             raise InputError(
-                f"{path}: holds no templates; give a picture, or a folder of "
+                f"{path}: contains no templates; give an image, or a folder of "
                 f"{' '.join(IMAGE_SUFFIXES)}"
             )
     templates: dict[str, Tensor] = {}
-    notes: list[str] = []
+    errors: list[InputError] = []
     for one in paths:
         name = one.stem if one.stem not in templates else one.name
         try:
             templates[name] = as_colors(read_image(one))
         except InputError as error:
-            notes.append(f"template left out: {error}")
+            errors.append(error)
     if not templates:
-        raise InputError(notes[0].removeprefix("template left out: "))
-    return templates, notes
+        raise errors[0]
+    return templates, [f"template left out: {error}" for error in errors]
 
 
 def read_masks(folder: Path, templates: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Read where templates count, from pictures of their names and sizes.
+    """Read the masks of templates, images of the same names and sizes.
+
+    Returns:
+        The masks by name, (h, w) bool each, True where the image is not black.
 
     Raises:
-        InputError: If a mask belongs to no template, or is of another size.
+        InputError: If there is no template of a mask's name, or their sizes differ.
     """
-    masks: dict[str, Tensor] = {}
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of masks")
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            continue
+        raise InputError(f"{folder}: folder of masks not found; give another --data.masks")
+    masks: dict[str, Tensor] = {}
+    for path in _images(folder):
         if path.stem not in templates:
-            raise InputError(f"{path}: there is no template of that name; rename it or take it out")
+            raise InputError(f"{path}: there is no template of that name; rename or remove it")
         mask = as_colors(read_image(path)).amax(dim=0) > 0
         height, width = templates[path.stem].shape[-2:]
         if mask.shape != (height, width):
@@ -204,13 +202,19 @@ def read_masks(folder: Path, templates: Mapping[str, Tensor]) -> dict[str, Tenso
     return masks
 
 
+def _images(folder: Path) -> list[Path]:
+    """Return the images of a folder in natural order."""
+    paths = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(paths, key=lambda path: natural_key(path.name))
+
+
 def read_thresholds(path: str) -> dict[str, float]:
-    """Read the least score of templates by name.
+    """Read the thresholds of templates by name.
 
     Raises:
-        InputError: If the file cannot be read, or a threshold does not lie between 0 and 1.
+        InputError: If the file cannot be read, or a threshold is not between 0 and 1.
     """
-    least: dict[str, float] = {}
+    thresholds: dict[str, float] = {}
     for row in read_csv(path, ("template", "threshold")):
         try:
             value = float(row["threshold"])
@@ -221,13 +225,13 @@ def read_thresholds(path: str) -> dict[str, float]:
                 f"{path}: the threshold of {row['template']} must lie between 0 and 1, got "
                 f"{row['threshold']!r}"
             )
-        least[row["template"]] = value
-    return least
+        thresholds[row["template"]] = value
+    return thresholds
 
 
-def as_colors(picture: np.ndarray) -> Tensor:
-    """Return what ``read_image`` gave as (3, H, W) float32 RGB in [0, 1]."""
-    scale = {"uint8": 255, "uint16": 65535}.get(picture.dtype.name, 1)
-    values = torch.from_numpy(picture.astype(np.float32) / scale)
+def as_colors(image: np.ndarray) -> Tensor:
+    """Return an image from ``read_image`` as (3, H, W) float32 RGB in [0, 1]."""
+    scale = {"uint8": 255, "uint16": 65535}.get(image.dtype.name, 1)
+    values = torch.from_numpy(image.astype(np.float32) / scale)
     colors = values.expand(3, -1, -1) if values.ndim == 2 else values.permute(2, 0, 1)
     return colors.contiguous()

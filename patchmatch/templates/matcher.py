@@ -1,4 +1,4 @@
-"""Finding a template in a scene by the unambiguous matches of deep features."""
+"""Template matching by QATM scores of deep features, with Hough voting for the centre."""
 
 import functools
 import math
@@ -12,26 +12,27 @@ from torchvision.ops import box_iou, nms
 
 from patchmatch.core.matcher import Matcher
 from patchmatch.core.process import keep_freed_memory
-from patchmatch.templates.backbones import Backbone
+from patchmatch.ops.finite import require_finite
+from patchmatch.templates.backbones import Backbone, require_stride
 from patchmatch.templates.features import (
-    DescribedScene,
-    Moments,
+    NormalizedSceneFeatures,
     Pose,
     SceneFeatures,
-    cover,
-    describe_template,
-    why_not,
+    extract_template_features,
+    joint_normalization,
+    suppress_box,
+    unsearchable_reason,
 )
 from patchmatch.templates.qatm import (
-    FeatureRows,
-    Scores,
+    LazyFeatures,
+    PairScores,
     correlation_scores,
     qatm_scores,
     rank_scores,
 )
 from patchmatch.templates.results import Detections, SceneDetections
 from patchmatch.templates.scenes import TemplateScene
-from patchmatch.templates.search import Search, Winner
+from patchmatch.templates.search import Location, TemplateSearch
 from patchmatch.templates.tuned_net import load_features
 
 SCORES = ("qatm", "ncc", "soft_rank")
@@ -40,29 +41,29 @@ SCORES = ("qatm", "ncc", "soft_rank")
 class TemplateMatcher(Matcher):
     """Find templates in scenes by deep features (after QATM, Cheng et al., CVPR 2019).
 
-    Every cell of a template votes for the centre, from the cell of the scene that it matches least
-    ambiguously. The best place unites the votes and the quality of the matches; the matches near
-    it refine place and size.
+    Each cell of a template is matched to the cell of the scene with the highest score, and votes
+    for the centre (Hough voting). Votes and scores together give the best location; the matches
+    near it refine the centre and the size.
 
     Args:
-        features: vgg19, another network of torchvision, handcrafted, which needs no weights, or a
-            checkpoint (.ckpt) of a PlaceMatcher, which brings weights and layers with it.
-        weights: File with the weights of the network; null lets torchvision download them.
-        layers: Names of the network's layers in torchvision; null for those proven for vgg19.
-        stride: Side of a cell in pixels. 1 compares every pixel, and takes 20 to 50 times as
-            long.
-        score: qatm, ncc (normalised cross-correlation) or soft_rank.
+        features: Feature extractor: vgg19, another network of torchvision, handcrafted (needs no
+            weights), or a checkpoint (.ckpt) of PlaceMatcher, which holds weights and layers.
+        weights: File with the weights of the network; null downloads those of torchvision.
+        layers: Names of the network's layers in torchvision; null for the default layers of vgg19.
+        stride: Side of a cell in pixels, 1, 2, 4 or 8. Stride 1 takes 20 to 50 times as long as 4.
+        score: Score of a match: qatm, ncc (normalised cross-correlation) or soft_rank.
         alpha: Inverse temperature of qatm.
-        threshold: Least score of a detection, from 0 to 1.
-        max_detections: Most detections of each template.
-        max_overlap: Of detections that overlap more, intersection over union, the best stays.
-        scales: Sizes of the template to try.
-        rotations: Degrees by which to turn the template, counter-clockwise as one sees it. Each
-            scale with each rotation is one more search.
-        adapt_size: Whether the size of a box follows what matched.
-        memory_mb: Megabytes of similarities to keep, if an eighth fits; the rest is computed twice.
-        features_mb: Megabytes of features of a scene to keep; where they would be more, they are
-            described strip by strip, anew for each pass over the scene.
+        threshold: Lowest score of a detection, from 0 to 1.
+        max_detections: Maximum number of detections of each template.
+        max_overlap: Maximum intersection over union of two detections; the better one is kept.
+        scales: Scales of the template to search.
+        rotations: Rotations of the template to search, in degrees, counter-clockwise. Each
+            combination of a scale and a rotation is a search of its own.
+        adapt_size: Whether to fit the size of a box to the matches.
+        memory_mb: Megabytes of similarities to keep, if at least an eighth of all fits. The others
+            are computed twice.
+        features_mb: Megabytes of features of a scene to keep. The features of a larger scene are
+            computed in strips, again for each of three passes.
     """
 
     needs_float32 = True
@@ -86,11 +87,10 @@ class TemplateMatcher(Matcher):
         features_mb: int = 2048,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["weights"])  # read, they are told by their values
+        self.save_hyperparameters(ignore=["weights"])  # the writer compares their values instead
         if score not in SCORES:
             raise ValueError(f"score must be one of {', '.join(SCORES)}, got {score!r}")
-        if stride not in (1, 2, 4, 8):
-            raise ValueError(f"stride must be 1, 2, 4 or 8 pixels, got {stride}")
+        require_stride(stride)
         if alpha <= 0:
             raise ValueError(f"alpha must be above 0, got {alpha}")
         if not 0 <= threshold <= 1:
@@ -114,18 +114,26 @@ class TemplateMatcher(Matcher):
         self.backbone: Backbone | None = None
 
     def configure_model(self) -> None:
-        """Read the weights, now that they are needed."""
+        """Load the weights, on first use."""
         if self.backbone is None:
             backbone = load_features(self.features, self.weights_file, self.layers, self.stride)
             self.backbone = backbone.to(self.device)
 
     def predict_step(self, batch: TemplateScene, batch_idx: int) -> SceneDetections:
-        """Return what was found of every template of a scene, the best first."""
+        """Return the detections of all templates in a scene, the best first."""
         if not batch["templates"]:
-            return _merge(batch, [], self.max_overlap)
-        described = self.describe(batch["scene"])
+            reason = "the scene could not be read"
+            return SceneDetections(
+                source=batch["source"],
+                scene=batch["scene_name"],
+                templates=(),
+                detections=_no_detections(batch["scene"].shape[-2:], reason),
+                template_index=torch.zeros(0, dtype=torch.long),
+                reasons={},
+            )
+        scene = self.extract_features(batch["scene"])
         found = [
-            self.find(described, template.to(self.device), mask, threshold)
+            self.detect(scene, template.to(self.device), mask, threshold)
             for template, mask, threshold in zip(
                 batch["templates"], batch["masks"], batch["thresholds"], strict=True
             )
@@ -133,125 +141,137 @@ class TemplateMatcher(Matcher):
         return _merge(batch, found, self.max_overlap)
 
     def match(self, scene: Tensor, template: Tensor, mask: Tensor | None = None) -> Detections:
-        """Find a template.
+        """Detect a template in a scene.
 
         Args:
             scene: (3, H, W) RGB in [0, 1].
-            template: (3, h, w), of the same kind.
-            mask: (h, w) bool, where the template counts; None for all of it.
+            template: (3, h, w) RGB in [0, 1].
+            mask: (h, w) bool, True for pixels of the object; None for all.
 
         Returns:
             Detections, the best first.
 
         Raises:
-            ValueError: If the scene or the template holds values that are no numbers.
+            ValueError: If the scene or the template contains NaN or infinite values.
         """
-        for name, image in (("scene", scene), ("template", template)):
-            if not torch.isfinite(image).all():
-                raise ValueError(f"{name} holds values that are no numbers (NaN or infinite)")
+        require_finite(scene, "scene")
+        require_finite(template, "template")
         scene, template = scene.to(self.device), template.to(self.device)
-        return self.find(self.describe(scene), template, mask)
+        return self.detect(self.extract_features(scene), template, mask)
 
-    def describe(self, scene: Tensor) -> DescribedScene:
-        """Describe a scene, (3, H, W), once for all templates."""
+    def extract_features(self, scene: Tensor) -> SceneFeatures:
+        """Extract the features of a scene, (3, H, W) RGB in [0, 1], for any number of templates."""
         keep_freed_memory()
         self.configure_model()
         assert self.backbone is not None
-        return DescribedScene(self.backbone, scene.to(self.device), self.features_mb * 2**20)
+        return SceneFeatures(self.backbone, scene.to(self.device), self.features_mb * 2**20)
 
-    def find(
+    def detect(
         self,
-        scene: DescribedScene,
+        scene: SceneFeatures,
         template: Tensor,
         mask: Tensor | None = None,
         threshold: float | None = None,
     ) -> Detections:
-        """Find a template in a scene that was described before.
+        """Detect a template in a scene.
 
         Args:
-            scene: From ``describe``.
+            scene: Features of the scene, from ``extract_features``.
             template: (3, h, w) RGB in [0, 1].
-            mask: (h, w) bool, where the template counts; None for all of it.
-            threshold: Least score; None for the matcher's own.
+            mask: (h, w) bool, True for pixels of the object; None for all.
+            threshold: Lowest score; None for that of the matcher.
+
+        Returns:
+            Detections, the best first.
         """
-        least = self.threshold if threshold is None else threshold
-        reasons = {pose: why_not(scene.size, template, mask, pose) for pose in self.poses}
+        lowest = self.threshold if threshold is None else threshold
+        reasons = {p: unsearchable_reason(scene.size, template, mask, p) for p in self.poses}
         poses = [pose for pose, reason in reasons.items() if not reason]
         if not poses:
-            return _nothing(scene.size, next(iter(reasons.values())))
-        found: list[Winner] = []
+            return _no_detections(scene.size, next(iter(reasons.values())))
+        found: list[Location] = []
         heatmap = torch.zeros(scene.grid)
-        free = torch.ones(scene.grid, dtype=torch.bool, device=template.device)
+        unsuppressed = torch.ones(scene.grid, dtype=torch.bool, device=template.device)
         with torch.inference_mode():
             searches = self._searches(scene, template, mask, poses)
-            while len(found) < self.max_detections and free.any():
-                # The next one must do without the cells of those before, yet compete with them.
-                winners = [search.locate(free) for search in searches]
-                best = max(winners, key=lambda winner: winner.score)
+            while len(found) < self.max_detections and unsuppressed.any():
+                # Suppressed cells cannot match, but still count in the scores of the others.
+                best = max((s.locate(unsuppressed) for s in searches), key=lambda s: s.score)
                 heatmap = torch.maximum(heatmap, best.heatmap)
-                known = torch.stack([best.box, *(one.box for one in found)])
-                is_double = (box_iou(known[:1], known[1:]) > self.max_overlap).any()
-                if best.score < least or is_double:
+                boxes = torch.stack([best.box, *(location.box for location in found)])
+                overlaps = (box_iou(boxes[:1], boxes[1:]) > self.max_overlap).any()
+                if best.score < lowest or overlaps:
                     break
                 found.append(best)
-                cover(free, best.box, self.stride)
+                suppress_box(unsuppressed, best.box, self.stride)
         heat = F.interpolate(heatmap[None, None], scale_factor=float(self.stride), mode="bilinear")
         return Detections(
-            torch.stack([one.box for one in found]).cpu() if found else torch.zeros(0, 4),
-            torch.tensor([one.score for one in found], dtype=torch.float32),
-            heat[0, 0, : scene.size[0], : scene.size[1]].cpu().clone(),
-            torch.tensor([one.rotation for one in found], dtype=torch.float32),
-            "" if found else f"nothing scores {least:g} or more",
+            boxes=torch.stack([one.box for one in found]).cpu() if found else torch.zeros(0, 4),
+            scores=torch.tensor([one.score for one in found], dtype=torch.float32),
+            heatmap=heat[0, 0, : scene.size[0], : scene.size[1]].cpu().clone(),
+            rotations=torch.tensor([one.rotation for one in found], dtype=torch.float32),
+            reason="" if found else f"nothing scores {lowest:g} or more",
         ).sorted()
 
     def _searches(
-        self, scene: DescribedScene, template: Tensor, mask: Tensor | None, poses: Sequence[Pose]
-    ) -> list[Search]:
-        """Begin to search for a template in some poses."""
+        self, scene: SceneFeatures, template: Tensor, mask: Tensor | None, poses: Sequence[Pose]
+    ) -> list[TemplateSearch]:
+        """Return a search for each pose of a template."""
         assert self.backbone is not None
-        described = [describe_template(self.backbone, template, mask, pose) for pose in poses]
-        evening = scene.moments.join(Moments.of(described[0].maps)).evening()
-        features = SceneFeatures(scene, evening)
+        posed = [extract_template_features(self.backbone, template, mask, pose) for pose in poses]
+        normalization = joint_normalization(scene.moments, posed[0].maps)
+        features = NormalizedSceneFeatures(scene, normalization)
         return [
-            Search(
-                scene, one, self._compare(features, evening.unite(one.maps), len(poses)),
+            TemplateSearch(
+                scene, one, self._scores(features, normalization.apply(one.maps), len(poses)),
                 self.score == "qatm", self.adapt_size, len(poses),
             )
-            for one in described
+            for one in posed
         ]  # fmt: skip
 
-    def _compare(self, scene: FeatureRows, template: Tensor, count: int) -> Scores:
-        """Return the scores of features of the scene with those of one of ``count`` poses."""
+    def _scores(self, scene: LazyFeatures, template: Tensor, num_poses: int) -> PairScores:
+        """Return the scores of all pairs of features; the poses share the memory."""
         if self.score == "qatm":
-            return qatm_scores(scene, template, self.alpha, self.memory_mb * 2**20 // count)
+            return qatm_scores(scene, template, self.alpha, self.memory_mb * 2**20 // num_poses)
         if self.score == "ncc":
             return correlation_scores(scene, template)
         return rank_scores(scene, template)
 
 
-def _nothing(size: Sequence[int], reason: str) -> Detections:
-    return Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(*size), torch.zeros(0), reason)
+def _no_detections(size: Sequence[int], reason: str) -> Detections:
+    return Detections(
+        boxes=torch.zeros(0, 4),
+        scores=torch.zeros(0),
+        heatmap=torch.zeros(*size),
+        rotations=torch.zeros(0),
+        reason=reason,
+    )
 
 
 def _merge(
     batch: TemplateScene, found: Sequence[Detections], max_overlap: float
 ) -> SceneDetections:
-    """Unite what was found of all templates; where two claim a place, the better one has it."""
-    if not found:
-        nothing = _nothing(batch["scene"].shape[-2:], "the scene could not be read")
-        which = torch.zeros(0, dtype=torch.long)
-        return SceneDetections(batch["source"], batch["scene_name"], (), nothing, which, {})
+    """Merge the detections of all templates by non-maximum suppression."""
     names = batch["template_names"]
     boxes = torch.cat([one.boxes for one in found])
     scores = torch.cat([one.scores for one in found])
     rotations = torch.cat([one.rotations for one in found])
-    which = torch.cat([torch.full((len(one),), i) for i, one in enumerate(found)])
+    index = torch.cat([torch.full((len(one),), i) for i, one in enumerate(found)])
     keep = nms(boxes, scores, max_overlap)
     reasons = {name: one.reason for name, one in zip(names, found, strict=True) if one.reason}
-    for lost in sorted(set(which.tolist()) - set(which[keep].tolist())):
-        reasons[names[lost]] = "another template scores more in its place"
-    heatmap = functools.reduce(torch.maximum, (one.heatmap for one in found))
-    united = Detections(boxes[keep], scores[keep], heatmap, rotations[keep])
+    for lost in sorted(set(index.tolist()) - set(index[keep].tolist())):
+        reasons[names[lost]] = "another template has a higher score at the same location"
+    merged = Detections(
+        boxes=boxes[keep],
+        scores=scores[keep],
+        heatmap=functools.reduce(torch.maximum, (one.heatmap for one in found)),
+        rotations=rotations[keep],
+    )
     return SceneDetections(
-        batch["source"], batch["scene_name"], tuple(names), united, which[keep], reasons
+        source=batch["source"],
+        scene=batch["scene_name"],
+        templates=tuple(names),
+        detections=merged,
+        template_index=index[keep],
+        reasons=reasons,
     )

@@ -1,4 +1,4 @@
-"""Places seen from several views: what a batch of them holds, and how batches are put together."""
+"""Batches, samplers and loaders of views of places, for training by retrieval."""
 
 import abc
 from collections.abc import Iterator, Sequence
@@ -11,34 +11,34 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_co
 
 from patchmatch.core.samplers import ShardSampler, identity_collate
 
-#: Of a view: the epoch, the number of its place within the set, and which view of it.
-Key = tuple[int, int, int]
+#: Epoch, number of the place in the data set, and number of the view.
+ViewKey = tuple[int, int, int]
 
 
 class PlaceBatch(TypedDict):
-    """Views of places; in training P places with K views each, those of a place in a row."""
+    """Views of places; in training, P places with K consecutive views each."""
 
     image: Tensor  #: (B, 3, H, W) float32 RGB in [0, 1]
-    place: Tensor  #: (B,) long: the number of the place
-    view: Tensor  #: (B,) long: from where it is seen
-    query: Tensor  #: (B,) bool: whether it is sought among the others, which are the gallery
-    homography: Tensor  #: (B, 3, 3) float32, from the place to its view; NaN where not known
+    place: Tensor  #: (B,) long: number of the place
+    view: Tensor  #: (B,) long: number or kind of the view
+    query: Tensor  #: (B,) bool: True for queries, False for the gallery
+    homography: Tensor  #: (B, 3, 3) float32, from the place to its view; NaN if unknown
 
 
-class PlaceBatches(DistributedSampler[Any]):
-    """Put P places with K views each into every batch; no place is in two batches of a round.
+class PlaceBatchSampler(DistributedSampler[Any]):
+    """Sample batches of P places with K views each.
 
-    Lightning leaves a DistributedSampler as it is and tells it the epoch. The order depends on the
-    seed and the epoch alone; of several processes, each gets batches of its own.
+    Places are drawn in rounds without replacement. The order depends on the seed and the epoch
+    only, which Lightning sets. Several processes get different batches.
 
     Args:
         count: Number of places.
         places: P, places in a batch.
-        views: K, views of each.
-        batches: Batches of an epoch, of all processes together; as many rounds as they take.
+        views: K, views of each place.
+        batches: Batches in an epoch, of all processes together.
         seed: Seed of the order.
-        rank: Number of the process.
-        processes: How many there are.
+        rank: Index of this process.
+        processes: Number of processes.
     """
 
     def __init__(
@@ -53,60 +53,60 @@ class PlaceBatches(DistributedSampler[Any]):
     ) -> None:
         super().__init__(range(count), processes, rank)  # type: ignore[arg-type]
         self.count, self.places, self.views, self.seed = count, places, views, seed
-        self.batches = max(1, batches // processes)  # of each process, for they keep step
+        self.batches = max(1, batches // processes)  # the same number in each process
 
     def __len__(self) -> int:
         return self.batches
 
-    def __iter__(self) -> Iterator[list[Key]]:
+    def __iter__(self) -> Iterator[list[ViewKey]]:
         rng = np.random.default_rng((self.seed, self.epoch))
-        in_round = self.count // self.places
+        per_round = self.count // self.places
         order = np.arange(0)
         for i in range(self.batches * self.num_replicas):
-            if i % in_round == 0:
+            if i % per_round == 0:
                 order = rng.permutation(self.count)
             if i % self.num_replicas == self.rank:
-                first = i % in_round * self.places
+                first = i % per_round * self.places
                 chosen = order[first : first + self.places].tolist()
                 yield [(self.epoch, place, view) for place in chosen for view in range(self.views)]
 
 
-class PlaceSet(Dataset[Any], abc.ABC):
-    """Base of data sets of places: an item is a whole batch, named by the keys of its views."""
+class PlaceDataset(Dataset[Any], abc.ABC):
+    """Base of data sets of places. An item is a whole batch, selected by the keys of its views."""
 
     def __getitem__(self, keys: Sequence[Any]) -> PlaceBatch:
         return default_collate([self.view(key) for key in keys])
 
     @abc.abstractmethod
     def view(self, key: Any) -> dict[str, Any]:
-        """Return one view, with what a ``PlaceBatch`` has of each."""
+        """Return one view, with the fields of a ``PlaceBatch``."""
 
 
-def require_batches(places: int, views: int) -> None:
-    """Raise ValueError unless a batch of P places with K views has both kinds of pairs."""
+def require_batch_size(places: int, views: int) -> None:
+    """Raise ValueError unless batches of P places with K views contain positives and negatives."""
     if places < 2 or views < 2:
         raise ValueError(
-            f"places and views must be at least 2, to be compared, got {places} and {views}"
+            f"places and views must be at least 2, to form triplets, got {places} and {views}"
         )
 
 
-def require_views(side: int, light: float) -> None:
-    """Raise ValueError unless views can have such a side and such a share of disturbed ones."""
+def require_view_options(side: int, light: float) -> None:
+    """Raise ValueError unless side and probability of photometric distortions are valid."""
     if side < 32 or side % 8:
         raise ValueError(f"side must be a multiple of 8, at least 32 pixels, got {side}")
     if not 0 <= light <= 1:
         raise ValueError(f"light must lie between 0 and 1, got {light}")
 
 
-def in_batches(keys: Sequence[Any], size: int) -> list[list[Any]]:
-    """Return keys in their order, ``size`` in a batch, the last one with what is left."""
+def split_keys(keys: Sequence[Any], size: int) -> list[list[Any]]:
+    """Split keys into consecutive batches of ``size``; the last one may be smaller."""
     return [list(keys[i : i + size]) for i in range(0, len(keys), size)]
 
 
 def place_loader(
-    data: PlaceSet, sampler: DistributedSampler[Any], num_workers: int
+    data: PlaceDataset, sampler: DistributedSampler[Any], num_workers: int
 ) -> DataLoader[Any]:
-    """Return a loader of batches; the sampler says which views are in each."""
+    """Return a loader of batches, whose views the sampler selects."""
     return DataLoader(
         data,
         batch_size=None,  # an item is a batch
@@ -118,16 +118,16 @@ def place_loader(
     )
 
 
-def each_view_once(
-    data: PlaceSet, keys: Sequence[Any], size: int, process: tuple[int, int], num_workers: int
+def evaluation_loader(
+    data: PlaceDataset, keys: Sequence[Any], size: int, process: tuple[int, int], num_workers: int
 ) -> DataLoader[Any]:
-    """Return a loader of views in their order, in batches that the processes share.
+    """Return a loader of each view once, in order, with the batches divided among the processes.
 
     Args:
         data: The views.
-        keys: Which of them.
+        keys: Keys of the views to load.
         size: Views in a batch.
-        process: Number of this process, and how many share the run.
-        num_workers: Processes that make or read views.
+        process: Index of this process, and number of processes.
+        num_workers: Processes that create or read views.
     """
-    return place_loader(data, ShardSampler(in_batches(keys, size), *process), num_workers)
+    return place_loader(data, ShardSampler(split_keys(keys, size), *process), num_workers)

@@ -1,8 +1,8 @@
-"""How good the best match of every feature is: QATM, correlation and soft rank, streamed.
+"""Scores of the best match of every feature: QATM, correlation and soft rank.
 
-All of them compare every feature of a scene with every feature of a template. The scene passes in
-blocks, so that the table of all similarities need not exist. They are for searching: no gradient
-flows back to the features.
+Each method compares all features of a scene with all features of a template. The scene is
+processed in blocks of features, because the table of all similarities may not fit into memory. The
+functions are for inference: no gradients flow to the features.
 """
 
 import abc
@@ -15,95 +15,101 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.backends import mkldnn
 
-from patchmatch.templates.soft_rank import BINS, histogram, look_up, rank_table
+from patchmatch.templates.soft_rank import NUM_BINS, interpolate_table, rank_table, soft_histogram
 
-_CACHED = 2**18  # similarities of a block: few enough to stay in the processor's cache
-_FEWEST = 128  # rows of a block: with fewer a product of matrices is slow
-_SAFE = 60.0  # the sum of many exp(60) is still a float32, and so is exp(-60)
-_GROUPS = 256  # parts of a scene of which the best matches are known one by one
+_CPU_BLOCK = 2**18  # similarities of a block: 1 MB in float32, which fits into the cache
+_GPU_BLOCK = 2**26  # similarities of a block: 256 MB in float32; few kernel launches
+_MIN_ROWS = 128  # scene features of a block: matrix products with fewer rows are slow
+_MAX_CPU_ROWS = 1024
+_MAX_ALPHA = 60.0  # for larger ones the sum of exp(alpha) may overflow in float32
+_MAX_GROUPS = 256  # groups of blocks with cached maxima: after a suppression few are recomputed
 
 
-class FeatureRows(abc.ABC):
-    """Features, (S, D), that are made when they are asked for, as all of them may be too many."""
+class LazyFeatures(abc.ABC):
+    """Features, (S, D), computed on demand, because all of them may not fit into memory."""
 
     @abc.abstractmethod
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of features."""
 
     @abc.abstractmethod
     def __getitem__(self, rows: slice) -> Tensor:
-        """Return some of them that follow each other, (rows, D)."""
+        """Return consecutive features, (rows, D)."""
 
 
-class Scores(NamedTuple):
-    """The scores of every scene feature with every template feature, made when they are asked for.
+class PairScores(NamedTuple):
+    """Scores of all pairs of a scene feature and a template feature, computed on demand.
 
     Attributes:
         scene: (S, D) features.
         template: (T, D) features.
-        table: Gives the scores of some scene features, (rows, T), or with a second argument, (C,)
-            long, those with some template features, (rows, C). They hold until it is asked again.
+        block: Function of a slice of scene features that returns their scores, (rows, T). An
+            optional second argument, (C,) long, selects template features: (rows, C). The next
+            call may overwrite the result.
     """
 
-    scene: Tensor | FeatureRows
+    scene: Tensor | LazyFeatures
     template: Tensor
-    table: Callable[..., Tensor]
+    block: Callable[..., Tensor]
 
 
-class Matched(NamedTuple):
+class BestMatches(NamedTuple):
     """The best match of every feature.
 
     Attributes:
-        scene: (S,) score of each scene feature with its best template feature, free or not.
-        template: (T,) score of each template feature with its best free scene feature.
-        place: (T,) long, index of that scene feature.
-        free: (S,) bool, scene features that may be a best match; the others only compete.
-        highest: (parts, T) score of each template feature with the best of each part of the scene.
+        scene_score: (S,) highest score of each scene feature, suppressed or not.
+        template_score: (T,) highest score of each template feature with an unsuppressed scene
+            feature.
+        scene_index: (T,) long, index of that scene feature.
+        unsuppressed: (S,) bool, the scene features that may be a best match.
+        group_maxima: (groups, T) highest score of each template feature in each group of blocks.
     """
 
-    scene: Tensor
-    template: Tensor
-    place: Tensor
-    free: Tensor
-    highest: Tensor
+    scene_score: Tensor
+    template_score: Tensor
+    scene_index: Tensor
+    unsuppressed: Tensor
+    group_maxima: Tensor
 
 
 def qatm_scores(
-    scene: Float[Tensor, "S D"] | FeatureRows,
+    scene: Float[Tensor, "S D"] | LazyFeatures,
     template: Float[Tensor, "T D"],
     alpha: float = 25.0,
-    memory: int = 2**29,
-) -> Scores:
-    """Quality-aware template matching (Cheng et al., CVPR 2019): the log quality of matches.
+    cache_bytes: int = 2**29,
+) -> PairScores:
+    """Return the log quality of quality-aware template matching (Cheng et al., CVPR 2019).
 
-    The likelihood that scene feature s is matched by template feature t is a soft-max of
-    ``alpha`` times their cosine over all t, that t is matched by s one over all s. The quality is
-    the geometric mean of both: 1 where the two are each other's only match, and small for what
-    occurs often, however similar.
+    The likelihood of template feature t given scene feature s is the soft-max of ``alpha`` times
+    the cosine over all t; the likelihood of s given t is the soft-max over all s. The quality is
+    the geometric mean of both. It is 1 where s and t match nothing else, and low for features that
+    occur often, however similar they are.
 
     Args:
         scene: Features of length 1.
         template: Features of length 1.
         alpha: Inverse temperature.
-        memory: Bytes of similarities to keep, if an eighth fits; the others are computed again.
+        cache_bytes: Bytes of similarities to keep, if at least an eighth of all fits. The others
+            are computed twice.
 
     Returns:
         Log qualities, at most 0.
     """
     _require_features(scene, template)
     count = len(template)
-    multiply = _products(template * alpha)
-    fit = min(len(scene), memory // (template.element_size() * count))
-    kept = template.new_empty(fit if 8 * fit >= len(scene) else 0, count)
+    multiply = _matmul_with(template * alpha)
+    fit = min(len(scene), cache_bytes // (template.element_size() * count))
+    cached = template.new_empty(fit if 8 * fit >= len(scene) else 0, count)
     total = template.new_zeros(count)  # of exp(similarity - highest), over the scene
-    highest = template.new_full((count,), 0.0 if alpha <= _SAFE else -math.inf)
+    highest = template.new_full((count,), 0.0 if alpha <= _MAX_ALPHA else -math.inf)
     over_template = template.new_empty(len(scene))
-    buffer = template.new_empty(_step(count), count)  # fresh memory costs more than the sums
-    for rows in _blocks(len(scene), count):
+    # Reused, because page faults of new memory take longer than the sums.
+    buffer = template.new_empty(min(len(scene), _block_rows(template)), count)
+    for rows in _blocks(len(scene), template):
         similarity = multiply(scene[rows])  # (b, T)
-        if rows.stop <= len(kept):
-            kept[rows] = similarity
-        if alpha <= _SAFE:  # cosines are at most 1: one exponential serves both sums
+        if rows.stop <= len(cached):
+            cached[rows] = similarity
+        if alpha <= _MAX_ALPHA:  # cosines are at most 1: one exponential serves both sums
             exponential = torch.exp(similarity, out=buffer[: len(similarity)])
             total += exponential.sum(dim=0)
             over_template[rows] = exponential.sum(dim=1).log_()
@@ -111,150 +117,159 @@ def qatm_scores(
             over_template[rows] = similarity.logsumexp(dim=1)
             lower, highest = highest, torch.maximum(highest, similarity.amax(dim=0))
             total = total * (lower - highest).exp() + (similarity - highest).exp_().sum(dim=0)
-    # the log of the geometric mean is similarity - half_scene - half_template
+    # log quality = similarity - (log sum over scene + log sum over template) / 2
     half_scene, half_template = (total.log_() + highest) / 2, over_template / 2
 
-    def log_quality(rows: slice, some: Tensor | None = None) -> Tensor:
-        is_kept = rows.stop <= len(kept)
-        if some is None:
-            similarity = kept[rows] if is_kept else multiply(scene[rows])
+    def log_quality(rows: slice, columns: Tensor | None = None) -> Tensor:
+        is_cached = rows.stop <= len(cached)
+        if columns is None:
+            similarity = cached[rows] if is_cached else multiply(scene[rows])
             quality = torch.sub(similarity, half_scene, out=buffer[: len(similarity)])
             return quality.sub_(half_template[rows, None])
-        similarity = kept[rows, some] if is_kept else multiply(scene[rows], some)
-        return similarity - half_scene[some] - half_template[rows, None]
+        similarity = cached[rows, columns] if is_cached else multiply(scene[rows], columns)
+        return similarity - half_scene[columns] - half_template[rows, None]
 
-    return Scores(scene, template, log_quality)
+    return PairScores(scene, template, log_quality)
 
 
 def correlation_scores(
-    scene: Float[Tensor, "S D"] | FeatureRows, template: Float[Tensor, "T D"]
-) -> Scores:
-    """Return the cosines: for features without their mean, the normalised cross-correlation.
+    scene: Float[Tensor, "S D"] | LazyFeatures, template: Float[Tensor, "T D"]
+) -> PairScores:
+    """Return the cosines; for features of zero mean, the normalised cross-correlation.
 
     Args:
         scene: Features of length 1.
         template: Features of length 1.
     """
     _require_features(scene, template)
-    multiply = _products(template)
-    return Scores(scene, template, lambda rows, some=None: multiply(scene[rows], some))
+    multiply = _matmul_with(template)
+    return PairScores(scene, template, lambda rows, columns=None: multiply(scene[rows], columns))
 
 
 def rank_scores(
-    scene: Float[Tensor, "S D"] | FeatureRows,
+    scene: Float[Tensor, "S D"] | LazyFeatures,
     template: Float[Tensor, "T D"],
     temperature: float = 0.02,
-) -> Scores:
-    """Return the log quality by soft ranks in the place of likelihoods.
+) -> PairScores:
+    """Return the log quality of soft ranks, which replace the likelihoods of ``qatm_scores``.
 
     The quality is the inverse geometric mean of two ranks of a cosine: among all scene features
-    for the same template feature, and among all template features for the same scene feature. It
-    does not ask how much better the best match is than the second.
+    for the same template feature, and among all template features for the same scene feature.
+    Unlike QATM it does not depend on the margin between the best match and the second best.
 
     Args:
         scene: Features of length 1.
         template: Features of length 1.
-        temperature: Difference of cosines that begins to count as one, see ``soft_rank``.
+        temperature: Scale of the differences of cosines, see ``soft_rank``.
 
     Returns:
         Log qualities, at most 0.
     """
     _require_features(scene, template)
-    multiply = _products(template)
-    counts = template.new_zeros(len(template), BINS)
-    for rows in _blocks(len(scene), len(template)):
-        counts += histogram(multiply(scene[rows]).T)
+    multiply = _matmul_with(template)
+    counts = template.new_zeros(len(template), NUM_BINS)
+    for rows in _blocks(len(scene), template):
+        counts += soft_histogram(multiply(scene[rows]).T)
     over_scene = rank_table(counts, temperature)  # (T, bins)
 
-    def log_quality(rows: slice, some: Tensor | slice = slice(None)) -> Tensor:
+    def log_quality(rows: slice, columns: Tensor | slice = slice(None)) -> Tensor:
         cosine = multiply(scene[rows])  # (b, T)
-        over_template = rank_table(histogram(cosine), temperature)
-        cosine = cosine[:, some]
-        in_scene = look_up(over_scene[some], cosine.T).T
-        return -(in_scene.log() + look_up(over_template, cosine).log()) / 2
+        over_template = rank_table(soft_histogram(cosine), temperature)
+        cosine = cosine[:, columns]
+        scene_rank = interpolate_table(over_scene[columns], cosine.T).T
+        return -(scene_rank.log() + interpolate_table(over_template, cosine).log()) / 2
 
-    return Scores(scene, template, log_quality)
+    return PairScores(scene, template, log_quality)
 
 
 def best_matches(
-    scores: Scores, free: Bool[Tensor, " S"] | None = None, before: Matched | None = None
-) -> Matched:
-    """Return the best match of every feature, the first of equal ones.
+    scores: PairScores,
+    unsuppressed: Bool[Tensor, " S"] | None = None,
+    previous: BestMatches | None = None,
+) -> BestMatches:
+    """Return the best match of every feature, the first one among equals.
 
     Args:
-        scores: Of all features with each other.
-        free: Scene features that may be a best match; None for all.
-        before: What the same scores gave with other features free: only the parts of the scene in
-            which they differ are looked through again.
+        scores: Scores of all pairs of features.
+        unsuppressed: Scene features that may be a best match; None for all.
+        previous: Result of the same scores for another suppression. Only groups of blocks in which
+            the suppression differs are searched again.
     """
     scene, template = scores.scene, scores.template
-    parts = _parts(len(scene), len(template))
-    if free is None:
-        free = torch.ones(len(scene), dtype=torch.bool, device=template.device)
-    if before is None:
-        best = template.new_empty(len(scene))
-        highest = template.new_full((len(parts), len(template)), -math.inf)
-        changed = range(len(parts))
+    groups = _block_groups(len(scene), template)
+    if unsuppressed is None:
+        unsuppressed = torch.ones(len(scene), dtype=torch.bool, device=template.device)
+    if previous is None:
+        scene_score = template.new_empty(len(scene))
+        group_maxima = template.new_full((len(groups), len(template)), -math.inf)
+        changed = range(len(groups))
     else:
-        best, highest = before.scene, before.highest.clone()
-        rows = len(parts[0]) * _step(len(template))
-        changed = torch.unique(torch.nonzero(free != before.free) // rows).tolist()
-        highest[changed] = -math.inf
+        scene_score, group_maxima = previous.scene_score, previous.group_maxima.clone()
+        differs = torch.nonzero(unsuppressed != previous.unsuppressed)
+        changed = torch.unique(differs // (len(groups[0]) * _block_rows(template))).tolist()
+        group_maxima[changed] = -math.inf
 
-    def among_free(rows: slice, values: Tensor) -> Tensor:
-        return values if free[rows].all() else values.masked_fill(~free[rows, None], -math.inf)
+    def mask_suppressed(rows: slice, values: Tensor) -> Tensor:
+        allowed = unsuppressed[rows]
+        return values if allowed.all() else values.masked_fill(~allowed[:, None], -math.inf)
 
     for i in changed:
-        for rows in parts[i]:
-            values = scores.table(rows)  # (b, T)
-            if before is None:
-                best[rows] = values.amax(dim=1)
-            torch.maximum(highest[i], among_free(rows, values).amax(dim=0), out=highest[i])
-    best_of_template, part = highest.max(dim=0)
-    place = torch.empty_like(part)
-    for i in torch.unique(part).tolist():  # looking for all places in all parts would take longer
-        some = torch.nonzero(part == i).flatten()
-        values = torch.cat([among_free(rows, scores.table(rows, some)) for rows in parts[i]])
-        place[some] = values.argmax(dim=0) + parts[i][0].start
-    return Matched(best, best_of_template, place, free, highest)
+        for rows in groups[i]:
+            values = scores.block(rows)  # (b, T)
+            if previous is None:
+                scene_score[rows] = values.amax(dim=1)
+            maxima = mask_suppressed(rows, values).amax(dim=0)
+            torch.maximum(group_maxima[i], maxima, out=group_maxima[i])
+    template_score, group = group_maxima.max(dim=0)
+    scene_index = torch.empty_like(group)
+    for i in torch.unique(group).tolist():  # each feature is searched in its own group only
+        columns = torch.nonzero(group == i).flatten()
+        values = [mask_suppressed(rows, scores.block(rows, columns)) for rows in groups[i]]
+        scene_index[columns] = torch.cat(values).argmax(dim=0) + groups[i][0].start
+    return BestMatches(scene_score, template_score, scene_index, unsuppressed, group_maxima)
 
 
-def _products(template: Tensor) -> Callable[..., Tensor]:
-    """Return what multiplies features, (b, D), by all or some of a template's: (b, T) or (b, C)."""
+def _matmul_with(template: Tensor) -> Callable[..., Tensor]:
+    """Return a function that multiplies features, (b, D), by all or some template features.
+
+    Its results are (b, T), or (b, C) with a second argument, (C,) long.
+    """
     template, packed = template.detach(), None
-    known = mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    if known and (template.device.type, template.dtype) == ("cpu", torch.float32):
-        # what torch.compile calls for F.linear: twice as fast as torch.mm on some processors
+    has_onednn = mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    if has_onednn and (template.device.type, template.dtype) == ("cpu", torch.float32):
+        # The operator that torch.compile uses for F.linear: up to twice as fast as torch.mm.
         packed = torch.ops.mkldnn._reorder_linear_weight(template.contiguous())
 
-    def multiply(rows: Tensor, some: Tensor | None = None) -> Tensor:
+    def multiply(rows: Tensor, columns: Tensor | None = None) -> Tensor:
         rows = rows.detach()
-        if some is not None or packed is None:
-            return rows @ (template if some is None else template[some]).T
+        if columns is not None or packed is None:
+            return rows @ (template if columns is None else template[columns]).T
         return torch.ops.mkldnn._linear_pointwise(rows, packed, None, "none", [], "")
 
     return multiply
 
 
-def _blocks(count: int, width: int) -> Iterator[slice]:
-    """Return ``count`` scene features in blocks, for ``width`` template features."""
-    starts = range(0, count, _step(width))
-    return (slice(start, min(start + starts.step, count)) for start in starts)
+def _block_rows(template: Tensor) -> int:
+    """Return the number of scene features in a block."""
+    on_cpu = template.device.type == "cpu"
+    fit = (_CPU_BLOCK if on_cpu else _GPU_BLOCK) // len(template) // _MIN_ROWS * _MIN_ROWS
+    return max(_MIN_ROWS, min(fit, _MAX_CPU_ROWS) if on_cpu else fit)
 
 
-def _parts(count: int, width: int) -> list[list[slice]]:
-    """Return the blocks of ``count`` scene features, as many of them together as need be."""
-    blocks = list(_blocks(count, width))
-    together = -(-len(blocks) // _GROUPS)
-    return [blocks[i : i + together] for i in range(0, len(blocks), together)]
+def _blocks(count: int, template: Tensor) -> Iterator[slice]:
+    """Yield slices of ``count`` scene features, a block each."""
+    rows = _block_rows(template)
+    return (slice(start, min(start + rows, count)) for start in range(0, count, rows))
 
 
-def _step(width: int) -> int:
-    """Return the rows of a block of similarities with ``width`` features."""
-    return min(1024, max(_FEWEST, _CACHED // width // _FEWEST * _FEWEST))
+def _block_groups(count: int, template: Tensor) -> list[list[slice]]:
+    """Return the blocks of ``count`` scene features in at most ``_MAX_GROUPS`` groups."""
+    blocks = list(_blocks(count, template))
+    size = -(-len(blocks) // _MAX_GROUPS)
+    return [blocks[i : i + size] for i in range(0, len(blocks), size)]
 
 
-def _require_features(scene: Tensor | FeatureRows, template: Tensor) -> None:
+def _require_features(scene: Tensor | LazyFeatures, template: Tensor) -> None:
     if not len(scene) or not len(template):
         raise ValueError(
             f"scene and template must have at least one feature each, got {len(scene)} and "
@@ -262,6 +277,6 @@ def _require_features(scene: Tensor | FeatureRows, template: Tensor) -> None:
         )
     if isinstance(scene, Tensor) and scene.dtype != template.dtype:
         raise ValueError(
-            f"scene and template must be of one dtype, got {scene.dtype} and {template.dtype}; "
-            "convert one with .to(dtype)"
+            f"scene and template must have the same dtype, got {scene.dtype} and "
+            f"{template.dtype}; convert one with .to(dtype)"
         )

@@ -1,4 +1,4 @@
-"""Where templates are found in scenes."""
+"""Detections of templates in scenes."""
 
 from dataclasses import dataclass, replace
 
@@ -6,18 +6,18 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Detections:
-    """Where a template was found in a scene, the best first.
+    """Detections of a template in a scene, the best first.
 
     Attributes:
-        boxes: (N, 4) float, xyxy in pixels, half-open; they may reach beyond the scene.
-        scores: (N,) float in [0, 1], how probably the template is there.
-        heatmap: (H, W) float in [0, 1] of the scene's pixels, how much of the template agrees on
-            each place of its centre.
-        rotations: (N,) float, degrees by which the template was turned to be found,
-            counter-clockwise as one sees it; the box encloses it.
-        reason: Why there are none, in words; empty where there are some.
+        boxes: (N, 4) float, xyxy in pixels, half-open; they may extend beyond the scene.
+        scores: (N,) float in [0, 1], probability that the template is there.
+        heatmap: (H, W) float in [0, 1] on the pixels of the scene: square root of the share of the
+            template's features that vote for each pixel as its centre.
+        rotations: (N,) float, rotation of the template in degrees, counter-clockwise; the box
+            encloses the rotated template.
+        reason: Why there are no detections; empty if there are some.
     """
 
     boxes: Tensor
@@ -30,7 +30,7 @@ class Detections:
         return len(self.boxes)
 
     def sorted(self) -> "Detections":
-        """Return them with the best first; equal ones keep their order."""
+        """Return the detections by descending score; equal scores keep their order."""
         order = torch.argsort(self.scores, descending=True, stable=True)
         return replace(
             self,
@@ -40,24 +40,24 @@ class Detections:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SceneDetections:
-    """What was found of several templates in a scene.
+    """Detections of several templates in a scene.
 
     Attributes:
-        source: Name of the sequence that the scene belongs to.
+        source: Name of the sequence that contains the scene.
         scene: Name of the scene.
         templates: Names of the templates.
-        detections: Of all templates, the best first.
-        template: (N,) long, which template each detection is of.
-        reasons: Why a template was not found, by its name.
+        detections: Detections of all templates, the best first.
+        template_index: (N,) long, index of the template of each detection.
+        reasons: Why a template has no detection, by its name.
     """
 
     source: str
     scene: str
     templates: tuple[str, ...]
     detections: Detections
-    template: Tensor
+    template_index: Tensor
     reasons: dict[str, str]
 
     def __len__(self) -> int:

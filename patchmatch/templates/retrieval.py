@@ -1,4 +1,4 @@
-"""How well places are found by embeddings, over the whole of a set and over all processes."""
+"""Metrics of image retrieval: recall at k and average precision."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-_SIMILARITIES = 2**22  # of queries with the gallery, computed at once
+_MAX_SIMILARITIES = 2**22  # similarities computed at once, to limit memory
 
 
 def retrieval_sums(
@@ -18,46 +18,48 @@ def retrieval_sums(
     gallery_place: Int[Tensor, " G"],
     ranks: Sequence[int] = (1, 5, 10),
 ) -> tuple[Float[Tensor, " ranks"], Tensor, Tensor]:
-    """Count the queries whose place is among the nearest of the gallery, and sum their precision.
+    """Return the sums from which recall and mean average precision are computed.
 
-    Of equal similarities the wrong places come first, so that embeddings which are all the same
-    find nothing. Queries whose place is not in the gallery are not counted.
+    Among equal similarities the wrong places rank first, so that constant embeddings score 0.
+    Queries without their place in the gallery are ignored.
 
     Args:
         query: Embeddings of length 1.
-        query_place: The place of each.
-        gallery: Embeddings of length 1, none of them a query.
-        gallery_place: The place of each.
-        ranks: Of the gallery, how many of the nearest may hold the place.
+        query_place: Place of each query.
+        gallery: Embeddings of length 1, disjoint from the queries.
+        gallery_place: Place of each embedding.
+        ranks: Values of k: a query is a hit if its place is among the k nearest embeddings.
 
     Returns:
-        The number of queries with a hit for each rank; the sum of their average precision, which
-        is the mean precision at the ranks of all views of the place; the number of queries.
+        Number of hits for each rank; sum of the average precision over the queries, where the
+        average precision is the mean precision at the ranks of all views of the place; number of
+        queries.
     """
     hits = query.new_zeros(len(ranks), dtype=torch.float64)
     precision, count = hits.new_zeros(()), hits.new_zeros(())
-    step = max(1, _SIMILARITIES // max(1, len(gallery)))
+    step = max(1, _MAX_SIMILARITIES // max(1, len(gallery)))
     positions = torch.arange(1, len(gallery) + 1, device=query.device)
     for start in range(0, len(query) if len(gallery) else 0, step):
         right = query_place[start : start + step, None] == gallery_place  # (q, G)
-        asked = right.any(dim=1)
-        right, similarity = right[asked], query[start : start + step][asked] @ gallery.T
+        counted = right.any(dim=1)
+        right = right[counted]
+        similarity = query[start : start + step][counted] @ gallery.T
         wrong_first = right.byte().argsort(dim=1, stable=True)
         order = similarity.gather(1, wrong_first).argsort(dim=1, descending=True, stable=True)
-        right = right.gather(1, wrong_first.gather(1, order))  # the nearest first
+        right = right.gather(1, wrong_first.gather(1, order))  # by rank
         for i, rank in enumerate(ranks):
             hits[i] += right[:, :rank].any(dim=1).sum()
         at_right = right.cumsum(dim=1) / positions * right
         precision += (at_right.sum(dim=1, dtype=torch.float64) / right.sum(dim=1)).sum()
-        count += asked.sum()
+        count += counted.sum()
     return hits, precision, count
 
 
 class Retrieval(Metric):
-    """Recall and average precision of queries in a gallery; a view is one of the two, never both.
+    """Recall at k and mean average precision of queries in a gallery.
 
     Args:
-        ranks: Of the gallery, how many of the nearest may hold the place.
+        ranks: Values of k.
     """
 
     higher_is_better = True
@@ -77,15 +79,15 @@ class Retrieval(Metric):
 
         Args:
             embedding: (B, D), of length 1.
-            place: (B,) long.
-            query: (B,) bool, whether it is sought; the others are the gallery.
+            place: (B,) long, number of the place.
+            query: (B,) bool, True for queries, False for the gallery.
         """
         self.embedding.append(embedding.detach())
         self.place.append(place)
         self.query.append(query)
 
     def compute(self) -> dict[str, Tensor]:
-        """Return ``recall_1`` and so on, and ``ap``; NaN where no query has its place there."""
+        """Return ``recall_1`` etc. and ``ap``; NaN if no query has its place in the gallery."""
         embedding, place = dim_zero_cat(self.embedding), dim_zero_cat(self.place)
         query = dim_zero_cat(self.query).bool()
         hits, precision, count = retrieval_sums(

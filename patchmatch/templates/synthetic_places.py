@@ -1,4 +1,4 @@
-"""Places that make themselves: pieces of pictures, seen from several sides in several lights."""
+"""Synthetic places: crops of images, seen from several viewpoints under several illuminations."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,35 +12,35 @@ from patchmatch.synthetic.dataset import require_positive
 from patchmatch.synthetic.image_source import PhotoDataModule
 from patchmatch.synthetic.views import draw_homography, jitter_illumination, warp_view
 from patchmatch.templates.places import (
-    Key,
     PlaceBatch,
-    PlaceBatches,
-    PlaceSet,
-    each_view_once,
+    PlaceBatchSampler,
+    PlaceDataset,
+    ViewKey,
+    evaluation_loader,
     place_loader,
-    require_batches,
-    require_views,
+    require_batch_size,
+    require_view_options,
 )
 
-PLAIN = 8.0  # grey levels of 255: a place that deviates less looks like others, such as sky
+MIN_STD = 8.0  # grey levels of 255: flatter crops, such as sky, cannot be distinguished
 
 
-class SyntheticViews(PlaceSet):
-    """Views of pieces of pictures; each depends on the seed and its key alone.
+class SyntheticViews(PlaceDataset):
+    """Views of crops of images. Each view depends on the seed and its key only.
 
     Args:
-        pictures: (H, W, 3) uint8 RGB; what is plain or smaller than a place is left out.
+        images: (H, W, 3) uint8 RGB; flat crops, and images smaller than a place, are skipped.
         seed: Seed of the views.
         side: Side of a place and of its views in pixels.
-        turn: Largest rotation of a view in degrees.
-        zoom: Largest change of size, at least 1.
-        tilt: How far a corner of a view may leave its place, in sides.
-        light: Share of views with each disturbance of light and camera.
+        turn: Maximum rotation of a view in degrees.
+        zoom: Maximum scale factor of a view, at least 1; the minimum is its inverse.
+        tilt: Maximum displacement of a corner of a view, in sides.
+        light: Probability of each photometric distortion.
     """
 
     def __init__(
         self,
-        pictures: Sequence[np.ndarray],
+        images: Sequence[np.ndarray],
         seed: int,
         side: int = 96,
         turn: float = 25.0,
@@ -48,27 +48,27 @@ class SyntheticViews(PlaceSet):
         tilt: float = 0.12,
         light: float = 0.5,
     ) -> None:
-        self.pictures, self.seed, self.side = list(pictures), seed, side
+        self.images, self.seed, self.side = list(images), seed, side
         self.turn, self.zoom, self.tilt, self.light = turn, zoom, tilt, light
-        #: Of every place: the number of its picture, x and y of its top left pixel.
+        #: Of every place: number of its image, x and y of its top-left pixel.
         self.corners = [
             (number, x, y)
-            for number, picture in enumerate(self.pictures)
-            for y in _starts(picture.shape[0], side)
-            for x in _starts(picture.shape[1], side)
-            if picture[y : y + side, x : x + side].mean(axis=2).std() >= PLAIN
+            for number, image in enumerate(self.images)
+            for y in _crop_starts(image.shape[0], side)
+            for x in _crop_starts(image.shape[1], side)
+            if image[y : y + side, x : x + side].mean(axis=2).std() >= MIN_STD
         ]
 
     def __len__(self) -> int:
         return len(self.corners)
 
-    def view(self, key: Key) -> dict[str, Any]:
-        """Return one view of a place; the first one of a place is the gallery's."""
+    def view(self, key: ViewKey) -> dict[str, Any]:
+        """Return one view of a place; view 0 is in the gallery, the others are queries."""
         _, place, view = key
         rng = np.random.default_rng((self.seed, *key))
         number, x, y = self.corners[place]
         homography = draw_homography(self.side, self.turn, self.zoom, self.tilt, rng)
-        image = warp_view(self.pictures[number], (x, y), homography, self.side)
+        image = warp_view(self.images[number], (x, y), homography, self.side)
         image = jitter_illumination(image, self.light, rng)
         return {
             "image": torch.from_numpy(image).movedim(-1, 0).contiguous(),
@@ -80,28 +80,32 @@ class SyntheticViews(PlaceSet):
 
 
 class SyntheticPlaces(PhotoDataModule):
-    """Places made from photographs, with known correspondences between their views.
+    """Synthetic places from photographs, with known correspondences between their views.
 
-    The photographs are split, not the views: what is validated or tested on was never trained on.
-    A place is a piece of a photograph; no two overlap.
+    A place is a crop of a photograph; crops do not overlap. Its views are random homographies of
+    the crop with random photometric distortions. Training, validation and test use different
+    photographs.
 
     Args:
-        source: ``photographs`` (those inside scikit-image and scikit-learn, as far as they are
-            installed; heaps of digits if they are not), ``embedded`` or ``mnist`` (heaps of
-            digits), or a folder of any images.
-        data_dir: Folder of downloaded data.
-        batches: Batches in an epoch of training; every epoch makes fresh views.
-        places: Places in a batch.
-        views: Views of each place in a batch, and in the validation and test sets. There the
-            first is the gallery's, the others are queries.
-        canvases: Pictures composed of the training digits, a fifth of it for each other set.
-        side: Side of a place and of its views in pixels.
-        turn: Largest rotation of a view in degrees.
-        zoom: Largest change of size, at least 1.
-        tilt: How far a corner of a view may leave its place, in sides.
-        light: Share of views with each disturbance of light and camera.
-        num_workers: Processes that make views; 0 makes them in the main process.
-        seed: Seed of canvases and views; the same whatever the number of workers.
+        source: ``photographs`` (those bundled with scikit-image and scikit-learn; dead-leaves
+            images of digits if these are not installed), ``embedded`` or ``mnist`` (dead-leaves
+            images of digits), or a folder of images.
+        data_dir: Folder for downloaded data.
+        batches: Batches in a training epoch. Each epoch generates new views.
+        places: Places in a batch, at least 2.
+        views: Views of each place, at least 2. In validation and test the first view belongs to
+            the gallery, and the others are queries.
+        canvases: Number of dead-leaves images for training; validation and test have a fifth of
+            it each. Used with digits only.
+        side: Side of a place and of its views in pixels, a multiple of 8.
+        turn: Maximum rotation of a view in degrees.
+        zoom: Maximum scale factor of a view, at least 1; the minimum is its inverse.
+        tilt: Maximum random displacement of each corner of a view, as a fraction of the side; it
+            simulates perspective.
+        light: Probability of each photometric distortion of a view: gain and gamma, colour cast,
+            blur, and strong noise; shadows have half of it.
+        num_workers: Processes that generate views; 0 uses the main process.
+        seed: Seed of images and views; results do not depend on ``num_workers``.
     """
 
     batch_type = PlaceBatch
@@ -123,42 +127,43 @@ class SyntheticPlaces(PhotoDataModule):
         seed: int = 0,
     ) -> None:
         require_positive(batches=batches, canvases=canvases)
-        require_views(side, light)
+        require_view_options(side, light)
         if not 0 <= turn <= 180:
             raise ValueError(f"turn must lie between 0 and 180 degrees, got {turn}")
         if not 1 <= zoom <= 4:
             raise ValueError(f"zoom must lie between 1 and 4, got {zoom}")
         if not 0 <= tilt <= 0.2:
             raise ValueError(f"tilt must lie between 0 and 0.2 sides, got {tilt}")
-        require_batches(places, views)
+        require_batch_size(places, views)
         super().__init__(source, data_dir, (batches, 1), canvases, places, num_workers, seed)
         self.views, self.side = views, side
-        self.seen = {"turn": turn, "zoom": zoom, "tilt": tilt, "light": light}
+        self.view_options = {"turn": turn, "zoom": zoom, "tilt": tilt, "light": light}
 
     def _make(self, split: str) -> SyntheticViews:
-        pictures = self._split_images(split)
-        made = SyntheticViews(pictures, self._seed(split), self.side, **self.seen)
-        if len(made) < self.batch_size:
+        images = self._split_images(split)
+        data = SyntheticViews(images, self._seed(split), self.side, **self.view_options)
+        if len(data) < self.batch_size:
             raise InputError(
-                f"{self.source}: its {split} pictures hold {len(made)} places of {self.side}x"
+                f"{self.source}: the {split} images contain {len(data)} places of {self.side}x"
                 f"{self.side} pixels, a batch needs {self.batch_size}; give more or larger "
-                "pictures, a smaller --data.side, or fewer --data.places"
+                "images, a smaller --data.side, or fewer --data.places"
             )
-        return made
+        return data
 
     def _loader(self, split: str) -> DataLoader[Any]:
-        made, process = self.sets[split], self.rank_and_world_size
+        data, process = self.sets[split], self.rank_and_world_size
         if split == "train":
-            sampler = PlaceBatches(
-                len(made), self.batch_size, self.views, self.sizes["train"], made.seed, *process
+            sampler = PlaceBatchSampler(
+                len(data), self.batch_size, self.views, self.sizes["train"], data.seed, *process
             )
-            return place_loader(made, sampler, self.num_workers)
-        keys = [(0, place, view) for place in range(len(made)) for view in range(self.views)]
-        return each_view_once(made, keys, self.batch_size * self.views, process, self.num_workers)
+            return place_loader(data, sampler, self.num_workers)
+        keys = [(0, place, view) for place in range(len(data)) for view in range(self.views)]
+        size = self.batch_size * self.views
+        return evaluation_loader(data, keys, size, process, self.num_workers)
 
 
-def _starts(length: int, side: int) -> list[int]:
-    """Return where as many pieces as fit begin, spread evenly."""
+def _crop_starts(length: int, side: int) -> list[int]:
+    """Return the first pixel of each crop along an axis: as many as fit, evenly spaced."""
     count = length // side
     left = length - count * side
     return [i * side + left * (i + 1) // (count + 1) for i in range(count)]

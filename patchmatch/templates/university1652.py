@@ -1,4 +1,4 @@
-"""University-1652 (Zheng et al., ACM MM 2020) in its own layout: buildings from four sides."""
+"""University-1652 (Zheng et al., ACM MM 2020): buildings in satellite, drone and street views."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,23 +14,23 @@ from patchmatch.io import IMAGE_SUFFIXES, natural_key, read_image, to_rgb_uint8
 from patchmatch.synthetic.dataset import STAGES, require_positive
 from patchmatch.synthetic.views import draw_homography, jitter_illumination, warp_view
 from patchmatch.templates.places import (
-    Key,
     PlaceBatch,
-    PlaceBatches,
-    PlaceSet,
-    each_view_once,
+    PlaceBatchSampler,
+    PlaceDataset,
+    ViewKey,
+    evaluation_loader,
     place_loader,
-    require_batches,
-    require_views,
+    require_batch_size,
+    require_view_options,
 )
 
 VIEWS = ("satellite", "street", "drone", "google")
-SPLIT_SEED = 0  # fixed, so that no later seed moves a place from training to validation
-TURN, ZOOM, TILT = 10.0, 1.15, 0.05  # of the views that are trained on
+SPLIT_SEED = 0  # fixed: another data.seed must not move places from training to validation
+TURN, ZOOM, TILT = 10.0, 1.15, 0.05  # of the random homographies in training
 
 
-class Picture(NamedTuple):
-    """A picture of a place."""
+class PlaceImage(NamedTuple):
+    """An image file of a place."""
 
     path: Path
     place: int
@@ -38,49 +38,50 @@ class Picture(NamedTuple):
     query: bool
 
 
-class PlaceImages(PlaceSet):
-    """Pictures of places, read one by one.
+class PlaceImageDataset(PlaceDataset):
+    """Image files of places.
 
     Args:
-        pictures: What there is.
-        side: To which both sides of a picture are reduced, in pixels.
-        seed: Seed of the choice of views and of their disturbances.
-        light: Share of views that are disturbed, and slightly warped; None leaves all as they are.
+        images: The files.
+        side: Height and width to which images are resized, in pixels.
+        seed: Seed of the choice of views and of their distortions.
+        light: Probability of each photometric distortion; None disables distortions and random
+            homographies.
     """
 
     def __init__(
-        self, pictures: list[Picture], side: int, seed: int, light: float | None = None
+        self, images: list[PlaceImage], side: int, seed: int, light: float | None = None
     ) -> None:
-        self.pictures, self.side, self.seed, self.light = pictures, side, seed, light
-        of_place: dict[int, dict[int, list[Picture]]] = {}
-        for picture in pictures:
-            of_place.setdefault(picture.place, {}).setdefault(picture.view, []).append(picture)
-        #: Of every place that has two pictures at least: those of each kind of view.
+        self.images, self.side, self.seed, self.light = images, side, seed, light
+        by_place: dict[int, dict[int, list[PlaceImage]]] = {}
+        for image in images:
+            by_place.setdefault(image.place, {}).setdefault(image.view, []).append(image)
+        #: Images of every place with at least two, in a list for each kind of view.
         self.places = [
-            list(kinds.values()) for kinds in of_place.values() if sum(map(len, kinds.values())) > 1
+            list(kinds.values()) for kinds in by_place.values() if sum(map(len, kinds.values())) > 1
         ]
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
-    def view(self, key: Key | int) -> dict[str, Any]:
-        """Return a picture by its index, or a view of a place by epoch, place and number."""
+    def view(self, key: ViewKey | int) -> dict[str, Any]:
+        """Return an image by its index, or a random view by epoch, place and number."""
         if isinstance(key, int):
-            return self._read(self.pictures[key], None)
+            return self._read(self.images[key], None)
         epoch, place, number = key
         order = self._order(np.random.default_rng((self.seed, epoch, place)), place)
         chosen = order[number % len(order)]
         return self._read(chosen, np.random.default_rng((self.seed, *key)))
 
-    def _order(self, rng: np.random.Generator, place: int) -> list[Picture]:
-        """Return the pictures of a place in random order, the kinds of views in turn."""
+    def _order(self, rng: np.random.Generator, place: int) -> list[PlaceImage]:
+        """Return the images of a place in random order, with the kinds of views alternating."""
         kinds = [[kind[i] for i in rng.permutation(len(kind))] for kind in self.places[place]]
         kinds = [kinds[i] for i in rng.permutation(len(kinds))]
         longest = max(map(len, kinds))
         return [kind[i] for i in range(longest) for kind in kinds if i < len(kind)]
 
-    def _read(self, picture: Picture, rng: np.random.Generator | None) -> dict[str, Any]:
-        pixels = to_rgb_uint8(read_image(picture.path))
+    def _read(self, source: PlaceImage, rng: np.random.Generator | None) -> dict[str, Any]:
+        pixels = to_rgb_uint8(read_image(source.path))
         pixels = cv2.resize(pixels, (self.side, self.side), interpolation=cv2.INTER_AREA)
         if rng is None or self.light is None:
             image = np.float32(pixels) / 255
@@ -91,32 +92,33 @@ class PlaceImages(PlaceSet):
             )
         return {
             "image": torch.from_numpy(image).movedim(-1, 0).contiguous(),
-            "place": picture.place,
-            "view": picture.view,
-            "query": picture.query,
+            "place": source.place,
+            "view": source.view,
+            "query": source.query,
             "homography": torch.full((3, 3), torch.nan),
         }
 
 
 class University1652(MatchingData):
-    """Buildings seen from satellites, drones, the street and the web, in the set's own layout.
+    """University-1652 in its own layout: buildings seen from satellites, drones and the street.
 
     ``train/{satellite,street,drone,google}/ID/`` and
-    ``test/{query,gallery}_{satellite,street,drone}/ID/`` hold the pictures of the place ID. Places
-    without pictures are passed over. The validation set is made of whole places of ``train``.
+    ``test/{query,gallery}_{satellite,street,drone}/ID/`` contain the images of the place ID. Places
+    without images are skipped. The validation set consists of whole places of ``train``.
 
     Args:
-        base_dir: The folder with ``train`` and ``test``.
-        query: Which view is sought.
-        gallery: Among which views it is sought; another one than ``query``.
-        val_share: Share of the places that are left for validation.
-        batches: Batches in an epoch of training; null for as many as the places fill.
-        places: Places in a batch.
-        views: Pictures of each.
-        side: To which both sides of a picture are reduced, in pixels.
-        light: Share of views with each disturbance of light and camera, in training.
-        num_workers: Processes that read pictures; 0 reads in the main process.
-        seed: Seed of what is left to chance in training.
+        base_dir: Folder that contains ``train`` and ``test``.
+        query: Kind of view of the queries: satellite, street, drone or google.
+        gallery: Kind of view of the gallery, different from ``query``.
+        val_share: Share of the training places used for validation.
+        batches: Batches in a training epoch; null for one pass over the places.
+        places: Places in a batch, at least 2.
+        views: Images of each place in a batch, at least 2.
+        side: Height and width to which images are resized, in pixels; a multiple of 8.
+        light: Probability of each photometric distortion of a training image: gain and gamma,
+            colour cast, blur, and strong noise; shadows have half of it.
+        num_workers: Processes that read images; 0 uses the main process.
+        seed: Seed of the batches and distortions in training.
     """
 
     batch_type = PlaceBatch
@@ -136,7 +138,7 @@ class University1652(MatchingData):
         seed: int = 0,
     ) -> None:
         super().__init__(num_workers)
-        require_batches(places, views)
+        require_batch_size(places, views)
         if batches is not None:
             require_positive(batches=batches)
         for name, value in (("query", query), ("gallery", gallery)):
@@ -146,93 +148,96 @@ class University1652(MatchingData):
             raise ValueError(f"query and gallery must be different views, both are {query}")
         if not 0 < val_share < 1:
             raise ValueError(f"val_share must lie between 0 and 1, got {val_share}")
-        require_views(side, light)
+        require_view_options(side, light)
         self.base_dir, self.query, self.gallery = Path(base_dir), query, gallery
         self.val_share, self.batches, self.places, self.views = val_share, batches, places, views
         self.side, self.light, self.seed = side, light, seed
-        self.sets: dict[str, PlaceImages] = {}
+        self.sets: dict[str, PlaceImageDataset] = {}
 
     def setup(self, stage: str) -> None:
-        """List the pictures of the splits that a stage needs."""
+        """List the images of the splits that a stage needs."""
         if stage not in STAGES:
-            raise InputError("University1652 holds places to learn from; it predicts nothing")
+            raise InputError(
+                f"University1652 is a training set: expected fit, validate or test, got {stage}"
+            )
         for split in STAGES[stage]:
             if split not in self.sets:
-                pictures = self._test() if split == "test" else self._train(split)
+                images = self._test() if split == "test" else self._train(split)
                 light = self.light if split == "train" else None
-                self.sets[split] = PlaceImages(pictures, self.side, self.seed, light)
+                self.sets[split] = PlaceImageDataset(images, self.side, self.seed, light)
         if stage == "fit" and len(self.sets["train"].places) < self.places:
             raise InputError(
-                f"{self.base_dir}: has {len(self.sets['train'].places)} places with two pictures "
-                f"to train on, a batch needs {self.places}; give fewer --data.places"
+                f"{self.base_dir}: has {len(self.sets['train'].places)} training places with two "
+                f"images, a batch needs {self.places}; give fewer --data.places"
             )
 
-    def _train(self, split: str) -> list[Picture]:
-        """Return the pictures of the places of ``train`` that are trained or validated on."""
+    def _train(self, split: str) -> list[PlaceImage]:
+        """Return the images of ``train`` that belong to the split train or val."""
         folders = {view: self.base_dir / "train" / view for view in VIEWS}
-        found = {view: pictures_of(folder) for view, folder in folders.items() if folder.is_dir()}
-        names = sorted({name for of_view in found.values() for name in of_view}, key=natural_key)
+        found = {view: images_by_place(path) for view, path in folders.items() if path.is_dir()}
+        names = sorted({name for places in found.values() for name in places}, key=natural_key)
         if len(names) < 2:
             raise InputError(
-                f"{self.base_dir}: holds pictures of {len(names)} places under train/"
-                f"{{{','.join(VIEWS)}}}/ID/, at least 2 are needed to train and validate"
+                f"{self.base_dir}: has images of {len(names)} places under train/"
+                f"{{{','.join(VIEWS)}}}/ID/, at least 2 are needed to train and validate; give "
+                "another --data.base_dir"
             )
         order = np.random.default_rng(SPLIT_SEED).permutation(len(names))
         count = min(len(names) - 1, max(1, round(self.val_share * len(names))))
         chosen = set(order[:count] if split == "val" else order[count:])
-        wanted = VIEWS if split == "train" else (self.query, self.gallery)
+        kinds = VIEWS if split == "train" else (self.query, self.gallery)
         return [
-            Picture(path, place, VIEWS.index(view), view == self.query)
+            PlaceImage(path, place, VIEWS.index(view), view == self.query)
             for place, name in enumerate(names)
             if place in chosen
-            for view in wanted
+            for view in kinds
             for path in found.get(view, {}).get(name, [])
         ]
 
-    def _test(self) -> list[Picture]:
+    def _test(self) -> list[PlaceImage]:
         """Return the queries and the gallery of the test set."""
         roles = {"query": self.query, "gallery": self.gallery}
         found = {}
         for role, view in roles.items():
             folder = self.base_dir / "test" / f"{role}_{view}"
             if not folder.is_dir():
-                raise InputError(f"{folder}: no such folder; give another --data.{role}")
-            found[role] = pictures_of(folder)
-        names = sorted({name for of_role in found.values() for name in of_role}, key=natural_key)
+                raise InputError(f"{folder}: folder not found; give another --data.{role}")
+            found[role] = images_by_place(folder)
+        names = sorted({name for places in found.values() for name in places}, key=natural_key)
         return [
-            Picture(path, place, VIEWS.index(roles[role]), role == "query")
+            PlaceImage(path, place, VIEWS.index(roles[role]), role == "query")
             for place, name in enumerate(names)
             for role in roles
             for path in found[role].get(name, [])
         ]
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Return batches of places, whose pictures are drawn anew in every epoch."""
+        """Return batches of places; every epoch draws other views."""
         data, (rank, processes) = self.sets["train"], self.rank_and_world_size
         count = len(data.places)
-        sampler = PlaceBatches(
+        sampler = PlaceBatchSampler(
             count, self.places, self.views, self.batches or count // self.places, self.seed,
             rank, processes,
         )  # fmt: skip
         return place_loader(data, sampler, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Return the pictures of the validation set, each once."""
-        return self._each_once("val")
+        """Return each image of the validation set once."""
+        return self._evaluation("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Return the pictures of the test set, each once."""
-        return self._each_once("test")
+        """Return each image of the test set once."""
+        return self._evaluation("test")
 
-    def _each_once(self, split: str) -> DataLoader[Any]:
+    def _evaluation(self, split: str) -> DataLoader[Any]:
         data, size = self.sets[split], self.places * self.views
-        return each_view_once(
+        return evaluation_loader(
             data, range(len(data)), size, self.rank_and_world_size, self.num_workers
         )
 
 
-def pictures_of(folder: Path) -> dict[str, list[Path]]:
-    """Return the pictures in each folder of a folder, in natural order; empty ones are left out."""
+def images_by_place(folder: Path) -> dict[str, list[Path]]:
+    """Return the images in each subfolder, in natural order; empty subfolders are skipped."""
     found = {}
     for place in folder.iterdir():
         if place.is_dir():

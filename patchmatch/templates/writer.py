@@ -1,4 +1,4 @@
-"""Where templates were found: boxes and heat map of each scene, and one table."""
+"""Writer of template detections: images and boxes of each scene, and tables of all."""
 
 import colorsys
 import re
@@ -15,20 +15,21 @@ from patchmatch.writing.rows import as_csv, number
 from patchmatch.writing.writer import PredictionWriter
 
 COLUMNS = ("scene", "template", "x0", "y0", "x1", "y1", "score")
-_GOLDEN = 0.618034  # of the circle of hues: the next one is far from those before
+_GOLDEN_RATIO = 0.618034  # step of the hue: each new hue is far from all earlier ones
 
 
 class TemplateBoxes(PredictionWriter):
-    """Draw where templates were found, and list the boxes in a table.
+    """Write template detections as images and tables.
 
-    Each scene has a folder scenes/SCENE with result.png, heatmap.png and boxes.csv. boxes.csv in
-    the output folder holds the boxes of all scenes, the best of a scene first.
+    Each scene has a folder scenes/SCENE with result.png (boxes drawn on the scene), heatmap.png
+    and boxes.csv. In the output folder, boxes.csv lists the boxes of all scenes, and not_found.csv
+    the templates without a detection.
 
     Args:
-        output_path: Folder for the tables, the scenes and summary.json; made where missing.
-        overwrite: Replace what a former run left in that folder. Other files there stay.
-        resume: Go on where a run with the same settings was stopped or killed.
-        line_width: Width of the lines in pixels; null chooses by the size of the scene.
+        output_path: Folder for the tables, the scenes and summary.json; created if missing.
+        overwrite: Replace the files of an earlier run in that folder; other files are kept.
+        resume: Continue an interrupted run with the same settings.
+        line_width: Width of the lines in pixels; null chooses it by the size of the scene.
     """
 
     tables: ClassVar = {"boxes": COLUMNS, "not_found": ("scene", "template", "reason")}
@@ -49,17 +50,17 @@ class TemplateBoxes(PredictionWriter):
         self.line_width = line_width
 
     def write_batch(self, prediction: SceneDetections, batch: TemplateScene) -> Chunk:
-        """Write the pictures and the table of a scene, and return its rows."""
+        """Write the images and the table of a scene, and return its rows."""
         if not batch["pairs"]:
             return Chunk(rows={"boxes": [], "not_found": []})
         found, names = prediction.detections, prediction.templates
-        which = prediction.template.tolist()
+        index = prediction.template_index.tolist()
         rows: list[Row] = [
             {"scene": prediction.scene, "template": names[template]}
             | {name: number(v, 2) for name, v in zip(COLUMNS[2:6], box, strict=True)}
             | {"score": number(score)}
             for template, box, score in zip(
-                which, found.boxes.tolist(), found.scores.tolist(), strict=True
+                index, found.boxes.tolist(), found.scores.tolist(), strict=True
             )
         ]
         missed: list[Row] = [
@@ -70,30 +71,31 @@ class TemplateBoxes(PredictionWriter):
             f"{row['template']} {row['score']:.2f}" + (f" {rotation:g} deg" if rotation else "")
             for row, rotation in zip(rows, found.rotations.tolist(), strict=True)
         ]
-        # The font has no other letters than those of ASCII.
+        # The font contains ASCII characters only.
         labels = [label.encode("ascii", "replace").decode() for label in labels]
         folder = self.folder / Path(self.image_folder, prediction.scene)
-        colors = [template_color(template) for template in which]
-        drawn = draw_boxes(batch["picture"], found.boxes.numpy(), colors, labels, self.line_width)
+        colors = [template_color(template) for template in index]
+        image = batch["scene_image"]
+        drawn = draw_boxes(image, found.boxes.numpy(), colors, labels, self.line_width)
         write_image(folder / "result.png", drawn)
-        write_image(folder / "heatmap.png", draw_heat(batch["picture"], found.heatmap.numpy()))
+        write_image(folder / "heatmap.png", draw_heat(image, found.heatmap.numpy()))
         shown = [as_csv(row, self.csv_formats) for row in rows]
         write_csv(folder / "boxes.csv", COLUMNS, shown)
         return Chunk(rows={"boxes": rows, "not_found": missed})
 
     def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
-        """Name a picture to look at first, and where it is told what was not found."""
+        """Return the image to look at first, and the table of templates without a detection."""
         found, missed = (list(chunks.rows(name)) for name in ("boxes", "not_found"))
-        made = {}
+        outputs = {}
         if found or missed:
             scene = self.folder / self.image_folder / str((found or missed)[0]["scene"])
-            made["look at"] = scene / ("result.png" if found else "heatmap.png")
+            outputs["look at"] = scene / ("result.png" if found else "heatmap.png")
         if missed:
-            made["not found"] = self.folder / "not_found.csv"
-        return made
+            outputs["not found"] = self.folder / "not_found.csv"
+        return outputs
 
 
 def template_color(index: int) -> tuple[int, int, int]:
-    """Return the colour of a template by its place among all, as RGB of 0 to 255."""
-    red, green, blue = colorsys.hsv_to_rgb(index * _GOLDEN % 1, 0.9, 0.9)
+    """Return the colour of a template by its index, RGB from 0 to 255."""
+    red, green, blue = colorsys.hsv_to_rgb(index * _GOLDEN_RATIO % 1, 0.9, 0.9)
     return round(255 * red), round(255 * green), round(255 * blue)

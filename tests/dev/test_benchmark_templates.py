@@ -1,4 +1,4 @@
-"""The benchmark of template matching: its formulas by hand, and the real pairs where they are."""
+"""The benchmark of template matching: its formulas, and the OTB pairs where available."""
 
 from pathlib import Path
 
@@ -29,21 +29,21 @@ def speed(monkeypatch):
     return benchmark_templates_speed
 
 
-def test_the_area_under_the_success_curve_agrees_with_a_loop(benchmark):
+def test_area_under_the_success_curve_agrees_with_loops(benchmark):
     overlaps = [0.0, 0.03, 0.5, 0.97, 1.0]
     thresholds = [0.05 * i for i in range(20)]
     expected = [sum(o >= t - 1e-9 for t in thresholds) / 20 for o in overlaps]
-    expected[0] = 0  # boxes that do not touch have not even reached 0
+    expected[0] = 0  # disjoint boxes do not reach the threshold 0
     assert benchmark.success(np.array(overlaps)).tolist() == pytest.approx(expected)
 
 
-def test_boxes_overlap_as_computed_by_hand(benchmark):
+def test_overlap_and_size_of_boxes(benchmark):
     assert benchmark.overlap((0, 0, 4, 2), (2, 0, 6, 4)) == pytest.approx(4 / 20)
     assert benchmark.overlap((0, 0, 4, 2), (4, 0, 6, 4)) == 0
     assert benchmark.with_size_of((0, 0, 4, 2), (10, 10, 12, 16)) == (1, -2, 3, 4)
 
 
-def test_intervals_draw_whole_sequences(benchmark):
+def test_intervals_resample_whole_sequences(benchmark):
     values = np.array([0.0, 0.0, 0.0, 1.0, 1.0])
     low, high = benchmark.interval(values, ["a", "a", "a", "b", "b"])
     assert (low, high) == (0, 1)
@@ -51,10 +51,10 @@ def test_intervals_draw_whole_sequences(benchmark):
     assert same == pytest.approx((0.4, 0.4))
 
 
-def test_pairs_are_read_with_the_box_of_either_name(benchmark, tmp_path):
-    picture = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+def test_read_pairs_accepts_both_names_of_the_box(benchmark, tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
     for name in ("p_frm1_cow_1", "p_frm2_cow_2"):
-        write_image(tmp_path / f"{name}.jpg", picture)
+        write_image(tmp_path / f"{name}.jpg", image)
     (tmp_path / "p_frm1_cow_1.txt").write_text("3,5,10,20")
     (tmp_path / "p_frm1_cow_2.txt").write_text("7\t5\t10\t20\n")
     (pair,) = benchmark.read_pairs(tmp_path)
@@ -63,31 +63,33 @@ def test_pairs_are_read_with_the_box_of_either_name(benchmark, tmp_path):
     assert pair.truth == (7, 5, 17, 25)
 
 
-def test_the_layer_agrees_with_the_plain_formula(speed, monkeypatch):
-    monkeypatch.setattr(speed, "FEATURES", (700, 90, 12))
+def test_qatm_layer_agrees_with_the_reference(speed, monkeypatch):
+    monkeypatch.setattr(speed, "SIZES", (700, 90, 12))
     features = speed.random_features()
-    plain = speed.layer(None)(*features)
-    for memory in (2**29, 2**16, 0):
-        assert_close(speed.layer(memory)(*features).exp(), plain, atol=1e-5, rtol=0)
+    expected = speed.layer(None)(*features)
+    for cache_bytes in (2**29, 2**16, 0):
+        assert_close(speed.layer(cache_bytes)(*features).exp(), expected, atol=1e-5, rtol=0)
 
 
-def test_a_search_is_timed_and_checked(speed):
-    found = speed.run(speed.Search(120, 160, 40, {"features": "handcrafted"}, templates=2), "")
+def test_search_returns_seconds_and_error(speed):
+    found = speed.run(speed.SearchCase(120, 160, 40, {"features": "handcrafted"}, templates=2), "")
     assert found["error"] < 2
     assert found["seconds"] > 0
-    assert speed.run(speed.Search(120, 160, 40, None), "")["error"] == 0
+    assert speed.run(speed.SearchCase(120, 160, 40, None), "")["error"] == 0
 
 
 @pytest.mark.skipif(not PAIRS.is_dir(), reason="needs the OTB pairs in ../shared")
-def test_objects_of_real_scenes_are_found_again(benchmark):
-    """By features without weights: of 35, OpenCV finds 20 so that the boxes overlap by half."""
+def test_handcrafted_features_find_more_objects_than_opencv(benchmark):
     pairs = benchmark.read_pairs(PAIRS)
     overlaps = {}
     matcher = TemplateMatcher("handcrafted", threshold=0, max_detections=1).eval()
-    for name, find in (("ours", benchmark.ours(matcher)), ("opencv", benchmark.opencv(gray=False))):
+    for name, find in (
+        ("patchmatch", benchmark.detector_of(matcher)),
+        ("opencv", benchmark.opencv(gray=False)),
+    ):
         boxes = [find(pair.scene, pair.template)[0] for pair in pairs]
         both = zip(boxes, pairs, strict=True)
         overlaps[name] = np.array([benchmark.overlap(box, pair.truth) for box, pair in both])
     assert len(pairs) >= 35
-    assert np.mean(overlaps["ours"] > 0.5) > 0.7
-    assert np.mean(overlaps["ours"] > 0.5) > np.mean(overlaps["opencv"] > 0.5) + 0.15
+    assert np.mean(overlaps["patchmatch"] > 0.5) > 0.7
+    assert np.mean(overlaps["patchmatch"] > 0.5) > np.mean(overlaps["opencv"] > 0.5) + 0.15

@@ -1,4 +1,4 @@
-"""What the benchmark of tuned features asks for, in a small form."""
+"""The benchmark of tuned features on small data."""
 
 import sys
 from functools import partial
@@ -28,25 +28,25 @@ def benchmark(monkeypatch):
     return benchmark_tuning
 
 
-def test_templates_lie_where_the_truth_says(benchmark, monkeypatch):
-    monkeypatch.setattr(benchmark, "EACH", 4)
+def test_templates_are_at_their_true_boxes(benchmark, monkeypatch):
+    monkeypatch.setattr(benchmark, "TEMPLATES_PER_PHOTO", 4)
     for name, value in (("TURN", 0.0), ("ZOOM", 1.0), ("TILT", 0.0), ("LIGHT", 0.0)):
         monkeypatch.setattr(benchmark, name, value)
-    pairs = benchmark.made_pairs([smooth(180, 220, sigma=2), smooth(200, 170, 1, sigma=2)])
+    pairs = benchmark.synthetic_pairs([smooth(180, 220, sigma=2), smooth(200, 170, 1, sigma=2)])
     assert [pair.sequence for pair in pairs] == ["0"] * 4 + ["1"] * 4
     for pair in pairs:
         x0, y0, x1, y1 = (round(value) for value in pair.truth)
         assert (y1 - y0, x1 - x0) == pair.template.shape[:2]
-        seen = pair.scene[y0:y1, x0:x1].astype(float)
-        apart = np.abs(seen - pair.template).mean()
-        assert apart < 12  # between pixels, with a little noise
-        assert np.abs(seen[::-1] - pair.template).mean() > 2 * apart
+        crop = pair.scene[y0:y1, x0:x1].astype(float)
+        difference = np.abs(crop - pair.template).mean()
+        assert difference < 12  # resampling and weak noise
+        assert np.abs(crop[::-1] - pair.template).mean() > 2 * difference
 
 
-def test_every_scene_is_described_once_for_all_templates(benchmark, monkeypatch):
-    monkeypatch.setattr(benchmark, "EACH", 6)
-    monkeypatch.setattr("benchmark_templates.KEPT", 1)  # scenes
-    pairs = benchmark.made_pairs([smooth(100, 120, sigma=2), smooth(120, 110, 1, sigma=2)])
+def test_features_of_each_scene_are_extracted_once(benchmark, monkeypatch):
+    monkeypatch.setattr(benchmark, "TEMPLATES_PER_PHOTO", 6)
+    monkeypatch.setattr("benchmark_templates.CACHE_SIZE", 1)  # scenes
+    pairs = benchmark.synthetic_pairs([smooth(100, 120, sigma=2), smooth(120, 110, 1, sigma=2)])
     matcher = TemplateMatcher("handcrafted", threshold=0.0, max_detections=1).eval()
     images = [[to_rgb(image)[0] for image in (pair.scene, pair.template)] for pair in pairs]
     scores = np.array(
@@ -54,21 +54,23 @@ def test_every_scene_is_described_once_for_all_templates(benchmark, monkeypatch)
             [sum(matcher.match(scene, template).scores.tolist()) for scene, _ in images]
             for _, template in images
         ]
-    )  # of each template in each scene
+    )  # row: template, column: scene
     wrong = [scores[i, (i + step) % 12] for i in range(12) for step in (1, 3, 5, 7, 9)]
-    described, describe = [], matcher.describe
-    monkeypatch.setattr(matcher, "describe", lambda scene: described.append(1) or describe(scene))
+    calls, extract = [], matcher.extract_features
+    monkeypatch.setattr(
+        matcher, "extract_features", lambda scene: calls.append(1) or extract(scene)
+    )
     threshold = float(np.median(wrong))
-    *_, right, alarms = benchmark.templates(matcher, pairs, threshold, alarms=True)
-    assert len(described) == 12
+    *_, correct, alarms = benchmark.templates(matcher, pairs, threshold, alarms=True)
+    assert len(calls) == 12
     assert alarms == f"{sum(score >= threshold for score in wrong)} of 60"
-    assert right.partition(" of ")[0] == str((scores.diagonal() >= threshold).sum())
+    assert correct.partition(" of ")[0] == str((scores.diagonal() >= threshold).sum())
 
 
-def test_tables_compare_before_and_after(benchmark, monkeypatch, tmp_path, capsys):
+def test_tables_compare_features_before_and_after_tuning(benchmark, monkeypatch, tmp_path, capsys):
     if len(bundled_photographs()) < 5:
         pytest.skip("photographs come with scikit-image and scikit-learn")
-    monkeypatch.setattr(benchmark, "EACH", 1)
+    monkeypatch.setattr(benchmark, "TEMPLATES_PER_PHOTO", 1)
     monkeypatch.setattr(benchmark, "CALIBRATION", 1)
     monkeypatch.setattr(benchmark, "SyntheticPlaces", partial(SyntheticPlaces, views=2))
     run = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
@@ -82,6 +84,6 @@ def test_tables_compare_before_and_after(benchmark, monkeypatch, tmp_path, capsy
         benchmark.main()
     finally:
         torch.set_num_threads(threads)
-    told = capsys.readouterr().out
-    for words in ("before, pooled", "tuned, embedding", "3 templates, made of the test"):
-        assert words in told
+    output = capsys.readouterr().out
+    for words in ("before, pooled", "tuned, embedding", "3 templates, from the test"):
+        assert words in output

@@ -7,7 +7,7 @@ from patchmatch.io import write_image
 from patchmatch.templates.data import (
     TemplateScenes,
     as_colors,
-    find_scenes,
+    open_scenes,
     read_masks,
     read_templates,
     read_thresholds,
@@ -19,10 +19,10 @@ def put(path, height=12, width=20, value=90):
     write_image(path, np.full((height, width, 3), value, np.uint8))
 
 
-def test_templates_come_in_natural_order_and_a_broken_one_is_named(tmp_path):
+def test_templates_are_in_natural_order_and_broken_ones_reported(tmp_path):
     for name in ("cup10", "cup2", "bowl"):
         put(tmp_path / f"{name}.png")
-    (tmp_path / "cup3.png").write_bytes(b"no picture")
+    (tmp_path / "cup3.png").write_bytes(b"not an image")
     (tmp_path / "notes.txt").write_text("no template")
     templates, notes = read_templates(tmp_path)
     assert list(templates) == ["bowl", "cup2", "cup10"]
@@ -31,41 +31,41 @@ def test_templates_come_in_natural_order_and_a_broken_one_is_named(tmp_path):
     assert "cup3.png" in notes[0]
 
 
-def test_a_folder_without_templates_is_refused(tmp_path):
-    with pytest.raises(InputError, match="holds no templates"):
+def test_folder_without_templates_raises(tmp_path):
+    with pytest.raises(InputError, match="contains no templates"):
         read_templates(tmp_path)
-    (tmp_path / "cup.png").write_bytes(b"no picture")
+    (tmp_path / "cup.png").write_bytes(b"not an image")
     with pytest.raises(InputError, match=r"cup\.png: cannot be read"):
         read_templates(tmp_path)
 
 
-def test_colours_are_red_green_blue_from_0_to_1():
-    picture = np.zeros((2, 3, 3), np.uint8)
-    picture[0, 1] = 255, 51, 0
-    assert as_colors(picture)[:, 0, 1].tolist() == pytest.approx([1, 0.2, 0])
+def test_as_colors_returns_rgb_from_0_to_1():
+    image = np.zeros((2, 3, 3), np.uint8)
+    image[0, 1] = 255, 51, 0
+    assert as_colors(image)[:, 0, 1].tolist() == pytest.approx([1, 0.2, 0])
     assert as_colors(np.full((2, 3), 65535, np.uint16)).unique().tolist() == [1]
     assert as_colors(np.full((2, 3), 0.25, np.float32)).shape == (3, 2, 3)
 
 
-def test_scenes_are_a_picture_a_folder_or_nothing(tmp_path):
+def test_scenes_are_an_image_or_a_folder(tmp_path):
     put(tmp_path / "scenes" / "b2.png")
-    assert len(find_scenes(tmp_path / "scenes" / "b2.png")) == 1
+    assert len(open_scenes(tmp_path / "scenes" / "b2.png")) == 1
     put(tmp_path / "scenes" / "b10.png")
-    found = find_scenes(tmp_path / "scenes")
+    found = open_scenes(tmp_path / "scenes")
     assert [found.frame_name(i) for i in range(len(found))] == ["b2", "b10"]
-    with pytest.raises(InputError, match="no such scene"):
-        find_scenes(tmp_path / "gone.png")
+    with pytest.raises(InputError, match="scene not found"):
+        open_scenes(tmp_path / "gone.png")
 
 
 @pytest.mark.parametrize("value", ["", "much", "1.2", "-0.1", "nan"])
-def test_thresholds_lie_between_0_and_1(tmp_path, value):
+def test_threshold_outside_0_to_1_raises(tmp_path, value):
     path = tmp_path / "t.csv"
     path.write_text(f"template,threshold\ncup,0.4\nbowl,{value}\n")
     with pytest.raises(InputError, match="threshold of bowl must lie between 0 and 1"):
         read_thresholds(str(path))
 
 
-def test_masks_must_fit_their_template(tmp_path):
+def test_mask_of_another_size_or_name_raises(tmp_path):
     templates = {"cup": torch.zeros(3, 12, 20)}
     put(tmp_path / "masks" / "cup.png", value=255)
     assert read_masks(tmp_path / "masks", templates)["cup"].all()
@@ -78,9 +78,9 @@ def test_masks_must_fit_their_template(tmp_path):
         read_masks(tmp_path / "masks", templates)
 
 
-def test_a_broken_scene_is_left_out_and_the_others_done(tmp_path):
+def test_broken_scene_is_left_out(tmp_path):
     put(tmp_path / "scenes" / "a.png")
-    (tmp_path / "scenes" / "b.png").write_bytes(b"no picture")
+    (tmp_path / "scenes" / "b.png").write_bytes(b"not an image")
     put(tmp_path / "cup.png")
     data = TemplateScenes(str(tmp_path / "scenes"), str(tmp_path / "cup.png"))
     data.setup("predict")
@@ -92,6 +92,6 @@ def test_a_broken_scene_is_left_out_and_the_others_done(tmp_path):
     assert [scene["index"] for scene in data.predict_dataloader()] == [1]
 
 
-def test_there_is_no_training_on_them(tmp_path):
+def test_fit_raises(tmp_path):
     with pytest.raises(InputError, match="no ground truth"):
         TemplateScenes().setup("fit")

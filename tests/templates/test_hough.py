@@ -4,34 +4,33 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from patchmatch.templates.hough import box_mean, cast_votes, fit_scaled_shift
+from patchmatch.templates.hough import box_mean, fit_centre_and_scale, hough_voting
 
 
-def test_votes_agree_with_a_loop():
-    points = torch.tensor([[2.0, 1.0], [4.25, 3.5], [-3.0, 2.0]])  # the last lies outside
-    sigma, size = 1.0, (6, 9)
-    votes = cast_votes(points, size, sigma)
-    splat = {(2, 1): 1.0}
-    splat |= {(4, 3): 0.375, (5, 3): 0.125, (4, 4): 0.375, (5, 4): 0.125}
+def test_hough_voting_agrees_with_loops(device, dtype):
+    points = [[2.0, 1.0], [4.25, 3.5], [-3.0, 2.0]]  # the last one is outside
+    votes = hough_voting(torch.tensor(points, device=device, dtype=dtype), (6, 9), sigma=1.0)
+    weights = {(2, 1): 1.0}
+    weights |= {(4, 3): 0.375, (5, 3): 0.125, (4, 4): 0.375, (5, 4): 0.125}
     for row in range(6):
         for column in range(9):
             expected = sum(
                 weight * math.exp(-((column - x) ** 2 + (row - y) ** 2) / 2)
-                for (x, y), weight in splat.items()
+                for (x, y), weight in weights.items()
                 if abs(column - x) <= 3 and abs(row - y) <= 3
             )
             assert votes[row, column].item() == pytest.approx(expected / 3, abs=1e-5)
 
 
-def test_where_all_points_meet_the_share_is_one():
-    votes = cast_votes(torch.tensor([[5.0, 2.0]]).expand(7, 2), (8, 11), 1.7)
+def test_accumulator_is_one_where_all_votes_coincide():
+    votes = hough_voting(torch.tensor([[5.0, 2.0]]).expand(7, 2), (8, 11), 1.7)
     assert votes[2, 5].item() == pytest.approx(1)
     assert votes.argmax().item() == 2 * 11 + 5
 
 
 @pytest.mark.parametrize("size", [(3, 2), (1, 5), (8, 4)])
-def test_means_of_boxes_agree_with_a_loop(size):
-    values = torch.rand(6, 9, generator=torch.Generator().manual_seed(0))
+def test_box_means_agree_with_loops(size, device, dtype):
+    values = torch.rand(6, 9, generator=torch.Generator().manual_seed(0)).to(device, dtype)
     found = box_mean(values, size)
     for row in range(6):
         for column in range(9):
@@ -43,26 +42,27 @@ def test_means_of_boxes_agree_with_a_loop(size):
 def matches(scale, centre, outliers=0):
     generator = torch.Generator().manual_seed(0)
     offsets = 12 * torch.rand(60, 2, generator=generator) - 6
-    places = torch.tensor(centre) + scale * offsets
-    places[:outliers] = 100 * torch.rand(outliers, 2, generator=generator)
-    return places, offsets
+    positions = torch.tensor(centre) + scale * offsets
+    positions[:outliers] = 100 * torch.rand(outliers, 2, generator=generator)
+    return positions, offsets
 
 
 @pytest.mark.parametrize("scale", [0.8, 1.0, 1.25])
-def test_centre_and_scale_are_found_among_outliers(scale):
-    places, offsets = matches(scale, (40.0, 30.0), outliers=20)
-    fit = fit_scaled_shift(
-        places, offsets, torch.tensor([41.0, 29.0]), radius=4.0, stiffness=1e-4, steps=10
+def test_centre_and_scale_are_fitted_despite_outliers(scale, device, dtype):
+    positions, offsets = (m.to(device, dtype) for m in matches(scale, (40.0, 30.0), outliers=20))
+    start = positions.new_tensor([41.0, 29.0])
+    centre, found = fit_centre_and_scale(
+        positions, offsets, start, radius=4.0, prior_weight=1e-4, iterations=10
     )
-    assert_close(fit.centre, torch.tensor([40.0, 30.0]), atol=0.15, rtol=0)
-    assert fit.scale.item() == pytest.approx(scale, abs=0.03)
+    assert_close(centre, start.new_tensor([40.0, 30.0]), atol=0.15, rtol=0)
+    assert found.item() == pytest.approx(scale, abs=0.03)
 
 
-def test_limits_hold_and_nothing_near_leaves_the_start():
-    places, offsets = matches(1.3, (40.0, 30.0))
+def test_scale_stays_in_its_limits_and_distant_matches_are_ignored():
+    positions, offsets = matches(1.3, (40.0, 30.0))
     start = torch.tensor([40.0, 30.0])
-    fit = fit_scaled_shift(places, offsets, start, 4.0, limits=(1.0, 1.0))
-    assert fit.scale.item() == 1
-    far = fit_scaled_shift(places + 500, offsets, start, 4.0)
-    assert_close(far.centre, start)
-    assert far.share.item() == 0
+    _, scale = fit_centre_and_scale(positions, offsets, start, 4.0, scale_limits=(1.0, 1.0))
+    assert scale.item() == 1
+    centre, scale = fit_centre_and_scale(positions + 500, offsets, start, 4.0)
+    assert_close(centre, start)
+    assert scale.item() == 1

@@ -1,4 +1,4 @@
-"""Poses of templates, and what several templates make of one scene."""
+"""Scales and rotations of templates, several templates in a scene, and options."""
 
 import cv2
 import numpy as np
@@ -10,12 +10,17 @@ from torch.testing import assert_close
 from patchmatch.io import write_image
 from patchmatch.templates.backbones import load_backbone
 from patchmatch.templates.data import read_masks
-from patchmatch.templates.features import Pose, describe_template, unite, why_not
+from patchmatch.templates.features import (
+    Pose,
+    extract_template_features,
+    normalize_features,
+    unsearchable_reason,
+)
 from patchmatch.templates.matcher import TemplateMatcher
 
 
 def texture(height, width, seed=0):
-    """A picture with detail of several sizes, (3, height, width) in [0, 1]."""
+    """Return an image with detail at several scales, (3, height, width) in [0, 1]."""
     return torch.from_numpy(detailed(height, width, seed)).permute(2, 0, 1).contiguous()
 
 
@@ -38,21 +43,23 @@ def matcher(**options):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_values_that_are_no_numbers_are_refused_by_name(value):
+def test_nan_and_infinite_values_raise(value):
     scene, template = texture(60, 90), texture(30, 40)
     wrong = scene.clone()
     wrong[1, 20, 70] = value
-    with pytest.raises(ValueError, match=r"^scene holds values that are no numbers"):
+    with pytest.raises(ValueError, match=r"^scene contains NaN or infinite values"):
         matcher().match(wrong, template)
-    with pytest.raises(ValueError, match=r"^template holds values that are no numbers"):
+    with pytest.raises(ValueError, match=r"^template contains NaN or infinite values"):
         matcher().match(scene, wrong[:, 10:40, 50:])
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_quarter_turn_describes_the_turned_picture(backbone, turns):
+def test_quarter_rotation_gives_the_features_of_the_rotated_image(backbone, turns):
     template = texture(40, 64)
-    expected = describe_template(backbone, torch.rot90(template, turns, (1, 2)), None, Pose())
-    found = describe_template(backbone, template, None, Pose(rotation=90.0 * turns))
+    expected = extract_template_features(
+        backbone, torch.rot90(template, turns, (1, 2)), None, Pose()
+    )
+    found = extract_template_features(backbone, template, None, Pose(rotation=90.0 * turns))
     assert found.size == expected.size
     assert found.extent == expected.extent == pytest.approx((40 * 64) ** 0.5)
     assert_close(found.offsets, expected.offsets)
@@ -60,24 +67,24 @@ def test_a_quarter_turn_describes_the_turned_picture(backbone, turns):
         assert_close(maps, others, atol=2e-3, rtol=0)
 
 
-def test_what_is_turned_counts_without_the_corners_of_its_box(backbone):
-    found = describe_template(backbone, texture(40, 120), None, Pose(rotation=45))
+def test_rotated_template_excludes_the_corners_of_its_box(backbone):
+    found = extract_template_features(backbone, texture(40, 120), None, Pose(rotation=45))
     assert found.size == (113, 113)
-    cells = found.offsets * 4  # pixels from the centre
-    along, across = (cells[:, 0] - cells[:, 1]) / 2**0.5, (cells[:, 0] + cells[:, 1]) / 2**0.5
-    assert len(cells) == pytest.approx(40 * 120 / 16, rel=0.05)
-    assert along.abs().max() <= 62  # of the long side, which runs up to the right
+    x, y = (found.offsets * 4).T  # pixels from the centre
+    along, across = (x - y) / 2**0.5, (x + y) / 2**0.5
+    assert len(x) == pytest.approx(40 * 120 / 16, rel=0.05)
+    assert along.abs().max() <= 62  # the long side, which points up and to the right
     assert across.abs().max() <= 22
 
 
 @pytest.mark.parametrize("angle", [40, 120, 250])
-def test_a_turned_object_is_found_where_the_default_misses_it(angle):
+def test_rotated_object_is_found_with_rotations_only(angle):
     height, width = 48, 70
-    turn = cv2.getRotationMatrix2D((34.5, 23.5), angle, 1)  # counter-clockwise
-    turn[:, 2] += 100, 76
+    matrix = cv2.getRotationMatrix2D((34.5, 23.5), angle, 1)  # counter-clockwise
+    matrix[:, 2] += 100, 76
     drawn = [
-        cv2.warpAffine(picture, turn, (260, 190), flags=cv2.INTER_LINEAR)
-        for picture in (texture(height, width, 3).permute(1, 2, 0).numpy(), np.ones((48, 70)))
+        cv2.warpAffine(image, matrix, (260, 190), flags=cv2.INTER_LINEAR)
+        for image in (texture(height, width, 3).permute(1, 2, 0).numpy(), np.ones((48, 70)))
     ]
     inside = torch.from_numpy(drawn[1] > 0.5)
     scene = torch.where(inside, torch.from_numpy(drawn[0]).permute(2, 0, 1), texture(190, 260, 7))
@@ -92,7 +99,7 @@ def test_a_turned_object_is_found_where_the_default_misses_it(angle):
     assert len(found.rotations) == len(found)
 
 
-def test_the_odds_of_a_score_are_shared_by_the_poses_that_were_tried():
+def test_odds_of_a_score_are_divided_by_the_number_of_poses():
     scene = texture(97, 154)
     template = texture(40, 48, 1)
     template[:, :, :40] = scene[:, 30:70, 80:120]
@@ -103,7 +110,7 @@ def test_the_odds_of_a_score_are_shared_by_the_poses_that_were_tried():
     assert one / (1 - one) == pytest.approx(3 * three / (1 - three), rel=0.1)
 
 
-def test_a_template_that_fits_turned_alone_is_found():
+def test_template_that_fits_only_after_rotation_is_found():
     scene = texture(150, 90)
     template = torch.rot90(scene[:, 20:140, 30:70], -1, (1, 2))  # 120 wide, the scene has 90
     assert "larger than the scene" in matcher().match(scene, template).reason
@@ -112,51 +119,51 @@ def test_a_template_that_fits_turned_alone_is_found():
     assert found.rotations.tolist() == [90]
 
 
-def test_every_pose_is_refused_with_the_reason_of_the_first():
+def test_unsearchable_template_reports_the_reason_of_the_first_pose():
     template = texture(30, 60)
-    assert "60x30 pixels is larger" in why_not((40, 50), template, None, Pose())
-    assert why_not((70, 40), template, None, Pose(rotation=90)) == ""
+    assert "60x30 pixels is larger" in unsearchable_reason((40, 50), template, None, Pose())
+    assert unsearchable_reason((70, 40), template, None, Pose(rotation=90)) == ""
     reason = matcher(scales=(1.0, 2.0)).match(texture(20, 50), template).reason
     assert "60x30 pixels is larger than the scene of 50x20" in reason
 
 
-def test_features_are_evened_by_the_scene_and_the_first_template_alone():
+def test_features_are_normalised_by_the_scene_and_the_first_template():
     generator = torch.Generator().manual_seed(0)
     scene = [torch.randn(50, 3, generator=generator), 9 * torch.rand(50, 2, generator=generator)]
     first, second = ([torch.rand(n, 3), torch.rand(n, 2)] for n in (7, 4))
-    scene_features, (features, others) = unite(scene, [first, second])
+    scene_features, (features, others) = normalize_features(scene, [first, second])
     assert [len(f) for f in (scene_features, features, others)] == [50, 7, 4]
     for found, kinds in ((scene_features, scene), (features, first), (others, second)):
         parts = []
         for kind, values in enumerate(kinds):
             both = torch.cat([scene[kind], first[kind]])
-            even = (values - both.mean(dim=0)) / both.std(dim=0, correction=0)
-            parts.append(even / even.norm(dim=1, keepdim=True) / 2**0.5)
+            normalized = (values - both.mean(dim=0)) / both.std(dim=0, correction=0)
+            parts.append(normalized / normalized.norm(dim=1, keepdim=True) / 2**0.5)
         assert_close(found, torch.cat(parts, dim=1), atol=1e-5, rtol=1e-4)
 
 
-def test_two_templates_of_one_place_leave_the_better_one_and_tell_of_the_other():
+def test_overlapping_templates_keep_the_better_one_and_report_the_other():
     scene = texture(150, 210)
     templates = {"part": scene[:, 44:84, 60:108], "whole": scene[:, 40:90, 60:110]}
     found = matcher().predict_step(scene_batch(scene, templates), 0)
     assert len(found) == 1
-    (kept,) = (found.templates[i] for i in found.template.tolist())
+    (kept,) = (found.templates[i] for i in found.template_index.tolist())
     (lost,) = set(templates) - {kept}
-    assert found.reasons == {lost: "another template scores more in its place"}
+    assert found.reasons == {lost: "another template has a higher score at the same location"}
     both = matcher(max_overlap=0.9).predict_step(scene_batch(scene, templates), 0)
-    assert sorted(both.template.tolist()) == [0, 1]
+    assert sorted(both.template_index.tolist()) == [0, 1]
     assert both.reasons == {}
 
 
-def test_every_template_has_a_threshold_of_its_own():
+def test_each_template_uses_its_own_threshold():
     scene = texture(150, 210)
     templates = {"a": scene[:, 10:60, 10:60], "b": scene[:, 80:130, 120:180]}
     found = matcher().predict_step(scene_batch(scene, templates, [1.0, None]), 0)
-    assert found.template.tolist() == [1]
+    assert found.template_index.tolist() == [1]
     assert found.reasons == {"a": "nothing scores 1 or more"}
 
 
-def test_the_heat_map_of_a_scene_is_the_highest_of_its_templates():
+def test_scene_heatmap_is_the_maximum_over_templates():
     scene = texture(90, 130)
     templates = {"a": scene[:, 5:45, 10:60], "b": scene[:, 40:80, 70:120]}
     found = matcher().predict_step(scene_batch(scene, templates), 0)
@@ -177,13 +184,13 @@ def test_the_heat_map_of_a_scene_is_the_highest_of_its_templates():
         ({"max_detections": 0}, "max_detections must be at least 1"),
     ],
 )
-def test_wrong_options_are_refused(options, message):
+def test_invalid_options_raise(options, message):
     with pytest.raises(ValueError, match=message):
         matcher(**options)
 
 
 @pytest.mark.parametrize("memory_mb", [0, 1])
-def test_memory_does_not_change_what_is_found(memory_mb):
+def test_memory_does_not_change_detections(memory_mb):
     scene = texture(150, 210)
     template = scene[:, 40:90, 60:110]
     expected = matcher().match(scene, template)
@@ -193,49 +200,49 @@ def test_memory_does_not_change_what_is_found(memory_mb):
 
 
 @pytest.mark.parametrize(("stride", "rows"), [(4, 5), (1, 37)])
-def test_a_scene_described_in_strips_is_the_same(stride, rows, monkeypatch):
+def test_features_in_strips_give_the_same_detections(stride, rows, monkeypatch):
     scene = texture(150, 210)
     template = scene[:, 40:90, 60:110]
     whole = matcher(stride=stride)
-    expected, described = whole.match(scene, template), whole.describe(scene)
-    bytes_of_row = described.grid[1] * sum(whole.backbone.channels) * 4
-    monkeypatch.setattr("patchmatch.templates.features._STRIP", rows * bytes_of_row)
+    expected, features = whole.match(scene, template), whole.extract_features(scene)
+    row_bytes = features.grid[1] * sum(whole.backbone.channels) * 4
+    monkeypatch.setattr("patchmatch.templates.features._STRIP_BYTES", rows * row_bytes)
     in_strips = matcher(stride=stride, features_mb=1)
-    assert whole.features_mb * 2**20 > described.grid[0] * bytes_of_row > 2**20
-    strips = in_strips.describe(scene)
-    assert len(strips.features(slice(0, 3))[0]) == 3
-    for cells in (slice(0, 60), slice(4 * described.grid[1], 80 * described.grid[1] // stride)):
-        for found, part in zip(strips.features(cells), described.features(cells), strict=True):
+    assert whole.features_mb * 2**20 > features.grid[0] * row_bytes > 2**20
+    strips = in_strips.extract_features(scene)
+    assert len(strips.cells(slice(0, 3))[0]) == 3
+    for cells in (slice(0, 60), slice(4 * features.grid[1], 80 * features.grid[1] // stride)):
+        for found, part in zip(strips.cells(cells), features.cells(cells), strict=True):
             assert_close(found, part, atol=1e-5, rtol=1e-4)
-    assert_close(strips.moments.mean, described.moments.mean, atol=1e-5, rtol=1e-4)
-    assert_close(strips.moments.variance, described.moments.variance, atol=1e-5, rtol=1e-4)
+    assert_close(strips.moments.mean, features.moments.mean, atol=1e-5, rtol=1e-4)
+    assert_close(strips.moments.variance, features.moments.variance, atol=1e-5, rtol=1e-4)
     found = in_strips.match(scene, template)
     assert_close(found.boxes, expected.boxes, atol=1e-3, rtol=0)
     assert_close(found.scores, expected.scores, atol=1e-4, rtol=0)
 
 
 def test_convention_cells_begin_at_multiples_of_the_stride(backbone):
-    picture = torch.full((1, 3, 26, 45), 0.5)
-    picture[..., 8:12, 20:24] = 0.9  # cell (2, 5)
-    brightness = backbone(picture)[-1][0, 0]  # smoothed over the cells around
-    assert brightness.shape == (7, 12)
-    rows, columns = torch.nonzero(brightness > 0.51).T
+    image = torch.full((1, 3, 26, 45), 0.5)
+    image[..., 8:12, 20:24] = 0.9  # cell (2, 5)
+    intensity = backbone(image)[-1][0, 0]  # smoothed over 3x3 cells
+    assert intensity.shape == (7, 12)
+    rows, columns = torch.nonzero(intensity > 0.51).T
     assert (rows.unique().tolist(), columns.unique().tolist()) == ([1, 2, 3], [4, 5, 6])
 
 
 def test_convention_mask_is_true_where_the_template_counts(backbone, tmp_path):
-    picture = np.zeros((24, 40, 3), np.uint8)
-    picture[:, 20:, 1] = 7  # dark, yet not black
-    write_image(tmp_path / "cup.png", picture)
+    image = np.zeros((24, 40, 3), np.uint8)
+    image[:, 20:, 1] = 7  # dark, but not black
+    write_image(tmp_path / "cup.png", image)
     mask = read_masks(tmp_path, {"cup": torch.zeros(3, 24, 40)})["cup"]
     assert mask.sum() == 24 * 20
-    found = describe_template(backbone, texture(24, 40), mask, Pose())
+    found = extract_template_features(backbone, texture(24, 40), mask, Pose())
     assert len(found.offsets) == 6 * 5
     assert (found.offsets[:, 0] > 0).all()
 
 
 def test_convention_heatmap_is_highest_at_the_centre_of_the_object():
-    scene = texture(97, 154)  # no multiples of the stride
+    scene = texture(97, 154)  # not a multiple of the stride
     found = matcher().match(scene, scene[:, 30:70, 80:128])
     assert found.heatmap.shape == (97, 154)
     assert 0 <= found.heatmap.min() <= found.heatmap.max() <= 1
@@ -251,15 +258,15 @@ def test_convention_score_of_a_detection_is_kept_from_the_threshold_on():
     assert 0 < score < 1
     assert len(matcher(threshold=score * 0.999).match(scene, template))
     assert not len(matcher(threshold=min(1.0, score * 1.001)).match(scene, template))
-    sure = matcher(threshold=0).match(scene, scene[:, 30:70, 80:128])
-    assert sure.scores[0] > score
-    assert (sure.scores.diff() <= 0).all()
+    exact = matcher(threshold=0).match(scene, scene[:, 30:70, 80:128])
+    assert exact.scores[0] > score
+    assert (exact.scores.diff() <= 0).all()
 
 
 def test_convention_rotation_is_counter_clockwise():
     scene = texture(150, 210)
     template = scene[:, 40:90, 60:130].permute(1, 2, 0).numpy()
-    turned = torch.from_numpy(np.rot90(template, -1).copy()).permute(2, 0, 1)
-    found = matcher(rotations=(0.0, 90.0, 180.0, 270.0)).match(scene, turned)
+    rotated = torch.from_numpy(np.rot90(template, -1).copy()).permute(2, 0, 1)
+    found = matcher(rotations=(0.0, 90.0, 180.0, 270.0)).match(scene, rotated)
     assert found.rotations[0] == 90
     assert found.boxes[0].tolist() == pytest.approx([60, 40, 130, 90], abs=2)

@@ -1,4 +1,4 @@
-"""Tuning features from the command line, and finding templates by them."""
+"""Feature tuning from the command line, and template matching with tuned features."""
 
 import os
 import subprocess
@@ -32,11 +32,11 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def small(tmp_path):
-    """Options for little data: a folder of pictures."""
+    """Options for a small data set in a folder of images."""
     for i in range(6):
-        write_image(tmp_path / "pictures" / f"{i}.png", texture(68, 100, i))
+        write_image(tmp_path / "images" / f"{i}.png", texture(68, 100, i))
     return [
-        *(f"--data.source={tmp_path / 'pictures'}", "--data.batches=2", "--data.places=2"),
+        *(f"--data.source={tmp_path / 'images'}", "--data.batches=2", "--data.places=2"),
         *("--data.views=2", "--data.side=32", "--trainer.max_epochs=1"),
     ]
 
@@ -85,7 +85,7 @@ def test_fit_test_resume_and_predict(small, tmp_path, capsys):
         assert torch.equal(value, content["state_dict"][key])
 
 
-def test_a_checkpoint_from_python_is_tested_by_the_command_line(small, tmp_path):
+def test_checkpoint_from_python_is_tested_by_the_command_line(small, tmp_path):
     import pytorch_lightning
 
     run = pytorch_lightning.Trainer(logger=False, enable_checkpointing=False, max_epochs=0)
@@ -94,12 +94,12 @@ def test_a_checkpoint_from_python_is_tested_by_the_command_line(small, tmp_path)
     main(["test", "-c", TRAIN, *QUIET, *small, f"--ckpt_path={tmp_path / 'python.ckpt'}"])
 
 
-def test_university_1652_is_trained_on_in_its_own_layout(tmp_path):
+def test_fit_on_university_1652(tmp_path):
     for i in range(1, 7):
         for view, count in (("satellite", 1), ("drone", 3), ("street", i % 2)):
             folder = tmp_path / "train" / view / f"{i:04d}"
             folder.mkdir(parents=True)
-            for n in range(count * (i != 4)):  # the place 0004 is empty
+            for n in range(count * (i != 4)):  # place 0004 is empty
                 write_image(folder / f"{n}.jpg", texture(40, 44, 10 * i + n))
     main([
         "fit", "-c", TRAIN, *QUIET, "--data=University1652", f"--data.base_dir={tmp_path}",
@@ -112,13 +112,13 @@ def test_university_1652_is_trained_on_in_its_own_layout(tmp_path):
     ("options", "message"),
     [
         (["--model.weights=w.pth"], "w.pth: handcrafted features have no weights"),
-        (["--model.features=vgg99"], "features vgg99: name the layers too"),
+        (["--model.features=vgg99"], "features vgg99: give layers too"),
         (["--model.tune=[features.1]"], "handcrafted has no layer features.1"),
         (["--data.side=30"], "side must be a multiple of 8"),
         (["--data.places=99"], "a batch needs 99"),
     ],
 )
-def test_mistakes_end_in_one_line(small, capsys, options, message):
+def test_user_errors_are_one_line_on_stderr(small, capsys, options, message):
     with pytest.raises(SystemExit) as stop:
         main(["fit", "-c", TRAIN, *QUIET, *small, *options])
     assert stop.value.code == 2
@@ -127,7 +127,7 @@ def test_mistakes_end_in_one_line(small, capsys, options, message):
     assert message in lines[0]
 
 
-def test_a_checkpoint_of_something_else_is_told_in_one_line(tmp_path, capsys):
+def test_checkpoint_of_another_class_is_one_line_on_stderr(tmp_path, capsys):
     scene = texture(60, 70)
     write_image(tmp_path / "scene.png", scene)
     write_image(tmp_path / "templates" / "cup.png", scene[20:40, 30:60])
@@ -142,7 +142,7 @@ def test_a_checkpoint_of_something_else_is_told_in_one_line(tmp_path, capsys):
 
 
 def run(folder, *arguments):
-    """Run a program of its own, and return the last line of its table of metrics as numbers."""
+    """Run patchmatch in a new process, and return the last row of its metrics.csv as numbers."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "patchmatch", *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
@@ -152,7 +152,7 @@ def run(folder, *arguments):
 
 
 @pytest.mark.slow
-def test_two_processes_measure_what_one_does_and_train(small, tmp_path):
+def test_two_processes_train_and_measure_the_same(small, tmp_path):
     for name in ("one", "two", "fit"):
         (tmp_path / name).mkdir()
     run(tmp_path / "fit", "fit", "-c", TRAIN, *QUIET, *small)

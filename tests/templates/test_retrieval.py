@@ -6,40 +6,41 @@ from patchmatch.templates.retrieval import Retrieval, retrieval_sums
 
 
 def measured(query, query_place, gallery, gallery_place, **options):
+    query_place, gallery_place = query.new_tensor(query_place), query.new_tensor(gallery_place)
     hits, precision, count = retrieval_sums(
-        query, torch.tensor(query_place), gallery, torch.tensor(gallery_place), **options
+        query, query_place.long(), gallery, gallery_place.long(), **options
     )
     return (hits / count).tolist(), (precision / count).item(), count.item()
 
 
-def at(*degrees):
+def unit_vectors(*degrees):
     angle = torch.deg2rad(torch.tensor(degrees, dtype=torch.float32))
     return torch.stack([angle.cos(), angle.sin()], dim=1)
 
 
-def test_one_query_by_hand():
-    # from the nearest: wrong, right, wrong, right, so that the precision is (1/2 + 2/4) / 2
+def test_recall_and_precision_of_one_query():
+    # by rank: wrong, right, wrong, right: the average precision is (1/2 + 2/4) / 2
     recall, precision, count = measured(
-        at(0), [7], at(30, 5, 10, 20), [7, 1, 7, 2], ranks=(1, 2, 3)
+        unit_vectors(0), [7], unit_vectors(30, 5, 10, 20), [7, 1, 7, 2], ranks=(1, 2, 3)
     )
     assert recall == [0, 1, 1]
     assert precision == pytest.approx(0.5)
     assert count == 1
 
 
-def test_perfect_embeddings_score_exactly_one():
+def test_perfect_embeddings_score_one():
     place = torch.tensor([0, 3, 3, 5, 0, 9])
     embedding = torch.eye(10)[place]
     metric = Retrieval()
     query = torch.tensor([True, False, True, True, False, False])
-    # the place 5 is sought, but not in the gallery: it cannot be found, and does not count
+    # the query of place 5 is ignored: its place is not in the gallery
     metric.update(embedding, place, query)
     assert {name: value.item() for name, value in metric.compute().items()} == {
         "recall_1": 1.0, "recall_5": 1.0, "recall_10": 1.0, "ap": 1.0,
     }  # fmt: skip
 
 
-def test_embeddings_that_are_all_the_same_find_nothing():
+def test_constant_embeddings_have_zero_recall():
     same = torch.ones(1, 3) / 3**0.5
     recall, precision, _ = measured(same, [1], same.expand(12, -1), [*range(12)], ranks=(1, 11, 12))
     assert recall == [0, 0, 1]
@@ -58,15 +59,16 @@ def by_loops(query, query_place, gallery, gallery_place, rank):
     return sum(hits) / len(hits), sum(precisions) / len(precisions)
 
 
-@pytest.mark.parametrize("at_once", [2**22, 30, 1])
-def test_chunks_give_what_loops_give(at_once, monkeypatch):
-    monkeypatch.setattr("patchmatch.nnf.metrics._SIMILARITIES", at_once)
+@pytest.mark.parametrize("limit", [2**22, 30, 1])
+def test_retrieval_sums_agree_with_loops_for_any_chunk_size(limit, monkeypatch, device, dtype):
+    monkeypatch.setattr("patchmatch.templates.retrieval._MAX_SIMILARITIES", limit)
     generator = torch.Generator().manual_seed(0)
     query, gallery = (
-        F.normalize(torch.randn(count, 4, generator=generator), dim=1) for count in (17, 11)
+        F.normalize(torch.randn(count, 4, generator=generator), dim=1).to(device, dtype)
+        for count in (17, 11)
     )
     query_place = [i % 7 for i in range(17)]
-    gallery_place = [i % 5 for i in range(11)]  # the places 5 and 6 are missing
+    gallery_place = [i % 5 for i in range(11)]  # without places 5 and 6
     recall, precision, count = measured(query, query_place, gallery, gallery_place, ranks=(2,))
     expected = by_loops(query, query_place, gallery, gallery_place, 2)
     assert (recall[0], precision) == pytest.approx(expected, abs=1e-6)
@@ -74,18 +76,18 @@ def test_chunks_give_what_loops_give(at_once, monkeypatch):
 
 
 def test_convention_a_view_is_a_query_or_in_the_gallery_never_both():
-    # two views of the place 4, alike, that are both sought, and something else in the gallery
+    # two equal views of place 4 are queries; the gallery contains another place
     metric = Retrieval()
     metric.update(
         torch.eye(3)[[0, 0, 1]], torch.tensor([4, 4, 6]), torch.tensor([True, True, False])
     )
-    assert metric.compute()["recall_1"].isnan()  # they do not find themselves or each other
+    assert metric.compute()["recall_1"].isnan()  # queries are not in the gallery
     metric.update(torch.eye(3)[[2]], torch.tensor([4]), torch.tensor([False]))
     assert metric.compute()["recall_1"] == 0
     assert metric.compute()["recall_5"] == 1
 
 
-def test_batches_and_processes_make_one_gallery():
+def test_batches_are_accumulated_into_one_gallery():
     generator = torch.Generator().manual_seed(0)
     embedding = F.normalize(torch.randn(20, 4, generator=generator), dim=1)
     place, query = torch.arange(20) // 4, torch.arange(20) % 4 > 0
@@ -97,7 +99,7 @@ def test_batches_and_processes_make_one_gallery():
     assert 0 < whole.compute()["recall_1"] < 1
 
 
-def test_without_a_gallery_nothing_is_measured():
+def test_recall_without_a_gallery_is_nan():
     metric = Retrieval()
     metric.update(torch.eye(3), torch.arange(3), torch.ones(3, dtype=torch.bool))
     assert metric.compute()["recall_1"].isnan()

@@ -21,59 +21,59 @@ def places(folder, **options):
     return SyntheticPlaces(str(folder), **options)
 
 
-def test_places_are_pieces_that_do_not_overlap():
-    made = SyntheticViews(
+def test_places_do_not_overlap():
+    dataset = SyntheticViews(
         [smooth(70, 101, sigma=2), smooth(31, 200, sigma=2), smooth(40, 33, sigma=2)], 0, side=32
     )
-    assert [corner for corner in made.corners if corner[0] == 0] == [
+    assert [corner for corner in dataset.corners if corner[0] == 0] == [
         (0, x, y) for y in (2, 36) for x in (1, 34, 67)
     ]
-    assert [corner[0] for corner in made.corners] == [0] * 6 + [2]  # the second is too low
+    assert [corner[0] for corner in dataset.corners] == [0] * 6 + [2]  # the second image is too low
 
 
-def test_plain_pieces_are_no_places():
-    picture = smooth(32, 96, sigma=2)
-    picture[:, 32:64] = 77
-    assert SyntheticViews([picture], 0, side=32).corners == [(0, 0, 0), (0, 64, 0)]
+def test_flat_crops_are_skipped():
+    image = smooth(32, 96, sigma=2)
+    image[:, 32:64] = 77
+    assert SyntheticViews([image], 0, side=32).corners == [(0, 0, 0), (0, 64, 0)]
 
 
-def test_views_of_a_place_show_the_same_where_the_homographies_lead():
-    made = SyntheticViews(
+def test_views_of_a_place_agree_under_their_homographies():
+    dataset = SyntheticViews(
         [smooth(200, 200, sigma=2)], 3, side=64, turn=10, zoom=1.1, tilt=0.03, light=0.0
     )
-    views = [made.view((0, 4, number)) for number in range(3)]
+    views = [dataset.view((0, 4, number)) for number in range(3)]
     assert [view["query"] for view in views] == [False, True, True]
     for one, other in ((0, 1), (2, 0)):
         between = views[other]["homography"] @ torch.linalg.inv(views[one]["homography"])
         images = [views[i]["image"].movedim(0, -1).numpy() for i in (one, other)]
         moved = cv2.warpPerspective(images[0], between.numpy(), (64, 64))[20:44, 20:44]
-        apart = np.abs(moved - images[1][20:44, 20:44]).mean()
-        assert apart < 0.02
-        assert np.abs(images[0] - images[1])[20:44, 20:44].mean() > 3 * apart
+        difference = np.abs(moved - images[1][20:44, 20:44]).mean()
+        assert difference < 0.02
+        assert np.abs(images[0] - images[1])[20:44, 20:44].mean() > 3 * difference
 
 
-def test_a_view_depends_on_its_key_and_the_seed_alone(folder):
+def test_view_depends_only_on_its_key_and_the_seed(folder):
     data = places(folder)
     data.setup("fit")
-    made = data.sets["train"]
-    one, again = made.view((1, 3, 2)), made.view((1, 3, 2))
+    dataset = data.sets["train"]
+    one, again = dataset.view((1, 3, 2)), dataset.view((1, 3, 2))
     assert torch.equal(one["image"], again["image"])
     for key in ((0, 3, 2), (1, 3, 1)):
-        assert not torch.equal(one["image"], made.view(key)["image"])
+        assert not torch.equal(one["image"], dataset.view(key)["image"])
     other = places(folder, seed=1)
     other.setup("fit")
     assert not torch.equal(one["image"], other.sets["train"].view((1, 3, 2))["image"])
 
 
-def test_pictures_are_split_so_that_no_place_leaks(folder):
+def test_splits_use_different_images(folder):
     data = places(folder)
     data.setup("fit")
     data.setup("test")
-    widths = [{p.shape[1] for p in data.sets[split].pictures} for split in ("train", "val", "test")]
+    widths = [{p.shape[1] for p in data.sets[split].images} for split in ("train", "val", "test")]
     assert sorted(width for found in widths for width in found) == [*range(100, 106)]
 
 
-def test_batches_hold_views_of_places_and_a_gallery_of_the_first_ones(folder):
+def test_batches_contain_consecutive_views_and_the_first_is_the_gallery(folder):
     data = places(folder)
     data.setup("fit")
     batch = next(iter(data.train_dataloader()))
@@ -89,7 +89,7 @@ def test_batches_hold_views_of_places_and_a_gallery_of_the_first_ones(folder):
     assert torch.equal(whole[0]["image"], next(iter(data.val_dataloader()))["image"])
 
 
-def test_workers_make_the_same(folder):
+def test_workers_do_not_change_the_batches(folder):
     batches = []
     for workers in (0, 2):
         data = places(folder, num_workers=workers)
@@ -100,8 +100,10 @@ def test_workers_make_the_same(folder):
         assert torch.equal(one["place"], other["place"])
 
 
-def test_too_few_places_and_prediction_are_refused(folder):
-    with pytest.raises(InputError, match=r"pictures hold 6 places of 32x32 pixels, .* needs 7"):
+def test_too_few_places_and_predict_raise(folder):
+    with pytest.raises(
+        InputError, match=r"the val images contain 6 places of 32x32 pixels, .* needs 7"
+    ):
         places(folder, places=7).setup("validate")
     with pytest.raises(InputError, match="cannot be used in predict"):
         places(folder).setup("predict")
@@ -119,6 +121,6 @@ def test_too_few_places_and_prediction_are_refused(folder):
         ({"batches": 0}, "batches must be at least 1"),
     ],
 )
-def test_wrong_settings_are_refused(settings, message):
+def test_invalid_settings_raise(settings, message):
     with pytest.raises(ValueError, match=message):
         SyntheticPlaces(**settings)
