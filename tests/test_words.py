@@ -32,7 +32,7 @@ WORDS = {
     r"\bno numbers?\b": "NaN or infinite values",
     r"\b(is|are|was|were|be|been) refused\b|\brefus(e|es|al|als)\b": "must be, cannot; raise",
     r"\blet go\b": "release, free",
-    r"(?<!there )\b(is|are) no(ne)?\b(?! (longer|more|less|better|worse))": "is not a",
+    r"(?<!there )\b(is|are) (no|(?-i:none))\b(?! (longer|more|less|better|worse))": "is not a",
     r"\bwants\b|\bbears\b|\bhears?\b": "requires, takes",
     r"\btells?\b|\btold\b": "report, show, flag, estimate",
     r"\b(no|some|any)body\b": "name the user, the caller or the process",
