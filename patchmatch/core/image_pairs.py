@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from patchmatch.core.data import PredictionData
 from patchmatch.core.errors import InputError
 from patchmatch.core.pair_files import Intrinsics, PairFiles, find_pairs
-from patchmatch.io import read_image, to_gray_float
+from patchmatch.io import read_image, to_float, to_gray_float
 
 MIN_SIDE = 16  # pixels; smaller images contain too little to match
 LARGE = 8_000_000  # pixels of both images; a larger pair takes minutes on a CPU
@@ -66,7 +66,7 @@ class ImagePairDataset(Dataset[ImagePair]):
         files = self.files[index]
         notes: list[str] = []
         try:
-            images = [_to_float(read_image(path)) for path in files.images]
+            images = [np.atleast_3d(to_float(read_image(path))) for path in files.images]
             masks = [None if path is None else _read_mask(path) for path in files.masks]
         except InputError as error:
             empty = torch.zeros(1, 1, 0, 0)
@@ -186,14 +186,6 @@ class ImagePairs(PredictionData):
         for note in notes:
             rank_zero_warn(note)
         self.dataset = ImagePairDataset(files, self.base_dir, self.max_size, self.warn_large)
-
-
-def _to_float(image: np.ndarray) -> np.ndarray:
-    """Return an image of ``read_image`` as (H, W, C) float32 in [0, 1], gray or RGB."""
-    if image.ndim == 2:
-        return to_gray_float(image)[..., None]
-    full = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
-    return image.astype(np.float32) / np.float32(full)
 
 
 def _read_mask(path: Path) -> np.ndarray:

@@ -19,6 +19,7 @@ from patchmatch.io import (
     natural_key,
     read_csv,
     read_image,
+    to_float,
 )
 from patchmatch.templates.scenes import TemplateScene
 
@@ -231,7 +232,6 @@ def read_thresholds(path: str) -> dict[str, float]:
 
 def as_colors(image: np.ndarray) -> Tensor:
     """Return an image from ``read_image`` as (3, H, W) float32 RGB in [0, 1]."""
-    scale = {"uint8": 255, "uint16": 65535}.get(image.dtype.name, 1)
-    values = torch.from_numpy(image.astype(np.float32) / scale)
+    values = torch.from_numpy(to_float(image))
     colors = values.expand(3, -1, -1) if values.ndim == 2 else values.permute(2, 0, 1)
     return colors.contiguous()

@@ -148,5 +148,7 @@ def test_wrong_settings_and_checkpoints_raise(folder):
     shift = ROOT / "patchmatch" / "weights" / "shift_matcher.ckpt"
     with pytest.raises(InputError, match="of DescriptorMatcher, got one of ShiftMatcher"):
         patchmatch.match_images(scene, scene, "descriptor", ckpt_path=shift)
-    with pytest.raises(ValueError, match="sift takes no ckpt_path: it is not trained by patchmatch"):
+    with pytest.raises(
+        ValueError, match="sift takes no ckpt_path: it is not trained by patchmatch"
+    ):
         patchmatch.match_images(scene, scene, "sift", ckpt_path=shift)
