@@ -143,7 +143,7 @@ def test_convention_the_two_images_have_the_suffixes_0_and_1():
 
 def test_every_convention_is_in_the_table_and_has_its_test():
     page = (ROOT / "docs" / "conventions.md").read_text(encoding="utf-8")
-    pinned, _, planned = page.partition("## Words that wait for their code")
+    pinned, _, planned = page.partition("## Reserved terms")
     written = {
         match.removeprefix("def ")
         for path in (ROOT / "tests").rglob("test_*.py")
