@@ -105,7 +105,7 @@ def test_fit_then_test_then_predict(tmp_path, capsys):
     assert len(list(version.iterdir())) == len(names)  # predict leaves the record of fit alone
 
 
-def test_predict_works_before_anybody_has_trained(tmp_path):
+def test_predict_works_without_any_training(tmp_path):
     predict(write_frames(tmp_path / "frames", count=10), "--data.batch_size=4")
     pictures = sorted(p.name for p in Path("data/output/topk_diffs").iterdir())
     assert pictures == [f"top20_frame_{i}.png" for i in range(1, 10)]
@@ -172,7 +172,7 @@ def test_the_checkpoint_overrides_settings_of_training_with_a_warning(tmp_path):
 # -- the user's mistakes: one line, exit code 2, nothing half-written
 
 
-def test_an_empty_or_missing_folder_is_refused(tmp_path, capsys):
+def test_an_empty_or_missing_folder_raises(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     for name in ("empty", "missing"):
         message = refusal(
@@ -182,20 +182,20 @@ def test_an_empty_or_missing_folder_is_refused(tmp_path, capsys):
     assert not Path("data/output/topk_diffs").exists()
 
 
-def test_one_frame_only_is_refused(tmp_path, capsys):
+def test_one_frame_only_raises(tmp_path, capsys):
     write_frames(tmp_path / "f", count=1)
     message = refusal(capsys, "predict", "-c", PREDICT, f"--data.predict_dir={tmp_path / 'f'}")
     assert "expected at least two frames" in message
 
 
-def test_frames_without_one_whole_pair_are_refused(tmp_path, capsys):
+def test_frames_without_one_whole_pair_raise(tmp_path, capsys):
     folder = write_frames(tmp_path / "f", count=2)
     (folder / "frame_1.png").write_text("text")
     message = refusal(capsys, "predict", "-c", PREDICT, f"--data.predict_dir={folder}", *QUIET)
     assert "frame_1.png" in message
 
 
-def test_frames_smaller_than_a_block_are_refused(tmp_path, capsys):
+def test_frames_smaller_than_a_block_raise(tmp_path, capsys):
     folder = write_frames(tmp_path / "f")
     message = refusal(
         capsys, "predict", "-c", PREDICT, f"--data.predict_dir={folder}", "--model.block=80", *QUIET
@@ -204,7 +204,7 @@ def test_frames_smaller_than_a_block_are_refused(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("content", [None, b"junk", {"state_dict": {}}])
-def test_a_missing_or_foreign_checkpoint_is_refused(tmp_path, capsys, content):
+def test_a_missing_or_foreign_checkpoint_raises(tmp_path, capsys, content):
     path = tmp_path / "wrong.ckpt"
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -213,7 +213,7 @@ def test_a_missing_or_foreign_checkpoint_is_refused(tmp_path, capsys, content):
     assert "wrong.ckpt" in refusal(capsys, "predict", "-c", PREDICT, f"--ckpt_path={path}")
 
 
-def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, capsys):
+def test_a_checkpoint_of_another_architecture_raises(tmp_path, capsys):
     checkpoint = torch.load(shipped_checkpoint("shift_matcher.ckpt"), weights_only=True)
     checkpoint["state_dict"]["net.bank.weight"] = torch.zeros(5, 1, 1, 9, 9)
     path = tmp_path / "other.ckpt"
@@ -233,7 +233,7 @@ ODD_CHECKPOINTS = {
 
 
 @pytest.mark.parametrize("case", [*ODD_CHECKPOINTS, "settings", "list"])
-def test_an_odd_checkpoint_is_one_line_here_and_in_python(tmp_path, capsys, case):
+def test_a_wrong_checkpoint_is_one_line_in_the_cli_and_in_python(tmp_path, capsys, case):
     checkpoint = torch.load(shipped_checkpoint("shift_matcher.ckpt"), weights_only=True)
     settings, weights, message = ODD_CHECKPOINTS.get(case, ({}, {}, "not a checkpoint of"))
     checkpoint["hyper_parameters"].update(settings)
@@ -254,13 +254,13 @@ def test_an_odd_checkpoint_is_one_line_here_and_in_python(tmp_path, capsys, case
 @pytest.mark.parametrize(
     ("verb", "name"), [("predict", "best"), ("predict", "last"), ("fit", "best")]
 )
-def test_best_is_refused_where_nothing_was_trained(capsys, verb, name):
+def test_best_raises_without_training(capsys, verb, name):
     config = PREDICT if verb == "predict" else TRAIN
     message = refusal(capsys, verb, "-c", config, f"--ckpt_path={name}")
     assert f"--ckpt_path {name}: this run has no training" in message
 
 
-def test_an_output_folder_that_holds_a_run_is_kept_unless_asked(tmp_path, capsys):
+def test_an_output_folder_that_holds_a_run_is_kept_by_default(tmp_path, capsys):
     folder = write_frames(tmp_path / "f")
     predict(folder)
     before = Path("data/output/changes.csv").read_bytes()
@@ -274,7 +274,7 @@ def test_an_output_folder_that_holds_a_run_is_kept_unless_asked(tmp_path, capsys
     }
 
 
-def test_an_output_path_that_is_a_file_is_refused(tmp_path, capsys):
+def test_an_output_path_that_is_a_file_raises(tmp_path, capsys):
     folder = write_frames(tmp_path / "f")
     Path("data").write_text("in the way")
     message = refusal(capsys, "predict", "-c", PREDICT, f"--data.predict_dir={folder}", *QUIET)
@@ -293,7 +293,7 @@ def test_an_output_path_that_is_a_file_is_refused(tmp_path, capsys):
         ("--model=NoSuchMatcher", "NoSuchMatcher"),
     ],
 )
-def test_a_refused_setting_is_one_short_message(tmp_path, capsys, option, message):
+def test_an_invalid_setting_is_one_short_message(tmp_path, capsys, option, message):
     with pytest.raises(SystemExit) as stop:
         main(["predict", "-c", PREDICT, f"--data.predict_dir={tmp_path}", option])
     error = capsys.readouterr().err
@@ -304,7 +304,7 @@ def test_a_refused_setting_is_one_short_message(tmp_path, capsys, option, messag
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
-def test_a_precision_that_spoils_places_is_refused(tmp_path, capsys, precision):
+def test_a_precision_below_float32_raises(tmp_path, capsys, precision):
     folder = write_frames(tmp_path / "f")
     line = [
         "predict",
@@ -327,7 +327,7 @@ def test_a_precision_that_spoils_places_is_refused(tmp_path, capsys, precision):
         ("model.zzz", "--model.prior_still"),
     ],
 )
-def test_a_misspelt_option_is_named_in_one_line_with_those_near(capsys, option, near):
+def test_a_misspelled_option_is_named_in_one_line_with_the_closest_ones(capsys, option, near):
     with pytest.raises(SystemExit) as stop:
         main(["predict", "-c", PREDICT, f"--{option}=3"])
     assert stop.value.code == 2

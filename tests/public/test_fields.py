@@ -11,56 +11,56 @@ from patchmatch.nnf.results import NearestNeighbourField
 
 
 @pytest.fixture
-def picture() -> np.ndarray:
+def photo() -> np.ndarray:
     rng = np.random.default_rng(0)
     return cv2.GaussianBlur(rng.integers(0, 256, (30, 36, 3), np.uint8), (0, 0), 1)
 
 
-def test_a_path_an_array_and_a_tensor_give_the_same_field(picture, tmp_path):
-    later = np.roll(picture, (2, 3), (0, 1))
-    cv2.imwrite(str(tmp_path / "0.png"), picture[..., ::-1])
+def test_a_path_an_array_and_a_tensor_give_the_same_field(photo, tmp_path):
+    later = np.roll(photo, (2, 3), (0, 1))
+    cv2.imwrite(str(tmp_path / "0.png"), photo[..., ::-1])
     cv2.imwrite(str(tmp_path / "1.png"), later[..., ::-1])
-    expected = patchmatch.nearest_neighbour_field(picture, later)
+    expected = patchmatch.nearest_neighbour_field(photo, later)
     assert expected.flow.shape == (2, 30, 36)
     assert expected.cost.shape == (30, 36)
     inside = expected.flow[:, 3:-5, 3:-6]
     assert (inside == torch.tensor([3, 2])[:, None, None]).all()
     assert (expected.cost[3:-5, 3:-6] == 0).all()
     paths = patchmatch.nearest_neighbour_field(tmp_path / "0.png", str(tmp_path / "1.png"))
-    tensors = [torch.from_numpy(p).movedim(-1, 0).float() / 255 for p in (picture, later)]
-    floats = [p.astype(np.float64) / 255 for p in (picture, later)]
+    tensors = [torch.from_numpy(p).movedim(-1, 0).float() / 255 for p in (photo, later)]
+    floats = [p.astype(np.float64) / 255 for p in (photo, later)]
     channels_last = [tensor.movedim(0, -1) for tensor in tensors]
-    pillow = [Image.fromarray(p) for p in (picture, later)]
+    pillow = [Image.fromarray(p) for p in (photo, later)]
     forms = (tensors, floats, channels_last, pillow)
     for found in (paths, *(patchmatch.nearest_neighbour_field(*given) for given in forms)):
         assert torch.equal(found.flow, expected.flow)
         assert_close(found.cost, expected.cost)
 
 
-def test_voting_by_the_field_of_an_image_in_itself_rebuilds_it(picture):
-    field = patchmatch.nearest_neighbour_field(picture, picture, 5)
-    rebuilt = patchmatch.vote(picture, field, 5)
-    assert_close(rebuilt, torch.from_numpy(picture).movedim(-1, 0) / 255)
-    assert torch.equal(patchmatch.vote(picture, field.flow, 5), rebuilt)
+def test_voting_by_the_field_of_an_image_in_itself_rebuilds_it(photo):
+    field = patchmatch.nearest_neighbour_field(photo, photo, 5)
+    rebuilt = patchmatch.vote(photo, field, 5)
+    assert_close(rebuilt, torch.from_numpy(photo).movedim(-1, 0) / 255)
+    assert torch.equal(patchmatch.vote(photo, field.flow, 5), rebuilt)
 
 
-def test_whole_numbers_of_numpy_are_those_of_python(picture):
-    other = picture[:28, ::-1]
+def test_numpy_integers_are_converted(photo):
+    other = photo[:28, ::-1]
     options = {"patch_size": 17, "seed": 3, "count": 2, "reach": 9}  # 17 * 17 is more than 255
     numpys = {name: np.uint8(value) for name, value in options.items()}
-    expected = patchmatch.nearest_neighbour_field(picture, other, **options)
-    found = patchmatch.nearest_neighbour_field(picture, other, **numpys)
+    expected = patchmatch.nearest_neighbour_field(photo, other, **options)
+    found = patchmatch.nearest_neighbour_field(photo, other, **numpys)
     assert torch.equal(found.flow, expected.flow)
     rebuilt = patchmatch.vote(other, found, np.uint8(17))
     assert torch.equal(rebuilt, patchmatch.vote(other, expected, 17))
 
 
-def test_options_reach_the_search(picture):
-    gray, other = picture[..., 0], picture[:20, ::-1, 1]
+def test_options_reach_the_search(photo):
+    gray, other = photo[..., 0], photo[:20, ::-1, 1]
     mask = np.ones(gray.shape, bool)
     mask[10:15] = False
     field = patchmatch.nearest_neighbour_field(
-        gray, other, 4, "fast", 1, count=3, norm="l1", reach=9, valid0=mask
+        gray, other, 4, "fast", 1, k=3, norm="l1", max_displacement=9, valid0=mask
     )
     assert field.flow.shape == (3, 2, 30, 36)
     assert field.cost.shape == (3, 30, 36)
@@ -69,13 +69,13 @@ def test_options_reach_the_search(picture):
     assert patchmatch.vote(other, field, 4).shape == (1, 30, 36)
 
 
-def test_patches_that_found_nothing_have_no_vote(picture):
-    mask = np.zeros(picture.shape[:2], bool)
+def test_patches_that_found_nothing_have_no_vote(photo):
+    mask = np.zeros(photo.shape[:2], bool)
     mask[:, :20] = True
-    field = patchmatch.nearest_neighbour_field(picture, 255 - picture, 5, valid0=mask)
-    rebuilt = patchmatch.vote(255 - picture, field, 5)
+    field = patchmatch.nearest_neighbour_field(photo, 255 - photo, 5, valid0=mask)
+    rebuilt = patchmatch.vote(255 - photo, field, 5)
     field.flow[:, :, 20:] = 3  # whatever it says there
-    assert torch.equal(patchmatch.vote(255 - picture, field, 5)[..., :20], rebuilt[..., :20])
+    assert torch.equal(patchmatch.vote(255 - photo, field, 5)[..., :20], rebuilt[..., :20])
 
 
 def test_feature_maps_may_have_any_number_of_channels_and_any_range():
@@ -93,8 +93,8 @@ def test_feature_maps_may_have_any_number_of_channels_and_any_range():
         (np.zeros((9, 9, 5)), np.zeros((9, 9, 4)), {}, r"image0 must be .* got \(9, 9, 5\)"),
         (np.zeros((9, 9), np.int32), np.zeros((9, 9)), {}, r"image0 must be uint8, uint16 or"),
         (np.zeros((9, 9)), np.full((9, 9), np.nan), {}, r"image1 holds values that are no"),
-        ([[0.5]], np.zeros((9, 9)), {}, r"image0 must be a path, an array or a tensor, got a list"),
-        (np.zeros((9, 9)), None, {}, r"image1 must be a path, an array or a tensor, got a None"),
+        ([[0.5]], np.zeros((9, 9)), {}, r"image0 must be a path, an array, a tensor or a PIL image, got a list"),
+        (np.zeros((9, 9)), None, {}, r"image1 must be a path, an array, a tensor or a PIL image, got a None"),
         (np.zeros((9, 9)), np.zeros((9, 9)), {"preset": "best"}, r"preset must be one of fast"),
         (np.zeros((9, 9)), np.zeros((9, 9)), {"norm": "l3"}, r"norm must be one of l1, l2"),
         (np.zeros((9, 9)), np.zeros((9, 9)), {"count": 10}, r"image1 holds 9 patches, count asks"),
@@ -103,27 +103,27 @@ def test_feature_maps_may_have_any_number_of_channels_and_any_range():
         (np.zeros((9, 9)), np.zeros((9, 9)), {"valid1": np.ones((9, 8))}, r"valid1 must have the"),
     ],
 )
-def test_what_cannot_be_matched_is_refused(image0, image1, options, message):
+def test_what_cannot_be_matched_raises(image0, image1, options, message):
     with pytest.raises(ValueError, match=message):
         patchmatch.nearest_neighbour_field(image0, image1, **options)
 
 
-def test_photographs_too_large_for_memory_are_refused_with_what_would_fit(monkeypatch, picture):
+def test_photographs_too_large_for_memory_raise_with_what_would_fit(monkeypatch, photo):
     monkeypatch.setattr("patchmatch.public.fields.PATCH_BYTES", 2**20)
     with pytest.raises(
         InputError, match=r"36x30 and 36x30 .* make them 32x27 and 32x27 or"
     ) as said:
-        patchmatch.nearest_neighbour_field(picture, picture)
+        patchmatch.nearest_neighbour_field(photo, photo)
     assert "\n" not in str(said.value)
-    picture = picture[:27, :32]
-    assert (patchmatch.nearest_neighbour_field(picture, picture).flow == 0).all()
+    photo = photo[:27, :32]
+    assert (patchmatch.nearest_neighbour_field(photo, photo).flow == 0).all()
 
 
-def test_a_missing_picture_is_refused(tmp_path, picture):
+def test_a_missing_image_raises(tmp_path, photo):
     with pytest.raises(InputError, match="nowhere"):
-        patchmatch.nearest_neighbour_field(tmp_path / "nowhere.png", picture)
+        patchmatch.nearest_neighbour_field(tmp_path / "nowhere.png", photo)
 
 
-def test_a_field_that_is_no_flow_of_whole_numbers_is_refused(picture):
-    with pytest.raises(ValueError, match="whole numbers"):
-        patchmatch.vote(picture, torch.zeros(2, 30, 36))
+def test_a_field_that_is_not_an_integer_flow_raises(photo):
+    with pytest.raises(ValueError, match="integer flow"):
+        patchmatch.vote(photo, torch.zeros(2, 30, 36))

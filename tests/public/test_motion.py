@@ -39,7 +39,7 @@ def test_options_reach_the_matcher(tmp_path):
     assert (changes.boxes[0] == torch.tensor([0, 0, 16, 16])).all()
 
 
-def test_a_broken_frame_is_warned_of_and_left_out(tmp_path):
+def test_a_broken_frame_is_left_out_with_a_warning(tmp_path):
     write_walk(tmp_path, count=5)
     (tmp_path / "frame_2.png").write_bytes(b"\x89PNG")
     with pytest.warns(UserWarning, match=r"frame left out: .*frame_2\.png"):
@@ -58,12 +58,12 @@ def test_pairs_before_and_after_a_change_of_size_are_predicted(tmp_path, load):
     assert (found[2].boxes[:, 3] <= 64).all()
 
 
-def test_a_wrong_source_is_refused_when_it_is_given_not_when_it_is_read(tmp_path):
+def test_a_wrong_source_raises_when_it_is_given_not_when_it_is_read(tmp_path):
     with pytest.raises(InputError):
         patchmatch.predict_frames(tmp_path / "nothing")
 
 
-def test_a_frame_smaller_than_a_block_is_refused(tmp_path):
+def test_a_frame_smaller_than_a_block_raises(tmp_path):
     write_walk(tmp_path, count=2, size=(66, 70))
     with pytest.raises(InputError, match=r"frames of 70x66 pixels are smaller than a block of 128"):
         next(patchmatch.predict_frames(tmp_path, block=128))
@@ -80,14 +80,14 @@ def test_a_frame_smaller_than_a_block_is_refused(tmp_path):
         ({"stride": 13.0}, "stride must be an integer of at least 1, got 13.0"),
     ],
 )
-def test_numbers_that_cannot_be_meant_are_refused(tmp_path, options, message):
+def test_invalid_numbers_raise(tmp_path, options, message):
     write_walk(tmp_path, count=2)
     with pytest.raises(ValueError, match=message):
         patchmatch.predict_frames(tmp_path, **options)
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, torch.tensor])
-def test_whole_numbers_of_other_libraries_are_taken(tmp_path, kind):
+def test_integers_of_numpy_and_torch_are_converted(tmp_path, kind):
     write_walk(tmp_path, count=4)
     frame0, frame1 = (cv2.imread(str(tmp_path / f"frame_{i}.png"), 0) for i in (0, 3))
     moved = patchmatch.measure_motion(frame0, frame1, kind(24))
@@ -138,7 +138,7 @@ def test_a_matcher_and_its_options_exclude_each_other(tmp_path):
         ),
     ],
 )
-def test_a_wrong_checkpoint_is_told_in_one_line(tmp_path, content, message):
+def test_a_wrong_checkpoint_is_one_line(tmp_path, content, message):
     path = tmp_path / "some.ckpt"
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -150,7 +150,7 @@ def test_a_wrong_checkpoint_is_told_in_one_line(tmp_path, content, message):
     assert "\n" not in str(refusal.value)
 
 
-def test_a_truncated_checkpoint_is_refused(tmp_path):
+def test_a_truncated_checkpoint_raises(tmp_path):
     from patchmatch.core.checkpoints import shipped_checkpoint
 
     path = tmp_path / "cut.ckpt"
@@ -159,7 +159,7 @@ def test_a_truncated_checkpoint_is_refused(tmp_path):
         patchmatch.load_shift_matcher(path)
 
 
-def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
+def test_a_pickle_with_code_raises_and_not_run(tmp_path):
     class Evil:
         def __reduce__(self):
             return (print, ("code was run",))
@@ -217,7 +217,7 @@ def test_a_shift_matcher_that_was_loaded_measures_motion_too():
     assert torch.equal(found, patchmatch.measure_motion(*frames, device="cpu"))
 
 
-def test_frames_of_two_sizes_are_refused():
+def test_frames_of_two_sizes_raise():
     one, other = panned(0, 0)
     with pytest.raises(ValueError, match="must have the same size, got 104x72 and 90x72"):
         patchmatch.measure_motion(one, other[:, :90], device="cpu")
@@ -232,7 +232,7 @@ def test_the_settings_of_a_motion_matcher_reach_it():
     assert not matcher.training
 
 
-def test_a_matcher_of_the_other_kind_is_refused():
+def test_a_matcher_of_the_other_kind_raises():
     from patchmatch.core.checkpoints import shipped_checkpoint
 
     with pytest.raises(InputError, match="of MotionMatcher, got one of ShiftMatcher"):

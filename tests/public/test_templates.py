@@ -31,7 +31,7 @@ def test_a_part_of_the_scene_is_found_where_it_is(scene, score):
     assert found.reason == ""
 
 
-def test_whole_numbers_of_numpy_are_those_of_python(scene):
+def test_numpy_integers_are_converted(scene):
     template = np.rot90(scene[60:109, 100:153]).copy()
     numbers = {"max_detections": 2, "stride": 4}
     found = find(scene, template, threshold=0, rotations=(0, 270), **numbers)
@@ -74,7 +74,7 @@ def test_several_instances_are_found_the_best_first(scene):
     assert corners[1] == pytest.approx([120, 80], abs=2)
 
 
-def test_what_is_not_there_is_seldom_found(scene):
+def test_absent_templates_are_seldom_found(scene):
     found = [find(scene, texture(48, 56, seed=seed)) for seed in range(10, 16)]
     assert sum(map(bool, map(len, found))) <= 1  # made of the same stuff as the scene
     assert all((one.scores < 0.7).all() for one in found)
@@ -90,7 +90,7 @@ def test_what_is_not_there_is_seldom_found(scene):
         (texture(160, 40), "40x160 pixels is larger than the scene of 210x150"),
     ],
 )
-def test_what_cannot_be_found_is_answered_with_the_reason(scene, template, reason):
+def test_a_template_that_cannot_be_searched_has_a_reason(scene, template, reason):
     found = find(scene, template, threshold=0)
     assert reason in found.reason
     assert found.boxes.shape == (0, 4)
@@ -133,18 +133,18 @@ def test_all_kinds_of_images_give_the_same(scene, tmp_path):
     ("image", "message"),
     [
         (np.zeros((4, 5), np.int32), "template must be uint8, uint16 or float"),
-        (np.full((4, 5), 90.0), r"template must be in \[0, 1\] or uint8"),
-        (np.full((4, 5), np.nan), "template holds values that are no numbers"),
+        (np.full((4, 5), 90.0), r"template must be float in \[0, 1\], uint8"),
+        (np.full((4, 5), np.nan), "template contains NaN or infinite values"),
         (np.zeros((0, 5), np.uint8), "at least one pixel"),
         (np.zeros((2, 4, 5, 3), np.uint8), "at least one pixel"),
     ],
 )
-def test_what_is_no_image_is_refused(scene, image, message):
+def test_what_is_not_an_image_raises(scene, image, message):
     with pytest.raises(ValueError, match=message):
         find(scene, image)
 
 
-def test_wrong_options_are_refused(scene):
+def test_wrong_options_raise(scene):
     with pytest.raises(ValueError, match="score must be one of qatm, ncc, soft_rank"):
         find(scene, scene, score="best")
     with pytest.raises(ValueError, match="stride must be"):
@@ -185,7 +185,7 @@ def test_colours_are_not_swapped():
     assert found.boxes[0, :2].tolist() == pytest.approx([20, 20], abs=2)
 
 
-def test_other_content_under_the_same_name_is_read_again(scene, tmp_path):
+def test_changed_content_of_a_file_is_read_again(scene, tmp_path):
     path = str(tmp_path / "scene.png")
     for x, y in ((20, 30), (130, 90)):
         other = texture(150, 210, seed=5)
@@ -238,7 +238,7 @@ def test_weights_are_read_again_when_their_file_has_changed(scene, weights):
     torch.testing.assert_close(replaced.heatmap, other.heatmap)
 
 
-def test_weights_of_another_network_are_refused(scene, weights):
+def test_weights_of_another_network_raise(scene, weights):
     with pytest.raises(InputError, match="weights of another network than resnet18"):
         patchmatch.match_template(scene, scene, "resnet18", weights("a.pth", 0), layers=["layer1"])
 
