@@ -48,7 +48,7 @@ SKIMAGE = "astronaut brick camera cat chelsea coffee coins grass gravel moon pag
 
 
 def trained(matcher: LoadedShiftMatcher) -> PatchMatcher:
-    """Return a shift matcher as a function of grey levels."""
+    """Return a shift matcher as a function of gray levels."""
 
     def match(patches0: np.ndarray, patches1: np.ndarray) -> np.ndarray:
         found = matcher.match_patches(patches0[:, None] / 255, patches1[:, None] / 255)

@@ -182,7 +182,8 @@ class ShiftMatcher(Matcher):
         self.train(training)
         probability = torch.cat(probabilities)
         # the displacement of two patches without texture is undefined: all classes equally likely
-        variance = pairs.var(dim=(3, 4), correction=0).squeeze(1)  # (N, 2)
+        centred = pairs - pairs.mean(dim=(3, 4), keepdim=True)
+        variance = centred.square().mean(dim=(1, 3, 4))  # (N, 2)
         probability[(variance < VARIANCE_EPS).all(dim=1).cpu()] = 1 / CLASSES
         displacement, kind = decide(probability)
         return PatchMatches(displacement=displacement, kind=kind, score=probability.amax(dim=1))

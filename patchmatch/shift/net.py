@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from patchmatch.shift.ops import SHIFTS, STILL, shift_similarity, window_moments
 
-VARIANCE_EPS = 1e-6  # (1/4 grey level of 255)^2: below the variance of rounding to uint8
+VARIANCE_EPS = 1e-6  # (1/4 gray level of 255)^2: below the variance of rounding to uint8
 CLASSES = len(SHIFTS) + 1  # nine shifts and ``larger``
 
 

@@ -17,7 +17,7 @@ SHIFT_SETS = {
     "nine": SHIFTS,  # the full 3x3 neighbourhood
     "four": ((0, -1), (-1, 0), (1, 0), (0, 1)),  # one pixel along an axis
 }
-CONTRAST, NOISE = (4.0, 70.0), (0.5, 12.0)  # grey levels of 255: deviation before and of the noise
+CONTRAST, NOISE = (4.0, 70.0), (0.5, 12.0)  # gray levels of 255: deviation before and of the noise
 MAX_GAIN = 6.0  # of the stretch to that contrast
 BLUR_SHARE = 0.1
 

@@ -15,15 +15,15 @@ import numpy as np
 from patchmatch.shift.ops import SHIFTS
 
 SIDE = 26  # pixels
-MIN_DEVIATION = 5.0  # grey levels: flatter patches have too little texture to match
+MIN_DEVIATION = 5.0  # gray levels: flatter patches have too little texture to match
 
-#: Maps two (N, 26, 26) float arrays of grey levels to (N, 2) displacements dx, dy.
+#: Maps two (N, 26, 26) float arrays of gray levels to (N, 2) displacements dx, dy.
 PatchMatcher = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PatchPairs:
-    """Patch pairs in grey levels and their displacement.
+    """Patch pairs in gray levels and their displacement.
 
     Attributes:
         patches0: (N, 26, 26) float32.
@@ -84,7 +84,7 @@ def add_noise_and_gain(pairs: PatchPairs, noise: float, gain: float, seed: int) 
 
     Args:
         pairs: The pairs; they are not modified.
-        noise: Standard deviation in grey levels.
+        noise: Standard deviation in gray levels.
         gain: The factor is uniform in 1 - gain .. 1 + gain.
         seed: Seed of noise and gain.
     """

@@ -9,8 +9,8 @@ TINT = 0.15  # standard deviation of the logarithm of the gain of a channel
 SHADOW = (0.35, 0.8)  # gain inside a shadow
 BLUR = (0.4, 1.8)  # pixels
 MOTION_BLUR = (3, 9)  # pixels
-NOISE = (1.0, 12.0)  # grey levels of 255
-MAX_WEAK_NOISE = 1.5  # grey levels of 255
+NOISE = (1.0, 12.0)  # gray levels of 255
+MAX_WEAK_NOISE = 1.5  # gray levels of 255
 OCCLUDER = (0.12, 0.35)  # of the side of an image
 RIM = 2  # pixels around an occluder where blur and interpolation mix it with the image
 

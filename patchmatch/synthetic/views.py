@@ -9,7 +9,7 @@ MAX_OFFSET = 0.1  # of the side: between the centres of a location and of its vi
 GAIN, GAMMA, TINT = (0.6, 1.6), (0.6, 1.6), 0.12  # tint: of the logarithm of the gain of a channel
 SHADOW = (0.4, 0.9)  # gain inside a shadow
 BLUR = (0.4, 1.5)  # pixels
-NOISE = (2.0, 10.0)  # grey levels of 255
+NOISE = (2.0, 10.0)  # gray levels of 255
 
 
 def draw_homography(

@@ -112,7 +112,7 @@ def test_no_patches_give_an_empty_result(shipped):
         (torch.zeros(2, 1, 6, 6), torch.zeros(2, 1, 6, 6), "at least 8 pixels wide, got 6"),
         (torch.zeros(2, 1, 26, 26), torch.zeros(3, 1, 26, 26), "must have the same shape"),
         (torch.full((1, 1, 26, 26), math.nan), torch.zeros(1, 1, 26, 26), "patches0 contains NaN"),
-        (torch.zeros(1, 1, 26, 26), torch.full((1, 1, 26, 26), 255.0), "divide grey levels by 255"),
+        (torch.zeros(1, 1, 26, 26), torch.full((1, 1, 26, 26), 255.0), "divide gray levels by 255"),
     ],
 )
 def test_wrong_patches_raise(shipped, patches0, patches1, message):
@@ -127,8 +127,8 @@ def test_a_still_scene_has_no_changes_with_any_texture_and_noise(shipped):
     for image in (scene, flat, 0.05 * scene + 0.2):
         noisy = [image + 0.01 * torch.randn(image.shape, generator=generator) for _ in range(3)]
         for changes in (
-            *shipped.predict_step(clip_of(image, image), 0),
-            *shipped.predict_step(clip_of(*noisy), 0),
+            *shipped.matcher.predict_step(clip_of(image, image), 0),
+            *shipped.matcher.predict_step(clip_of(*noisy), 0),
         ):
             assert (changes.kind == Kind.STILL).all()
             assert len(changes.top(20)) == 0
@@ -141,7 +141,7 @@ def test_only_the_blocks_of_a_moved_object_move(shipped):
         frame = scene.clone()
         frame[39:91, x : x + 52] = object_
         frames.append(frame)
-    (changes,) = shipped.predict_step(clip_of(*frames), 0)
+    (changes,) = shipped.matcher.predict_step(clip_of(*frames), 0)
     x0, y0, x1, y1 = changes.boxes.T
     inside = (x0 >= 53) & (x1 <= 104) & (y0 >= 39) & (y1 <= 91)
     outside = (x1 <= 50) | (x0 >= 107) | (y1 <= 37) | (y0 >= 93)
@@ -154,7 +154,7 @@ def test_only_the_blocks_of_a_moved_object_move(shipped):
 def test_scores_of_still_moved_and_replaced_blocks_are_0_half_and_1(shipped):
     scene, other = textured(52, 52), textured(52, 52, seed=9)
     still, moved, replaced = (
-        shipped.predict_step(clip_of(scene[1:, 1:], later), 0)[0].score
+        shipped.matcher.predict_step(clip_of(scene[1:, 1:], later), 0)[0].score
         for later in (scene[1:, 1:], scene[:-1, 1:], other[1:, 1:])
     )
     assert_close(still, torch.zeros_like(still), rtol=0, atol=0.02)
@@ -166,7 +166,7 @@ def test_pairs_need_not_be_consecutive(shipped):
     frames = [textured(40, 40, seed=i) for i in range(4)]
     clip = clip_of(*frames)
     clip["pairs"] = [(0, 1), (2, 3)]
-    changes = shipped.predict_step(clip, 0)
+    changes = shipped.matcher.predict_step(clip, 0)
     assert [(c.frame0, c.frame1) for c in changes] == [
         ("frame_0", "frame_1"),
         ("frame_2", "frame_3"),
@@ -175,7 +175,7 @@ def test_pairs_need_not_be_consecutive(shipped):
 
 def test_an_empty_clip_gives_no_changes(shipped):
     clip = clip_of(torch.zeros(0, 0)) | {"pairs": [], "names": []}
-    assert shipped.predict_step(clip, 0) == []
+    assert shipped.matcher.predict_step(clip, 0) == []
 
 
 def test_decide_returns_the_kind_of_the_likeliest_class():
@@ -217,7 +217,7 @@ def test_checkpoints_contain_training_settings_only_and_open_with_weights_only(t
     assert hyper_parameters["_class_path"] == "patchmatch.shift.matcher.ShiftMatcher"
     assert hyper_parameters["width"] == 8
     assert "block" not in hyper_parameters  # a setting of prediction, from the command line
-    assert load_shift_matcher(path).net.head[0].out_features == 8
+    assert load_shift_matcher(path).matcher.net.head[0].out_features == 8
     assert ShiftMatcher.load_from_checkpoint(path, map_location="cpu").net.head[0].out_features == 8
 
 
@@ -247,10 +247,10 @@ def test_uint16_patches_give_the_same_result_as_uint8(shipped):
 
 def test_larger_blocks_are_unmatched_and_confidence_is_the_probability_of_the_class(shipped):
     scene = textured(80, 110)
-    (changes,) = shipped.predict_step(clip_of(scene, textured(80, 110, seed=1)), 0)
+    (changes,) = shipped.matcher.predict_step(clip_of(scene, textured(80, 110, seed=1)), 0)
     assert (changes.matched == (changes.kind != Kind.LARGER)).all()
     assert not changes.matched.all()
-    (same,) = shipped.predict_step(clip_of(scene, scene), 0)
+    (same,) = shipped.matcher.predict_step(clip_of(scene, scene), 0)
     assert same.matched.all()
     assert (same.confidence > 0.9).all()  # the score of an unchanged block is near 0 instead
     assert (same.score < 0.1).all()

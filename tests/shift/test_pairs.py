@@ -83,7 +83,7 @@ def test_every_training_epoch_has_new_pairs_and_evaluation_the_same():
 
 def test_a_folder_of_images_is_split_by_image(tmp_path):
     for i in range(10):
-        image = np.full((60, 50), 20 * i, np.uint8)  # the grey level identifies the image
+        image = np.full((60, 50), 20 * i, np.uint8)  # the gray level identifies the image
         cv2.imwrite(str(tmp_path / f"image_{i}.png"), image)
     data = ShiftedDigits(source=str(tmp_path), train_pairs=50, eval_pairs=50, augment=False)
     data.setup("fit")
