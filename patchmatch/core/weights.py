@@ -24,10 +24,16 @@ def read_state_dict(path: str | Path, advice: str) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the errors of torch.load have no common base
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:100]
-        raise InputError(f"{path}: cannot be read as weights ({reason}); {advice}") from error
+        raise InputError(
+            f"{path}: cannot be read as weights ({first_line(error)}); {advice}"
+        ) from error
     if isinstance(content, Mapping):
         content = content.get("state_dict", content)
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: contains no state_dict; {advice}")
     return content
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error message, or the name of the error if it is empty."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:100]

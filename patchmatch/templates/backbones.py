@@ -4,7 +4,6 @@ import abc
 import functools
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from urllib.error import URLError
 
 import torch
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from patchmatch.core.errors import InputError
+from patchmatch.core.weights import first_line, read_state_dict
 from patchmatch.ops.contrast import local_contrast_normalization
 from patchmatch.templates.handcrafted import opponent_colors, orientation_histograms
 
@@ -224,7 +224,8 @@ def load_backbone_weights(backbone: Backbone, name: str, weights: str | None) ->
         if weights is not None:
             raise InputError(f"{weights}: {HANDCRAFTED} features have no weights; omit weights")
         return
-    found = _download(name) if weights is None else _read(weights)
+    advice = f"give the weights of {name}, or the features {HANDCRAFTED}, which need none"
+    found = _download(name) if weights is None else read_state_dict(weights, advice)
     needed = backbone.net.state_dict()
     have = {key: found.get(key, found.get(key.removeprefix("features."))) for key in needed}
     wrong = [key for key, value in needed.items() if not _fits(value, have[key])]
@@ -243,10 +244,6 @@ def _fits(needed: Tensor, have: object) -> bool:
     return isinstance(have, Tensor) and have.shape == needed.shape
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:100]
-
-
 def _download(name: str) -> dict[str, Tensor]:
     """Return the weights that torchvision provides for a network, cached or downloaded."""
     try:
@@ -254,26 +251,6 @@ def _download(name: str) -> dict[str, Tensor]:
         return dict(next(iter(choice)).get_state_dict(progress=False, check_hash=True))
     except (URLError, OSError, RuntimeError) as error:
         raise InputError(
-            f"features {name}: the weights cannot be downloaded ({_first_line(error)}); give a "
+            f"features {name}: the weights cannot be downloaded ({first_line(error)}); give a "
             f"file of weights, or the features {HANDCRAFTED}, which need none"
         ) from error
-
-
-def _read(path: str) -> dict[str, Tensor]:
-    """Read weights from a file: a state_dict, or a mapping with the key ``state_dict``."""
-    if not Path(path).is_file():
-        raise InputError(
-            f"{path}: file of weights not found; give another one, or the features "
-            f"{HANDCRAFTED}, which need none"
-        )
-    try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # torch.load has no common base of its errors
-        raise InputError(
-            f"{path}: cannot be read as weights ({_first_line(error)}); give a state_dict of "
-            "torchvision"
-        ) from error
-    content = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a state_dict, got another object; give a state_dict")
-    return content

@@ -31,6 +31,6 @@ def test_keypoints_of_a_tensor_are_those_of_its_uint8_image():
 
 
 def test_image_of_low_contrast_is_stretched_to_uint8():
-    gray = torch.tensor([[[[0.1, 0.2], [0.15, 0.1]]]])
-    assert to_uint8(gray).tolist() == [[0, 255], [127, 0]]
+    gray = torch.tensor([[[[0.1, 0.2], [0.14, 0.1]]]])
+    assert to_uint8(gray).tolist() == [[0, 255], [102, 0]]
     assert to_uint8(torch.tensor([[[[0.0, 1.0, 2.0]]]])).tolist() == [[0, 255, 255]]

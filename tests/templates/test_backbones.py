@@ -86,7 +86,7 @@ def test_layers_of_another_torchvision_network_are_features(tmp_path):
     [
         (("vgg99",), "features vgg99: give layers too"),
         (("vgg99", None, ["x"]), "features vgg99: unknown network"),
-        (("vgg19", "gone.pth"), "gone.pth: file of weights not found.*handcrafted"),
+        (("vgg19", "gone.pth"), "gone.pth: no such file.*handcrafted"),
         (("handcrafted", "gone.pth"), "have no weights"),
         (("vgg11", "", ["features.99"]), "features vgg11: unknown layers"),
     ],

@@ -260,7 +260,7 @@ def test_invalid_settings_raise(settings, message):
 
 
 def test_missing_weights_raise_when_training_starts(folder):
-    with pytest.raises(InputError, match=r"gone\.pth: file of weights not found"):
+    with pytest.raises(InputError, match=r"gone\.pth: no such file"):
         trainer(max_epochs=1).fit(resnet("gone.pth"), data(folder))
     with pytest.raises(InputError, match="handcrafted features have no weights"):
         trainer(max_epochs=1).fit(PlaceMatcher("handcrafted", "w.pth"), data(folder))
