@@ -157,7 +157,7 @@ def test_types_declared_by_third_party_classes_are_checked():
         ),
     ],
 )
-def test_the_command_line_ends_before_the_data_are_prepared(
+def test_command_line_ends_before_data_are_prepared(
     tmp_path, monkeypatch, capsys, options, message
 ):
     monkeypatch.chdir(tmp_path)

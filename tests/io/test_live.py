@@ -77,14 +77,14 @@ def test_frames_of_a_url_agree_with_the_file(address):
 
 def test_names_and_messages_do_not_contain_passwords(address):
     host, _ = address
-    stream = LiveSequence(f"http://anna:geheim@{host}/gone.mp4?token=geheim")
-    with pytest.raises(InputError, match=r"gone\.mp4: the stream cannot be opened") as caught:
+    stream = LiveSequence(f"http://anna:geheim@{host}/missing.mp4?token=geheim")
+    with pytest.raises(InputError, match=r"missing\.mp4: the stream cannot be opened") as caught:
         stream.open()
     assert "\n" not in str(caught.value)
     for text in (str(caught.value), stream.name):
         assert "geheim" not in text
         assert "anna" not in text
-    assert stream.name == f"http_{host.replace('.', '_').replace(':', '_')}_gone_mp4"
+    assert stream.name == f"http_{host.replace('.', '_').replace(':', '_')}_missing_mp4"
     assert stream.frame_name(7) == "000007"
 
 

@@ -55,14 +55,14 @@ def matchers():
     return {matcher: matcher() for matcher in MATCHERS}
 
 
-def test_the_table_contains_all_writers():
+def test_table_contains_all_writers():
     assert set(concrete_subclasses(PredictionWriter)) == set(WRITERS)
     assert set(WRITER_OF.values()) == {writer.__name__ for writer in WRITERS} | {None}
 
 
 @pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: writer.__name__)
 @pytest.mark.parametrize("matcher", MATCHERS, ids=lambda matcher: matcher.__name__)
-def test_a_writer_accepts_its_matchers_and_names_alternatives_for_others(matchers, matcher, writer):
+def test_writer_accepts_its_matchers_and_names_alternatives_for_others(matchers, matcher, writer):
     models = matchers_of(WRITERS[writer])
     assert writers_of(WRITERS[writer]) == [writer.__name__]
     if WRITER_OF[matcher] == writer.__name__:
