@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from program_runs import error_line
+from program_runs import one_line
 
 from patchmatch import load_shift_matcher
 from patchmatch.cli import main
@@ -57,7 +57,7 @@ def predict(folder, *args):
 
 def refusal(capsys, *args):
     """Run a command that must end with exit code 2 and return its one line."""
-    return error_line(capsys, lambda: main(list(args)))
+    return one_line(capsys, lambda: main(list(args)))
 
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

@@ -54,7 +54,7 @@ def connected_components(boxes: Tensor, motion: Tensor) -> Tensor:
     Returns:
         (N,) long: the lowest box index of the component.
     """
-    labels = torch.arange(len(boxes))
+    labels = torch.arange(len(boxes), device=boxes.device)
     if not len(boxes):
         return labels
     order = boxes[:, 1].argsort(stable=True)

@@ -1,4 +1,4 @@
-"""Rows of changes.csv and pairs.csv; unknown values are None."""
+"""Rows of changes.csv and pairs.csv, with None for unknown values."""
 
 import math
 

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 import pytest
 import yaml
-from program_runs import QUIET, error_line, quiet_trainer
+from program_runs import QUIET, one_line, quiet_trainer
 
 import patchmatch.systems  # noqa: F401
 from patchmatch.cli import main
@@ -163,7 +163,7 @@ def test_the_command_line_ends_before_the_data_are_prepared(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(MatchingData, "prepare_data", lambda self: pytest.fail("data prepared"))
     monkeypatch.setattr(Frames, "setup", lambda self, stage: pytest.fail("data opened"))
-    line = error_line(capsys, lambda: main([*options, *QUIET, "--trainer.logger=false"]))
+    line = one_line(capsys, lambda: main([*options, *QUIET, "--trainer.logger=false"]))
     assert line == f"patchmatch: error: {message}"
     assert list(tmp_path.iterdir()) == []
 

@@ -133,7 +133,7 @@ def test_no_blocks_give_no_regions():
     assert select(Selection(merge=True), changes(ROW, kind=[Kind.STILL] * 3)) == []
 
 
-def test_connected_components_agree_with_a_flood_fill(monkeypatch):
+def test_connected_components_agree_with_a_flood_fill(monkeypatch, device, dtype):
     generator = torch.Generator().manual_seed(0)
     corner = torch.randint(0, 60, (120, 2), generator=generator)
     boxes = torch.cat([corner, corner + 6], dim=1)
@@ -151,14 +151,16 @@ def test_connected_components_agree_with_a_flood_fill(monkeypatch):
             expected[i := todo.pop()] = first
             todo += [j for j in range(120) if expected[j] < 0 and are_adjacent(i, j)]
     assert len(set(expected)) > 5
+    boxes, motion = boxes.to(device), motion.to(device, dtype)
     assert connected_components(boxes, motion).tolist() == expected
     monkeypatch.setattr("patchmatch.frames.regions.CHUNK", 7)
     assert connected_components(boxes, motion).tolist() == expected
 
 
-def test_long_chain_is_one_component():
-    boxes = torch.tensor([[8 * i, 0, 8 * i + 8, 8] for i in range(300)]).flip(0)
-    assert connected_components(boxes, torch.zeros(300, 2)).tolist() == [0] * 300
+def test_long_chain_is_one_component(device, dtype):
+    boxes = torch.tensor([[8 * i, 0, 8 * i + 8, 8] for i in range(300)], device=device).flip(0)
+    motion = torch.zeros(300, 2, device=device, dtype=dtype)
+    assert connected_components(boxes, motion).tolist() == [0] * 300
 
 
 def test_regions_are_selected_like_blocks():

@@ -33,7 +33,7 @@ def rows(path: str | Path = "out/pairs.csv") -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def error_line(capsys: pytest.CaptureFixture[str], run: Callable[[], None]) -> str:
+def one_line(capsys: pytest.CaptureFixture[str], run: Callable[[], None]) -> str:
     """Call a function that must exit with code 2, and return its only error line."""
     with pytest.raises(SystemExit) as stop:
         run()

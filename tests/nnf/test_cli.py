@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from program_runs import error_line, rows, write
+from program_runs import one_line, rows, write
 
 from patchmatch.cli import main
 from patchmatch.io import read_image
@@ -52,7 +52,7 @@ def predict(folder, *options):
 
 def refused(capsys, folder, *options):
     """Return the one line that a prediction ends with."""
-    return error_line(capsys, lambda: predict(folder, *options))
+    return one_line(capsys, lambda: predict(folder, *options))
 
 
 def test_a_folder_of_pairs_is_rebuilt(folder, capsys):
@@ -218,7 +218,7 @@ def test_a_complete_run_is_not_done_again(folder, capsys):
     ],
 )
 def test_a_writer_of_something_else_is_refused(folder, capsys, model, writer, told):
-    line = error_line(
+    line = one_line(
         capsys,
         lambda: main(
             ["predict", "-c", CONFIG, f"--data.base_dir={folder}", f"--model={model}",

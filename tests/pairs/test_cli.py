@@ -7,7 +7,7 @@ import cv2
 import h5py
 import numpy as np
 import pytest
-from program_runs import error_line, rows, write
+from program_runs import one_line, rows, write
 
 from patchmatch.cli import main
 from patchmatch.evaluate import main as evaluate
@@ -50,7 +50,7 @@ def predict(pairs, *options, name="sift"):
 
 def error_line(capsys, *arguments, **options):
     """Return the error line of a prediction with exit code 2."""
-    return error_line(capsys, lambda: predict(*arguments, **options))
+    return one_line(capsys, lambda: predict(*arguments, **options))
 
 
 def test_folder_of_pairs_is_matched(folder, capsys):

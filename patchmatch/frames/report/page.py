@@ -38,7 +38,7 @@ def write_report(
     Args:
         path: The .html to write.
         rows: Rows of changes.csv in the order of the pairs; the number of rows of each pair is its
-            ``boxes``. Numbers may be numbers or text; unknown values are None or "".
+            ``boxes``. Values may be numbers or text, None or "" if unknown.
         pairs: Rows of pairs.csv with ``height`` and ``width`` of the frames in pixels and
             optionally ``picture``, the path of the full image relative to the page, with "/".
         thumbnails: Returns the JPEG of the later frame of a pair by the index of the pair, see
