@@ -1,11 +1,11 @@
-"""How fast are whole frames matched? The speed table of docs/benchmarks.md.
+"""Measure the speed of frame matching (speed table of docs/benchmarks.md).
 
 python3 dev/benchmark_predict.py [--frames FOLDER] [--threads 2]
 
-Frames of 768x576, dense over all blocks of 26 pixels at stride 13, beside OpenCV's DIS optical flow
-(medium preset) and a plain frame difference: decoded frames in, answers out, the methods taking
-turns pair by pair, medians over pairs. Then the whole program from files to answers, and its peak
-memory over 10 and over 1,000 frames, each in a process of its own.
+Matches frames of 768x576 at all blocks of 26 pixels with stride 13, and compares the time with
+OpenCV's DIS optical flow (medium preset) and with frame differences. Decoding is excluded, the
+methods alternate, and medians over pairs are printed. Then measures frames per second and peak
+memory of the whole program for 10 and for 1,000 PNG files, each in its own process.
 """
 
 import argparse
@@ -34,18 +34,18 @@ HEIGHT, WIDTH = 576, 768
 
 
 def read_frames(folder: str | None) -> list[np.ndarray]:
-    """Return gray uint8 frames: of the folder, or rendered."""
+    """Return gray uint8 frames of a folder, or rendered ones."""
     if folder is None:
         sequence = render_sequence(frames=12, height=HEIGHT, width=WIDTH)
-        pictures = list(sequence.frames)
+        images = list(sequence.frames)
     else:
-        found = find_sequences(folder).sequences[0]
-        pictures = [found.read(i) for i in range(len(found))]
-    return [np.round(255 * to_gray_float(picture)).astype(np.uint8) for picture in pictures]
+        frames = find_sequences(folder).sequences[0]
+        images = [frames.read(i) for i in range(len(frames))]
+    return [np.round(255 * to_gray_float(image)).astype(np.uint8) for image in images]
 
 
 def compare_speed(frames: list[np.ndarray], threads: int, rounds: int) -> dict[str, float]:
-    """Return the median milliseconds a frame pair of each method."""
+    """Return the median milliseconds per frame pair of each method."""
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     matcher = load_shift_matcher().matcher
@@ -56,7 +56,7 @@ def compare_speed(frames: list[np.ndarray], threads: int, rounds: int) -> dict[s
 
     times: dict[str, list[float]] = {"patchmatch": [], "DIS medium": [], "frame difference": []}
     for _ in range(rounds):
-        # a clip shares frames between pairs, so it is timed whole and divided
+        # Pairs of a clip share frames, so the whole clip is timed.
         gray = torch.from_numpy(np.stack(frames).astype(np.float32) / 255)[:, None]
         clip: Clip = {
             "index": 0,
@@ -88,20 +88,20 @@ def _seconds(call) -> float:
 
 
 def measure_program(frames: list[np.ndarray], count: int, threads: int) -> tuple[float, float]:
-    """Return frames a second and peak memory in MB of a process that predicts ``count`` files."""
+    """Return frames per second and peak memory in MB of a process that predicts ``count`` files."""
     with tempfile.TemporaryDirectory() as folder:
         for i in range(count):
-            back_and_forth = i % (2 * len(frames) - 2)
-            which = min(back_and_forth, 2 * len(frames) - 2 - back_and_forth)
-            write_image(Path(folder) / f"frame_{i}.png", frames[which])
+            step = i % (2 * len(frames) - 2)  # forwards, then backwards
+            index = min(step, 2 * len(frames) - 2 - step)
+            write_image(Path(folder) / f"frame_{i}.png", frames[index])
         command = [sys.executable, __file__, "--child", folder, "--threads", str(threads)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-    rate, memory = done.stdout.split()
+        result = subprocess.run(command, check=True, capture_output=True, text=True)
+    rate, memory = result.stdout.split()
     return float(rate), float(memory)
 
 
 def child(folder: str, threads: int) -> None:
-    """Predict a folder and print frames a second and peak memory."""
+    """Predict a folder and print frames per second and peak memory."""
     import resource
 
     torch.set_num_threads(threads)
@@ -116,9 +116,9 @@ def child(folder: str, threads: int) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--frames", help="folder of frames; rendered cows by default")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--frames", help="folder of frames; default: rendered cows")
+    parser.add_argument("--threads", type=int, default=2, help="number of CPU threads")
+    parser.add_argument("--rounds", type=int, default=7, help="number of repetitions")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
@@ -127,19 +127,21 @@ def main() -> None:
     frames = read_frames(args.frames)
     height, width = frames[0].shape
     speed = compare_speed(frames, args.threads, args.rounds)
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     table = Table(
         "method",
-        "ms a pair",
-        "frames a second",
-        "time, DIS medium = 1",
-        title=f"{width}x{height}, {args.threads} threads, patchmatch on {where}",
+        "ms per pair",
+        "frames per second",
+        "time relative to DIS",
+        title=f"{width}x{height}, {args.threads} threads, patchmatch on {device}",
     )
     for name, ms in speed.items():
         table.add_row(name, f"{ms:.1f}", f"{1000 / ms:.0f}", f"{ms / speed['DIS medium']:.2f}")
     console = Console(width=100)
     console.print(table)
-    memory = Table("frames", "frames a second", "peak memory, MB", title="PNG files to answers")
+    memory = Table(
+        "frames", "frames per second", "peak memory, MB", title="whole program, from PNG files"
+    )
     for count in (10, 1000):
         rate, peak = measure_program(frames, count, args.threads)
         memory.add_row(str(count), f"{rate:.0f}", f"{peak:.0f}")

@@ -121,9 +121,9 @@ def show(scores: ChangeScores, checkpoint: Path) -> None:
         "boxes": lambda part: str(part.boxes),
         "  ambiguous (several motions)": lambda part: str(part.ambiguous),
         "  wrong: the box is still": lambda part: str(part.still),
-        "  correct": lambda part: str(part.right),
+        "  correct": lambda part: str(part.correct),
         "precision, without ambiguous": lambda part: percent(part.precision),
-        "moving cows found": lambda part: f"{part.found} of {part.objects}",
+        "moving cows found": lambda part: f"{part.detected} of {part.objects}",
         "recall": lambda part: percent(part.recall),
     }
     for name, text in rows.items():

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from whole_runs import one_line
+from program_runs import one_line
 
 from patchmatch import load_shift_matcher
 from patchmatch.cli import main

@@ -33,8 +33,8 @@ def changes(kind: list[Kind], score: list[float]) -> FrameChanges:
     boxes = torch.arange(count * 4).reshape(count, 4)
     sure = torch.ones(count)
     return FrameChanges(
-        "run", "a", "b", boxes, torch.zeros(count, 2), torch.tensor(kind), torch.tensor(score),
-        matched=sure.bool(), confidence=sure,
+        source="run", frame0="a", frame1="b", boxes=boxes, displacement=torch.zeros(count, 2),
+        kind=torch.tensor(kind), score=torch.tensor(score), matched=sure.bool(), confidence=sure,
     )  # fmt: skip
 
 

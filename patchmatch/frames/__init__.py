@@ -1,1 +1,1 @@
-"""Ordered frames: reading clips, results per block, and the writer of changes."""
+"""Changes between ordered frames: clips, results per block, and the writer."""

@@ -1,4 +1,4 @@
-"""Ordered frames, streamed as clips."""
+"""Data module that reads ordered frames as clips."""
 
 from collections.abc import Collection, Sequence
 
@@ -12,8 +12,6 @@ from patchmatch.core.samplers import identity_collate
 from patchmatch.frames.dataset import Clips, LiveClips
 from patchmatch.io import LiveSequence, find_sequences, is_live
 
-__all__ = ["Clips", "Frames", "LiveClips", "open_clips"]
-
 
 def open_clips(
     source: str,
@@ -21,47 +19,47 @@ def open_clips(
     gaps: Sequence[int] = (1,),
     max_frames: int | None = None,
 ) -> tuple[Clips | LiveClips, tuple[str, ...]]:
-    """Find the frames of a source; both kinds of answers are iterated in order.
+    """Open the frames of a source as a dataset of clips.
 
     Args:
-        source: Folder, folder of folders, video, camera or address, as ``Frames`` takes it.
-        frames: Frames that a clip adds to those before it.
+        source: Folder, folder of folders, video, camera or stream address, see ``Frames``.
+        frames: New frames of a clip.
         gaps: Distances from the earlier to the later frame of a pair.
-        max_frames: Frames of each sequence to read; None for all.
+        max_frames: Frames of each sequence to read; None reads all.
 
     Returns:
-        The clips, and what was left out, for the user to read.
+        The clips, which iterate in order, and a note for each file or sequence that is skipped.
 
     Raises:
-        InputError: If the source holds no pair of frames.
+        InputError: If the source contains no frame pair.
     """
     if is_live(source):
         sequence = LiveSequence(source)
-        sequence.open()  # now, before anything is written
+        sequence.open()  # fail before any output is written
         return LiveClips(sequence, frames, gaps, max_frames), ()
     found = find_sequences(source)
     clips = Clips(found.sequences, frames, gaps, max_frames)
-    apart = f"none of its frames lie {clips.gaps[0]} apart"
+    reason = f"no two of its frames are {clips.gaps[0]} apart"
     if len(clips) == 0:
-        raise InputError(f"{source}: {apart}; give smaller gaps or more frames")
-    notes = [f"{sequence.name}: {apart}; left out" for sequence in clips.too_short]
+        raise InputError(f"{source}: {reason}; give smaller gaps or more frames")
+    notes = [f"{sequence.name}: {reason}; skipped" for sequence in clips.too_short]
     return clips, (*found.notes, *notes)
 
 
 class Frames(PredictionData):
-    """Frames of a folder, of a folder of folders, of a video, or as a camera or stream sends them.
+    """Ordered frames from a folder, a folder of folders, a video, a camera or a stream.
 
     Args:
         predict_dir: Folder of ordered frames (frame_2 comes before frame_10), folder of such
-            folders, video file, camera ("camera:0"), or address of a stream ("rtsp://host/path").
-        batch_size: Frames that a clip adds to those before it; a clip is read, matched and
-            written at once. Each frame brings a pair for each gap.
-        num_workers: Processes that decode frames; 0 decodes in the main process, as a camera or
-            stream always is.
-        gaps: Distances in frames from the earlier to the later frame of a pair. [1, 2, 4] shows
-            motion, too, that is slower than half a pixel a frame.
-        max_frames: Stop after so many frames of each sequence; null reads all, and a camera
-            until Ctrl+C.
+            folders, video file, camera ("camera:0"), or stream address ("rtsp://host/path").
+        batch_size: New frames per clip. A clip is read, matched and written as one batch; each
+            frame adds one pair per gap.
+        num_workers: Processes that decode frames; 0 decodes in the main process. Cameras and
+            streams are always decoded in the main process.
+        gaps: Distances in frames from the earlier to the later frame of a pair. [1, 2, 4] also
+            detects motion slower than half a pixel per frame.
+        max_frames: Frames of each sequence to read. null reads all; a camera then runs until
+            Ctrl+C.
     """
 
     batch_type = Clip
@@ -78,7 +76,7 @@ class Frames(PredictionData):
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if not gaps or min(gaps) < 1 or len(set(gaps)) < len(gaps):
-            raise ValueError(f"gaps must be different numbers from 1 on, got {list(gaps)}")
+            raise ValueError(f"gaps must be distinct integers of at least 1, got {list(gaps)}")
         if max_frames is not None and max_frames < 2:
             raise ValueError(f"max_frames must be at least 2, got {max_frames}")
         self.predict_dir, self.batch_size = predict_dir, batch_size
@@ -86,17 +84,17 @@ class Frames(PredictionData):
         self.dataset: Clips | LiveClips | None = None
 
     def setup(self, stage: str) -> None:
-        """Find the frames, or connect to where they come from."""
+        """Find the frames, or connect to the camera or stream."""
         if stage != "predict":
             raise InputError(
-                "Frames have no ground truth: they can be predicted, not used to "
-                f"{stage}; choose other data, --data ShiftedDigits for example"
+                f"Frames has no ground truth and supports predict only, not {stage}; choose other "
+                "data, for example --data ShiftedDigits"
             )
         _, processes = self.rank_and_world_size
         if processes > 1 and is_live(self.predict_dir):
             raise InputError(
-                f"a camera or stream is read by one process, got {processes}; give "
-                "--trainer.devices 1 --trainer.num_nodes 1"
+                f"{self.predict_dir}: a camera or stream needs exactly one process, got "
+                f"{processes}; give --trainer.devices 1 --trainer.num_nodes 1"
             )
         self.dataset, notes = open_clips(
             self.predict_dir, self.batch_size, self.gaps, self.max_frames
@@ -105,24 +103,24 @@ class Frames(PredictionData):
             rank_zero_warn(note)
 
     def skip(self, done: Collection[int]) -> None:
-        """Leave out clips that a former run has done; the others keep their ``index``.
+        """Skip clips that an earlier run has finished; the other clips keep their ``index``.
 
         Args:
-            done: The ``index`` of each such clip. To be told after ``setup`` and before the first
-                clip is asked for.
+            done: The ``index`` of each such clip. Call this after ``setup`` and before the first
+                clip is read.
 
         Raises:
-            InputError: If the source is a camera or a stream, which does not come again.
+            InputError: If the source is a camera or a stream, which cannot be read again.
         """
         if done and isinstance(self.dataset, LiveClips):
             raise InputError(
-                "a camera or stream cannot be continued, for its frames do not come again; "
-                "write into another folder, or overwrite the former run"
+                f"{self.predict_dir}: a run on a camera or stream cannot be resumed; choose "
+                "another output folder, or overwrite the earlier run"
             )
         super().skip(done)
 
     def predict_dataloader(self) -> DataLoader[Clip]:
-        """Return the clips in order; of several processes, each gets clips of its own."""
+        """Return the clips in order; each process gets its own clips."""
         if isinstance(self.dataset, LiveClips):
             return DataLoader(self.dataset, batch_size=None, collate_fn=identity_collate)
         return super().predict_dataloader()

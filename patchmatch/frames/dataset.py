@@ -1,4 +1,4 @@
-"""From sequences of frames to clips: every pair of frames exactly once."""
+"""Datasets that split frame sequences into clips; every frame pair is in exactly one clip."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,19 +14,19 @@ from patchmatch.io import FrameSequence, LiveSequence, to_gray_float
 
 
 class Clips(Dataset[Clip]):
-    """Clips of sequences that can be read in any order.
+    """Clips of sequences with random access.
 
-    A pair is a frame and the one ``gap`` frames before it. It belongs to the clip that owns its
-    later frame; each clip owns ``frames`` frames, the last one of a sequence perhaps fewer, and
-    reads the earlier partners besides. A frame that cannot be read is left out with its
-    pairs; where the size of the frames changes, no pair reaches over the change. The clip that
-    owns the frame says so in its notes.
+    A pair consists of a frame and the frame ``gap`` positions before it. Each clip has ``frames``
+    later frames (the last clip of a sequence may have fewer) and also reads their earlier
+    partners. Unreadable frames are skipped with their pairs, and the two frames of a pair always
+    have the same size. The clip that contains such a frame as a later frame reports it in its
+    notes.
 
     Args:
-        sequences: What to read.
-        frames: Frames that a clip owns.
+        sequences: The sequences to read.
+        frames: Later frames per clip.
         gaps: Distances from the earlier to the later frame of a pair.
-        max_frames: Frames of each sequence to read; None for all.
+        max_frames: Frames of each sequence to read; None reads all.
     """
 
     def __init__(
@@ -37,61 +37,58 @@ class Clips(Dataset[Clip]):
         max_frames: int | None = None,
     ) -> None:
         self.sequences, self.gaps = list(sequences), sorted(gaps)
-        self._owned: list[tuple[int, range]] = []  # of each clip: sequence, frames that it owns
+        self._later: list[tuple[int, range]] = []  # of each clip: sequence index, later frames
         for which, sequence in enumerate(self.sequences):
             count = min(len(sequence), max_frames or len(sequence))
             for first in range(self.gaps[0], count, frames):
-                self._owned.append((which, range(first, min(first + frames, count))))
-        self._which: int | None = None  # the sequence read last
-        self._read: dict[int, np.ndarray | InputError] = {}  # its latest frames
+                self._later.append((which, range(first, min(first + frames, count))))
+        self._which: int | None = None  # index of the sequence that the cache belongs to
+        self._cache: dict[int, np.ndarray | InputError] = {}  # recent frames by number
 
     def __len__(self) -> int:
-        return len(self._owned)
+        return len(self._later)
 
     @property
     def too_short(self) -> tuple[FrameSequence, ...]:
-        """The sequences that have no pair, in order."""
-        used = {which for which, _ in self._owned}
+        """The sequences without any pair, in order."""
+        used = {which for which, _ in self._later}
         return tuple(s for which, s in enumerate(self.sequences) if which not in used)
 
     def __iter__(self) -> Iterator[Clip]:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Clip:
-        which, owned = self._owned[index]
+        which, later = self._later[index]
         sequence = self.sequences[which]
         if which != self._which:
-            self._start(which)
-        oldest = max(0, owned.start - self.gaps[-1])
-        for number in range(oldest, owned.stop):
-            if number not in self._read:
+            self._switch_sequence(which)
+        for number in range(max(0, later.start - self.gaps[-1]), later.stop):
+            if number not in self._cache:
                 try:
-                    self._read[number] = sequence.read(number)
+                    self._cache[number] = sequence.read(number)
                 except InputError as error:
-                    self._read[number] = error
-        partners = {later - gap for later in owned for gap in self.gaps if later >= gap}
-        found = {number: self._read[number] for number in sorted(partners.union(owned))}
-        # Of the frames that two clips share, the one that owns them reports; the first frames are
-        # nobody's, and the clip of their first pair does.
+                    self._cache[number] = error
+        earlier = {number - gap for number in later for gap in self.gaps if number >= gap}
+        frames = {number: self._cache[number] for number in sorted(earlier.union(later))}
+        # Report an unreadable frame once: in the clip where it is a later frame. The first frames
+        # of a sequence are never later frames, so the clip of their first pair reports them.
         notes = [
-            f"frame left out: {picture}"
-            for number, picture in found.items()
-            if isinstance(picture, InputError)
-            and (number if number >= self.gaps[0] else number + self.gaps[0]) in owned
+            f"frame skipped: {frame}"
+            for number, frame in frames.items()
+            if isinstance(frame, InputError)
+            and (number if number >= self.gaps[0] else number + self.gaps[0]) in later
         ]
-        is_first = index == 0 or self._owned[index - 1][0] != which
+        is_first = index == 0 or self._later[index - 1][0] != which
         if is_first:
             notes = [*sequence.notes, *notes]
-        notes += self._size_notes(sequence, range(1 if is_first else owned.start, owned.stop))
-        self._keep(owned.stop - self.gaps[-1])
+        notes += self._size_notes(sequence, range(1 if is_first else later.start, later.stop))
+        self._trim_cache(later.stop - self.gaps[-1])
         return make_clip(
             index=index,
             source=sequence.name,
             several=len(self.sequences) > 1,
-            pictures={
-                n: picture for n, picture in found.items() if isinstance(picture, np.ndarray)
-            },
-            owned=owned,
+            images={n: frame for n, frame in frames.items() if isinstance(frame, np.ndarray)},
+            later=later,
             gaps=self.gaps,
             name_of=sequence.frame_name,
             time_of=sequence.time,
@@ -99,49 +96,48 @@ class Clips(Dataset[Clip]):
         )
 
     def _size_notes(self, sequence: FrameSequence, numbers: range) -> list[str]:
-        """Tell of the frames that differ in size from the one before, whatever the clips are."""
+        """Return a note for each frame whose size differs from the last readable frame's."""
         notes = []
         for number in numbers:
-            before = (self._read.get(number - back) for back in range(1, self.gaps[-1] + 1))
-            one = next((p for p in before if isinstance(p, np.ndarray)), None)
-            picture = self._read[number]
-            if one is None or not isinstance(picture, np.ndarray):
+            before = (self._cache.get(number - back) for back in range(1, self.gaps[-1] + 1))
+            previous = next((frame for frame in before if isinstance(frame, np.ndarray)), None)
+            frame = self._cache[number]
+            if previous is None or not isinstance(frame, np.ndarray):
                 continue
-            if picture.shape[:2] != one.shape[:2]:
-                notes.append(_change_note(sequence, number, picture.shape))
+            if frame.shape[:2] != previous.shape[:2]:
+                notes.append(_size_change_note(sequence, number, frame.shape))
         return notes
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the pictures out: every process reads its own."""
-        return self.__dict__ | {"_which": None, "_read": {}}
+        """Exclude the cached frames: each worker process reads its own."""
+        return self.__dict__ | {"_which": None, "_cache": {}}
 
-    def _start(self, which: int | None) -> None:
-        """Turn to another sequence."""
+    def _switch_sequence(self, which: int) -> None:
+        """Close the current sequence, so that at most one video is open, and clear the cache."""
         if self._which is not None:
-            self.sequences[self._which].close()  # of many videos, only one is open
-        self._which = which
-        self._read = {}
+            self.sequences[self._which].close()
+        self._which, self._cache = which, {}
 
-    def _keep(self, oldest: int) -> None:
-        """Keep what the next clip needs again, so that in order each frame is read once."""
-        self._read = {
-            number: picture.copy() if isinstance(picture, np.ndarray) else picture
-            for number, picture in self._read.items()
+    def _trim_cache(self, oldest: int) -> None:
+        """Keep copies of the frames that the next clip reads, so that each is decoded once."""
+        self._cache = {
+            number: frame.copy() if isinstance(frame, np.ndarray) else frame
+            for number, frame in self._cache.items()
             if number >= oldest
         }
 
 
 class LiveClips(IterableDataset[Clip]):
-    """Clips of a source that is read in order and once, each as soon as its frames have come.
+    """Clips of a camera or stream, each yielded as soon as its frames have arrived.
 
-    Pairs are as those of ``Clips``. Where the size of the frames changes, a new clip begins and no
-    pair reaches over the change. When the source breaks off, the last clip says so in its notes.
+    The pairs are the same as in ``Clips``. A new clip begins where the frame size changes. If the
+    source ends with an error, the last clip reports it in its notes.
 
     Args:
-        sequence: What to read.
-        frames: Frames that a clip owns.
+        sequence: The camera or stream to read.
+        frames: Later frames per clip.
         gaps: Distances from the earlier to the later frame of a pair.
-        max_frames: Frames to read; None for all that will come.
+        max_frames: Frames to read; None reads until the source ends.
     """
 
     def __init__(
@@ -155,9 +151,9 @@ class LiveClips(IterableDataset[Clip]):
         self.max_frames = max_frames
 
     def __iter__(self) -> Iterator[Clip]:
-        pictures: dict[int, np.ndarray] = {}
+        images: dict[int, np.ndarray] = {}
         times: dict[int, float | None] = {}
-        index, number, first = 0, 0, self.gaps[0]  # of the clip, of the frame, the first one owned
+        index, number, first = 0, 0, self.gaps[0]  # of the clip, of the frame, first later frame
         notes: list[str] = []
 
         def clip() -> Clip:
@@ -165,8 +161,8 @@ class LiveClips(IterableDataset[Clip]):
                 index=index,
                 source=self.sequence.name,
                 several=False,
-                pictures=pictures,
-                owned=range(first, number),
+                images=images,
+                later=range(first, number),
                 gaps=self.gaps,
                 name_of=self.sequence.frame_name,
                 time_of=times.__getitem__,
@@ -174,19 +170,19 @@ class LiveClips(IterableDataset[Clip]):
             )
 
         try:
-            for time, picture in itertools.islice(self.sequence.frames(), self.max_frames):
-                changed = pictures and picture.shape != pictures[number - 1].shape
-                if changed or number - first == self.frames:
+            for time, image in itertools.islice(self.sequence.frames(), self.max_frames):
+                size_changes = images and image.shape != images[number - 1].shape
+                if size_changes or number - first == self.frames:
                     if number > first:
                         yield clip()
                         index, notes = index + 1, []
-                    if changed:
-                        notes.append(_change_note(self.sequence, number, picture.shape))
-                    oldest = number if changed else number - self.gaps[-1]
-                    pictures = {n: kept.copy() for n, kept in pictures.items() if n >= oldest}
-                    times = {n: times[n] for n in pictures}
+                    if size_changes:
+                        notes.append(_size_change_note(self.sequence, number, image.shape))
+                    oldest = number if size_changes else number - self.gaps[-1]
+                    images = {n: kept.copy() for n, kept in images.items() if n >= oldest}
+                    times = {n: times[n] for n in images}
                     first = max(first, number)
-                pictures[number], times[number] = picture, time
+                images[number], times[number] = image, time
                 number += 1
         except InputError as error:
             notes.append(str(error))
@@ -194,13 +190,13 @@ class LiveClips(IterableDataset[Clip]):
             yield clip()
 
 
-def _change_note(
+def _size_change_note(
     sequence: FrameSequence | LiveSequence, number: int, shape: tuple[int, ...]
 ) -> str:
     height, width = shape[:2]
     return (
-        f"{sequence.name}: from frame {sequence.frame_name(number)} on the size is "
-        f"{width}x{height}; no pair reaches over the change"
+        f"{sequence.name}: the frame size changes to {width}x{height} at frame "
+        f"{sequence.frame_name(number)}; pairs across the change are skipped"
     )
 
 
@@ -209,46 +205,46 @@ def make_clip(
     index: int,
     source: str,
     several: bool,
-    pictures: Mapping[int, np.ndarray],
-    owned: range,
+    images: Mapping[int, np.ndarray],
+    later: range,
     gaps: Sequence[int],
     name_of: Callable[[int], str],
     time_of: Callable[[int], float | None],
     notes: Iterable[str],
 ) -> Clip:
-    """Put frames together to a clip; only frames of one size make a pair.
+    """Build a clip; only frames of equal size form pairs.
 
     Args:
-        index: Place of the clip in the run.
+        index: Index of the clip in the run.
         source: Name of the sequence.
-        several: Whether the run has more than one.
-        pictures: The frames by their number in the sequence.
-        owned: Numbers of the frames that are the later ones of pairs of this clip.
+        several: Whether the run has several sequences.
+        images: The frames by their number in the sequence.
+        later: Numbers of the later frames of the pairs of this clip.
         gaps: Distances from the earlier to the later frame of a pair, increasing.
-        name_of: Gives the name of a frame by its number.
-        time_of: Gives the time of a frame by its number.
-        notes: What is to be told of the clip already.
+        name_of: Returns the name of a frame by its number.
+        time_of: Returns the time of a frame by its number.
+        notes: Notes on skipped frames.
 
     Returns:
-        The clip; without frames where ``pictures`` is empty.
+        The clip; it has no frames if ``images`` is empty.
     """
-    numbers = sorted(pictures)
-    places = {number: place for place, number in enumerate(numbers)}
+    numbers = sorted(images)
+    position = {number: i for i, number in enumerate(numbers)}
     return {
         "index": index,
         "source": source,
         "several": several,
-        "frames": [torch.from_numpy(to_gray_float(pictures[number]))[None] for number in numbers],
-        "images": [pictures[number] for number in numbers],
+        "frames": [torch.from_numpy(to_gray_float(images[number]))[None] for number in numbers],
+        "images": [images[number] for number in numbers],
         "names": [name_of(number) for number in numbers],
         "times": [time_of(number) for number in numbers],
         "pairs": [
-            (places[later - gap], places[later])
-            for later in owned
+            (position[number - gap], position[number])
+            for number in later
             for gap in gaps
-            if later in places
-            and later - gap in places
-            and pictures[later].shape[:2] == pictures[later - gap].shape[:2]
+            if number in position
+            and number - gap in position
+            and images[number].shape[:2] == images[number - gap].shape[:2]
         ],
         "notes": list(notes),
     }

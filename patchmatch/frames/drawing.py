@@ -1,4 +1,4 @@
-"""The picture of a frame pair, in one of four styles."""
+"""Rendering of the changes of a frame pair in one of four styles."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from patchmatch.frames.results import FrameChanges, Kind
 from patchmatch.writing.rows import number
 
 STYLES = ("boxes", "arrows", "flow", "patches")
-_PATCH_SIDE = 96  # pixels to which the patches of a montage are enlarged
+_PATCH_SIZE = 96  # pixels, the size to which the patches of a montage are enlarged
 
 
-@dataclass(frozen=True)
-class Painter:
-    """Draws what changed between two frames.
+@dataclass(frozen=True, kw_only=True)
+class ChangeRenderer:
+    """Renders the changes between two frames.
 
     Attributes:
         style: One of ``STYLES``.
         colors: Color of each kind that is drawn.
-        line_width: Width of lines in pixels; None chooses by the size of the frame.
-        arrow_scale: Length of an arrow for a displacement of one pixel.
-        max_flow: Length in pixels that is a full hue; None chooses for each picture.
+        line_width: Line width in pixels; None chooses it by the frame size.
+        arrow_scale: Arrow length per pixel of displacement.
+        max_flow: Displacement in pixels with full saturation; None chooses it per image.
     """
 
     style: str
@@ -44,57 +44,59 @@ class Painter:
 
     def __call__(
         self,
-        picture0: np.ndarray,
-        picture1: np.ndarray,
+        image0: np.ndarray,
+        image1: np.ndarray,
         changes: FrameChanges,
-        shown: FrameChanges,
+        selected: FrameChanges,
     ) -> np.ndarray | None:
-        """Return the picture of a pair, (H, W, 3) uint8; None where there is nothing to lay out.
+        """Render a pair, (H, W, 3) uint8; None for a montage without patches.
 
         Args:
-            picture0: The earlier frame.
-            picture1: The later frame, which is drawn on.
-            changes: All blocks.
-            shown: Those that were selected, the most changed first.
+            image0: The earlier frame, (H, W) or (H, W, 3).
+            image1: The later frame, the background of the drawing.
+            changes: All blocks, for style flow.
+            selected: The blocks or regions to draw, highest scores first.
         """
         if self.style == "flow":
-            flow, valid = block_flow(changes, *picture1.shape[:2])
-            return draw_flow(picture1, flow, valid, self.max_flow)
-        colors = [self.colors[Kind(kind)] for kind in shown.kind.tolist()]
+            flow, valid = block_flow(changes, *image1.shape[:2])
+            return draw_flow(image1, flow, valid, self.max_flow)
+        colors = [self.colors[Kind(kind)] for kind in selected.kind.tolist()]
         if self.style == "boxes":
-            return draw_boxes(picture1, shown.boxes, colors, thickness=self.line_width)
+            return draw_boxes(image1, selected.boxes, colors, thickness=self.line_width)
         if self.style == "arrows":
-            centres = (shown.boxes[:, :2] + shown.boxes[:, 2:] - 1) / 2
-            ways = shown.displacement.masked_fill(~shown.matched[:, None], torch.nan)
-            return draw_arrows(picture1, centres, ways, colors, self.arrow_scale, self.line_width)
-        if not len(shown):
+            centres = (selected.boxes[:, :2] + selected.boxes[:, 2:] - 1) / 2
+            displacement = selected.displacement.masked_fill(~selected.matched[:, None], torch.nan)
+            return draw_arrows(
+                image1, centres, displacement, colors, self.arrow_scale, self.line_width
+            )
+        if not len(selected):
             return None
         tiles = [
-            _before_and_after(picture0[y0:y1, x0:x1], picture1[y0:y1, x0:x1], color)
-            for (x0, y0, x1, y1), color in zip(shown.boxes.tolist(), colors, strict=True)
+            _patch_strip(image0[y0:y1, x0:x1], image1[y0:y1, x0:x1], color)
+            for (x0, y0, x1, y1), color in zip(selected.boxes.tolist(), colors, strict=True)
         ]
-        return montage(tiles, gap=8, captions=_captions(shown))
+        return montage(tiles, gap=8, captions=_captions(selected))
 
 
-def _before_and_after(patch0: np.ndarray, patch1: np.ndarray, color: Color) -> np.ndarray:
-    """Return the earlier patch, the later one and their difference side by side in a frame."""
-    scale = max(1, _PATCH_SIDE // max(patch0.shape[:2]))
+def _patch_strip(patch0: np.ndarray, patch1: np.ndarray, color: Color) -> np.ndarray:
+    """Return the earlier patch, the later patch and their difference in a colored border."""
+    scale = max(1, _PATCH_SIZE // max(patch0.shape[:2]))
     patches = [patch0, patch1, difference_image(patch0, patch1)]
     strip = montage(patches, columns=3, gap=3, scale=scale)
     height, width = strip.shape[:2]
     return draw_boxes(strip, [(0, 0, width, height)], [color], thickness=3)
 
 
-def _captions(shown: FrameChanges) -> list[str]:
-    """Return a line such as ``one pixel (1, -1) 0.53`` or ``larger 0.97`` for each."""
-    lines = []
+def _captions(selected: FrameChanges) -> list[str]:
+    """Return a caption per block, such as ``one pixel (1, -1) 0.53`` or ``larger 0.97``."""
+    captions = []
     for kind, (dx, dy), matched, score in zip(
-        shown.kind.tolist(),
-        shown.displacement.tolist(),
-        shown.matched.tolist(),
-        shown.score.tolist(),
+        selected.kind.tolist(),
+        selected.displacement.tolist(),
+        selected.matched.tolist(),
+        selected.score.tolist(),
         strict=True,
     ):
-        where = f" ({number(dx, 2)}, {number(dy, 2)})" if matched else ""
-        lines.append(f"{Kind(kind).label.replace('_', ' ')}{where} {score:.2f}")
-    return lines
+        motion = f" ({number(dx, 2)}, {number(dy, 2)})" if matched else ""
+        captions.append(f"{Kind(kind).label.replace('_', ' ')}{motion} {score:.2f}")
+    return captions

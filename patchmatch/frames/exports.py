@@ -1,4 +1,4 @@
-"""Changes for other programs: dense flow, arrays, and a video of the pictures."""
+"""Exports of changes: dense flow, arrays, JSON lines and an annotated video."""
 
 import io
 import itertools
@@ -20,13 +20,14 @@ from patchmatch.io import (
 )
 from patchmatch.writing.chunks import Row
 
-USUAL_FPS, SLOWEST, FASTEST = 25.0, 1.0, 120.0  # frames a second that players cope with
+DEFAULT_FPS, MIN_FPS, MAX_FPS = 25.0, 1.0, 120.0  # the range that players support
 
 
 def block_flow(changes: FrameChanges, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give every pixel the displacement of its block.
+    """Return a dense flow where each pixel has the displacement of its block.
 
-    Where blocks overlap, the one whose centre is nearest counts, the first of equally near ones.
+    A pixel in several blocks belongs to the block with the nearest centre, and to the first of
+    equally near blocks.
 
     Args:
         changes: All blocks of a pair.
@@ -34,8 +35,8 @@ def block_flow(changes: FrameChanges, height: int, width: int) -> tuple[np.ndarr
         width: Width of the frames in pixels.
 
     Returns:
-        The flow (H, W, 2) float32, dx and dy in pixels, 0 where it is not known; and (H, W) bool,
-        where it is: in a block, and that block is matched.
+        The flow, (H, W, 2) float32, dx and dy in pixels, 0 where invalid; and the valid mask,
+        (H, W) bool, True in matched blocks.
     """
     nearest = np.full((height, width), np.inf, np.float32)
     owner = np.full((height, width), -1, np.int64)
@@ -47,7 +48,7 @@ def block_flow(changes: FrameChanges, height: int, width: int) -> tuple[np.ndarr
         nearer = distance < nearest[y0:y1, x0:x1]
         nearest[y0:y1, x0:x1][nearer] = distance[nearer]
         owner[y0:y1, x0:x1][nearer] = index
-    # The last row stands for pixels of no block.
+    # Row -1 is for pixels outside all blocks.
     displacement = np.concatenate(
         [changes.displacement.numpy(), np.full((1, 2), np.nan)], dtype=np.float32
     )
@@ -57,8 +58,8 @@ def block_flow(changes: FrameChanges, height: int, width: int) -> tuple[np.ndarr
     return np.where(valid[..., None], flow, np.float32(0)), valid
 
 
-def write_field(path: Path, changes: FrameChanges) -> None:
-    """Write all blocks of a pair as arrays of an .npz; an unknown ``camera`` is NaN."""
+def write_block_arrays(path: Path, changes: FrameChanges) -> None:
+    """Write all blocks of a pair as arrays of an .npz; ``camera`` is NaN where unknown."""
     camera = changes.camera
     content = io.BytesIO()
     np.savez_compressed(
@@ -75,51 +76,51 @@ def write_field(path: Path, changes: FrameChanges) -> None:
 
 
 def write_jsonl(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows as lines of JSON: numbers are numbers, what is not known is null."""
+    """Write rows as JSON lines; unknown values are null."""
     lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
     write_text_atomic(path, "".join(lines))
 
 
 def frame_rate(times: Sequence[float | None]) -> float:
-    """Return the frames a second of some times in seconds; 25 where they do not tell."""
+    """Return the frame rate of times in seconds; 25 where they do not determine it."""
     known = [time for time in times if time is not None]
     steps = [later - time for time, later in itertools.pairwise(known) if later > time]
     if not steps:
-        return USUAL_FPS
-    return min(max(round(1 / statistics.median(steps), 3), SLOWEST), FASTEST)
+        return DEFAULT_FPS
+    return min(max(round(1 / statistics.median(steps), 3), MIN_FPS), MAX_FPS)
 
 
-def make_video(path: Path, pictures: Iterable[Path], fps: float) -> str | None:
-    """Make a video of the pictures that are as large as the first one.
+def write_annotated_video(path: Path, images: Iterable[Path], fps: float) -> str | None:
+    """Write a video of the images that have the size of the first one.
 
     Args:
-        path: The .mp4 to write; nothing is written where there is no picture.
-        pictures: The pictures, in order.
-        fps: Frames a second.
+        path: The .mp4 to write; not written if no image is readable.
+        images: The image files, in order.
+        fps: Frames per second.
 
     Returns:
-        What was left out and why, for the user to read; None if nothing was.
+        A note on skipped images, None if all are in the video.
     """
     reasons: list[str] = []
-    frames = _of_one_size(pictures, reasons)
+    frames = _equal_sized(images, reasons)
     first = next(frames, None)
     if first is not None:
         write_video(path, itertools.chain([first], frames), fps)
     more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-    return f"left out of {path.name}: {reasons[0]}{more}" if reasons else None
+    return f"skipped in {path.name}: {reasons[0]}{more}" if reasons else None
 
 
-def _of_one_size(paths: Iterable[Path], reasons: list[str]) -> Iterator[np.ndarray]:
-    """Yield the pictures of the size of the first one, and note why others are left out."""
+def _equal_sized(paths: Iterable[Path], reasons: list[str]) -> Iterator[np.ndarray]:
+    """Yield the images that have the size of the first one; append why others are skipped."""
     size = None
     for path in paths:
         try:
-            picture = to_rgb_uint8(read_image(path))
+            image = to_rgb_uint8(read_image(path))
         except InputError as error:
             reasons.append(str(error))
             continue
-        size = size or picture.shape
-        if picture.shape == size:
-            yield picture
+        size = size or image.shape
+        if image.shape == size:
+            yield image
         else:
-            reasons.append(f"{path} is not as large as the first picture")
+            reasons.append(f"{path}: differs in size from the first image")

@@ -1,4 +1,4 @@
-"""Which part of the frames counts: pictures that are white there."""
+"""Masks that restrict which part of the frames is evaluated."""
 
 from dataclasses import dataclass
 
@@ -10,28 +10,28 @@ from patchmatch.core.errors import InputError
 from patchmatch.io import read_image, to_gray_float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Masks:
-    """The pixels that count.
+    """The combined region of interest and ignore mask.
 
     Attributes:
-        usable: (H, W) bool; None where all pixels of frames of any size count.
-        files: The pictures it was read from, for messages.
+        valid: (H, W) bool, True where changes count; None if no mask is given.
+        files: The mask images, for messages.
     """
 
-    usable: np.ndarray | None = None
+    valid: np.ndarray | None = None
     files: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, roi: str | None, ignore: str | None) -> "Masks":
-        """Read the pictures.
+        """Read the mask images; pixels brighter than half are white.
 
         Args:
-            roi: White, which is brighter than half, where changes count; None for everywhere.
-            ignore: White where they do not count; None for nowhere.
+            roi: White where changes count; None for everywhere.
+            ignore: White where changes are ignored; None for nowhere.
 
         Raises:
-            InputError: If a picture cannot be read, they differ in size, or no pixel is left.
+            InputError: If an image cannot be read, their sizes differ, or no valid pixel is left.
         """
         files = tuple(file for file in (roi, ignore) if file is not None)
         if not files:
@@ -39,42 +39,42 @@ class Masks:
         white = {file: to_gray_float(read_image(file)) > 0.5 for file in files}
         sizes = {file: _size(mask.shape) for file, mask in white.items()}
         if len(set(sizes.values())) > 1:
-            told = ", ".join(f"{file} is {size}" for file, size in sizes.items())
-            raise InputError(f"roi and ignore must be as large as the frames, but {told}")
-        usable = np.ones_like(white[files[0]])
+            got = ", ".join(f"{file} is {size}" for file, size in sizes.items())
+            raise InputError(f"roi and ignore must have the size of the frames, but {got}")
+        valid = np.ones_like(white[files[0]])
         if roi is not None:
-            usable &= white[roi]
+            valid &= white[roi]
         if ignore is not None:
-            usable &= ~white[ignore]
-        if not usable.any():
+            valid &= ~white[ignore]
+        if not valid.any():
             raise InputError(
-                f"{', '.join(files)}: no pixel is left to look at; a roi is white where changes "
-                "count, and ignore is white where they do not"
+                f"{', '.join(files)}: the masks exclude every pixel; draw roi white where changes "
+                "count, and ignore white where they do not"
             )
-        return cls(usable, files)
+        return cls(valid=valid, files=files)
 
     def require_size(self, shape: tuple[int, ...], source: str) -> None:
-        """Raise InputError unless the masks are as large as the frames of a source."""
-        if self.usable is not None and self.usable.shape != tuple(shape[:2]):
+        """Raise InputError unless the masks have the size of the frames of a sequence."""
+        if self.valid is not None and self.valid.shape != tuple(shape[:2]):
             raise InputError(
-                f"{', '.join(self.files)}: a mask must be as large as the frames, but it is "
-                f"{_size(self.usable.shape)} and the frames of {source} are {_size(shape)}; "
+                f"{', '.join(self.files)}: a mask must have the size of the frames, but it is "
+                f"{_size(self.valid.shape)} and the frames of {source} are {_size(shape)}; "
                 "draw it on one of the frames"
             )
 
-    def inside(self, boxes: Tensor) -> Tensor:
-        """Return which boxes lie with more than half of their pixels where changes count.
+    def contains(self, boxes: Tensor) -> Tensor:
+        """Return which boxes have more than half of their pixels in the valid area, (N,) bool.
 
         Args:
             boxes: (N, 4) long, xyxy in pixels, half-open, inside the frames.
         """
-        if self.usable is None:
+        if self.valid is None:
             return torch.ones(len(boxes), dtype=torch.bool)
-        height, width = self.usable.shape
-        sums = np.zeros((height + 1, width + 1), np.int64)  # of all pixels above and to the left
-        sums[1:, 1:] = self.usable.cumsum(axis=0).cumsum(axis=1)
+        height, width = self.valid.shape
+        integral = np.zeros((height + 1, width + 1), np.int64)
+        integral[1:, 1:] = self.valid.cumsum(axis=0).cumsum(axis=1)
         x0, y0, x1, y1 = boxes.numpy().T
-        count = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
+        count = integral[y1, x1] - integral[y0, x1] - integral[y1, x0] + integral[y0, x0]
         return torch.from_numpy(2 * count > (x1 - x0) * (y1 - y0))
 
 

@@ -1,4 +1,4 @@
-"""Cows at known speeds, rendered when they are first needed: frames to predict without a camera."""
+"""Data module with rendered cows that move at known speeds, for prediction without a camera."""
 
 import warnings
 
@@ -13,23 +13,24 @@ from patchmatch.io import find_sequences
 
 
 class RenderedCows(Frames):
-    """Cows that walk over a pasture at known speeds, rendered unless the folder holds frames.
+    """Cows that walk over a pasture at known speeds; rendered unless the folder contains frames.
 
-    Beside the frames lies their truth: truth.csv and truth_masks.npz. Nothing is downloaded.
+    The ground truth, truth.csv and truth_masks.npz, is written next to the frames. Nothing is
+    downloaded.
 
     Args:
-        predict_dir: Folder of the frames. Where it holds some already, those are used, whatever
-            the other arguments say; remove it to render others.
-        frames: How many frames to render, at least two.
+        predict_dir: Folder of the frames. Existing frames are used whatever the other arguments
+            are; delete the folder to render new ones.
+        frames: Number of frames to render, at least two.
         height: Height of a frame in pixels.
         width: Width of a frame in pixels.
-        seed: Same seed, same frames.
-        noise: Standard deviation of the camera noise in grey levels.
-        light: Part by which the light rises and falls; 0.03 is three percent.
-        batch_size: Frame pairs in a clip, which is read, matched and written at once.
+        seed: Random seed; equal seeds give equal frames.
+        noise: Standard deviation of the camera noise in gray levels.
+        light: Amplitude of the brightness variation; 0.03 is plus or minus three percent.
+        batch_size: New frames per clip. A clip is read, matched and written as one batch.
         num_workers: Processes that decode frames; 0 decodes in the main process.
         gaps: Distances in frames from the earlier to the later frame of a pair.
-        max_frames: Stop after so many frames; null reads all.
+        max_frames: Frames to read; null reads all.
     """
 
     batch_type = Clip
@@ -49,7 +50,6 @@ class RenderedCows(Frames):
         max_frames: int | None = None,
     ) -> None:
         super().__init__(predict_dir, batch_size, num_workers, gaps, max_frames)
-        check_options(frames, height, width, seed, noise, light)
         self.rendering = {
             "frames": frames,
             "height": height,
@@ -58,28 +58,29 @@ class RenderedCows(Frames):
             "noise": noise,
             "light": light,
         }
+        check_options(**self.rendering)
 
     def prepare_data(self) -> None:
-        """Render the frames unless they are there.
+        """Render the frames if the folder contains none.
 
         Raises:
-            InputError: If the folder cannot be written, or holds a single picture.
+            InputError: If the folder cannot be written, or contains a single image.
         """
         try:
             find_sequences(self.predict_dir)
-        except InputError:  # nothing there yet, or nothing that can be used
+        except InputError:  # no folder yet, or no usable frames in it
             check_folder(self.predict_dir)
             sequence = render_sequence(**self.rendering)
             write_sequence(sequence, self.predict_dir)
             count, height, width = sequence.labels.shape
             cows = len(sequence.velocity) - 1
             rank_zero_info(
-                f"rendered {count} frames of {width}x{height} with {cows} cows and their truth "
-                f"to {self.predict_dir}"
+                f"rendered {count} frames of {width}x{height} with {cows} cows and their ground "
+                f"truth to {self.predict_dir}"
             )
 
     def setup(self, stage: str) -> None:
-        """Find the frames; that the truth beside them is no frame is no news."""
+        """Find the frames, without the warning that the ground truth files are ignored."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*: ignored truth.csv, truth_masks.npz$")
             super().setup(stage)

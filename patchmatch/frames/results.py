@@ -1,4 +1,4 @@
-"""How patches and blocks of frames have moved."""
+"""Results of frame and patch matching."""
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -10,11 +10,11 @@ STILL_BELOW, LARGER_FROM = 0.5, 1.5  # pixels
 
 
 class Kind(IntEnum):
-    """How far a block has moved between two frames."""
+    """Class of a block by the length of its displacement."""
 
-    STILL = 0  #: not at all
+    STILL = 0  #: no motion
     ONE_PIXEL = 1  #: one pixel in x, in y or in both
-    LARGER = 2  #: farther than one pixel, or what was there is gone
+    LARGER = 2  #: more than one pixel, or occluded
 
     @property
     def label(self) -> str:
@@ -23,27 +23,28 @@ class Kind(IntEnum):
 
 
 def kind_of(displacement: Tensor) -> Tensor:
-    """Return the kind of each displacement: its length, rounded to whole pixels.
+    """Return the kind of each displacement by its length, rounded to integer pixels.
 
     Args:
-        displacement: (..., 2), dx and dy in pixels, less the camera's where that does not count.
+        displacement: (..., 2), dx and dy in pixels; subtract the camera motion first to classify
+            the motion of objects.
 
     Returns:
-        (...) long, a ``Kind`` each.
+        (...) long, values of ``Kind``.
     """
     length = displacement.float().norm(dim=-1)
     return (length >= STILL_BELOW).long() + (length >= LARGER_FROM).long()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PatchMatches:
-    """By which shift each of N patches matches its partner.
+    """The shift between the two patches of each of N patch pairs.
 
     Attributes:
-        displacement: (N, 2) float, dx and dy in pixels: the likeliest of the nine within one
-            pixel, also where the kind is ``LARGER``.
-        kind: (N,) long, a ``Kind`` each.
-        score: (N,) float in [0, 1], the probability of the answer.
+        displacement: (N, 2) float, dx and dy in pixels: the most probable of the nine shifts
+            within one pixel, also where the kind is ``LARGER``.
+        kind: (N,) long, values of ``Kind``.
+        score: (N,) float in [0, 1], the probability of the most probable class.
     """
 
     displacement: Tensor
@@ -54,28 +55,28 @@ class PatchMatches:
         return len(self.displacement)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FrameChanges:
-    """Every block of a frame pair and how it changed.
+    """The changes of all N blocks of a frame pair.
 
     Attributes:
-        source: Name of the sequence that the frames belong to.
+        source: Name of the sequence.
         frame0: Name of the earlier frame.
         frame1: Name of the later frame.
         boxes: The blocks, (N, 4) long, xyxy in pixels, half-open.
-        displacement: (N, 2) float, dx and dy in pixels from ``frame0`` to ``frame1``. Where
-            ``matched`` is false it is a guess.
-        kind: (N,) long, a ``Kind`` each.
-        score: (N,) float in [0, 1], how much the block changed: half the expected length of its
-            displacement, with two pixels standing for everything larger. 0 is surely still, 0.5
-            surely one pixel along an axis, 1 surely more.
-        matched: (N,) bool, whether what the block shows in ``frame0`` was found in ``frame1``.
-            It is false where it was covered, has left the picture or lies out of reach.
-        confidence: (N,) float in [0, 1], how probably the displacement is right.
-        camera: (N, 2) float, the part of the displacement that is the camera's own motion; None
-            where it was not asked for. ``kind`` and ``score`` speak of the rest.
-        time0: When the earlier frame was taken, in seconds from the start; None where not known.
-        time1: The same of the later frame.
+        displacement: (N, 2) float, dx and dy in pixels from ``frame0`` to ``frame1``; unreliable
+            where ``matched`` is False.
+        kind: (N,) long, values of ``Kind``.
+        score: (N,) float in [0, 1], how much a block changed: half the expected length of its
+            displacement, where ``LARGER`` counts as two pixels. 0 is certainly still, 0.5
+            certainly one pixel along an axis, 1 certainly more.
+        matched: (N,) bool, True where the content of the block is found in ``frame1``. False where
+            it is occluded, has left the frame or lies outside the search range.
+        confidence: (N,) float in [0, 1], the probability that the displacement is correct.
+        camera: (N, 2) float, the part of the displacement caused by camera motion; None where it
+            is not estimated. ``kind`` and ``score`` describe the remaining motion.
+        time0: Time of the earlier frame in seconds from the start; None where unknown.
+        time1: Time of the later frame.
     """
 
     source: str
@@ -95,7 +96,7 @@ class FrameChanges:
         return len(self.boxes)
 
     def __getitem__(self, index: Tensor) -> "FrameChanges":
-        """Return the blocks that a long or bool index names."""
+        """Return the blocks selected by a long or bool index."""
         return replace(
             self,
             boxes=self.boxes[index],
@@ -108,10 +109,10 @@ class FrameChanges:
         )
 
     def top(self, k: int, min_score: float = 0.0) -> "FrameChanges":
-        """Return the ``k`` blocks that changed most, the most changed first.
+        """Return the ``k`` blocks with the highest scores in descending order.
 
-        Blocks that stood still and blocks that score less than ``min_score`` are left out, so
-        there may be fewer than ``k``, or none. Equal scores keep the order of the blocks.
+        Still blocks and blocks with a score below ``min_score`` are excluded, so the result may
+        have fewer than ``k`` blocks. Blocks with equal scores keep their order.
         """
         changed = torch.nonzero((self.kind != Kind.STILL) & (self.score >= min_score)).flatten()
         order = torch.argsort(self.score[changed], descending=True, stable=True)

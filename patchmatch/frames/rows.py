@@ -1,4 +1,4 @@
-"""Rows of the tables of changes; an unknown value is None."""
+"""Rows of changes.csv and pairs.csv, with None for unknown values."""
 
 import math
 
@@ -8,11 +8,11 @@ from patchmatch.frames.results import FrameChanges, Kind
 from patchmatch.writing.chunks import Row
 from patchmatch.writing.rows import number
 
-CHANGES = (
+CHANGE_COLUMNS = (
     *("source", "frame0", "frame1", "x0", "y0", "x1", "y1", "dx", "dy", "kind", "score"),
     *("time0", "time1", "matched", "confidence", "camera_dx", "camera_dy", "area"),
 )
-PAIRS = (
+PAIR_COLUMNS = (
     *("source", "frame0", "frame1", "time0", "time1", "blocks", "still", "one_pixel", "larger"),
     *("unmatched", "mean_score", "boxes"),
 )
@@ -20,11 +20,11 @@ CSV_FORMATS = {"score": ".4f", "confidence": ".4f", "mean_score": ".4f"}
 
 
 def change_rows(changes: FrameChanges, area: Tensor) -> list[Row]:
-    """Return a row for each block or region.
+    """Return one row per block or region.
 
     Args:
         changes: The blocks or regions.
-        area: Pixels that each covers, (N,) long.
+        area: Number of pixels that each covers, (N,) long.
     """
     columns = (changes.boxes, changes.displacement, changes.kind, changes.score, changes.matched)
     cameras = [(math.nan, math.nan)] * len(changes)
@@ -54,8 +54,8 @@ def pair_row(changes: FrameChanges, boxes: int) -> Row:
     """Return the row of a pair.
 
     Args:
-        changes: All blocks that count.
-        boxes: How many boxes were drawn.
+        changes: All blocks inside the masks.
+        boxes: Number of drawn boxes.
     """
     finite = changes.score[changes.score.isfinite()]
     return {

@@ -126,11 +126,17 @@ class MotionMatcher(Matcher):
             height, width = frames[first].shape[-2:]
             boxes = block_boxes(height, width, self.block, self.block)
             motion = self.net.compare(earlier, later, self.block, self.radius)
-            measured = self._changes(motion, boxes)
-            times = {"time0": batch["times"][first], "time1": batch["times"][second]}
+            fields = ("displacement", "kind", "score", "matched", "confidence", "camera")
+            measured: Any = dict(zip(fields, self._changes(motion, boxes), strict=True))
             changes.append(
                 FrameChanges(
-                    batch["source"], names[first], names[second], boxes, *measured, **times
+                    source=batch["source"],
+                    frame0=names[first],
+                    frame1=names[second],
+                    boxes=boxes,
+                    **measured,
+                    time0=batch["times"][first],
+                    time1=batch["times"][second],
                 )
             )
         return changes

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 import pytest
 import yaml
-from whole_runs import QUIET, one_line, quiet_trainer
+from program_runs import QUIET, one_line, quiet_trainer
 
 import patchmatch.systems  # noqa: F401
 from patchmatch.cli import main

@@ -15,7 +15,7 @@ SMALL = ["--frames", "2", "--height", "200", "--width", "300"]
 
 
 def load_script():
-    """Import ``dev/render_frames.py``; dev is no package."""
+    """Import ``dev/render_frames.py``; dev is not a package."""
     spec = importlib.util.spec_from_file_location("render_frames", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -25,30 +25,30 @@ def load_script():
 main = load_script().main
 
 
-def refusal(arguments, capsys):
-    """Run the command line, expect a refusal, and return its only line."""
-    with pytest.raises(SystemExit) as stop:
+def error_line(arguments, capsys):
+    """Run the script, which must exit with code 2, and return its only line of output."""
+    with pytest.raises(SystemExit) as exit_info:
         main([str(argument) for argument in arguments])
-    assert stop.value.code == 2
+    assert exit_info.value.code == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     return lines[0]
 
 
-def test_every_option_reaches_the_frames(tmp_path, capsys):
+def test_all_options_affect_the_frames(tmp_path, capsys):
     options = {"seed": 7, "noise": 1.5, "light": 0.1}
     flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     assert main(["--output", str(tmp_path), *SMALL, *flags]) == 0
-    said = r"Wrote 2 frames of 300x200 with 2 cows \(speeds 1, 3 px a frame\) to .*\n"
-    assert re.fullmatch(said, capsys.readouterr().out)
+    message = r"Wrote 2 frames of 300x200 with 2 cows \(speeds 1, 3 px per frame\) to .*\n"
+    assert re.fullmatch(message, capsys.readouterr().out)
     sequence = render_sequence(frames=2, height=200, width=300, **options)
     for t in range(2):
-        picture = cv2.imread(str(tmp_path / f"frame_{t}.png"))
-        assert np.array_equal(picture[..., ::-1], sequence.frames[t])
+        image = cv2.imread(str(tmp_path / f"frame_{t}.png"))
+        assert np.array_equal(image[..., ::-1], sequence.frames[t])
 
 
 @pytest.mark.slow
-def test_same_seed_writes_the_same_bytes_in_another_process_and_folder(tmp_path):
+def test_equal_seeds_write_equal_files_in_another_process(tmp_path):
     arguments = [*SMALL, "--seed", "7", "--output"]
     command = [sys.executable, str(SCRIPT), *arguments, "cows"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60)
@@ -59,9 +59,9 @@ def test_same_seed_writes_the_same_bytes_in_another_process_and_folder(tmp_path)
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
 
 
-def test_earlier_frames_need_overwrite(tmp_path, capsys):
+def test_earlier_frames_require_overwrite(tmp_path, capsys):
     (tmp_path / "frame_5.png").write_bytes(b"earlier")
-    assert "--overwrite" in refusal(["--output", tmp_path, *SMALL], capsys)
+    assert "--overwrite" in error_line(["--output", tmp_path, *SMALL], capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["frame_5.png"]
     assert main(["--output", str(tmp_path), *SMALL, "--overwrite"]) == 0
     assert not (tmp_path / "frame_5.png").exists()
@@ -71,13 +71,13 @@ def test_earlier_frames_need_overwrite(tmp_path, capsys):
     ("flags", "message"),
     [
         (["--frames", "1"], "frames must be at least 2"),
-        (["--width", "200"], "576x200; enlarge"),
+        (["--width", "200"], "576x200; increase"),
         (["--noise", "nan"], "noise must be between 0 and 255"),
         (["--frames", "many"], "invalid int value"),
         (["--speed", "3"], "unrecognized arguments"),
     ],
 )
-def test_wrong_values_end_in_one_line_and_write_nothing(flags, message, tmp_path, capsys):
-    line = refusal(["--output", tmp_path / "cows", *flags], capsys)
+def test_invalid_options_print_one_line_and_write_nothing(flags, message, tmp_path, capsys):
+    line = error_line(["--output", tmp_path / "cows", *flags], capsys)
     assert re.search(message, line)
     assert not (tmp_path / "cows").exists()

@@ -5,20 +5,20 @@ import textwrap
 
 import numpy as np
 import pytest
-from made_frames import Source, gap_pairs, pair_names, video_of, write_frames
+from synthetic_frames import SyntheticStream, gap_pairs, pair_names, write_frame_video, write_frames
 
 from patchmatch.core.errors import InputError
 from patchmatch.frames.data import Frames, open_clips
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_workers_keep_the_order(tmp_path, workers):
+def test_worker_processes_keep_the_order(tmp_path, workers):
     write_frames(tmp_path, 12)
     data = Frames(str(tmp_path), batch_size=2, num_workers=workers)
     data.setup("predict")
-    found = list(data.predict_dataloader())
-    assert pair_names(found) == [(f"frame_{i}", f"frame_{i + 1}") for i in range(11)]
-    assert all(isinstance(p, np.ndarray) for clip in found for p in clip["images"])
+    read = list(data.predict_dataloader())
+    assert pair_names(read) == [(f"frame_{i}", f"frame_{i + 1}") for i in range(11)]
+    assert all(isinstance(p, np.ndarray) for clip in read for p in clip["images"])
 
 
 @pytest.mark.parametrize(
@@ -26,61 +26,63 @@ def test_workers_keep_the_order(tmp_path, workers):
     [
         ("batch_size", 0, "batch_size must be at least 1"),
         ("num_workers", -1, "num_workers must"),
-        ("gaps", (), "gaps must be different numbers from 1 on"),
-        ("gaps", (0, 1), "gaps must be different numbers from 1 on"),
-        ("gaps", (2, 2), "gaps must be different numbers from 1 on"),
+        ("gaps", (), "gaps must be distinct integers of at least 1"),
+        ("gaps", (0, 1), "gaps must be distinct integers of at least 1"),
+        ("gaps", (2, 2), "gaps must be distinct integers of at least 1"),
         ("max_frames", 1, "max_frames must be at least 2"),
     ],
 )
-def test_impossible_options_are_refused(name, value, message):
+def test_invalid_options_raise(name, value, message):
     with pytest.raises(ValueError, match=message):
         Frames(**{name: value})
 
 
-def test_frames_cannot_be_trained_on():
+def test_frames_without_ground_truth_cannot_be_fitted():
     with pytest.raises(InputError, match="no ground truth"):
         Frames().setup("fit")
 
 
 def test_frames_after_max_frames_are_not_read(tmp_path):
     write_frames(tmp_path, 9)
-    (tmp_path / "frame_5.png").write_text("no picture")
+    (tmp_path / "frame_5.png").write_text("not an image")
     clips, _ = open_clips(str(tmp_path), 4, (1, 2), max_frames=5)
-    found = list(clips)
-    assert pair_names(found) == gap_pairs(5, (1, 2))
-    assert [note for clip in found for note in clip["notes"]] == []
+    read = list(clips)
+    assert pair_names(read) == gap_pairs(5, (1, 2))
+    assert [note for clip in read for note in clip["notes"]] == []
 
 
-def test_sequences_shorter_than_all_gaps_are_left_out_and_told(tmp_path):
+def test_sequences_shorter_than_all_gaps_are_skipped_with_a_note(tmp_path):
     write_frames(tmp_path / "long", 6)
     write_frames(tmp_path / "short", 3)
     clips, notes = open_clips(str(tmp_path), 4, (4, 5))
     assert {clip["source"] for clip in clips} == {"long"}
-    assert notes == ("short: none of its frames lie 4 apart; left out",)
-    with pytest.raises(InputError, match="none of its frames lie 9 apart; give smaller gaps"):
+    assert notes == ("short: no two of its frames are 4 apart; skipped",)
+    with pytest.raises(InputError, match="no two of its frames are 9 apart; give smaller gaps"):
         open_clips(str(tmp_path), 4, (9,))
 
 
-def test_the_times_of_a_video_are_those_of_its_frames(tmp_path):
+def test_video_frames_have_their_time_stamps(tmp_path):
     times = [0, 0.1, 0.15, 1.2, 1.25, 3]
-    data = Frames(str(video_of(tmp_path / "a.mp4", 6, times=times)), batch_size=3, gaps=(1, 2))
+    data = Frames(
+        str(write_frame_video(tmp_path / "a.mp4", 6, times=times)), batch_size=3, gaps=(1, 2)
+    )
     data.setup("predict")
-    found = {}
+    time_of = {}
     for clip in data.predict_dataloader():
-        found |= dict(zip(clip["names"], clip["times"], strict=True))
-    assert list(found) == [f"{i:06d}" for i in range(6)]
-    assert list(found.values()) == pytest.approx(times, abs=1e-4)
+        time_of |= dict(zip(clip["names"], clip["times"], strict=True))
+    assert list(time_of) == [f"{i:06d}" for i in range(6)]
+    assert list(time_of.values()) == pytest.approx(times, abs=1e-4)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_what_was_done_before_is_left_out_and_the_rest_keeps_its_index(tmp_path, workers):
+def test_skipped_clips_are_not_read_and_others_keep_their_index(tmp_path, workers):
     write_frames(tmp_path, 12)
     data = Frames(str(tmp_path), batch_size=2, num_workers=workers, gaps=(1, 2))
     data.setup("predict")
-    whole = {clip["index"]: pair_names([clip]) for clip in data.predict_dataloader()}
+    clips = {clip["index"]: pair_names([clip]) for clip in data.predict_dataloader()}
     data.skip([0, 2, 5])
-    left = {clip["index"]: pair_names([clip]) for clip in data.predict_dataloader()}
-    assert left == {index: whole[index] for index in (1, 3, 4)}
+    remaining = {clip["index"]: pair_names([clip]) for clip in data.predict_dataloader()}
+    assert remaining == {index: clips[index] for index in (1, 3, 4)}
     data.skip(range(6))
     assert list(data.predict_dataloader()) == []
 
@@ -88,25 +90,25 @@ def test_what_was_done_before_is_left_out_and_the_rest_keeps_its_index(tmp_path,
 PROCESSES = """
     import json, sys
     import pytorch_lightning as pl
-    from patchmatch.data.frames import Frames
+    from patchmatch.frames.data import Frames
 
-    class Note(pl.LightningModule):
+    class PairRecorder(pl.LightningModule):
         def on_predict_start(self):
-            self.found = []
+            self.pairs = []
         def predict_step(self, clip, number):
             names = clip["names"]
             pairs = [[names[a], names[b]] for a, b in clip["pairs"]]
-            self.found += [[clip["index"], clip["source"], *pair] for pair in pairs]
+            self.pairs += [[clip["index"], clip["source"], *pair] for pair in pairs]
 
     def main():
         data = Frames(sys.argv[1], batch_size=int(sys.argv[2]), gaps=(1, 2))
-        model = Note()
-        model.found = []
+        model = PairRecorder()
+        model.pairs = []
         trainer = pl.Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=False,
                              enable_progress_bar=False, enable_model_summary=False)
         trainer.predict(model, datamodule=data, return_predictions=False)
         with open(f"{sys.argv[3]}/{trainer.global_rank}.json", "w") as file:
-            json.dump(model.found, file)
+            json.dump(model.pairs, file)
 
     if __name__ == "__main__":
         main()
@@ -126,7 +128,7 @@ def run_processes(tmp_path, source, batch_size):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch_size", [2, 50])  # five clips; one clip, so one process has none
+@pytest.mark.parametrize("batch_size", [2, 50])  # five clips; one clip for two processes
 def test_two_processes_predict_each_pair_once(tmp_path, batch_size):
     write_frames(tmp_path / "run" / "a", 6)
     if batch_size == 2:
@@ -146,23 +148,23 @@ def test_two_processes_predict_each_pair_once(tmp_path, batch_size):
 
 
 @pytest.mark.slow
-def test_a_stream_for_two_processes_is_refused_in_one_line(tmp_path):
+def test_stream_with_two_processes_raises(tmp_path):
     done = run_processes(tmp_path, "http://127.0.0.1:1/a.mp4", 2)
     assert done.returncode != 0
-    assert "a camera or stream is read by one process, got 2; give" in done.stderr
+    assert "a camera or stream needs exactly one process, got 2; give" in done.stderr
 
 
-def test_a_live_source_ends_after_max_frames_and_cannot_be_continued(monkeypatch):
-    endless = Source([(30, 40)] * 10**6)
+def test_live_source_stops_after_max_frames_and_cannot_be_resumed(monkeypatch):
+    endless = SyntheticStream([(30, 40)] * 10**6)
     monkeypatch.setattr("patchmatch.frames.data.LiveSequence", lambda source: endless)
     data = Frames("camera:0", batch_size=4, num_workers=2, max_frames=10)
     data.setup("predict")
     assert len(pair_names(list(data.predict_dataloader()))) == 9
     data.skip([])
-    with pytest.raises(InputError, match="cannot be continued"):
+    with pytest.raises(InputError, match="cannot be resumed"):
         data.skip([0])
 
 
-def test_a_camera_that_is_not_there_is_told_before_anything_is_predicted():
+def test_missing_camera_raises_in_setup():
     with pytest.raises(InputError, match="camera 97: there is no such camera"):
         Frames("camera:97").setup("predict")

@@ -1,4 +1,4 @@
-"""The files for other programs, and the rows of the tables."""
+"""Exported files and table rows."""
 
 import json
 
@@ -8,9 +8,15 @@ import pytest
 import torch
 
 from patchmatch.core.errors import InputError
-from patchmatch.frames.exports import block_flow, frame_rate, make_video, write_field, write_jsonl
+from patchmatch.frames.exports import (
+    block_flow,
+    frame_rate,
+    write_annotated_video,
+    write_block_arrays,
+    write_jsonl,
+)
 from patchmatch.frames.results import FrameChanges, Kind
-from patchmatch.frames.rows import CHANGES, PAIRS, change_rows, pair_row
+from patchmatch.frames.rows import CHANGE_COLUMNS, PAIR_COLUMNS, change_rows, pair_row
 from patchmatch.io import write_image
 from patchmatch.writing.rows import number
 
@@ -19,99 +25,101 @@ NAN = float("nan")
 
 def changes(boxes, displacement, matched=None, **options):
     count = len(boxes)
-    found = {
+    defaults = {
         "kind": torch.full((count,), Kind.LARGER, dtype=torch.long),
         "score": torch.full((count,), 0.5),
         "confidence": torch.full((count,), 0.75),
     }
     return FrameChanges(
-        "run",
-        "a",
-        "b",
+        source="run",
+        frame0="a",
+        frame1="b",
         boxes=torch.tensor(boxes, dtype=torch.long).reshape(count, 4),
         displacement=torch.tensor(displacement).reshape(count, 2),
         matched=torch.tensor(matched or [True] * count, dtype=torch.bool),
-        **found | options,
+        **defaults | options,
     )
 
 
-def test_a_pixel_takes_the_displacement_of_the_block_whose_centre_is_nearest():
+def test_pixel_has_the_displacement_of_the_block_with_the_nearest_centre():
     boxes = [[0, 0, 8, 6], [4, 0, 12, 6], [4, 3, 12, 9]]
     motion = [[1.0, 0.5], [2.0, 0.0], [0.0, -3.0]]
-    found = changes(boxes, motion)
-    flow, valid = block_flow(found, height=10, width=14)
+    blocks = changes(boxes, motion)
+    flow, valid = block_flow(blocks, height=10, width=14)
     for y in range(10):
         for x in range(14):
-            over = [
+            covering = [
                 (round((x - (x0 + x1 - 1) / 2) ** 2 + (y - (y0 + y1 - 1) / 2) ** 2, 6), index)
                 for index, (x0, y0, x1, y1) in enumerate(boxes)
                 if x0 <= x < x1 and y0 <= y < y1
             ]
-            assert valid[y, x] == bool(over)
-            assert flow[y, x].tolist() == (motion[min(over)[1]] if over else [0, 0])
+            assert valid[y, x] == bool(covering)
+            assert flow[y, x].tolist() == (motion[min(covering)[1]] if covering else [0, 0])
 
 
-def test_a_block_without_a_match_hides_what_lies_below():
-    found = changes([[0, 0, 8, 8], [2, 0, 10, 8]], [[1.0, 0.0], [2.0, 0.0]], [False, True])
-    flow, valid = block_flow(found, 8, 10)
+def test_unmatched_block_invalidates_its_pixels():
+    blocks = changes([[0, 0, 8, 8], [2, 0, 10, 8]], [[1.0, 0.0], [2.0, 0.0]], [False, True])
+    flow, valid = block_flow(blocks, 8, 10)
     assert valid[0].tolist() == [False] * 5 + [True] * 5
     assert flow[0, :, 0].tolist() == [0] * 5 + [2] * 5
-    found = changes([[0, 0, 8, 8]], [[NAN, 0.0]])
-    assert not block_flow(found, 8, 10)[1].any()
+    blocks = changes([[0, 0, 8, 8]], [[NAN, 0.0]])
+    assert not block_flow(blocks, 8, 10)[1].any()
 
 
-def test_no_block_is_no_flow_and_blocks_beyond_the_frame_are_cut_off():
+def test_flow_without_blocks_is_invalid_and_blocks_are_clipped_to_the_frame():
     flow, valid = block_flow(changes([], []), 4, 6)
     assert (flow.shape, flow.dtype, valid.any()) == ((4, 6, 2), np.float32, np.False_)
     assert block_flow(changes([[-3, 2, 3, 9]], [[1.0, 1.0]]), 4, 6)[1].sum() == 2 * 3
 
 
-def test_a_field_holds_every_block_as_arrays(tmp_path):
-    found = changes([[0, 0, 8, 8], [2, 0, 10, 8]], [[1.0, 0.0], [2.0, 0.5]], [False, True])
-    write_field(tmp_path / "a.npz", found)
-    with np.load(tmp_path / "a.npz") as field:
-        assert field["boxes"].tolist() == found.boxes.tolist()
-        assert field["displacement"].tolist() == [[1, 0], [2, 0.5]]
-        assert field["matched"].tolist() == [False, True]
-        assert np.isnan(field["camera"]).all()
-        assert set(field) == {
+def test_npz_contains_all_blocks_as_arrays(tmp_path):
+    blocks = changes([[0, 0, 8, 8], [2, 0, 10, 8]], [[1.0, 0.0], [2.0, 0.5]], [False, True])
+    write_block_arrays(tmp_path / "a.npz", blocks)
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert arrays["boxes"].tolist() == blocks.boxes.tolist()
+        assert arrays["displacement"].tolist() == [[1, 0], [2, 0.5]]
+        assert arrays["matched"].tolist() == [False, True]
+        assert np.isnan(arrays["camera"]).all()
+        assert set(arrays) == {
             *("boxes", "displacement", "kind", "score", "matched", "confidence", "camera")
         }
     camera = torch.tensor([[0.5, 0.0]] * 2)
-    write_field(tmp_path / "b.npz", changes([[0, 0, 8, 8]] * 2, [[1.0, 0.0]] * 2, camera=camera))
-    with np.load(tmp_path / "b.npz") as field:
-        assert field["camera"].tolist() == [[0.5, 0]] * 2
+    write_block_arrays(
+        tmp_path / "b.npz", changes([[0, 0, 8, 8]] * 2, [[1.0, 0.0]] * 2, camera=camera)
+    )
+    with np.load(tmp_path / "b.npz") as arrays:
+        assert arrays["camera"].tolist() == [[0.5, 0]] * 2
 
 
-def test_the_row_of_a_block_tells_all_that_is_known_of_it():
-    found = changes(
+def test_row_of_a_block_has_all_columns():
+    blocks = changes(
         [[2, 1, 14, 9]],
         [[12.34567, -3.0]],
         camera=torch.tensor([[0.25, -1.0]]),
         time0=1.0,
         time1=1 / 3,
     )
-    (row,) = change_rows(found, torch.tensor([96]))
-    assert tuple(row) == CHANGES
+    (row,) = change_rows(blocks, torch.tensor([96]))
+    assert tuple(row) == CHANGE_COLUMNS
     assert list(row.values()) == [
         *("run", "a", "b", 2, 1, 14, 9, 12.3457, -3, "larger", 0.5, 1, 0.333333),
         *(True, 0.75, 0.25, -1, 96),
     ]
 
 
-def test_what_is_not_known_is_none_in_a_row():
-    nothing = torch.tensor([NAN])
-    found = changes([[0, 0, 8, 8]], [[NAN, 2.0]], score=nothing, confidence=nothing)
-    (row,) = change_rows(found, torch.tensor([64]))
+def test_unknown_values_are_none_in_a_row():
+    nan = torch.tensor([NAN])
+    blocks = changes([[0, 0, 8, 8]], [[NAN, 2.0]], score=nan, confidence=nan)
+    (row,) = change_rows(blocks, torch.tensor([64]))
     unknown = {name for name, value in row.items() if value is None}
     assert unknown == {*("dx", "score", "time0", "time1", "confidence", "camera_dx", "camera_dy")}
-    lost = changes([[0, 0, 8, 8]], [[1.0, 2.0]], [False])
-    (row,) = change_rows(lost, torch.tensor([64]))
+    unmatched = changes([[0, 0, 8, 8]], [[1.0, 2.0]], [False])
+    (row,) = change_rows(unmatched, torch.tensor([64]))
     assert (row["dx"], row["dy"], row["matched"]) == (None, None, False)
 
 
-def test_the_row_of_a_pair_counts_its_blocks():
-    found = changes(
+def test_row_of_a_pair_counts_its_blocks():
+    blocks = changes(
         [[0, 0, 8, 8]] * 4,
         [[0.0, 0.0]] * 4,
         [True, True, True, False],
@@ -119,8 +127,8 @@ def test_the_row_of_a_pair_counts_its_blocks():
         score=torch.tensor([0.0, 0.5, NAN, 1.0]),
         time1=0.04,
     )
-    row = pair_row(found, boxes=2)
-    assert tuple(row) == PAIRS
+    row = pair_row(blocks, boxes=2)
+    assert tuple(row) == PAIR_COLUMNS
     assert list(row.values()) == ["run", "a", "b", None, 0.04, 4, 1, 2, 1, 1, 0.5, 2]
     assert pair_row(changes([], []), boxes=0)["mean_score"] is None
 
@@ -129,12 +137,12 @@ def test_the_row_of_a_pair_counts_its_blocks():
     ("value", "expected"),
     [(2.0, 2), (-0.0, 0), (1.25, 1.25), (0.99999, 1), (1 / 3, 0.3333), (NAN, None), (None, None)],
 )
-def test_a_number_is_short(value, expected):
+def test_number_is_rounded_to_the_shortest_form(value, expected):
     assert number(value) == expected
     assert type(number(value)) is type(expected)
 
 
-def test_lines_of_json_have_numbers_and_null(tmp_path):
+def test_json_lines_contain_numbers_and_null(tmp_path):
     write_jsonl(tmp_path / "a.jsonl", [{"dx": None, "score": 0.5, "source": "Kühe"}, {"dx": 1}])
     lines = (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()
     assert lines[0] == '{"dx": null, "score": 0.5, "source": "Kühe"}'
@@ -155,32 +163,31 @@ def test_lines_of_json_have_numbers_and_null(tmp_path):
         ([0.0, 0.0001], 120),
     ],
 )
-def test_the_frame_rate_is_that_of_the_times(times, fps):
+def test_frame_rate_follows_the_median_time_step(times, fps):
     assert frame_rate(times) == pytest.approx(fps)
 
 
-def test_a_video_has_pictures_of_one_size_and_tells_what_it_leaves_out(tmp_path):
+def test_video_skips_unreadable_images_and_other_sizes_with_a_note(tmp_path):
     for name, size in (("a", (40, 60)), ("b", (40, 60)), ("c", (60, 40))):
         write_image(tmp_path / f"{name}.png", np.zeros(size, np.uint8))
-    pictures = [tmp_path / f"{name}.png" for name in ("a", "c", "gone", "b")]
-    note = make_video(tmp_path / "v.mp4", pictures, fps=25)
+    images = [tmp_path / f"{name}.png" for name in ("a", "c", "missing", "b")]
+    note = write_annotated_video(tmp_path / "v.mp4", images, fps=25)
     assert (
-        note
-        == f"left out of v.mp4: {pictures[1]} is not as large as the first picture (and 1 more)"
+        note == f"skipped in v.mp4: {images[1]}: differs in size from the first image (and 1 more)"
     )
     assert cv2.VideoCapture(str(tmp_path / "v.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 2
-    assert make_video(tmp_path / "v.mp4", pictures[:1], fps=25) is None
+    assert write_annotated_video(tmp_path / "v.mp4", images[:1], fps=25) is None
 
 
-def test_without_pictures_there_is_no_video(tmp_path):
-    note = make_video(tmp_path / "v.mp4", [tmp_path / "gone.png"], fps=25)
+def test_video_without_images_is_not_written(tmp_path):
+    note = write_annotated_video(tmp_path / "v.mp4", [tmp_path / "missing.png"], fps=25)
     assert note is not None
-    assert "gone.png" in note
-    assert make_video(tmp_path / "v.mp4", [], fps=25) is None
+    assert "missing.png" in note
+    assert write_annotated_video(tmp_path / "v.mp4", [], fps=25) is None
     assert not list(tmp_path.iterdir())
 
 
-def test_a_field_that_cannot_be_written_is_told(tmp_path):
+def test_npz_that_cannot_be_written_raises(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file where a folder is needed"):
-        write_field(tmp_path / "file/a.npz", changes([[0, 0, 8, 8]], [[0.0, 0.0]]))
+        write_block_arrays(tmp_path / "file/a.npz", changes([[0, 0, 8, 8]], [[0.0, 0.0]]))

@@ -1,11 +1,11 @@
-"""What is shown of the blocks that changed, and how they become regions."""
+"""Selection of changed blocks and their merging into regions."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
-from patchmatch.frames.regions import connected, covered, merge_blocks
+from patchmatch.frames.regions import connected_components, merge_blocks, union_area
 from patchmatch.frames.results import FrameChanges, Kind
 from patchmatch.frames.selection import Selection
 
@@ -13,12 +13,12 @@ NAN = float("nan")
 
 
 def changes(boxes, displacement=None, score=None, matched=None, kind=None, **options):
-    """Return matched blocks of score 0.5 that move by (3, 0), unless told otherwise."""
+    """Return blocks; by default matched, with score 0.5 and displacement (3, 0)."""
     count = len(boxes)
     return FrameChanges(
-        "run",
-        "a",
-        "b",
+        source="run",
+        frame0="a",
+        frame1="b",
         boxes=torch.tensor(boxes, dtype=torch.long).reshape(count, 4),
         displacement=torch.tensor(displacement or [[3.0, 0.0]] * count).reshape(count, 2),
         kind=torch.tensor(kind or [Kind.LARGER] * count, dtype=torch.long),
@@ -33,28 +33,28 @@ ROW = [[0, 0, 8, 8], [8, 0, 16, 8], [16, 0, 24, 8]]
 FAR = [[40, 0, 48, 8], [60, 0, 76, 8], [80, 0, 84, 4]]
 
 
-def shown(selection, found):
-    chosen, area = selection(found)
-    return list(zip(chosen.boxes[:, 0].tolist(), area.tolist(), strict=True))
+def select(selection, blocks):
+    selected, area = selection(blocks)
+    return list(zip(selected.boxes[:, 0].tolist(), area.tolist(), strict=True))
 
 
-def test_blocks_are_shown_by_score_confidence_area_and_number():
-    found = changes(FAR, score=[0.3, 0.6, 0.9], confidence=[0.9, 0.2, NAN])
-    assert shown(Selection(), found) == [(80, 16), (60, 128), (40, 64)]
-    assert shown(Selection(min_score=0.5), found) == [(80, 16), (60, 128)]
-    assert shown(Selection(min_confidence=0.5), found) == [(40, 64)]
-    assert shown(Selection(min_area=64), found) == [(60, 128), (40, 64)]
-    assert shown(Selection(min_area=64, top_k=1), found) == [(60, 128)]
+def test_blocks_are_selected_by_score_confidence_area_and_number():
+    blocks = changes(FAR, score=[0.3, 0.6, 0.9], confidence=[0.9, 0.2, NAN])
+    assert select(Selection(), blocks) == [(80, 16), (60, 128), (40, 64)]
+    assert select(Selection(min_score=0.5), blocks) == [(80, 16), (60, 128)]
+    assert select(Selection(min_confidence=0.5), blocks) == [(40, 64)]
+    assert select(Selection(min_area=64), blocks) == [(60, 128), (40, 64)]
+    assert select(Selection(min_area=64, top_k=1), blocks) == [(60, 128)]
 
 
-def test_a_score_that_is_no_number_is_no_change():
-    assert shown(Selection(min_score=0), changes(FAR, score=[NAN, 0.6, NAN])) == [(60, 128)]
-    assert shown(Selection(min_score=0, merge=True), changes(FAR, score=[NAN] * 3)) == []
+def test_nan_score_is_never_selected():
+    assert select(Selection(min_score=0), changes(FAR, score=[NAN, 0.6, NAN])) == [(60, 128)]
+    assert select(Selection(min_score=0, merge=True), changes(FAR, score=[NAN] * 3)) == []
 
 
-def test_touching_blocks_of_a_like_motion_are_one_region():
-    found = changes(ROW, [[3.0, 0.0], [3.5, -0.5], [3.0, 0.25]], score=[0.2, 0.9, 0.4])
-    regions, area = merge_blocks(found)
+def test_touching_blocks_of_similar_motion_form_one_region():
+    blocks = changes(ROW, [[3.0, 0.0], [3.5, -0.5], [3.0, 0.25]], score=[0.2, 0.9, 0.4])
+    regions, area = merge_blocks(blocks)
     assert regions.boxes.tolist() == [[0, 0, 24, 8]]
     assert regions.displacement.tolist() == [[3.5, -0.5]]
     assert regions.score.tolist() == pytest.approx([0.9])
@@ -62,18 +62,18 @@ def test_touching_blocks_of_a_like_motion_are_one_region():
     assert area.tolist() == [24 * 8]
 
 
-def test_blocks_that_move_apart_lie_apart_or_share_a_corner_only_stay_apart():
-    apart = changes(ROW[:2], [[3.0, 0.0], [-3.0, 0.0]])
+def test_blocks_with_different_motion_a_gap_or_a_shared_corner_stay_separate():
+    opposite = changes(ROW[:2], [[3.0, 0.0], [-3.0, 0.0]])
     gap = changes([[0, 0, 8, 8], [9, 0, 17, 8]])
     corner = changes([[0, 0, 8, 8], [8, 8, 16, 16]])
-    for found in (apart, gap, corner):
-        assert len(merge_blocks(found)[0]) == 2
+    for blocks in (opposite, gap, corner):
+        assert len(merge_blocks(blocks)[0]) == 2
     edge = changes([[0, 0, 8, 8], [4, 8, 12, 16]])
     assert len(merge_blocks(edge)[0]) == 1
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "regions"),
+    ("motion0", "motion1", "regions"),
     [
         ([1.0, 0.0], [2.0, 0.0], 1),
         ([1.0, 0.0], [2.5, 0.0], 2),
@@ -81,27 +81,27 @@ def test_blocks_that_move_apart_lie_apart_or_share_a_corner_only_stay_apart():
         ([20.0, 0.0], [14.0, 0.0], 2),
     ],
 )
-def test_motions_are_alike_within_a_pixel_or_a_quarter(one, other, regions):
-    assert len(merge_blocks(changes(ROW[:2], [one, other]))[0]) == regions
+def test_motions_are_similar_within_a_pixel_or_a_quarter(motion0, motion1, regions):
+    assert len(merge_blocks(changes(ROW[:2], [motion0, motion1]))[0]) == regions
 
 
-def test_blocks_without_a_match_join_only_one_another():
-    found = changes(ROW, [[3.0, 0.0], [3.0, 0.0], [NAN, 0.0]], matched=[True, False, True])
-    regions, area = merge_blocks(found)
+def test_unmatched_blocks_merge_only_with_each_other():
+    blocks = changes(ROW, [[3.0, 0.0], [3.0, 0.0], [NAN, 0.0]], matched=[True, False, True])
+    regions, area = merge_blocks(blocks)
     assert regions.boxes.tolist() == [[0, 0, 8, 8], [8, 0, 24, 8]]
     assert regions.matched.tolist() == [True, False]
     assert regions.kind.tolist() == [Kind.LARGER] * 2
     assert area.tolist() == [64, 128]
 
 
-def test_the_kind_of_a_region_is_that_of_its_length():
+def test_kind_of_a_region_follows_its_displacement():
     diagonal = changes(ROW, [[1.2, 1.2]] * 3, kind=[Kind.LARGER] * 3)
     assert merge_blocks(diagonal)[0].kind.tolist() == [Kind.LARGER]
     slow = changes(ROW, [[0.2, 0.2]] * 3, kind=[Kind.ONE_PIXEL] * 3)
-    assert merge_blocks(slow)[0].kind.tolist() == [Kind.ONE_PIXEL]  # it changed, somewhere
+    assert merge_blocks(slow)[0].kind.tolist() == [Kind.ONE_PIXEL]  # never still
 
 
-def test_the_camera_is_no_motion_of_its_own():
+def test_kind_of_a_region_excludes_camera_motion():
     camera = torch.tensor([[2.0, 0.0]] * 3)
     regions, _ = merge_blocks(changes(ROW, [[3.0, 0.0]] * 3, camera=camera))
     assert regions.kind.tolist() == [Kind.ONE_PIXEL]
@@ -110,65 +110,66 @@ def test_the_camera_is_no_motion_of_its_own():
     assert len(merge_blocks(changes(ROW, camera=unknown))[0]) == 1
 
 
-def test_the_most_changed_region_comes_first():
-    found = changes([*ROW, [40, 0, 48, 8]], score=[0.5, 0.25, 0.5, 0.75])
-    regions, area = merge_blocks(found)
+def test_regions_are_sorted_by_score():
+    blocks = changes([*ROW, [40, 0, 48, 8]], score=[0.5, 0.25, 0.5, 0.75])
+    regions, area = merge_blocks(blocks)
     assert regions.score.tolist() == [0.75, 0.5]
     assert area.tolist() == [64, 192]
 
 
-def test_the_confidence_of_a_region_is_the_mean_weighted_by_score():
-    found = changes(ROW[:2], score=[0.25, 0.75], confidence=[1.0, 0.0])
-    assert merge_blocks(found)[0].confidence.tolist() == pytest.approx([0.25])
+def test_confidence_of_a_region_is_the_mean_weighted_by_score():
+    blocks = changes(ROW[:2], score=[0.25, 0.75], confidence=[1.0, 0.0])
+    assert merge_blocks(blocks)[0].confidence.tolist() == pytest.approx([0.25])
 
 
-def test_the_pixels_of_overlapping_blocks_count_once():
+def test_union_area_counts_overlapping_pixels_once():
     boxes = torch.tensor([[10, 5, 36, 31], [23, 5, 49, 31], [10, 18, 36, 44]])
-    assert covered(boxes) == 26 * 39 + 13 * 26
+    assert union_area(boxes) == 26 * 39 + 13 * 26
 
 
-def test_no_block_makes_no_region():
+def test_no_blocks_give_no_regions():
     regions, area = merge_blocks(changes([]))
     assert (len(regions), area.tolist()) == (0, [])
-    assert shown(Selection(merge=True), changes(ROW, kind=[Kind.STILL] * 3)) == []
+    assert select(Selection(merge=True), changes(ROW, kind=[Kind.STILL] * 3)) == []
 
 
-def test_groups_are_those_that_a_search_finds(monkeypatch):
-    """A flood fill over all pairs, six lines of Python, agrees; so it does in small portions."""
+def test_connected_components_agree_with_a_flood_fill(monkeypatch, device, dtype):
     generator = torch.Generator().manual_seed(0)
     corner = torch.randint(0, 60, (120, 2), generator=generator)
     boxes = torch.cat([corner, corner + 6], dim=1)
     motion = torch.randint(-1, 2, (120, 2), generator=generator) * 2.0
 
-    def joined(i: int, j: int) -> bool:
+    def are_adjacent(i: int, j: int) -> bool:
         low, high = boxes[[i, j], :2].amax(dim=0), boxes[[i, j], 2:].amin(dim=0)
-        common = (high - low).tolist()
-        return min(common) >= 0 < max(common) and bool((motion[i] == motion[j]).all())
+        overlap = (high - low).tolist()
+        return min(overlap) >= 0 < max(overlap) and bool((motion[i] == motion[j]).all())
 
     expected = [-1] * 120
     for first in range(120):
         todo = [first] if expected[first] < 0 else []
         while todo:
             expected[i := todo.pop()] = first
-            todo += [j for j in range(120) if expected[j] < 0 and joined(i, j)]
+            todo += [j for j in range(120) if expected[j] < 0 and are_adjacent(i, j)]
     assert len(set(expected)) > 5
-    assert connected(boxes, motion).tolist() == expected
-    monkeypatch.setattr("patchmatch.frames.regions.AT_ONCE", 7)
-    assert connected(boxes, motion).tolist() == expected
+    boxes, motion = boxes.to(device), motion.to(device, dtype)
+    assert connected_components(boxes, motion).tolist() == expected
+    monkeypatch.setattr("patchmatch.frames.regions.CHUNK", 7)
+    assert connected_components(boxes, motion).tolist() == expected
 
 
-def test_a_long_chain_is_one_region():
-    boxes = torch.tensor([[8 * i, 0, 8 * i + 8, 8] for i in range(300)]).flip(0)
-    assert connected(boxes, torch.zeros(300, 2)).tolist() == [0] * 300
+def test_long_chain_is_one_component(device, dtype):
+    boxes = torch.tensor([[8 * i, 0, 8 * i + 8, 8] for i in range(300)], device=device).flip(0)
+    motion = torch.zeros(300, 2, device=device, dtype=dtype)
+    assert connected_components(boxes, motion).tolist() == [0] * 300
 
 
-def test_regions_are_chosen_like_blocks():
-    found = changes([*ROW, *FAR], score=[0.5, 0.5, 0.3, 0.9, 0.8, 0.7])
-    assert shown(Selection(merge=True, top_k=3), found) == [(40, 64), (60, 128), (80, 16)]
-    assert shown(Selection(merge=True, min_area=100), found) == [(60, 128), (0, 192)]
+def test_regions_are_selected_like_blocks():
+    blocks = changes([*ROW, *FAR], score=[0.5, 0.5, 0.3, 0.9, 0.8, 0.7])
+    assert select(Selection(merge=True, top_k=3), blocks) == [(40, 64), (60, 128), (80, 16)]
+    assert select(Selection(merge=True, min_area=100), blocks) == [(60, 128), (0, 192)]
 
 
-def test_the_names_and_times_of_the_pair_are_kept():
-    found = replace(changes(ROW), time0=0.5, time1=0.75)
-    regions, _ = Selection(merge=True)(found)
+def test_selection_keeps_names_and_times_of_the_pair():
+    blocks = replace(changes(ROW), time0=0.5, time1=0.75)
+    regions, _ = Selection(merge=True)(blocks)
     assert (regions.source, regions.frame1, regions.time1) == ("run", "b", 0.75)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from program_runs import quiet_trainer
 from torch.utils.data import DataLoader
-from whole_runs import quiet_trainer
 
 from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
@@ -23,14 +23,14 @@ HEADER = (
     "time0,time1,matched,confidence,camera_dx,camera_dy,area"
 )
 TABLES = ["changes.csv", "changes.jsonl", "pairs.csv", "summary.json"]
-# One block a row of the frame: still, one pixel, larger, one pixel with a low score.
+# Blocks at different heights: still, one pixel, larger, one pixel with a low score.
 BOXES = torch.tensor([[2, 1, 14, 9], [20, 11, 32, 19], [40, 21, 52, 29], [3, 31, 15, 39]])
 KINDS = torch.tensor([Kind.STILL, Kind.ONE_PIXEL, Kind.LARGER, Kind.ONE_PIXEL])
 SCORES = torch.tensor([0.9, 0.5, 0.96875, 0.26])
 
 
 def clip(source: str = "cows", start: int = 0, several: bool = False, **options: object) -> Clip:
-    """Return three gray frames of 40 rows and 60 columns, which are two pairs."""
+    """Return a clip of three gray frames (40, 60) with two pairs."""
     return (
         Clip(
             index=0,
@@ -47,8 +47,8 @@ def clip(source: str = "cows", start: int = 0, several: bool = False, **options:
     )  # type: ignore[return-value]
 
 
-class Toy(pl.LightningModule):
-    """Finds the same changes in every pair, or fails at a batch."""
+class StubMatcher(pl.LightningModule):
+    """Predicts the same changes for every pair; raises at one batch."""
 
     def __init__(self, fail_at: int = -1, error: type[BaseException] = RuntimeError) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Toy(pl.LightningModule):
 
 
 def changes(batch: Clip, pair: tuple[int, int], **options: object) -> FrameChanges:
-    found = {
+    values = {
         "boxes": BOXES,
         "displacement": torch.tensor([[0.0, 0.0], [1.0, -1.0], [1.0, 1.0], [-0.0, 0.25]]),
         "kind": KINDS,
@@ -70,15 +70,16 @@ def changes(batch: Clip, pair: tuple[int, int], **options: object) -> FrameChang
         "confidence": SCORES,
     }
     name0, name1 = (batch["names"][index] for index in pair)
-    found |= dict(zip(("time0", "time1"), (batch["times"][index] for index in pair), strict=True))
-    return FrameChanges(batch["source"], name0, name1, **found | options)  # type: ignore[arg-type]
+    values |= {"source": batch["source"], "frame0": name0, "frame1": name1}
+    values |= {f"time{i}": batch["times"][index] for i, index in enumerate(pair)}
+    return FrameChanges(**values | options)  # type: ignore[arg-type]
 
 
-def predict(writer: ChangeBoxes, clips: list[Clip], model: Toy | None = None) -> None:
+def predict(writer: ChangeBoxes, clips: list[Clip], model: StubMatcher | None = None) -> None:
     numbered = [{**clip, "index": index} for index, clip in enumerate(clips)]
-    # Without a collate_fn the pictures would become tensors.
+    # The default collate_fn would convert the images to tensors.
     loader = DataLoader(numbered, batch_size=None, collate_fn=lambda batch: batch)
-    quiet_trainer(writer).predict(model or Toy(), loader, return_predictions=False)
+    quiet_trainer(writer).predict(model or StubMatcher(), loader, return_predictions=False)
 
 
 def files(folder: Path) -> list[str]:
@@ -90,47 +91,47 @@ def summary(folder: Path) -> dict:
 
 
 @pytest.fixture(autouse=True)
-def _keep_the_signal_handler():
-    handler = signal.getsignal(signal.SIGINT)  # Lightning ignores Ctrl+C for good after the first
+def _restore_signal_handler():
+    handler = signal.getsignal(signal.SIGINT)  # Lightning disables Ctrl+C after the first one
     yield
     signal.signal(signal.SIGINT, handler)
 
 
-def test_a_run_leaves_a_picture_for_each_later_frame_a_table_and_a_summary(tmp_path):
+def test_run_writes_an_image_per_later_frame_tables_and_a_summary(tmp_path):
     predict(ChangeBoxes(str(tmp_path)), [clip(), clip(start=2)])
     names = [f"topk_diffs/top20_f{number:03d}.png" for number in (1, 2, 3, 4)]
     assert files(tmp_path) == [*TABLES, *names]
     assert not (tmp_path / "chunks").exists()
 
 
-def test_boxes_are_green_for_one_pixel_and_red_for_larger_and_none_for_still(tmp_path):
+def test_boxes_are_green_for_one_pixel_red_for_larger_and_missing_for_still(tmp_path):
     predict(ChangeBoxes(str(tmp_path)), [clip()])
-    picture = read_image(tmp_path / "topk_diffs/top20_f001.png")
+    image = read_image(tmp_path / "topk_diffs/top20_f001.png")
     expected = np.full((40, 60, 3), 100, np.uint8)
     for index, color in ((1, GREEN), (2, RED), (3, GREEN)):
         x0, y0, x1, y1 = BOXES[index].tolist()
         expected[y0:y1, x0:x1] = color
         expected[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1] = GRAY
-    assert (picture == expected).all()
+    assert (image == expected).all()
 
 
 def test_boxes_are_drawn_on_the_later_frame(tmp_path):
-    pictures = [np.full((40, 60), value, np.uint8) for value in (10, 20, 30)]
-    predict(ChangeBoxes(str(tmp_path)), [clip(images=pictures)])
+    images = [np.full((40, 60), value, np.uint8) for value in (10, 20, 30)]
+    predict(ChangeBoxes(str(tmp_path)), [clip(images=images)])
     assert read_image(tmp_path / "topk_diffs/top20_f001.png")[0, 0].tolist() == [20, 20, 20]
     assert read_image(tmp_path / "topk_diffs/top20_f002.png")[0, 0].tolist() == [30, 30, 30]
 
 
-def test_the_colors_and_the_line_width_can_be_chosen(tmp_path):
+def test_colors_and_line_width_are_options(tmp_path):
     options = {"color_one_pixel": "#102030", "color_larger": "blue", "line_width": 2}
     predict(ChangeBoxes(str(tmp_path), **options), [clip()])
-    picture = read_image(tmp_path / "topk_diffs/top20_f001.png")
-    assert picture[12, 21].tolist() == [16, 32, 48]
-    assert picture[22, 41].tolist() == [0, 0, 255]
-    assert picture[13, 22].tolist() == GRAY
+    image = read_image(tmp_path / "topk_diffs/top20_f001.png")
+    assert image[12, 21].tolist() == [16, 32, 48]
+    assert image[22, 41].tolist() == [0, 0, 255]
+    assert image[13, 22].tolist() == GRAY
 
 
-def test_the_table_lists_the_drawn_boxes_most_changed_first(tmp_path):
+def test_table_lists_the_drawn_boxes_by_descending_score(tmp_path):
     predict(ChangeBoxes(str(tmp_path)), [clip()])
     assert (tmp_path / "changes.csv").read_text().splitlines() == [
         HEADER,
@@ -143,7 +144,7 @@ def test_the_table_lists_the_drawn_boxes_most_changed_first(tmp_path):
     ]
 
 
-def test_only_top_k_boxes_are_drawn_and_weak_ones_are_left_out(tmp_path):
+def test_top_k_and_min_score_limit_the_boxes(tmp_path):
     predict(ChangeBoxes(str(tmp_path / "a"), top_k=1), [clip()])
     assert [row["kind"] for row in read_csv(tmp_path / "a/changes.csv")] == ["larger"] * 2
     assert (tmp_path / "a/topk_diffs/top1_f002.png").exists()
@@ -151,8 +152,8 @@ def test_only_top_k_boxes_are_drawn_and_weak_ones_are_left_out(tmp_path):
     assert [row["score"] for row in read_csv(tmp_path / "b/changes.csv")] == ["0.9688", "0.5000"]
 
 
-class Piled(Toy):
-    """Finds a strong block, one beside it, and weaker ones over half and a quarter of it."""
+class OverlappingBlocks(StubMatcher):
+    """Predicts a block, a neighbour, and weaker blocks that overlap it by a half and a quarter."""
 
     def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
         boxes = torch.tensor([[0, 0, 12, 8], [6, 0, 18, 8], [18, 0, 30, 8], [12, 4, 24, 12]])
@@ -167,23 +168,23 @@ class Piled(Toy):
 
 
 @pytest.mark.parametrize(
-    ("max_overlap", "left"),
+    ("max_overlap", "expected"),
     [(0.1, ["6", "18"]), (0.2, ["6", "18", "12"]), (1.0, ["6", "18", "0", "12"])],
 )
-def test_of_overlapping_blocks_the_most_changed_is_drawn(tmp_path, max_overlap, left):
+def test_overlapping_blocks_with_lower_scores_are_suppressed(tmp_path, max_overlap, expected):
     writer = ChangeBoxes(str(tmp_path), max_overlap=max_overlap)
-    predict(writer, [clip(pairs=[(0, 1)])], Piled())
-    assert [row["x0"] for row in read_csv(tmp_path / "changes.csv")] == left
+    predict(writer, [clip(pairs=[(0, 1)])], OverlappingBlocks())
+    assert [row["x0"] for row in read_csv(tmp_path / "changes.csv")] == expected
 
 
-def test_a_still_pair_has_a_picture_without_boxes_and_no_rows(tmp_path):
+def test_pair_without_changes_has_an_image_without_boxes_and_no_rows(tmp_path):
     predict(ChangeBoxes(str(tmp_path), min_score=1.0), [clip()])
     assert (read_image(tmp_path / "topk_diffs/top20_f001.png") == 100).all()
     assert (tmp_path / "changes.csv").read_text() == HEADER + "\n"
     assert summary(tmp_path)["kinds"] == {}
 
 
-def test_several_sequences_have_a_folder_each(tmp_path):
+def test_several_sequences_have_one_folder_each(tmp_path):
     predict(ChangeBoxes(str(tmp_path)), [clip("a", several=True), clip("b", several=True)])
     assert [name for name in files(tmp_path) if name.endswith("png")] == [
         "topk_diffs/a/top20_f001.png",
@@ -194,30 +195,30 @@ def test_several_sequences_have_a_folder_each(tmp_path):
     assert summary(tmp_path)["sources"] == 2
 
 
-def test_a_montage_shows_each_changed_patch_before_after_and_their_difference(tmp_path):
-    pictures = [np.full((40, 60), value, np.uint8) for value in (10, 20, 30)]
-    predict(ChangeBoxes(str(tmp_path), export_box_overlay=False), [clip(images=pictures)])
-    picture = read_image(tmp_path / "topk_diffs/top20_f001.png")
-    # The first tile: a gap of 8, a frame of 3, then patches of 12 x 8 pixels enlarged eightfold.
-    row = picture[8 + 3 + 10]
+def test_montage_shows_earlier_patch_later_patch_and_difference(tmp_path):
+    images = [np.full((40, 60), value, np.uint8) for value in (10, 20, 30)]
+    predict(ChangeBoxes(str(tmp_path), export_box_overlay=False), [clip(images=images)])
+    image = read_image(tmp_path / "topk_diffs/top20_f001.png")
+    # The first tile: a gap of 8, a border of 3, then patches of 12 x 8 pixels enlarged eightfold.
+    row = image[8 + 3 + 10]
     assert row[8 : 8 + 3].tolist() == [RED] * 3
     patches = [row[8 + 3 + index * 99 :][:96] for index in range(3)]
     assert [np.unique(patch).tolist() for patch in patches] == [[10], [20], [138]]
-    assert (picture == GREEN).all(axis=2).any()
+    assert (image == GREEN).all(axis=2).any()
 
 
-def test_a_montage_of_a_still_pair_is_not_written(tmp_path, capsys):
+def test_montage_without_patches_is_not_written(tmp_path, capsys):
     predict(ChangeBoxes(str(tmp_path), export_box_overlay=False, min_score=1.0), [clip()])
     assert files(tmp_path) == TABLES
     assert "images" not in capsys.readouterr().out
 
 
-def test_the_summary_counts_and_the_console_says_where_things_are(tmp_path, capsys):
+def test_summary_has_counts_and_the_console_shows_the_paths(tmp_path, capsys):
     predict(ChangeBoxes(str(tmp_path), top_k=3), [clip(), clip("b")])
-    told = summary(tmp_path)
-    assert 0 < told.pop("seconds") < 60
-    settings = told.pop("settings")
-    assert told == {
+    counts = summary(tmp_path)
+    assert 0 < counts.pop("seconds") < 60
+    settings = counts.pop("settings")
+    assert counts == {
         "complete": True,
         "sources": 2,
         "pairs": 4,
@@ -226,8 +227,8 @@ def test_the_summary_counts_and_the_console_says_where_things_are(tmp_path, caps
         "skipped": [],
     }
     assert settings["writer"]["top_k"] == 3
-    assert "output_path" not in settings["writer"]  # the folder may be moved
-    assert settings["matcher"]["class"] == "Toy"
+    assert "output_path" not in settings["writer"]  # so that the folder can be moved
+    assert settings["matcher"]["class"] == "StubMatcher"
     assert capsys.readouterr().out.splitlines()[-3:] == [
         "4 pairs of 2 sequences: 12 boxes (4 larger, 8 one pixel)",
         f"images    {tmp_path / 'topk_diffs'}",
@@ -235,15 +236,15 @@ def test_the_summary_counts_and_the_console_says_where_things_are(tmp_path, caps
     ]
 
 
-def test_notes_are_told_once_and_kept_in_the_summary(tmp_path, capsys):
-    note = "cows/[b]f003.png: cut off; left out"
+def test_notes_are_printed_once_and_stored_in_the_summary(tmp_path, capsys):
+    note = "cows/[b]f003.png: truncated; skipped"
     predict(ChangeBoxes(str(tmp_path)), [clip(notes=[note, note]), clip(start=2, notes=[note])])
     assert capsys.readouterr().err.count(f"warning: {note}\n") == 1
     assert summary(tmp_path)["skipped"] == [note]
 
 
 @pytest.mark.parametrize(
-    "left",
+    "leftover",
     [
         *TABLES,
         "chunks/000001.json",
@@ -253,26 +254,25 @@ def test_notes_are_told_once_and_kept_in_the_summary(tmp_path, capsys):
         "annotated.mp4",
     ],
 )
-def test_a_folder_with_a_former_run_is_refused_before_anything_is_predicted(tmp_path, left):
-    (tmp_path / left).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / left).write_text("old")
-    message = (
-        rf"{re.escape(str(tmp_path))}: contains an earlier run.*--writer.overwrite true.*_path$"
-    )
+def test_folder_with_an_earlier_run_raises_before_prediction(tmp_path, leftover):
+    (tmp_path / leftover).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / leftover).write_text("old")
+    folder = re.escape(str(tmp_path))
+    message = rf"{folder}: contains an earlier run.*--writer.overwrite true.*_path$"
     with pytest.raises(InputError, match=message):
-        predict(ChangeBoxes(str(tmp_path)), [clip()], Toy(fail_at=0))
-    assert files(tmp_path) == [left]
-    assert (tmp_path / left).read_text() == "old"
+        predict(ChangeBoxes(str(tmp_path)), [clip()], StubMatcher(fail_at=0))
+    assert files(tmp_path) == [leftover]
+    assert (tmp_path / leftover).read_text() == "old"
 
 
-def test_other_files_in_the_folder_are_no_reason_to_refuse(tmp_path):
+def test_other_files_in_the_folder_are_kept(tmp_path):
     (tmp_path / "topk_diffs").mkdir()
     (tmp_path / "topk_diffs/notes.txt").write_text("mine")
     predict(ChangeBoxes(str(tmp_path)), [clip()])
     assert (tmp_path / "topk_diffs/notes.txt").read_text() == "mine"
 
 
-def test_overwriting_removes_the_former_run_and_keeps_what_is_not_of_a_run(tmp_path):
+def test_overwrite_removes_the_earlier_run_and_keeps_other_files(tmp_path):
     mine = ["config.yaml", "chunks/mine-1.csv", "topk_diffs/mine.png", "topk_diffs/top_hat.png"]
     old = [
         "chunks/000001.csv",
@@ -292,58 +292,56 @@ def test_overwriting_removes_the_former_run_and_keeps_what_is_not_of_a_run(tmp_p
     assert len(read_csv(tmp_path / "changes.csv")) == 2
 
 
-def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_predicted(tmp_path):
+def test_unusable_output_folder_raises_before_prediction(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file where a folder is needed"):
-        predict(ChangeBoxes(str(tmp_path / "file")), [clip()], Toy(fail_at=0))
+        predict(ChangeBoxes(str(tmp_path / "file")), [clip()], StubMatcher(fail_at=0))
 
 
-def test_every_batch_leaves_a_whole_part_of_the_table(tmp_path):
-    seen = []
+def test_every_batch_writes_a_complete_chunk(tmp_path):
+    listed = []
 
-    class Watched(Toy):
+    class ListingMatcher(StubMatcher):
         def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
-            seen.append(files(tmp_path / "chunks"))
+            listed.append(files(tmp_path / "chunks"))
             return super().predict_step(batch, batch_idx)
 
-    predict(ChangeBoxes(str(tmp_path)), [clip(), clip(start=2)], Watched())
-    assert seen == [["run.json"], ["000000.csv", "000000.json", "run.json"]]
+    predict(ChangeBoxes(str(tmp_path)), [clip(), clip(start=2)], ListingMatcher())
+    assert listed == [["run.json"], ["000000.csv", "000000.json", "run.json"]]
 
 
-def test_an_exception_in_the_middle_leaves_whole_pictures_and_one_table(tmp_path, capsys):
+def test_exception_keeps_complete_images_and_one_table(tmp_path, capsys):
     with pytest.raises(RuntimeError, match="in the middle"):
-        predict(ChangeBoxes(str(tmp_path)), [clip(), clip(start=2), clip(start=4)], Toy(2))
+        predict(ChangeBoxes(str(tmp_path)), [clip(), clip(start=2), clip(start=4)], StubMatcher(2))
     assert_stopped_after_four_pairs(tmp_path)
     assert "the run stopped early" in capsys.readouterr().out
 
 
-def test_ctrl_c_in_the_middle_leaves_whole_pictures_and_one_table(tmp_path):
+def test_ctrl_c_keeps_complete_images_and_one_table(tmp_path):
     clips = [clip(), clip(start=2), clip(start=4)]
     with pytest.raises(SystemExit):
-        predict(ChangeBoxes(str(tmp_path)), clips, Toy(2, KeyboardInterrupt))
+        predict(ChangeBoxes(str(tmp_path)), clips, StubMatcher(2, KeyboardInterrupt))
     assert_stopped_after_four_pairs(tmp_path)
 
 
 def assert_stopped_after_four_pairs(folder: Path) -> None:
-    pictures = [f"topk_diffs/top20_f{number:03d}.png" for number in (1, 2, 3, 4)]
+    images = [f"topk_diffs/top20_f{number:03d}.png" for number in (1, 2, 3, 4)]
     parts = [f"chunks/00000{index}.{kind}" for index in (0, 1) for kind in ("csv", "json")]
-    assert files(folder) == sorted([*TABLES, *parts, "chunks/run.json", *pictures])
-    assert all(read_image(folder / name).shape == (40, 60, 3) for name in pictures)
+    assert files(folder) == sorted([*TABLES, *parts, "chunks/run.json", *images])
+    assert all(read_image(folder / name).shape == (40, 60, 3) for name in images)
     frames = [row["frame1"] for row in read_csv(folder / "changes.csv")]
     assert frames == [name for name in ("f001", "f002", "f003", "f004") for _ in range(3)]
     assert summary(folder)["complete"] is False
     assert summary(folder)["pairs"] == 4
 
 
-def test_a_run_stopped_before_its_first_pair_leaves_nothing_in_the_way(tmp_path):
+def test_run_that_fails_at_its_first_batch_writes_nothing(tmp_path):
     with pytest.raises(RuntimeError, match="in the middle"):
-        predict(ChangeBoxes(str(tmp_path)), [clip()], Toy(0))
+        predict(ChangeBoxes(str(tmp_path)), [clip()], StubMatcher(0))
     assert files(tmp_path) == []
 
 
-def test_a_failed_write_is_the_error_that_is_reported_and_the_parts_stay(
-    tmp_path, monkeypatch, capsys
-):
+def test_failed_write_raises_and_keeps_the_chunks(tmp_path, monkeypatch, capsys):
     real = Path.write_bytes
 
     def write_bytes(path: Path, data: bytes) -> int:
@@ -364,33 +362,33 @@ def test_a_failed_write_is_the_error_that_is_reported_and_the_parts_stay(
     ("options", "message"),
     [
         ({"top_k": 0}, "top_k must be at least 1, got 0"),
-        ({"min_score": -0.1}, r"min_score must lie in \[0, 1\], got -0.1"),
-        ({"min_score": float("nan")}, r"min_score must lie in \[0, 1\], got nan"),
-        ({"max_overlap": 0}, r"max_overlap must lie in \(0, 1\], got 0"),
-        ({"max_overlap": 1.5}, r"max_overlap must lie in \(0, 1\], got 1.5"),
+        ({"min_score": -0.1}, r"min_score must be in \[0, 1\], got -0.1"),
+        ({"min_score": float("nan")}, r"min_score must be in \[0, 1\], got nan"),
+        ({"max_overlap": 0}, r"max_overlap must be in \(0, 1\], got 0"),
+        ({"max_overlap": 1.5}, r"max_overlap must be in \(0, 1\], got 1.5"),
         ({"line_width": 0}, "line_width must be at least 1 pixel, got 0"),
         ({"color_larger": "mauve"}, "one of black, white, red.*, got 'mauve'"),
-        ({"min_confidence": 2}, r"min_confidence must lie in \[0, 1\], got 2"),
+        ({"min_confidence": 2}, r"min_confidence must be in \[0, 1\], got 2"),
         ({"min_area": -1}, "min_area must be at least 0 pixels, got -1"),
         ({"style": "dots"}, "style must be one of boxes, arrows, flow, patches, got 'dots'"),
         ({"style": "flow", "export_box_overlay": False}, "means style patches, but style is 'fl"),
         ({"arrow_scale": 0}, "arrow_scale must be a positive number, got 0"),
         ({"max_flow": float("nan")}, "max_flow must be a positive number, got nan"),
-        ({"formats": ["jsonl", "xls"]}, "formats must be of jsonl, flo, npz, got xls"),
-        ({"video": True, "style": "patches"}, "pictures of one size"),
+        ({"formats": ["jsonl", "xls"]}, "formats must be among jsonl, flo, npz, got xls"),
+        ({"video": True, "style": "patches"}, "images of equal size"),
         ({"overwrite": True, "resume": True}, "overwrite and resume contradict each other"),
     ],
 )
-def test_settings_out_of_range_are_refused(options, message):
+def test_invalid_options_raise(options, message):
     with pytest.raises(ValueError, match=message):
         ChangeBoxes(**options)
 
 
-class Blocks(Toy):
-    """Finds a moving block on the left and a moving pair of blocks on the right."""
+class MovingBlocks(StubMatcher):
+    """Predicts a moving block on the left and two touching moving blocks on the right."""
 
     def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
-        found = {
+        values = {
             "boxes": torch.tensor([[4, 10, 12, 18], [32, 10, 40, 18], [40, 10, 48, 18]]),
             "displacement": torch.tensor([[6.0, 0.0], [0.0, 9.0], [0.0, 9.5]]),
             "kind": torch.tensor([Kind.LARGER] * 3),
@@ -398,10 +396,10 @@ class Blocks(Toy):
             "matched": torch.tensor([True, True, True]),
             "confidence": torch.tensor([0.5, 0.9, 0.8]),
         }
-        return [changes(batch, pair, **found) for pair in batch["pairs"]]
+        return [changes(batch, pair, **values) for pair in batch["pairs"]]
 
 
-def test_the_pairs_are_listed_with_what_became_of_their_blocks(tmp_path):
+def test_pairs_csv_counts_the_blocks_of_each_kind(tmp_path):
     predict(ChangeBoxes(str(tmp_path), top_k=2), [clip(times=[0.5, 0.54, None])])
     assert (tmp_path / "pairs.csv").read_text().splitlines() == [
         "source,frame0,frame1,time0,time1,blocks,still,one_pixel,larger,unmatched,mean_score,boxes",
@@ -415,20 +413,20 @@ def test_the_pairs_are_listed_with_what_became_of_their_blocks(tmp_path):
     assert [json.loads(line)["dx"] for line in lines] == [None, 1, None, 1]
 
 
-def test_flow_and_fields_are_written_on_request_in_a_folder_each(tmp_path):
+def test_formats_flo_and_npz_are_written_to_their_folders(tmp_path):
     writer = ChangeBoxes(str(tmp_path), formats=["flo", "npz"])
-    predict(writer, [clip("a", several=True)], Blocks())
+    predict(writer, [clip("a", several=True)], MovingBlocks())
     assert [name for name in files(tmp_path) if name.startswith(("flow", "fields"))] == [
         *("fields/a/f001.npz", "fields/a/f002.npz", "flow/a/f001.flo", "flow/a/f002.flo")
     ]
     assert "changes.jsonl" not in files(tmp_path)
     flow, valid = read_flo(tmp_path / "flow/a/f001.flo")
     assert (valid.sum(), flow[10, 4].tolist()) == (3 * 64, [6, 0])
-    with np.load(tmp_path / "fields/a/f002.npz") as field:
-        assert field["displacement"].tolist() == [[6, 0], [0, 9], [0, 9.5]]
+    with np.load(tmp_path / "fields/a/f002.npz") as arrays:
+        assert arrays["displacement"].tolist() == [[6, 0], [0, 9], [0, 9.5]]
 
 
-def test_pairs_of_one_later_frame_have_a_picture_each(tmp_path):
+def test_pairs_that_share_a_later_frame_have_one_image_each(tmp_path):
     writer = ChangeBoxes(str(tmp_path), formats=["flo"])
     predict(writer, [clip(pairs=[(0, 1), (1, 2), (0, 2)])])
     names = [f"topk_diffs/top20_{name}.png" for name in ("f000_to_f002", "f001", "f002")]
@@ -438,57 +436,63 @@ def test_pairs_of_one_later_frame_have_a_picture_each(tmp_path):
 
 def test_arrows_point_along_the_displacement(tmp_path):
     predict(
-        ChangeBoxes(str(tmp_path), style="arrows", arrow_scale=3, line_width=2), [clip()], Blocks()
+        ChangeBoxes(str(tmp_path), style="arrows", arrow_scale=3, line_width=2),
+        [clip()],
+        MovingBlocks(),
     )
-    picture = read_image(tmp_path / "topk_diffs/top20_f001.png").astype(int)
-    red = (picture[..., 0] > 200) & (picture[..., 1] < 60)
+    image = read_image(tmp_path / "topk_diffs/top20_f001.png").astype(int)
+    red = (image[..., 0] > 200) & (image[..., 1] < 60)
     left, right = np.argwhere(red[:, :30]), np.argwhere(red[:, 30:])
     assert np.ptp(left[:, 1]) >= 16 > np.ptp(left[:, 0])  # 6 pixels to the right
     assert np.ptp(right[:, 0]) >= 17  # 9.5 pixels down
 
 
-def test_flow_is_drawn_as_colors_of_the_blocks(tmp_path):
-    predict(ChangeBoxes(str(tmp_path), style="flow", max_flow=9), [clip()], Blocks())
-    picture = read_image(tmp_path / "topk_diffs/top20_f001.png").astype(int)
-    assert picture[0, 0].tolist() == [50] * 3  # no block
-    right, down = picture[14, 8], picture[14, 36]
+def test_flow_style_colors_the_blocks(tmp_path):
+    predict(ChangeBoxes(str(tmp_path), style="flow", max_flow=9), [clip()], MovingBlocks())
+    image = read_image(tmp_path / "topk_diffs/top20_f001.png").astype(int)
+    assert image[0, 0].tolist() == [50] * 3  # outside the blocks
+    right, down = image[14, 8], image[14, 36]
     assert right[0] > right[1] + 50
     assert down[:2].min() > down[2] + 50  # yellow
 
 
 def test_merged_blocks_are_one_row_and_one_box(tmp_path):
-    predict(ChangeBoxes(str(tmp_path), merge=True), [clip(pairs=[(0, 1)])], Blocks())
+    predict(ChangeBoxes(str(tmp_path), merge=True), [clip(pairs=[(0, 1)])], MovingBlocks())
     assert [
         [row[name] for name in ("x0", "x1", "dy", "score", "area")]
         for row in read_csv(tmp_path / "changes.csv")
     ] == [["32", "48", "9.5", "1.0000", "128"], ["4", "12", "0", "0.5000", "64"]]
-    predict(ChangeBoxes(str(tmp_path / "b"), merge=True, min_area=100), [clip()], Blocks())
+    predict(ChangeBoxes(str(tmp_path / "b"), merge=True, min_area=100), [clip()], MovingBlocks())
     assert [row["x0"] for row in read_csv(tmp_path / "b/changes.csv")] == ["32", "32"]
 
 
-def test_masks_choose_the_blocks_that_count(tmp_path):
-    picture = np.zeros((40, 60), np.uint8)
-    picture[:, 30:] = 255
-    write_image(tmp_path / "right.png", picture)
-    for option, left in (("roi", ["40", "32"]), ("ignore", ["4"])):
+def test_masks_select_the_blocks(tmp_path):
+    image = np.zeros((40, 60), np.uint8)
+    image[:, 30:] = 255
+    write_image(tmp_path / "right.png", image)
+    for option, expected in (("roi", ["40", "32"]), ("ignore", ["4"])):
         folder = tmp_path / option
         writer = ChangeBoxes(str(folder), **{option: str(tmp_path / "right.png")})  # type: ignore
-        predict(writer, [clip(pairs=[(0, 1)])], Blocks())
-        assert [row["x0"] for row in read_csv(folder / "changes.csv")] == left
-        assert read_csv(folder / "pairs.csv")[0]["blocks"] == str(len(left))
+        predict(writer, [clip(pairs=[(0, 1)])], MovingBlocks())
+        assert [row["x0"] for row in read_csv(folder / "changes.csv")] == expected
+        assert read_csv(folder / "pairs.csv")[0]["blocks"] == str(len(expected))
 
 
-def test_a_mask_of_another_size_is_refused_before_anything_is_predicted(tmp_path):
+def test_mask_of_another_size_raises_before_prediction(tmp_path):
     write_image(tmp_path / "roi.png", np.full((30, 60), 255, np.uint8))
     with pytest.raises(InputError, match=r"roi.png: .* 60x30 and the frames of cows are 60x40"):
-        predict(ChangeBoxes(str(tmp_path / "out"), roi=str(tmp_path / "roi.png")), [clip()], Toy(0))
+        predict(
+            ChangeBoxes(str(tmp_path / "out"), roi=str(tmp_path / "roi.png")),
+            [clip()],
+            StubMatcher(0),
+        )
     with pytest.raises(InputError, match="no such file"):
-        predict(ChangeBoxes(str(tmp_path / "new"), ignore="gone.png"), [clip()], Toy(0))
+        predict(ChangeBoxes(str(tmp_path / "new"), ignore="missing.png"), [clip()], StubMatcher(0))
     assert files(tmp_path / "out") == []
     assert not (tmp_path / "new").exists()
 
 
-def test_a_video_is_made_of_the_pictures_at_the_rate_of_the_times(tmp_path, capsys):
+def test_video_has_the_images_and_the_frame_rate_of_the_times(tmp_path, capsys):
     clips = [clip(times=[0.0, 0.1, 0.2]), clip(start=2, times=[0.2, 0.3, 0.4])]
     predict(ChangeBoxes(str(tmp_path), video=True), clips)
     video = cv2.VideoCapture(str(tmp_path / "annotated.mp4"))
@@ -497,47 +501,48 @@ def test_a_video_is_made_of_the_pictures_at_the_rate_of_the_times(tmp_path, caps
     assert f"video     {tmp_path / 'annotated.mp4'}" in capsys.readouterr().out
 
 
-def test_several_sequences_have_a_video_each_and_each_frame_is_in_it_once(tmp_path):
+def test_each_sequence_has_a_video_with_each_frame_once(tmp_path):
     pairs = [(0, 1), (0, 2), (1, 2)]
     clips = [clip(name, several=True, pairs=pairs) for name in ("a", "b")]
     predict(ChangeBoxes(str(tmp_path), video=True), clips)
     for name in ("a", "b"):
         video = cv2.VideoCapture(str(tmp_path / f"annotated/{name}.mp4"))
         assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 2
-        assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(25)  # the times are not known
+        assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(25)  # the times are unknown
 
 
-def test_ctrl_c_ends_a_recording_with_its_video_and_an_error_does_not(tmp_path):
-    for error, is_there in ((KeyboardInterrupt, True), (RuntimeError, False)):
+def test_ctrl_c_writes_the_video_and_an_error_does_not(tmp_path):
+    for error, is_written in ((KeyboardInterrupt, True), (RuntimeError, False)):
         folder = tmp_path / error.__name__
         with pytest.raises((RuntimeError, SystemExit)):
-            predict(ChangeBoxes(str(folder), video=True), [clip(), clip(start=2)], Toy(1, error))
-        assert (folder / "annotated.mp4").exists() == is_there
+            predict(
+                ChangeBoxes(str(folder), video=True), [clip(), clip(start=2)], StubMatcher(1, error)
+            )
+        assert (folder / "annotated.mp4").exists() == is_written
 
 
-class Odd(Toy):
-    """Answers with what is no number, in every place where there is one."""
+class NanMatcher(StubMatcher):
+    """Predicts NaN or infinite values in every float field."""
 
     def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
-        nothing = torch.full((4,), torch.nan)
-        found = {
+        values = {
             "displacement": torch.full((4, 2), torch.nan),
             "kind": torch.tensor([Kind.LARGER] * 4),
             "score": torch.tensor([0.5, torch.nan, 0.75, torch.inf]),
             "matched": torch.tensor([True] * 4),
-            "confidence": nothing,
+            "confidence": torch.full((4,), torch.nan),
             "camera": torch.full((4, 2), torch.nan),
         }
-        return [changes(batch, pair, **found) for pair in batch["pairs"]]
+        return [changes(batch, pair, **values) for pair in batch["pairs"]]
 
 
 @pytest.mark.parametrize("style", ["boxes", "arrows", "flow", "patches"])
 @pytest.mark.parametrize("merge", [False, True])
 @pytest.mark.filterwarnings("error:.*encountered")
-def test_what_is_no_number_never_stops_a_run(tmp_path, style, merge):
+def test_nan_and_infinite_values_do_not_stop_a_run(tmp_path, style, merge):
     options = {"style": style, "merge": merge, "formats": ["jsonl", "flo", "npz"]}
-    odd = clip(pairs=[(0, 1)], times=[float("nan"), float("inf"), 0.0])
-    predict(ChangeBoxes(str(tmp_path), **options), [odd], Odd())  # type: ignore
+    nan_times = clip(pairs=[(0, 1)], times=[float("nan"), float("inf"), 0.0])
+    predict(ChangeBoxes(str(tmp_path), **options), [nan_times], NanMatcher())  # type: ignore
     assert {row["dx"] for row in read_csv(tmp_path / "changes.csv")} == {""}
     assert not read_flo(tmp_path / "flow/f001.flo")[1].any()
     empty = clip(pairs=[(0, 1)], images=[np.zeros((40, 60), np.uint8)] * 3)

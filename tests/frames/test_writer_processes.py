@@ -1,17 +1,17 @@
-"""Whole programs: killed in the middle and resumed, or as two processes, the files are the same."""
+"""Interrupted and resumed runs and runs with two processes write the files of a single run."""
 
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from whole_runs import QUIET, ROOT, TWO, contents, kill_once_there_is, run, start
+from program_runs import QUIET, ROOT, TWO, contents, kill_when_exists, run, start
 
 CONFIG = ROOT / "configs" / "config_patch_match_predict.yaml"
 
 
 def write_frames(folder: Path, count: int, seed: int, size: tuple[int, int] = (60, 80)) -> None:
-    """A textured scene in which a square moves by two pixels a frame."""
+    """Write frames of a static texture with a square that moves by two pixels per frame."""
     rng = np.random.default_rng(seed)
     scene = cv2.GaussianBlur(rng.integers(0, 256, size).astype(np.float32), (0, 0), 1.2)
     square = cv2.GaussianBlur(rng.integers(0, 256, (26, 26)).astype(np.float32), (0, 0), 1.2)
@@ -42,37 +42,37 @@ def frames(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(frames, tmp_path_factory) -> dict[str, object]:
-    """What one process leaves that nobody stops."""
-    folder = tmp_path_factory.mktemp("whole")
+def expected(frames, tmp_path_factory) -> dict[str, object]:
+    """The files of an uninterrupted run with one process."""
+    folder = tmp_path_factory.mktemp("expected")
     run(command(frames, folder / "out"), folder)
-    found = contents(folder / "out")
-    assert {"annotated/a.mp4", "annotated/b.mp4"} <= set(found)
-    assert sum(name.endswith(".flo") for name in found) == 23 + 8
-    return found
+    files = contents(folder / "out")
+    assert {"annotated/a.mp4", "annotated/b.mp4"} <= set(files)
+    assert sum(name.endswith(".flo") for name in files) == 23 + 8
+    return files
 
 
 @pytest.mark.parametrize(
     "until", ["chunks/000003.json", pytest.param("annotated", marks=pytest.mark.slow)]
 )
-def test_a_run_that_was_killed_goes_on(tmp_path, frames, whole, until):
-    """Kill -9 in the middle of the clips, and in the middle of the merge; then resume."""
+def test_killed_run_can_be_resumed(tmp_path, frames, expected, until):
+    """SIGKILL during prediction and during the merge."""
     process = start(command(frames, tmp_path / "out"), tmp_path)
-    kill_once_there_is(tmp_path / "out" / until, process)
+    kill_when_exists(tmp_path / "out" / until, process)
     assert not (tmp_path / "out/summary.json").exists()
     run(command(frames, tmp_path / "out", "--writer.resume=true"), tmp_path)
-    assert contents(tmp_path / "out") == whole
+    assert contents(tmp_path / "out") == expected
 
 
-def test_two_processes_write_the_files_of_one(tmp_path, frames, whole):
+def test_two_processes_write_the_files_of_one_process(tmp_path, frames, expected):
     run(command(frames, tmp_path / "out", *TWO), tmp_path)
-    assert contents(tmp_path / "out") == whole
+    assert contents(tmp_path / "out") == expected
 
 
 @pytest.mark.slow
-def test_two_processes_go_on_where_two_were_killed(tmp_path, frames, whole):
+def test_killed_run_with_two_processes_can_be_resumed(tmp_path, frames, expected):
     process = start(command(frames, tmp_path / "out", *TWO), tmp_path)
-    # the other process notices that it is alone, or ends by itself
-    kill_once_there_is(tmp_path / "out/chunks/000003.json", process)
+    # the other process ends by itself
+    kill_when_exists(tmp_path / "out/chunks/000003.json", process)
     run(command(frames, tmp_path / "out", "--writer.resume=true", *TWO), tmp_path)
-    assert contents(tmp_path / "out") == whole
+    assert contents(tmp_path / "out") == expected

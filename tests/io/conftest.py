@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from made_videos import CODECS, write_with_opencv
+from synthetic_videos import CODECS, write_with_opencv
 
 
 @pytest.fixture(scope="session")

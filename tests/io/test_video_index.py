@@ -5,7 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from made_videos import CODECS, COUNT, encode, paint, read_all
+from synthetic_videos import CODECS, COUNT, numbered_frame, read_all, write_h264
 
 from patchmatch.io import VideoSequence
 
@@ -21,7 +21,7 @@ from patchmatch.io import VideoSequence
 )
 def test_random_access_with_any_type_of_keyframe(tmp_path, options):
     path = tmp_path / "a.mkv"
-    encode(path, [40 * index for index in range(60)], options=options)
+    write_h264(path, [40 * index for index in range(60)], options=options)
     frames, video = read_all(path), VideoSequence(path)
     for index in random.Random(3).choices(range(60), k=60):
         np.testing.assert_array_equal(video.read(index), frames[index])
@@ -29,11 +29,11 @@ def test_random_access_with_any_type_of_keyframe(tmp_path, options):
 
 def test_avi_with_b_frames_is_in_display_order(tmp_path):
     path = tmp_path / "b-frames.avi"
-    encode(path, list(range(COUNT)), rate=25, tick=Fraction(1, 25), options={"bf": "3"})
+    write_h264(path, list(range(COUNT)), rate=25, tick=Fraction(1, 25), options={"bf": "3"})
     frames, video = read_all(path), VideoSequence(path)
     assert len(video) == COUNT
     for index, image in enumerate(frames):
-        assert abs(int(image[30, 70, 0]) - int(paint(index)[30, 70, 2])) < 4
+        assert abs(int(image[30, 70, 0]) - int(numbered_frame(index)[30, 70, 2])) < 4
     assert [video.time(index) for index in (0, 1, 39)] == pytest.approx([0, 0.04, 39 * 0.04])
     for index in (39, 7, 8, 0, 22):
         np.testing.assert_array_equal(video.read(index), frames[index])
@@ -51,12 +51,12 @@ def test_times_of_variable_frame_rate_are_the_time_stamps(tmp_path, suffix):
     # the first frame is not at 0, one lasts two seconds, the last two are 10 ms apart
     stamps = [500, 533, 567, 2567, 2600, 2800, 2810]
     path = tmp_path / f"phone{suffix}"
-    encode(path, stamps)
+    write_h264(path, stamps)
     video = VideoSequence(path)
     times = [video.time(index) for index in range(len(video))]
     np.testing.assert_allclose(times, [0, 0.033, 0.067, 2.067, 2.1, 2.3, 2.31], atol=1e-4)
     for index in (6, 3, 0):
-        assert abs(int(video.read(index)[30, 70, 0]) - int(paint(index)[30, 70, 2])) < 4
+        assert abs(int(video.read(index)[30, 70, 0]) - int(numbered_frame(index)[30, 70, 2])) < 4
     with pytest.raises(IndexError, match="got 7"):
         video.time(7)
 
@@ -64,7 +64,7 @@ def test_times_of_variable_frame_rate_are_the_time_stamps(tmp_path, suffix):
 @pytest.mark.parametrize("first", [1, 5, 13])
 def test_frames_excluded_by_an_edit_list_are_not_counted(tmp_path, first):
     complete = tmp_path / "complete.mp4"
-    encode(complete, [40 * index for index in range(COUNT)], options={"g": "20"})
+    write_h264(complete, [40 * index for index in range(COUNT)], options={"g": "20"})
     path = tmp_path / "trimmed.mp4"
     with (
         av.open(str(complete)) as source,

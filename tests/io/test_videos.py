@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_videos import CODECS, COUNT, HEIGHT, WIDTH, encode, paint, read_all
+from synthetic_videos import CODECS, COUNT, HEIGHT, WIDTH, numbered_frame, read_all, write_h264
 
 from patchmatch.core.errors import InputError
 from patchmatch.io import VideoSequence, write_video
@@ -22,7 +22,7 @@ def test_frames_are_rgb_and_in_order(videos, suffix):
     for index, image in enumerate(frames):
         assert image.shape == (HEIGHT, WIDTH, 3)
         assert image.dtype == np.uint8
-        expected = paint(index)[..., ::-1].astype(int)
+        expected = numbered_frame(index)[..., ::-1].astype(int)
         assert np.abs(image[20:].astype(int) - expected[20:]).mean() < 4
 
 
@@ -84,7 +84,7 @@ def test_sequential_reading_decodes_each_frame_once_without_seeks(videos, counti
 def long_video(tmp_path_factory) -> tuple[Path, list[np.ndarray]]:
     """Return a video of 120 frames with a keyframe at every tenth, and its frames."""
     path = tmp_path_factory.mktemp("long") / "long.mp4"
-    encode(path, [40 * index for index in range(120)], options={"g": "10"})
+    write_h264(path, [40 * index for index in range(120)], options={"g": "10"})
     return path, read_all(path)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from whole_runs import one_line, rows, write
+from program_runs import one_line, rows, write
 
 from patchmatch.cli import main
 from patchmatch.io import read_image

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from program_runs import quiet_trainer
 from torch.utils.data import DataLoader
-from whole_runs import quiet_trainer
 
 from patchmatch.core.errors import InputError
 from patchmatch.core.image_pairs import ImagePair

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from whole_runs import QUIET, ROOT, TWO, contents, kill_once_there_is, run, start
+from program_runs import QUIET, ROOT, TWO, contents, kill_when_exists, run, start
 
 CONFIG = ROOT / "configs" / "config_reconstruct_predict.yaml"
 TIMED = ["pairs.csv", "iterations.csv"]  # they tell seconds
@@ -54,7 +54,7 @@ def test_two_processes_find_what_one_finds(tmp_path, pairs, whole):
 @pytest.mark.parametrize("options", [[], pytest.param(TWO, marks=pytest.mark.slow)])
 def test_a_run_that_was_killed_goes_on(tmp_path, pairs, whole, options):
     process = start(command(pairs, tmp_path / "out", *options), tmp_path, threads=None)
-    kill_once_there_is(tmp_path / "out/chunks/000001.json", process)
+    kill_when_exists(tmp_path / "out/chunks/000001.json", process)
     assert not (tmp_path / "out/summary.json").exists()
     resumed = command(pairs, tmp_path / "out", "--writer.resume=true", *options)
     told = run(resumed, tmp_path, threads=None)

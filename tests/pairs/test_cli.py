@@ -7,7 +7,7 @@ import cv2
 import h5py
 import numpy as np
 import pytest
-from whole_runs import one_line, rows, write
+from program_runs import one_line, rows, write
 
 from patchmatch.cli import main
 from patchmatch.evaluate import main as evaluate

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from whole_runs import QUIET, ROOT, TWO, contents, kill_once_there_is, run, start
+from program_runs import QUIET, ROOT, TWO, contents, kill_when_exists, run, start
 
 CONFIG = ROOT / "configs" / "config_match_sift.yaml"
 PAIRS = 9
@@ -55,7 +55,7 @@ def test_damaged_file_skips_only_its_pair(whole):
 
 def test_killed_run_is_resumed(tmp_path, pairs, whole):
     process = start(command(pairs, tmp_path / "out"), tmp_path)
-    kill_once_there_is(tmp_path / "out/chunks/000003.json", process)
+    kill_when_exists(tmp_path / "out/chunks/000003.json", process)
     assert not (tmp_path / "out/summary.json").exists()
     run(command(pairs, tmp_path / "out", "--writer.resume=true"), tmp_path)
     assert contents(tmp_path / "out", ["pairs.csv"]) == whole

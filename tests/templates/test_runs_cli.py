@@ -1,8 +1,8 @@
 """Runs of template matching that are interrupted and resumed, or use two processes."""
 
 import pytest
+from program_runs import QUIET, ROOT, TWO, contents, kill_when_exists, run, start
 from textures import texture
-from whole_runs import QUIET, ROOT, TWO, contents, kill_once_there_is, run, start
 
 from patchmatch.cli import main
 from patchmatch.io import write_image
@@ -83,7 +83,7 @@ def test_run_with_other_settings_is_not_resumed(tmp_path, inputs, monkeypatch, c
 def test_killed_run_is_resumed(tmp_path, inputs, whole):
     """Kill -9 in the middle of the scenes, then resume."""
     process = start(arguments(inputs, tmp_path / "out"), tmp_path)
-    kill_once_there_is(tmp_path / "out/chunks/000001.json", process)
+    kill_when_exists(tmp_path / "out/chunks/000001.json", process)
     assert not (tmp_path / "out/summary.json").exists()
     main(arguments(inputs, tmp_path / "out", "--writer.resume=true"))
     assert contents(tmp_path / "out") == whole

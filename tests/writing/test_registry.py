@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import yaml
-from whole_runs import quiet_trainer
+from program_runs import quiet_trainer
 
 import patchmatch.systems  # noqa: F401
 from patchmatch.core.errors import InputError

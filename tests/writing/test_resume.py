@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from program_runs import quiet_trainer
 from torch.utils.data import DataLoader
-from whole_runs import quiet_trainer
 
 from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
@@ -67,9 +67,9 @@ class FailingMatcher(pl.LightningModule):
         self.seen.append(index)
         return [
             FrameChanges(
-                batch["source"],
-                batch["names"][first],
-                batch["names"][second],
+                source=batch["source"],
+                frame0=batch["names"][first],
+                frame1=batch["names"][second],
                 boxes=torch.tensor([[0, 0, 8, 8], [10 + index, 5, 18 + index, 13]]),
                 displacement=torch.tensor([[1.0, 0.0], [index + 1.25, first]]),
                 kind=torch.tensor([Kind.ONE_PIXEL, Kind.LARGER]),

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import pytest
 import pytorch_lightning as pl
+from program_runs import quiet_trainer
 from torch.utils.data import DataLoader
-from whole_runs import quiet_trainer
 
 from patchmatch.core.errors import InputError
 from patchmatch.io import read_csv, write_text_atomic

@@ -1,18 +1,4 @@
-"""Cows that walk over a pasture, drawn from a seed, with the exact truth of every movement.
+"""Synthetic frames of cows that walk over a pasture, with exact ground truth.
 
-The pasture never moves, and the sprites of the cows move by whole pixels from frame to frame.
+The pasture is static; the sprites of the cows move by integer pixels per frame.
 """
-
-from patchmatch.frames.cows.files import TRUTH_COLUMNS, check_folder, truth_rows, write_sequence
-from patchmatch.frames.cows.sequence import UNDECIDED, CowSequence, check_options, render_sequence
-
-__all__ = [
-    "TRUTH_COLUMNS",
-    "UNDECIDED",
-    "CowSequence",
-    "check_folder",
-    "check_options",
-    "render_sequence",
-    "truth_rows",
-    "write_sequence",
-]

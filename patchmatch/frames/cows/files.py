@@ -1,10 +1,10 @@
-"""A rendered sequence as files: frames that sort naturally, and their truth.
+"""Files of a rendered sequence: frames and ground truth.
 
-A folder holds ``frame_0.png``, ``frame_1.png``, ... (no zero padding) and
+A folder contains ``frame_0.png``, ``frame_1.png``, ... (without zero padding) and
 
-* ``truth.csv``: a row per object and frame pair. The box is that of the object's visible surface
-  in frame 0 (xyxy, pixels, half-open; (0, 0) is the centre of the top-left pixel);
-  ``image0[y, x]`` looks like ``image1[y + dy, x + dx]``.
+* ``truth.csv``: one row per object and frame pair. The box bounds the visible pixels of the object
+  in frame 0 (xyxy, pixels, half-open); ``image0[y, x]`` equals ``image1[y + dy, x + dx]`` up to
+  noise and brightness.
 * ``truth_masks.npz``: ``labels`` and ``velocity`` of ``CowSequence``.
 """
 
@@ -30,7 +30,7 @@ TABLE, MASKS = "truth.csv", "truth_masks.npz"
 
 
 def truth_rows(sequence: CowSequence) -> list[tuple[str | int, ...]]:
-    """Return the rows of ``truth.csv``; an object that nobody sees in frame 0 has none."""
+    """Return the rows of ``truth.csv``; an object without visible pixels in frame 0 has none."""
     rows: list[tuple[str | int, ...]] = []
     for t, labels in enumerate(sequence.labels[:-1]):
         for k, (dx, dy) in enumerate(sequence.velocity[1:].tolist(), start=1):
@@ -44,16 +44,16 @@ def truth_rows(sequence: CowSequence) -> list[tuple[str | int, ...]]:
 def write_sequence(sequence: CowSequence, folder: str | Path, overwrite: bool = False) -> None:
     """Write frames, ``truth.csv`` and ``truth_masks.npz``.
 
-    Everything is written beside its place and then moved there, the table last, so that a killed
-    run leaves no sequence that looks whole and is not.
+    The files are written to a temporary folder and then moved, the table last, so that an
+    interrupted run never leaves a sequence that only looks complete.
 
     Args:
-        sequence: What to write.
-        folder: Where to; made if missing.
-        overwrite: Whether earlier frames of ours may be replaced, however many they were.
+        sequence: The sequence to write.
+        folder: Output folder; created if missing.
+        overwrite: Whether to replace all earlier rendered frames.
 
     Raises:
-        InputError: If the folder holds frames already, or cannot be written.
+        InputError: If the folder already contains frames, or cannot be written.
     """
     folder = Path(folder)
     earlier = check_folder(folder, overwrite)
@@ -75,40 +75,40 @@ def write_sequence(sequence: CowSequence, folder: str | Path, overwrite: bool = 
                 (partial / file_name).replace(folder / file_name)
         except OSError as error:
             raise InputError(
-                f"{folder}: the frames there cannot be replaced ({error.strerror}); close the "
+                f"{folder}: the existing frames cannot be replaced ({error.strerror}); close the "
                 "programs that use them, or give another folder"
             ) from error
 
 
 def check_folder(folder: str | Path, overwrite: bool = False) -> list[Path]:
-    """Refuse to mix a rendered sequence with other pictures.
+    """Check that a rendered sequence can be written to a folder.
 
     Args:
-        folder: Where a sequence is to be written; it need not exist.
-        overwrite: Whether earlier frames of ours may be replaced.
+        folder: The output folder; it may be missing.
+        overwrite: Whether earlier rendered frames may be replaced.
 
     Returns:
-        The earlier frames.
+        The earlier rendered frames.
 
     Raises:
-        InputError: If the folder is a file, holds pictures of another origin, or holds frames of
-            ours that may not be replaced.
+        InputError: If the folder is a file, contains other images, or contains rendered frames
+            and ``overwrite`` is False.
     """
     folder = Path(folder)
     if not folder.exists():
         return []
     if not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a folder for the frames")
-    found = list(FolderSequence(folder).paths)
-    foreign = [path for path in found if not re.fullmatch(r"frame_\d+\.png", path.name)]
+    earlier = list(FolderSequence(folder).paths)
+    foreign = [path for path in earlier if not re.fullmatch(r"frame_\d+\.png", path.name)]
     if foreign:
         raise InputError(
-            f"{folder}: holds pictures of another origin, such as {foreign[0].name}; "
+            f"{folder}: contains images that were not rendered, such as {foreign[0].name}; "
             "give another folder"
         )
-    if not overwrite and (found or (folder / TABLE).exists()):
+    if not overwrite and (earlier or (folder / TABLE).exists()):
         raise InputError(
-            f"{folder}: already holds frames or their truth; overwrite them (--overwrite in "
-            "dev/render_frames.py), remove them, or give another folder"
+            f"{folder}: already contains rendered frames or ground truth; replace them with "
+            "--overwrite of dev/render_frames.py, remove them, or give another folder"
         )
-    return found
+    return earlier

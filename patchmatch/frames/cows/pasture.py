@@ -1,13 +1,13 @@
-"""The pasture, drawn at twice its size and reduced at the end."""
+"""The background, drawn at twice its size and downsampled."""
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmatch.frames.cows.noise import Array, Picture, fractal_noise, mix, smoothstep
+from patchmatch.frames.cows.noise import Array, Canvas, fractal_noise, mix, smoothstep
 from patchmatch.frames.cows.trees import draw_oak, draw_woods
 
-HORIZON = 0.15  # where the pasture ends, as a part of the height
+HORIZON = 0.15  # upper end of the pasture as a share of the height
 
 
 def draw_pasture(
@@ -18,15 +18,16 @@ def draw_pasture(
     Args:
         height: Rows.
         width: Columns.
-        rng: Source of the randomness.
+        rng: Random generator.
 
     Returns:
-        The picture (height, width, 3) in 0..255, RGB, and a mask of the pond.
+        The image, (height, width, 3) float in 0..255, RGB, and the mask of the pond,
+        (height, width) bool.
     """
     h, w = 2 * height, 2 * width
     horizon = int(HORIZON * h)
     y, x = np.mgrid[:h, :w].astype(np.float32)
-    near = np.clip((y - horizon) / (h - horizon), 0, 1)  # 0 at the horizon, 1 at our feet
+    near = np.clip((y - horizon) / (h - horizon), 0, 1)  # 0 at the horizon, 1 at the lower border
     image = _draw_meadow(near, rng)
     bare, image = _draw_path(image, x, near, rng)
     water, image = _draw_pond(image, x, y, rng)
@@ -42,56 +43,54 @@ def draw_pasture(
 
 
 def _draw_meadow(near: Array, rng: np.random.Generator) -> Array:
-    """Paint the ground: hazy and yellowish far away, deep green in front, in drifts of colour."""
+    """Draw the ground: yellowish at the horizon, deep green in front, with smooth variation."""
     h, w = near.shape
     image = mix((158, 178, 96), (84, 128, 44), near**0.7)
-    dry = fractal_noise(rng, h, w, h / 5, 4, wide=3.5)
-    lush = fractal_noise(rng, h, w, h / 7, 5, wide=2.5)
+    dry = fractal_noise(rng, h, w, h / 5, 4, aspect=3.5)
+    lush = fractal_noise(rng, h, w, h / 7, 5, aspect=2.5)
     image = mix(image, (186, 178, 92), 0.42 * smoothstep(dry, 0.1, 2.2))
     image = mix(image, (58, 112, 38), 0.55 * smoothstep(lush, 0.0, 2.2))
-    fine = fractal_noise(rng, h, w, 14, 3, wide=2.2) * (0.5 + near)
+    fine = fractal_noise(rng, h, w, 14, 3, aspect=2.2) * (0.5 + near)
     return image * (1 + 0.055 * fine)[..., None]
 
 
 def _draw_path(
     image: Array, x: Array, near: Array, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Paint a cattle track that winds from our feet to the fence; return where it is, and all."""
+    """Draw a winding path from the lower border to the fence; return its mask and the image."""
     h, w = near.shape
     side = rng.uniform(0.40, 0.60)
     centre = w * (side - 0.2 * near + 0.14 * np.sin(5.2 * near**0.6 + 0.4))
     half = w * (0.004 + 0.038 * near)
-    wobble = 0.22 * fractal_noise(rng, h, w, 46, 4, wide=1.6)
+    wobble = 0.22 * fractal_noise(rng, h, w, 46, 4, aspect=1.6)
     off = np.abs(x - centre) / half
     bare = (1 - smoothstep(off + wobble, 0.65, 1.25)) * (near > 0)
     rut = np.exp(-(((off - 0.5) / 0.2) ** 2))
-    soil = fractal_noise(rng, h, w, 18, 4, wide=2)
+    soil = fractal_noise(rng, h, w, 18, 4, aspect=2)
     color = mix((196, 172, 128), (150, 122, 84), 0.35 + 0.3 * rut + 0.12 * soil)
     return bare, mix(image, color, 0.9 * bare)
 
 
 def _draw_pond(image: Array, x: Array, y: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Paint a pond with its muddy bank and the sky in it; return where it is, and all."""
+    """Draw a pond with a muddy bank and reflected sky; return its mask and the image."""
     h, w = y.shape
     cx, cy = w * rng.uniform(0.80, 0.86), h * rng.uniform(0.305, 0.33)
     rx, ry = 0.115 * w, 0.036 * h
-    shore = 0.13 * fractal_noise(rng, h, w, h / 9, 3, wide=2.5)
+    shore = 0.13 * fractal_noise(rng, h, w, h / 9, 3, aspect=2.5)
     far = np.hypot((x - cx) / rx, (y - cy) / ry) + shore
     water = 1 - smoothstep(far, 0.97, 1.02)
     bank = 1 - smoothstep(far, 1.02, 1.3)
-    ripple = fractal_noise(rng, h, w, 16, 3, wide=7)
+    ripple = fractal_noise(rng, h, w, 16, 3, aspect=7)
     depth = np.clip((y - cy + ry) / (2 * ry), 0, 1)
     color = mix((84, 112, 104), (178, 206, 220), depth) * (1 + 0.075 * ripple)[..., None]
     image = mix(image, (118, 104, 68), 0.6 * bank)
     return water, mix(image, color, water)
 
 
-def _draw_hills(
-    image: Array, x: Array, y: Array, horizon: int, rng: np.random.Generator
-) -> Picture:
-    """Paint sky, clouds and three wooded ridges above the horizon; return all as a canvas."""
+def _draw_hills(image: Array, x: Array, y: Array, horizon: int, rng: np.random.Generator) -> Canvas:
+    """Draw sky, clouds and three wooded ridges above the horizon; return a uint8 image."""
     h, w = y.shape
-    cloud = fractal_noise(rng, h, w, horizon / 2, 6, wide=2.4)
+    cloud = fractal_noise(rng, h, w, horizon / 2, 6, aspect=2.4)
     sky = mix((120, 172, 220), (214, 230, 236), np.clip(y / horizon / 0.4, 0, 1))
     sky = mix(sky, (252, 250, 244), 0.9 * smoothstep(cloud, -0.4, 0.9))
     image = np.where((y < horizon)[..., None], sky, image)
@@ -104,8 +103,8 @@ def _draw_hills(
         outline = np.stack([x[0], ridge], axis=1).astype(np.int32)
         corners = np.array(((w, horizon), (0, horizon)), np.int32)
         cv2.fillPoly(canvas, [np.concatenate([outline, corners])], color, 16)
-        # Tree tops, the far ones first; meadows between them where the noise says so
-        wood = fractal_noise(rng, h, w, 70, 3, wide=3)
+        # Tree tops from far to near, with clearings by thresholded noise
+        wood = fractal_noise(rng, h, w, 70, 3, aspect=3)
         count = w * horizon // 34
         px, py = rng.integers(0, w, count), np.sort(rng.uniform(0, 1, count))
         py = (ridge[px] + py * (horizon - 6 - ridge[px])).astype(int)
@@ -117,8 +116,8 @@ def _draw_hills(
     return canvas
 
 
-def _draw_fence(canvas: Picture, horizon: int, rng: np.random.Generator) -> None:
-    """Fence the far edge with posts and two rails."""
+def _draw_fence(canvas: Canvas, horizon: int, rng: np.random.Generator) -> None:
+    """Draw a fence with two rails at the far edge."""
     h, w = canvas.shape[:2]
     posts = np.arange(-10, w + 60, 58) + rng.uniform(-4, 4, len(range(-10, w + 60, 58)))
     feet = horizon + 0.028 * h + 5 * np.sin(posts / w * 7) + rng.uniform(-1, 1, len(posts))
@@ -133,8 +132,8 @@ def _draw_fence(canvas: Picture, horizon: int, rng: np.random.Generator) -> None
         cv2.line(canvas, base, top, (186, 170, 140), 4, 16)
 
 
-def _draw_grass(canvas: Picture, near: Array, bare: Array, rng: np.random.Generator) -> None:
-    """Draw blades, tufts and flowers, the far ones first; their size grows toward us."""
+def _draw_grass(canvas: Canvas, near: Array, bare: Array, rng: np.random.Generator) -> None:
+    """Draw grass blades, tufts and flowers from far to near; near ones are larger."""
     h, w = near.shape
     horizon = int(np.argmax(near[:, 0] > 0))
     count = h * w // 42
@@ -144,29 +143,29 @@ def _draw_grass(canvas: Picture, near: Array, bare: Array, rng: np.random.Genera
         .clip(0, h - 1)
     )
     x = rng.integers(0, w, count)
-    grown = near[y, x]
-    tuft = fractal_noise(rng, h, w, 60, 3, wide=2)[y, x]
-    tall = (3 + 13 * grown) * rng.uniform(0.6, 1.3, count) * np.where(tuft > 1.1, 1.55, 1)
+    nearness = near[y, x]
+    tuft = fractal_noise(rng, h, w, 60, 3, aspect=2)[y, x]
+    tall = (3 + 13 * nearness) * rng.uniform(0.6, 1.3, count) * np.where(tuft > 1.1, 1.55, 1)
     lean = rng.normal(0, 0.33, count) * tall
     tone = rng.normal(1.03, 0.17, count) - 0.12 * (tuft > 1.1)
     hue = rng.normal(0, 7, count)
     flower = rng.uniform(0, 1, count)
-    blossom = fractal_noise(rng, h, w, 200, 2, wide=3)[y, x] > 0.4
+    blossom = fractal_noise(rng, h, w, 200, 2, aspect=3)[y, x] > 0.4
     keep = bare[y, x] < rng.uniform(0.05, 0.9, count)
     base = canvas[y, x].astype(np.float32)
     color = (base * tone[:, None] + np.stack([hue, hue / 3, -hue / 2], axis=1)).clip(0, 255)
     for i in np.flatnonzero(keep):
         start = (16 * int(x[i]), 16 * int(y[i]))  # four fractional bits
         stop = (int(16 * (x[i] + lean[i])), int(16 * (y[i] - tall[i])))
-        cv2.line(canvas, start, stop, color[i].tolist(), 2 if grown[i] > 0.3 else 1, 16, 4)
+        cv2.line(canvas, start, stop, color[i].tolist(), 2 if nearness[i] > 0.3 else 1, 16, 4)
         if flower[i] > 0.985 and blossom[i]:
             petal = (250, 246, 236) if flower[i] > 0.9905 else (244, 208, 66)
-            radius = int(16 * (0.9 + 1.6 * grown[i]))
+            radius = int(16 * (0.9 + 1.6 * nearness[i]))
             cv2.circle(canvas, stop, radius, petal, -1, 16, 4)
 
 
-def _draw_reeds(canvas: Picture, water: Array, rng: np.random.Generator) -> None:
-    """Let reeds grow along the far bank of the pond."""
+def _draw_reeds(canvas: Canvas, water: Array, rng: np.random.Generator) -> None:
+    """Draw reeds along the far bank of the pond."""
     rim = np.argwhere(
         np.diff((water > 0.5).astype(np.int8), axis=0) == 1
     )  # grass above, water below

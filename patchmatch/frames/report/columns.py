@@ -1,4 +1,4 @@
-"""Tables as columns of numbers: a few bytes a value, in memory and in the page."""
+"""Conversion of table rows to compact numeric columns, a few bytes per value."""
 
 import base64
 import math
@@ -12,143 +12,149 @@ import numpy as np
 Row = Mapping[str, object]
 
 LAYERS = ("still", "one_pixel", "larger", "unmatched")
-TEN_THOUSANDTHS = ("score", "confidence")  # exact in two bytes, as the tables round them
-UNKNOWN = 65535
-_PLACE = ("source", "frame0", "frame1")
+FIXED_POINT = ("score", "confidence")  # stored as uint16 in units of 1/10000, as in the tables
+UNKNOWN = 65535  # of a fixed-point value
+_NAMES = ("source", "frame0", "frame1")
 _COUNTS = ("blocks", "still", "one_pixel", "larger", "unmatched", "boxes", "height", "width")
-_TIMES = ("time0", "time1", "mean_score")
+_MEASURES = ("time0", "time1", "mean_score")
 _BOX = ("x0", "y0", "x1", "y1")
 _MOTION = ("dx", "dy", "camera_dx", "camera_dy")
 
 
-class Pairs:
-    """The pairs of a run, in its order.
+class PairColumns:
+    """Columns of the pairs of a run.
 
     Args:
-        rows: As in pairs.csv, with ``height`` and ``width``, and ``picture`` perhaps.
+        rows: Rows of pairs.csv with ``height`` and ``width``, optionally ``picture``.
 
     Attributes:
-        counts: Whole numbers by name; ``source``, ``frame0`` and ``frame1`` are indices of
-            ``names``, ``shot`` is an index of ``shots``.
-        measures: Other numbers by name; NaN where not known.
-        names: What sequences and frames are called, each once.
-        pictures: Where a picture of each pair lies; "" where there is none.
-        shots: The pairs that show the same later frame, for each such frame.
+        counts: Integer columns; ``source``, ``frame0`` and ``frame1`` are indices into ``names``,
+            ``thumbnail`` is an index into ``thumbnails``.
+        measures: Float columns; NaN where unknown.
+        names: Unique names of sequences and frames.
+        images: Path of the full image of each pair; "" without one.
+        thumbnails: For each distinct later frame, the indices of the pairs that share it.
     """
 
     def __init__(self, rows: Iterable[Row]) -> None:
-        self.counts = {name: array("q") for name in (*_PLACE, *_COUNTS, "shot")}
-        self.measures = {name: array("d") for name in _TIMES}
+        self.counts = {name: array("q") for name in (*_NAMES, *_COUNTS, "thumbnail")}
+        self.measures = {name: array("d") for name in _MEASURES}
         self.names: list[str] = []
-        self.pictures: list[str] = []
-        self.shots: list[list[int]] = []
-        numbers: dict[str, int] = {}
-        shown: dict[tuple[int, int], int] = {}
+        self.images: list[str] = []
+        self.thumbnails: list[list[int]] = []
+        name_index: dict[str, int] = {}
+        frame_index: dict[tuple[int, int], int] = {}
         for index, row in enumerate(rows):
-            for name in _PLACE:
+            for name in _NAMES:
                 text = _text(row[name])
-                number = numbers.setdefault(text, len(numbers))
+                number = name_index.setdefault(text, len(name_index))
                 if number == len(self.names):
                     self.names.append(text)
                 self.counts[name].append(number)
             for name in _COUNTS:
                 self.counts[name].append(_count(row[name]))
-            for name in _TIMES:
+            for name in _MEASURES:
                 self.measures[name].append(_measure(row[name]))
-            self.pictures.append(_text(row.get("picture")))
+            self.images.append(_text(row.get("picture")))
             key = (self.counts["source"][-1], self.counts["frame1"][-1])
-            shot = shown.setdefault(key, len(shown))
-            if shot == len(self.shots):
-                self.shots.append([])
-            self.shots[shot].append(index)
-            self.counts["shot"].append(shot)
+            number = frame_index.setdefault(key, len(frame_index))
+            if number == len(self.thumbnails):
+                self.thumbnails.append([])
+            self.thumbnails[number].append(index)
+            self.counts["thumbnail"].append(number)
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
-    def place(self, index: int) -> tuple[str, ...]:
-        """Return sequence, earlier and later frame of a pair."""
-        return tuple(self.names[self.counts[name][index]] for name in _PLACE)
+    def names_of(self, index: int) -> tuple[str, ...]:
+        """Return the names of the sequence, the earlier and the later frame of a pair."""
+        return tuple(self.names[self.counts[name][index]] for name in _NAMES)
 
-    def most_rows(self, limit: int) -> int:
-        """Return how many rows a pair may keep so that all pairs keep some ``limit`` at most."""
+    def max_rows_per_pair(self, limit: int) -> int:
+        """Return the number of rows to keep per pair so that about ``limit`` remain in total."""
         boxes = np.array(self.counts["boxes"], np.int64)
-        most = int(boxes.max(initial=0))
-        while most > 1 and int(np.minimum(boxes, most).sum()) > limit:
-            most = min(most - 1, most * 9 // 10)
-        return most
+        maximum = int(boxes.max(initial=0))
+        while maximum > 1 and int(np.minimum(boxes, maximum).sum()) > limit:
+            maximum = min(maximum - 1, maximum * 9 // 10)
+        return maximum
 
 
-def read_changes(rows: Iterable[Row], pairs: Pairs, most: int) -> dict[str, "array[Any]"]:
-    """Read the rows of all pairs as columns.
+def change_columns(
+    rows: Iterable[Row], pairs: PairColumns, max_rows: int
+) -> dict[str, "array[Any]"]:
+    """Return the numeric columns of changes.csv.
 
     Args:
-        rows: As in changes.csv, in the order of the pairs.
-        pairs: The pairs; ``boxes`` tells how many rows each has.
-        most: Of each pair, only so many are kept, the first ones.
+        rows: Rows of changes.csv in the order of the pairs.
+        pairs: The pairs; ``boxes`` is the number of rows of each.
+        max_rows: Rows to keep per pair, from the first.
 
     Returns:
-        The numbers of changes.csv, and ``layer``, an index of ``LAYERS``. There is no ``area``
-        where it is that of the box everywhere.
+        The columns, and ``layer``, an index into ``LAYERS``. ``area`` is omitted if it equals the
+        area of the box in every row.
 
     Raises:
-        ValueError: If the rows are not those of the pairs.
+        ValueError: If the rows do not belong to the pairs.
     """
     columns: dict[str, array[Any]] = {name: array("i") for name in (*_BOX, "area", "layer")}
     columns |= {name: array("f") for name in _MOTION}
-    columns |= {name: array("H") for name in TEN_THOUSANDTHS}
-    merged = False
-    rest = iter(rows)
+    columns |= {name: array("H") for name in FIXED_POINT}
+    has_regions = False
+    remaining = iter(rows)
     for index, boxes in enumerate(pairs.counts["boxes"]):
-        for row in islice(_rows_of(rest, pairs.place(index), boxes), most):
+        for row in _take_rows(remaining, pairs.names_of(index), boxes)[:max_rows]:
             x0, y0, x1, y1 = box = [_count(row[name]) for name in _BOX]
             for name, value in zip(_BOX, box, strict=True):
                 columns[name].append(value)
             area = _count(row.get("area")) or (x1 - x0) * (y1 - y0)
-            merged |= area != (x1 - x0) * (y1 - y0)
+            has_regions |= area != (x1 - x0) * (y1 - y0)
             columns["area"].append(area)
             for name in _MOTION:
                 columns[name].append(_measure(row[name]))
-            for name in TEN_THOUSANDTHS:
+            for name in FIXED_POINT:
                 value = _measure(row[name])
                 columns[name].append(round(value * 10_000) if 0 <= value <= 1 else UNKNOWN)
-            lost = _text(row["matched"]).lower() == "false"
-            columns["layer"].append(LAYERS.index("unmatched" if lost else _text(row["kind"])))
-    if next(rest, None) is not None:
-        raise ValueError(f"rows must be those of the {len(pairs)} pairs, got more")
-    if not merged:
+            is_unmatched = _text(row["matched"]).lower() == "false"
+            layer = "unmatched" if is_unmatched else _text(row["kind"])
+            columns["layer"].append(LAYERS.index(layer))
+    if next(remaining, None) is not None:
+        raise ValueError(f"rows must belong to the {len(pairs)} pairs, got more rows")
+    if not has_regions:
         del columns["area"]
     return columns
 
 
 def encode(column: "array[Any]") -> tuple[str, str]:
-    """Return the name of the smallest JavaScript array that fits, and base64 of its bytes.
+    """Return the name of the smallest sufficient JavaScript typed array, and its bytes as base64.
 
-    Both are empty where no value is a number.
+    Both are empty if no value is finite.
     """
     values = np.array(column, dtype=column.typecode)
     if column.typecode in "fd":
         if not np.isfinite(values).any():
             return "", ""
-        kind = "float32" if column.typecode == "f" else "float64"
+        dtype = "float32" if column.typecode == "f" else "float64"
     else:
         low, high = int(values.min(initial=0)), int(values.max(initial=0))
-        kinds = ("uint8", "uint16", "int16", "int32")
-        fits = (kind for kind in kinds if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
-        kind = next(fits, "float64")
-    little = values.astype(np.dtype(kind).newbyteorder("<"))
-    return f"{kind.capitalize()}Array", base64.b64encode(little.tobytes()).decode()
+        fits = (
+            dtype
+            for dtype in ("uint8", "uint16", "int16", "int32")
+            if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max
+        )
+        dtype = next(fits, "float64")
+    little_endian = values.astype(np.dtype(dtype).newbyteorder("<"))
+    return f"{dtype.capitalize()}Array", base64.b64encode(little_endian.tobytes()).decode()
 
 
-def _rows_of(rest: Iterator[Row], place: tuple[str, ...], count: int) -> Iterator[Row]:
-    """Yield the rows of a pair, all of which are consumed, and make sure that they are its own."""
-    own = list(islice(rest, count))
-    for row in own:
-        if (came := tuple(_text(row[name]) for name in _PLACE)) != place:
-            raise ValueError(f"rows must come in the order of the pairs, here {place}, got {came}")
-    if len(own) < count:
-        raise ValueError(f"{place} must have {count} rows, as its pair says, got {len(own)}")
-    return iter(own)
+def _take_rows(rows: Iterator[Row], names: tuple[str, ...], count: int) -> list[Row]:
+    """Take the rows of a pair and check that they belong to it."""
+    taken = list(islice(rows, count))
+    for row in taken:
+        if (got := tuple(_text(row[name]) for name in _NAMES)) != names:
+            raise ValueError(f"rows must be in the order of the pairs, expected {names}, got {got}")
+    if len(taken) < count:
+        raise ValueError(f"{names} must have {count} rows as in its pair, got {len(taken)}")
+    return taken
 
 
 def _text(value: object) -> str:

@@ -15,7 +15,7 @@ NEW_FILES = {"frame_0.png", "frame_1.png", "truth.csv", "truth_masks.npz"}
 
 @pytest.fixture(scope="module")
 def sequence():
-    """Eleven small frames: with ten, no name has two digits."""
+    """Eleven small frames, so that one name has two digits."""
     return render_sequence(frames=11, seed=3, **SMALL)
 
 
@@ -36,7 +36,7 @@ def read_truth(folder):
         return list(csv.DictReader(file))
 
 
-def test_cow_that_has_left_the_picture_has_no_row():
+def test_cow_outside_the_frame_has_no_row():
     sequence = render_sequence(frames=150, height=192, width=256, seed=2)
     rows = truth_rows(sequence)
     fast = int(np.abs(sequence.velocity).max(axis=1).argmax())
@@ -44,29 +44,29 @@ def test_cow_that_has_left_the_picture_has_no_row():
     assert fast not in {row[2] for row in rows if row[0] == "frame_148"}
 
 
-def test_cow_that_stands_is_listed():
+def test_still_cow_has_a_row():
     still = render_sequence(frames=2, height=330, width=600)
     standing = [k for k in range(1, len(still.velocity)) if not still.velocity[k].any()]
     assert standing
     assert set(standing) <= {row[2] for row in truth_rows(still)}
 
 
-def test_names_are_natural_and_nothing_else_is_written(written):
+def test_names_have_no_zero_padding_and_no_other_files_are_written(written):
     frames = [f"frame_{t}.png" for t in range(11)]
     names = {*frames, "truth.csv", "truth_masks.npz"}
     assert {path.name for path in written.iterdir()} == names
 
 
-def test_pictures_on_disk_are_the_frames(written, sequence):
+def test_files_contain_the_frames_and_labels(written, sequence):
     for t in (0, 10):
-        picture = cv2.imread(str(written / f"frame_{t}.png"))
-        assert np.array_equal(picture[..., ::-1], sequence.frames[t])
+        image = cv2.imread(str(written / f"frame_{t}.png"))
+        assert np.array_equal(image[..., ::-1], sequence.frames[t])
     with np.load(written / "truth_masks.npz") as masks:
         assert np.array_equal(masks["labels"], sequence.labels)
         assert np.array_equal(masks["velocity"], sequence.velocity)
 
 
-def test_truth_table_boxes_hold_exactly_what_is_visible(written):
+def test_boxes_of_the_truth_table_bound_the_visible_pixels(written):
     rows = read_truth(written)
     assert tuple(rows[0]) == TRUTH_COLUMNS
     with np.load(written / "truth_masks.npz") as masks:
@@ -81,14 +81,14 @@ def test_truth_table_boxes_hold_exactly_what_is_visible(written):
         assert [int(row["dx"]), int(row["dy"])] == velocity[k].tolist()
 
 
-def test_folder_with_frames_is_refused_and_left_as_it_was(written, short):
+def test_folder_with_frames_raises_and_is_unchanged(written, short):
     before = {path: path.stat().st_mtime_ns for path in written.iterdir()}
-    with pytest.raises(InputError, match=r"already holds frames or their truth; overwrite"):
+    with pytest.raises(InputError, match=r"already contains rendered frames or ground truth"):
         write_sequence(short, written)
     assert {path: path.stat().st_mtime_ns for path in written.iterdir()} == before
 
 
-def test_overwrite_leaves_no_frame_of_the_longer_sequence(tmp_path, short):
+def test_overwrite_removes_all_frames_of_a_longer_sequence(tmp_path, short):
     (tmp_path / "notes.txt").write_text("kept")
     for name in ("frame_0.png", "frame_12.png"):
         (tmp_path / name).write_bytes(b"earlier")
@@ -97,20 +97,20 @@ def test_overwrite_leaves_no_frame_of_the_longer_sequence(tmp_path, short):
     assert cv2.imread(str(tmp_path / "frame_0.png")).shape == (200, 300, 3)
 
 
-def test_pictures_of_another_origin_are_never_mixed_with_ours(tmp_path, short):
+def test_folder_with_other_images_raises(tmp_path, short):
     (tmp_path / "holiday.jpg").write_bytes(b"dear")
-    with pytest.raises(InputError, match=r"another origin, such as holiday\.jpg"):
+    with pytest.raises(InputError, match=r"not rendered, such as holiday\.jpg"):
         write_sequence(short, tmp_path, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path, short):
+def test_file_instead_of_a_folder_raises(tmp_path, short):
     (tmp_path / "cows").write_text("a file")
     with pytest.raises(InputError, match="is a file; give a folder"):
         write_sequence(short, tmp_path / "cows")
 
 
-def test_a_failure_leaves_the_earlier_frames(tmp_path, short, monkeypatch):
+def test_failed_write_keeps_the_earlier_frames(tmp_path, short, monkeypatch):
     write_sequence(short, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     monkeypatch.setattr(np, "savez_compressed", lambda *_, **__: 1 / 0)

@@ -1,4 +1,4 @@
-"""What a person does with a report, done in headless Chromium."""
+"""Interaction with the report in headless Chromium."""
 
 import csv
 import re
@@ -10,60 +10,62 @@ import pytest
 
 from patchmatch.frames.report.page import write_report
 from patchmatch.frames.report.thumbnails import thumbnail
-from patchmatch.frames.rows import CHANGES
+from patchmatch.frames.rows import CHANGE_COLUMNS
 
 
 @pytest.fixture(scope="module")
 def browser():
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with api.sync_playwright() as playwright:
-        found = shutil.which("chromium") or shutil.which("chromium-browser")
-        place = found or shutil.which("google-chrome") or playwright.chromium.executable_path
-        if not Path(place).exists():
-            pytest.skip("there is no Chromium: apt-get install chromium, or playwright install")
-        opened = playwright.chromium.launch(executable_path=place, args=["--no-sandbox"])
+        installed = shutil.which("chromium") or shutil.which("chromium-browser")
+        path = installed or shutil.which("google-chrome") or playwright.chromium.executable_path
+        if not Path(path).exists():
+            pytest.skip(
+                "Chromium is not installed: apt-get install chromium, or playwright install"
+            )
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield opened
         opened.close()
 
 
 @pytest.fixture
 def show(browser):
-    """Open a report; when the test ends nothing may have been complained of or asked for."""
-    contexts, troubles = [], []
+    """Open a report; the test fails on any console message, error, dialog or external request."""
+    contexts, problems = [], []
 
-    def note(kind):
-        return lambda event: troubles.append(f"{kind}: {getattr(event, 'text', event)}")
+    def record(kind):
+        return lambda event: problems.append(f"{kind}: {getattr(event, 'text', event)}")
 
     def request(event):
         is_page = event.url.startswith("file:") and event.is_navigation_request()
         if not is_page and not event.url.startswith("data:"):
-            troubles.append(f"request: {event.url[:200]}")
+            problems.append(f"request: {event.url[:200]}")
 
     def open_page(path, **options):
         context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}} | options)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", note("console"))
-        page.on("pageerror", note("error"))
-        page.on("dialog", note("dialog"))
+        page.on("console", record("console"))
+        page.on("pageerror", record("error"))
+        page.on("dialog", record("dialog"))
         page.on("request", request)
         page.goto(Path(path).resolve().as_uri())
-        until(page, "document.querySelector('#frame').ariaLabel !== 'Frame'")
+        wait_until(page, "document.querySelector('#frame').ariaLabel !== 'Frame'")
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    assert not troubles
+    assert not problems
 
 
-def until(page, condition):
-    """Wait; ``page.wait_for_function`` evaluates text, which the policy of the page forbids."""
+def wait_until(page, condition):
+    """Wait for a condition; the policy of the page forbids ``page.wait_for_function``."""
     for _ in range(500):
         if page.evaluate(condition):
             return
         page.wait_for_timeout(20)
-    raise AssertionError(f"never came true: {condition}")
+    raise AssertionError(f"condition is never true: {condition}")
 
 
 def pixels(page, canvas="frame"):
@@ -82,9 +84,9 @@ def test_slider_buttons_and_keys_move_through_the_pairs(show, tmp_path, run):
     page.locator("#position").fill("12")
     assert page.text_content("#caption").startswith("f12 to f13")
     assert pixels(page) != before
-    page.click("#forth")
-    page.click("#back")
-    page.click("#back")
+    page.click("#next")
+    page.click("#previous")
+    page.click("#previous")
     assert position(page) == 11
     page.locator("#position").focus()
     for key, expected in [
@@ -103,13 +105,13 @@ def test_slider_buttons_and_keys_move_through_the_pairs(show, tmp_path, run):
     assert position(page) == 1
 
 
-def test_playing_goes_on_and_pauses(show, tmp_path, run):
+def test_playback_advances_and_pauses(show, tmp_path, run):
     page = show(run.write(tmp_path / "r.html", 30))
     page.select_option("#speed", "16")
     page.keyboard.press("Escape")
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("Space")
-    until(page, "document.querySelector('#position').valueAsNumber > 4")
+    wait_until(page, "document.querySelector('#position').valueAsNumber > 4")
     assert page.get_attribute("#play", "aria-label") == "Pause"
     page.click("#play")
     stopped = position(page)
@@ -117,7 +119,7 @@ def test_playing_goes_on_and_pauses(show, tmp_path, run):
     assert position(page) == stopped
 
 
-def test_layers_arrows_and_score_change_what_is_drawn(show, tmp_path, run):
+def test_layers_arrows_and_minimum_score_change_the_drawing(show, tmp_path, run):
     page = show(run.write(tmp_path / "r.html"))
     seen = {pixels(page)}
     charts = {pixels(page, "histogram") + pixels(page, "heat")}
@@ -133,12 +135,12 @@ def test_layers_arrows_and_score_change_what_is_drawn(show, tmp_path, run):
     assert pixels(page) in seen
     page.uncheck("#arrows")
     assert pixels(page) not in seen
-    page.locator("#least").fill("0.6")
+    page.locator("#minScore").fill("0.6")
     assert page.text_content("#shown") == "2 of 3"
-    assert page.text_content("#leastShown") == "0.60"
+    assert page.text_content("#minScoreValue") == "0.60"
 
 
-def test_the_earlier_frame_is_borrowed_from_the_pair_before(show, tmp_path, run):
+def test_earlier_frame_is_shown_from_the_previous_pair(show, tmp_path, run):
     page = show(run.write(tmp_path / "r.html"))
     assert page.is_disabled("#earlier")
     for name in ("one_pixel", "larger", "unmatched"):
@@ -153,35 +155,35 @@ def test_the_earlier_frame_is_borrowed_from_the_pair_before(show, tmp_path, run)
     assert pixels(page) == later
 
 
-def test_a_click_on_the_timeline_jumps_there(show, tmp_path, run):
+def test_click_on_the_timeline_selects_a_pair(show, tmp_path, run):
     page = show(run.write(tmp_path / "r.html", 40))
     box = page.locator("#timeline").bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 20)
-    assert "f21, 10.50 s" in page.text_content("#tip")
+    assert "f21, 10.50 s" in page.text_content("#tooltip")
     page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + 20)
     assert position(page) == 20
 
 
-def test_a_box_tells_its_row_and_the_row_lights_its_box(show, tmp_path, run):
+def test_box_shows_a_tooltip_and_its_row_highlights_the_box(show, tmp_path, run):
     page = show(run.write(tmp_path / "r.html"))
     page.keyboard.press("ArrowRight")
     plain = pixels(page)
     box = page.locator("#frame").bounding_box()
     scale = box["width"] / run.width
     page.mouse.move(box["x"] + 35 * scale, box["y"] + 15 * scale)
-    tip = page.text_content("#tip")
+    tip = page.text_content("#tooltip")
     assert tip.startswith("larger, score 0.7500\ndisplacement (\u22121.00, 0.50) px")
     assert tip.endswith("row 6 of changes.csv")
-    assert page.get_attribute("#rows tr.lit a", "href") == "changes.csv#row=6"
+    assert page.get_attribute("#rows tr.highlighted a", "href") == "changes.csv#row=6"
     page.mouse.move(2, 2)
     assert pixels(page) == plain
     page.focus("#rows tr:nth-child(3) a")
     assert pixels(page) != plain
 
 
-def test_row_numbers_are_those_of_the_table(show, tmp_path, run):
+def test_row_numbers_equal_those_of_the_csv_file(show, tmp_path, run):
     with (tmp_path / "changes.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, CHANGES)
+        writer = csv.DictWriter(file, CHANGE_COLUMNS)
         writer.writeheader()
         writer.writerows(run.rows(4))
     lines = (tmp_path / "changes.csv").read_text().splitlines()
@@ -194,12 +196,12 @@ def test_row_numbers_are_those_of_the_table(show, tmp_path, run):
         assert fields[3:7] == cells[2:6]
 
 
-def test_sequences_are_chosen(show, tmp_path, run):
+def test_sequence_can_be_selected(show, tmp_path, run):
     rows, pairs = list(run.rows(3)), list(run.pairs(3))
     rows += list(run.rows(2, source="other"))
     pairs += list(run.pairs(2, source="other"))
-    picture = thumbnail(run.picture(0))
-    write_report(tmp_path / "r.html", rows, pairs, lambda i: picture, {"pairs": 5})
+    jpeg = thumbnail(run.image(0))
+    write_report(tmp_path / "r.html", rows, pairs, lambda i: jpeg, {"pairs": 5})
     page = show(tmp_path / "r.html")
     page.keyboard.press("End")
     page.select_option("#sequence", "other")
@@ -226,7 +228,7 @@ def test_hostile_names_are_shown_as_text(show, tmp_path, run):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_all_without_scrolling_sideways(show, tmp_path, scheme, run):
+def test_narrow_screen_needs_no_horizontal_scrolling(show, tmp_path, scheme, run):
     size = {"width": 360, "height": 740}
     page = show(run.write(tmp_path / "r.html"), viewport=size, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
@@ -236,25 +238,25 @@ def test_a_phone_shows_all_without_scrolling_sideways(show, tmp_path, scheme, ru
 
 def test_every_control_has_a_name(show, tmp_path, run):
     page = show(run.write(tmp_path / "r.html"))
-    nameless = page.evaluate(
+    unnamed = page.evaluate(
         """[...document.querySelectorAll("button, input, select, canvas")].filter((control) =>
         !control.ariaLabel && !(control.labels && control.labels.length)).map((c) => c.id)"""
     )
-    assert nameless == []
+    assert unnamed == []
 
 
-def test_times_that_are_not_known_make_no_trouble(show, tmp_path, run):
+def test_unknown_times_are_not_shown(show, tmp_path, run):
     pairs = run.pairs(3, times=False)
-    for_all = thumbnail(run.picture(0))
-    write_report(tmp_path / "r.html", run.rows(3), pairs, lambda i: for_all, {})
+    jpeg = thumbnail(run.image(0))
+    write_report(tmp_path / "r.html", run.rows(3), pairs, lambda i: jpeg, {})
     page = show(tmp_path / "r.html")
     assert page.text_content("#caption").startswith("f0 to f1")
 
 
 @pytest.mark.slow
 def test_ten_thousand_frames_open_and_jump(show, tmp_path, run):
-    pictures = [thumbnail(run.picture(seed, 540, 960)) for seed in range(6)]
-    path = run.write(tmp_path / "r.html", 10_000, 20, thumbnails=lambda i: pictures[i % 6])
+    jpegs = [thumbnail(run.image(seed, 540, 960)) for seed in range(6)]
+    path = run.write(tmp_path / "r.html", 10_000, 20, thumbnails=lambda i: jpegs[i % 6])
     assert path.stat().st_size <= 60_000_000
     page = show(path)
     page.keyboard.press("End")

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from program_runs import rows
 from pytorch_lightning import Trainer
 from textures import blobs
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
-from whole_runs import rows
 
 import patchmatch
 from patchmatch.cli import main

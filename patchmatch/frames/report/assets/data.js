@@ -1,16 +1,15 @@
-// The data of the run: typed arrays decoded from base64, and pictures decoded when they are shown.
+// Data of the run: typed arrays decoded from base64, and thumbnails decoded on demand.
 
 const TYPES = {Uint8Array, Uint16Array, Int16Array, Int32Array, Float32Array, Float64Array};
-const UNKNOWN = 65535; // of scores, which come in ten-thousandths
+const UNKNOWN = 65535; // of fixed-point values, in units of 1/10000
 const data = JSON.parse(document.getElementById("data").textContent);
 const pairs = decodeAll(data.pairs);
 const rows = decodeAll(data.rows);
-const LAYERS = data.layers; // a box has an index of it
-const COLORS = ["still", "one", "larger", "lost"]; // variables of the style, in the same order
+const LAYERS = data.layers; // each row has an index into it; each name is a color of page.css
 
 function decodeAll(columns) {
   return Object.fromEntries(Object.entries(columns).map(([name, [type, text]]) => {
-    if (!type) return [name, null]; // nothing is known
+    if (!type) return [name, null]; // no known value
     const raw = atob(text);
     const bytes = new Uint8Array(raw.length);
     for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
@@ -19,15 +18,15 @@ function decodeAll(columns) {
 }
 
 const pairCount = pairs.boxes.length;
-const first = new Int32Array(pairCount + 1); // the first row of each pair, as they are kept here
-const record = new Int32Array(pairCount); // its row in changes.csv; the header is row 1
-for (let pair = 0, next = 2; pair < pairCount; pair++) {
-  first[pair + 1] = first[pair] + Math.min(pairs.boxes[pair], data.most);
-  record[pair] = next;
+const firstRow = new Int32Array(pairCount + 1); // first row of each pair on this page
+const firstCsvRow = new Int32Array(pairCount); // first row of each pair in changes.csv
+for (let pair = 0, next = 2; pair < pairCount; pair++) { // the csv header is row 1
+  firstRow[pair + 1] = firstRow[pair] + Math.min(pairs.boxes[pair], data.maxRows);
+  firstCsvRow[pair] = next;
   next += pairs.boxes[pair];
 }
 
-const sequences = []; // each {name, pairs: the indices of its pairs}
+const sequences = []; // each {name, pairs: indices of its pairs}
 {
   const byName = new Map();
   for (let pair = 0; pair < pairCount; pair++) {
@@ -37,13 +36,13 @@ const sequences = []; // each {name, pairs: the indices of its pairs}
   }
 }
 
-// The pair in which the earlier frame of a pair is the later one, to borrow its picture.
-const shotOfFrame = new Map();
+// Thumbnails show later frames; an earlier frame uses that of the pair where it is the later one.
+const thumbnailOfFrame = new Map();
 for (let pair = 0; pair < pairCount; pair++) {
-  shotOfFrame.set(pairs.source[pair] + "/" + pairs.frame1[pair], pairs.shot[pair]);
+  thumbnailOfFrame.set(pairs.source[pair] + "/" + pairs.frame1[pair], pairs.thumbnail[pair]);
 }
-function earlierShot(pair) {
-  return shotOfFrame.get(pairs.source[pair] + "/" + pairs.frame0[pair]);
+function earlierThumbnail(pair) {
+  return thumbnailOfFrame.get(pairs.source[pair] + "/" + pairs.frame0[pair]);
 }
 
 function scoreOf(column, row) {
@@ -58,36 +57,36 @@ function timeOf(pair) {
   return valueOf(pairs.time1, pair);
 }
 
-// Pictures come in elements of many lines, after this script. The last ones split stay split.
-const chunks = new Map();
-const pictures = new Map();
+// Script elements after this one hold one thumbnail per line. Recent elements stay split.
+const elements = new Map();
+const images = new Map();
 
 function linesOf(number) {
-  if (!chunks.has(number)) {
-    const element = document.getElementById("shots-" + number);
-    // While the page is still being read, an element may have come in part.
+  if (!elements.has(number)) {
+    const element = document.getElementById("thumbnails-" + number);
+    // While the page is loading, the last element may be incomplete.
     if (!element || (document.readyState === "loading" && !element.nextElementSibling)) return null;
-    if (chunks.size > 8) chunks.delete(chunks.keys().next().value);
-    chunks.set(number, element.textContent.split("\n"));
+    if (elements.size > 8) elements.delete(elements.keys().next().value);
+    elements.set(number, element.textContent.split("\n"));
   }
-  return chunks.get(number);
+  return elements.get(number);
 }
 
-function parsed() {
+function waitForParser() {
   if (document.readyState !== "loading") return Promise.resolve();
-  return new Promise((done) => setTimeout(done, 20));
+  return new Promise((resolve) => setTimeout(resolve, 20));
 }
 
-// Give the image of a shot, null where there is none.
-async function pictureOf(shot) {
-  if (shot === undefined) return null;
-  if (pictures.has(shot)) return pictures.get(shot);
+// Return a thumbnail as an image, null if it is not stored.
+async function loadThumbnail(index) {
+  if (index === undefined) return null;
+  if (images.has(index)) return images.get(index);
   let lines;
-  while (!(lines = linesOf(Math.floor(shot / data.shotsAtOnce)))) {
+  while (!(lines = linesOf(Math.floor(index / data.thumbnailsPerElement)))) {
     if (document.readyState !== "loading") return null;
-    await parsed();
+    await waitForParser();
   }
-  const text = lines[shot % data.shotsAtOnce];
+  const text = lines[index % data.thumbnailsPerElement];
   let image = null;
   if (text) {
     image = new Image();
@@ -98,7 +97,7 @@ async function pictureOf(shot) {
       image = null;
     }
   }
-  if (pictures.size > 40) pictures.delete(pictures.keys().next().value);
-  pictures.set(shot, image);
+  if (images.size > 40) images.delete(images.keys().next().value);
+  images.set(index, image);
   return image;
 }

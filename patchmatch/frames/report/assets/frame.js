@@ -1,14 +1,15 @@
 // The frame with its boxes and displacements.
 
-const WIDTHS = [1, 1.5, 2.5, 2]; // by layer, in pixels of the screen
-const DASHES = [[], [7, 4], [], [2.5, 2]]; // kinds differ by their lines, not by color alone
-const HALO = "rgba(0, 0, 0, 0.45)"; // keeps lines apart from pictures of their color
-const SHORTEST = 12; // pixels of the screen that an arrow must be long to show its direction
+const COLORS = ["#c9ccd1", "#3fe06f", "#ff4238", "#c08bff"]; // of boxes on frames, by layer
+const WIDTHS = [1, 1.5, 2.5, 2]; // by layer, in CSS pixels
+const DASHES = [[], [7, 4], [], [2.5, 2]]; // layers differ by line style, not by color alone
+const HALO = "rgba(0, 0, 0, 0.45)"; // contrast to frames of the same color
+const MIN_ARROW = 12; // CSS pixels, so that the direction of short arrows is visible
 
-const frame = {canvas: byId("frame"), image: null, pair: 0, scale: 1, turn: 0};
+const frame = {canvas: byId("frame"), image: null, pair: 0, scale: 1, request: 0};
 
-// Make a canvas as large as it is shown, on any screen, and clear it.
-function prepare(canvas, width, height) {
+// Resize a canvas to its size in device pixels and clear it.
+function prepareCanvas(canvas, width, height) {
   const ratio = window.devicePixelRatio || 1;
   canvas.width = Math.max(1, Math.round(width * ratio));
   canvas.height = Math.max(1, Math.round(height * ratio));
@@ -18,13 +19,12 @@ function prepare(canvas, width, height) {
   return context;
 }
 
-// Load the picture of a pair, and draw it with its boxes unless another one was asked for since.
+// Load the thumbnail of a pair and draw it, unless a newer pair was requested meanwhile.
 async function showFrame(pair) {
-  const turn = ++frame.turn;
-  const earlier = state.earlier ? earlierShot(pair) : undefined;
-  const shot = earlier === undefined ? pairs.shot[pair] : earlier;
-  const image = await pictureOf(shot);
-  if (turn !== frame.turn) return;
+  const request = ++frame.request;
+  const earlier = state.earlier ? earlierThumbnail(pair) : undefined;
+  const image = await loadThumbnail(earlier === undefined ? pairs.thumbnail[pair] : earlier);
+  if (request !== frame.request) return;
   frame.image = image;
   frame.pair = pair;
   byId("missing").hidden = image !== null;
@@ -34,17 +34,16 @@ async function showFrame(pair) {
 function drawFrame() {
   const {canvas, image, pair} = frame;
   const width = pairs.width[pair] || 1, height = pairs.height[pair] || 1;
-  const room = byId("stage").clientWidth;
-  const tallest = clamp(window.innerHeight - 350, 240, 1000); // with the timeline below it
-  frame.scale = Math.min(room / width, tallest / height);
+  const maxHeight = clamp(window.innerHeight - 350, 240, 1000); // leaves room for the timeline
+  frame.scale = Math.min(byId("stage").clientWidth / width, maxHeight / height);
   const shownWidth = width * frame.scale, shownHeight = height * frame.scale;
   canvas.style.width = shownWidth + "px";
   canvas.style.height = shownHeight + "px";
-  const context = prepare(canvas, shownWidth, shownHeight);
+  const context = prepareCanvas(canvas, shownWidth, shownHeight);
   context.imageSmoothingQuality = "high";
   if (image) context.drawImage(image, 0, 0, shownWidth, shownHeight);
   const visible = visibleRows(pair);
-  for (const row of visible.reverse()) drawBox(context, row); // the first lies on top
+  for (const row of visible.reverse()) drawBox(context, row); // the first box is on top
   if (state.arrows) for (const row of visible) drawDisplacement(context, row);
   canvas.setAttribute("aria-label",
     `Frame ${data.names[pairs.frame1[pair]]} with ${visible.length} boxes`);
@@ -63,7 +62,7 @@ function stroke(context, layer, path) {
   context.lineWidth = WIDTHS[layer] + 1.5;
   context.stroke(path);
   context.setLineDash(DASHES[layer]);
-  context.strokeStyle = PEN[layer];
+  context.strokeStyle = COLORS[layer];
   context.lineWidth = WIDTHS[layer];
   context.stroke(path);
 }
@@ -73,14 +72,14 @@ function drawBox(context, row) {
   const layer = rows.layer[row], inset = WIDTHS[layer] / 2;
   const path = new Path2D();
   path.rect(x + inset, y + inset, Math.max(1, width - 2 * inset), Math.max(1, height - 2 * inset));
-  if (row === state.lit) {
+  if (row === state.highlighted) {
     context.fillStyle = "rgba(255, 255, 255, 0.35)";
     context.fill(path);
   }
   stroke(context, layer, path);
 }
 
-// An arrow from the centre of the box; a cross where nothing was found.
+// Draw an arrow from the centre of the box, or a cross if it is unmatched.
 function drawDisplacement(context, row) {
   const [left, top, width, height] = boxOf(row);
   const x = left + width / 2, y = top + height / 2;
@@ -96,32 +95,32 @@ function drawDisplacement(context, row) {
   } else if (length === 0) {
     path.arc(x, y, 1, 0, 7);
   } else {
-    const stretch = Math.max(1, SHORTEST / length);
-    const angle = Math.atan2(dy, dx), wing = Math.min(7, Math.max(4, 0.4 * length));
+    const stretch = Math.max(1, MIN_ARROW / length);
+    const angle = Math.atan2(dy, dx), head = Math.min(7, Math.max(4, 0.4 * length));
     const tipX = x + dx * stretch, tipY = y + dy * stretch;
     path.moveTo(x, y);
     path.lineTo(tipX, tipY);
-    path.moveTo(tipX - wing * Math.cos(angle - 0.5), tipY - wing * Math.sin(angle - 0.5));
+    path.moveTo(tipX - head * Math.cos(angle - 0.5), tipY - head * Math.sin(angle - 0.5));
     path.lineTo(tipX, tipY);
-    path.lineTo(tipX - wing * Math.cos(angle + 0.5), tipY - wing * Math.sin(angle + 0.5));
+    path.lineTo(tipX - head * Math.cos(angle + 0.5), tipY - head * Math.sin(angle + 0.5));
   }
   context.setLineDash([]);
   context.lineCap = context.lineJoin = "round";
-  for (const [color, more] of [[HALO, 2], [PEN[rows.layer[row]], 0]]) {
+  for (const [color, extra] of [[HALO, 2], [COLORS[rows.layer[row]], 0]]) {
     context.strokeStyle = color;
-    context.lineWidth = 1.5 + more;
+    context.lineWidth = 1.5 + extra;
     context.stroke(path);
   }
 }
 
-// The visible row whose box lies under a place of the canvas, the smallest one of several.
+// Return the visible row with the smallest box that contains a point of the canvas, -1 if none.
 function rowAt(x, y) {
-  let best = -1, least = Infinity;
+  let best = -1, minArea = Infinity;
   for (const row of visibleRows(frame.pair)) {
     const [left, top, width, height] = boxOf(row);
-    if (x >= left && y >= top && x < left + width && y < top + height && width * height < least) {
+    if (x >= left && y >= top && x < left + width && y < top + height && width * height < minArea) {
       best = row;
-      least = width * height;
+      minArea = width * height;
     }
   }
   return best;

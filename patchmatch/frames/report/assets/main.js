@@ -1,16 +1,15 @@
-// What is shown now, and what changes it.
+// State of the page, and the controls that change it.
 
-const PEN = ["#c9ccd1", "#3fe06f", "#ff4238", "#c08bff"]; // of boxes over pictures, by layer
 const state = {
-  sequence: sequences[0], at: 0, lit: -1, arrows: true, earlier: false, least: 0,
-  layers: [true, true, true, true], playing: 0,
+  sequence: sequences[0], position: 0, highlighted: -1, arrows: true, earlier: false, minScore: 0,
+  layers: [true, true, true, true], timer: 0,
 };
 
 function byId(name) {
   return document.getElementById(name);
 }
 
-function ink(name) {
+function cssColor(name) {
   return getComputedStyle(document.documentElement).getPropertyValue("--" + name);
 }
 
@@ -22,130 +21,131 @@ function format(number) {
   return number.toLocaleString("en-US");
 }
 
+function clamp(value, low, high) {
+  return Math.max(low, Math.min(high, value));
+}
+
 function isVisible(row) {
   const score = rows.score[row];
-  return state.layers[rows.layer[row]] && (score === UNKNOWN || score >= state.least * 10000 - 0.5);
+  return state.layers[rows.layer[row]] && (score === UNKNOWN || score >= state.minScore * 10000 - 0.5);
 }
 
 function visibleRows(pair) {
-  const found = [];
-  for (let row = first[pair]; row < first[pair + 1]; row++) if (isVisible(row)) found.push(row);
-  return found;
+  const visible = [];
+  for (let row = firstRow[pair]; row < firstRow[pair + 1]; row++) if (isVisible(row)) visible.push(row);
+  return visible;
 }
 
 function currentPair() {
-  return state.sequence.pairs[state.at];
+  return state.sequence.pairs[state.position];
 }
 
-// Show the pair at a position of the sequence.
-function go(at) {
+// Show the pair at a position in the sequence.
+function goTo(position) {
   const count = state.sequence.pairs.length;
-  state.at = clamp(at, 0, count - 1);
-  state.lit = -1;
-  const pair = currentPair(), canShowEarlier = earlierShot(pair) !== undefined;
+  state.position = clamp(position, 0, count - 1);
+  state.highlighted = -1;
+  const pair = currentPair(), canShowEarlier = earlierThumbnail(pair) !== undefined;
   const name0 = data.names[pairs.frame0[pair]], name1 = data.names[pairs.frame1[pair]];
-  byId("position").value = state.at;
-  const text = `${name0} to ${name1}, ${state.at + 1} of ${count}`;
+  byId("position").value = state.position;
+  const text = `${name0} to ${name1}, ${state.position + 1} of ${count}`;
   byId("position").setAttribute("aria-valuetext", text);
-  byId("number").textContent = `${format(state.at + 1)} of ${format(count)}`;
+  byId("number").textContent = `${format(state.position + 1)} of ${format(count)}`;
   const parts = [element("span")];
   const [tag0, tag1] = state.earlier && canShowEarlier ? ["b", "bdi"] : ["bdi", "b"];
-  parts[0].append(element(tag0, name0), " to ", element(tag1, name1)); // bold is the one shown
+  parts[0].append(element(tag0, name0), " to ", element(tag1, name1)); // the displayed one is bold
   const time = timeOf(pair);
   if (Number.isFinite(time)) parts.push(element("span", clock(time, 0.01)));
-  const path = data.pictures[pair];
+  const path = data.images[pair];
   if (path) {
-    const link = element("a", "full picture");
+    const link = element("a", "full image");
     link.href = "./" + path.split("/").map(encodeURIComponent).join("/");
     parts.push(link);
   }
   byId("caption").replaceChildren(...parts);
   byId("earlier").disabled = !canShowEarlier;
-  for (const count of document.querySelectorAll("#layers output")) {
-    count.textContent = format(countKept(pair, +count.dataset.layer));
+  for (const output of document.querySelectorAll("#layers output")) {
+    output.textContent = format(countRows(pair, +output.dataset.layer));
   }
-  listRows(pair);
-  moveCursor();
+  updateTable(pair);
+  drawCursor();
   return showFrame(pair);
 }
 
-function clamp(value, low, high) {
-  return Math.max(low, Math.min(high, value));
-}
-
-function countKept(pair, layer) {
+function countRows(pair, layer) {
   let count = 0;
-  for (let row = first[pair]; row < first[pair + 1]; row++) count += rows.layer[row] === layer;
+  for (let row = firstRow[pair]; row < firstRow[pair + 1]; row++) count += rows.layer[row] === layer;
   return count;
 }
 
-// Draw everything that depends on which boxes are switched on; all pairs only once a frame.
-let waiting = false;
-function filter() {
-  listRows(currentPair());
+// Redraw all that depends on the visible boxes; the charts at most once per animation frame.
+let isChartUpdatePending = false;
+function updateVisible() {
+  updateTable(currentPair());
   drawFrame();
-  if (waiting) return;
-  waiting = true;
+  if (isChartUpdatePending) return;
+  isChartUpdatePending = true;
   requestAnimationFrame(() => {
-    waiting = false;
+    isChartUpdatePending = false;
     drawHistogram();
-    drawHeat();
+    drawHeatMap();
   });
 }
 
-function chooseSequence(index) {
+function selectSequence(index) {
   play(false);
   state.sequence = sequences[index];
   byId("position").max = state.sequence.pairs.length - 1;
   redraw(0);
 }
 
-function redraw(at = state.at) {
-  state.at = at;
+function redraw(position = state.position) {
+  state.position = position;
   drawTimeline();
   drawHistogram();
-  drawHeat();
-  const count = state.sequence.pairs.length;
-  const legend = "pale: the most in a column, full: the least";
-  byId("stretch").textContent = count > timeline.width ? legend : "";
-  return go(at);
+  drawHeatMap();
+  const legend = "pale: maximum per column, solid: minimum";
+  byId("timelineLegend").textContent = state.sequence.pairs.length > timeline.width ? legend : "";
+  return goTo(position);
 }
 
 function play(on) {
-  clearTimeout(state.playing);
-  state.playing = 0;
+  clearTimeout(state.timer);
+  state.timer = 0;
   byId("play").classList.toggle("playing", on);
   byId("play").setAttribute("aria-label", on ? "Pause" : "Play");
   if (!on) return;
   const count = state.sequence.pairs.length;
-  if (state.at === count - 1) go(0);
+  if (state.position === count - 1) goTo(0);
   const step = async () => {
     const start = performance.now();
-    const wanted = wait(), skip = Math.max(1, Math.ceil(25 / wanted)); // no more than 40 a second
-    const token = state.playing;
-    await go(state.at + skip);
-    if (state.playing !== token) return; // paused meanwhile
-    if (state.at >= count - 1) play(false);
-    else state.playing = setTimeout(step, Math.max(0, wanted * skip - (performance.now() - start)));
+    const delay = pairDelay(), skip = Math.max(1, Math.ceil(25 / delay)); // at most 40 per second
+    const timer = state.timer;
+    await goTo(state.position + skip);
+    if (state.timer !== timer) return; // paused meanwhile
+    if (state.position >= count - 1) play(false);
+    else state.timer = setTimeout(step, Math.max(0, delay * skip - (performance.now() - start)));
   };
-  state.playing = setTimeout(step, wait());
+  state.timer = setTimeout(step, pairDelay());
 }
 
-// Milliseconds until the next pair: as it was filmed, where that is known, else ten a second.
-function wait() {
-  const shown = state.sequence.pairs, next = Math.min(state.at + 1, shown.length - 1);
-  const step = 1000 * (timeOf(shown[next]) - timeOf(shown[state.at]));
+// Return the milliseconds until the next pair: by the times of the frames, else 10 per second.
+function pairDelay() {
+  const shown = state.sequence.pairs, next = Math.min(state.position + 1, shown.length - 1);
+  const step = 1000 * (timeOf(shown[next]) - timeOf(shown[state.position]));
   return (step > 0 ? clamp(step, 10, 2000) : 100) / Number(byId("speed").value);
 }
 
-function light(row) {
-  if (row === state.lit) return;
-  state.lit = row;
-  for (const line of byId("rows").children) line.classList.toggle("lit", +line.dataset.row === row);
+function highlight(row) {
+  if (row === state.highlighted) return;
+  state.highlighted = row;
+  for (const line of byId("rows").children) {
+    line.classList.toggle("highlighted", +line.dataset.row === row);
+  }
   drawFrame();
 }
 
-function makeLayers() {
+function createLayerControls() {
   const hasStill = rows.layer.includes(0);
   LAYERS.forEach((name, layer) => {
     if (layer === 0 && !hasStill) return;
@@ -155,28 +155,29 @@ function makeLayers() {
     box.id = "layer-" + name;
     box.addEventListener("change", () => {
       state.layers[layer] = box.checked;
-      filter();
+      updateVisible();
     });
     count.dataset.layer = layer;
-    label.append(box, element("i", "", name), element("span", name.replace("_", " ")), count);
+    label.append(box, element("i", "", name), element("span", labelOf(layer)), count);
     byId("layers").append(label);
   });
 }
 
-function listenToKeys() {
-  const jumps = {ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity};
-  const switches = {
+function addKeyListener() {
+  const steps = {ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity};
+  const toggles = {
     1: "layer-one_pixel", 2: "layer-larger", 3: "layer-unmatched", a: "arrows", e: "earlier",
   };
   document.addEventListener("keydown", (event) => {
-    const on = event.target.closest("input, select, button, summary, a, .scroll");
+    const control = event.target.closest("input, select, button, summary, a, .scroll");
+    const isOn = (selector) => control && control.matches(selector);
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key in jumps && !(on && on.matches("#least, select, .scroll"))) {
-      go(state.at + jumps[event.key] * (event.shiftKey ? 10 : 1));
-    } else if (event.key === " " && !(on && on.matches("[type=checkbox], select, button, summary"))) {
-      play(!state.playing);
-    } else if (event.key in switches && !(on && on.matches("select"))) {
-      byId(switches[event.key]).click();
+    if (event.key in steps && !isOn("#minScore, select, .scroll")) {
+      goTo(state.position + steps[event.key] * (event.shiftKey ? 10 : 1));
+    } else if (event.key === " " && !isOn("[type=checkbox], select, button, summary")) {
+      play(!state.timer);
+    } else if (event.key in toggles && !isOn("select")) {
+      byId(toggles[event.key]).click();
     } else {
       return;
     }
@@ -184,69 +185,66 @@ function listenToKeys() {
   });
 }
 
-function listen() {
+function addListeners() {
   const {canvas} = frame, range = byId("position");
-  range.addEventListener("input", () => go(range.valueAsNumber));
-  byId("back").addEventListener("click", () => go(state.at - 1));
-  byId("forth").addEventListener("click", () => go(state.at + 1));
-  byId("play").addEventListener("click", () => play(!state.playing));
-  byId("sequence").addEventListener("change", (event) => chooseSequence(event.target.selectedIndex));
+  range.addEventListener("input", () => goTo(range.valueAsNumber));
+  byId("previous").addEventListener("click", () => goTo(state.position - 1));
+  byId("next").addEventListener("click", () => goTo(state.position + 1));
+  byId("play").addEventListener("click", () => play(!state.timer));
+  byId("sequence").addEventListener("change", (event) => selectSequence(event.target.selectedIndex));
   byId("arrows").addEventListener("change", (event) => {
     state.arrows = event.target.checked;
     drawFrame();
   });
   byId("earlier").addEventListener("change", (event) => {
     state.earlier = event.target.checked;
-    go(state.at);
+    goTo(state.position);
   });
-  byId("least").addEventListener("input", (event) => {
-    state.least = event.target.valueAsNumber;
-    byId("leastShown").textContent = state.least.toFixed(2);
-    filter();
+  byId("minScore").addEventListener("input", (event) => {
+    state.minScore = event.target.valueAsNumber;
+    byId("minScoreValue").textContent = state.minScore.toFixed(2);
+    updateVisible();
   });
-  const point = (event) => {
+  const highlightAt = (event) => {
     const row = rowAt(event.offsetX, event.offsetY);
-    light(row);
-    showTip(row < 0 ? "" : describe(row, frame.pair), event.clientX, event.clientY);
+    highlight(row);
+    showTooltip(row < 0 ? "" : tooltipText(row, frame.pair), event.clientX, event.clientY);
   };
-  const forget = (event) => {
-    if (event.pointerType === "touch") return; // a finger that was lifted still means the box
-    light(-1);
-    showTip("");
-  };
-  canvas.addEventListener("pointermove", point);
-  canvas.addEventListener("pointerdown", point);
-  canvas.addEventListener("pointerleave", forget);
+  canvas.addEventListener("pointermove", highlightAt);
+  canvas.addEventListener("pointerdown", highlightAt);
+  canvas.addEventListener("pointerleave", (event) => {
+    if (event.pointerType === "touch") return; // keep the tooltip after a tap
+    highlight(-1);
+    showTooltip("");
+  });
   const table = byId("rows"), rowOf = (event) => +(event.target.closest("tr")?.dataset.row ?? -1);
-  table.addEventListener("pointerover", (event) => light(rowOf(event)));
-  table.addEventListener("pointerleave", () => light(-1));
-  table.addEventListener("focusin", (event) => light(rowOf(event)));
-  listenToTimeline(timeline.canvas);
+  table.addEventListener("pointerover", (event) => highlight(rowOf(event)));
+  table.addEventListener("pointerleave", () => highlight(-1));
+  table.addEventListener("focusin", (event) => highlight(rowOf(event)));
+  addTimelineListeners(timeline.canvas);
   window.addEventListener("resize", () => redraw());
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw());
-  listenToKeys();
+  addKeyListener();
 }
 
-function listenToTimeline(strip) {
-  strip.addEventListener("pointerdown", (event) => {
-    strip.setPointerCapture(event.pointerId);
-    go(positionAt(event.clientX));
+function addTimelineListeners(canvas) {
+  canvas.addEventListener("pointerdown", (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    goTo(positionAt(event.clientX));
   });
-  strip.addEventListener("pointermove", (event) => {
-    const at = positionAt(event.clientX), pair = state.sequence.pairs[at];
-    if (event.buttons) go(at);
-    const counts = [1, 2, 3].map((layer) => {
-      return `${format(countOf(layer, pair))} ${LAYERS[layer].replace("_", " ")}`;
-    });
+  canvas.addEventListener("pointermove", (event) => {
+    const position = positionAt(event.clientX), pair = state.sequence.pairs[position];
+    if (event.buttons) goTo(position);
+    const counts = [1, 2, 3].map((layer) => `${format(countOf(layer, pair))} ${labelOf(layer)}`);
     const time = Number.isFinite(timeOf(pair)) ? ", " + clock(timeOf(pair), 0.01) : "";
     const text = `${data.names[pairs.frame1[pair]]}${time}\n${counts.join(", ")} of `;
-    showTip(`${text}${format(pairs.blocks[pair])} blocks`, event.clientX, event.clientY);
+    showTooltip(`${text}${format(pairs.blocks[pair])} blocks`, event.clientX, event.clientY);
   });
-  strip.addEventListener("pointerleave", () => showTip(""));
+  canvas.addEventListener("pointerleave", () => showTooltip(""));
 }
 
 showRun();
-makeLayers();
+createLayerControls();
 byId("columns").append(...COLUMNS.map(([name]) => element("th", name)));
 if (pairCount) {
   byId("sequence").append(...sequences.map(({name}) => element("option", name)));
@@ -255,6 +253,6 @@ if (pairCount) {
   byId("name").textContent = sequences[0].name;
   const title = sequences.length === 1 ? sequences[0].name : sequences.length + " sequences";
   document.title = `${title}, patchmatch report`;
-  listen();
-  chooseSequence(0);
+  addListeners();
+  selectSequence(0);
 }

@@ -1,44 +1,50 @@
-// How much changed in each pair of the sequence: one strip a layer, many pairs in a column.
+// Changed blocks in each pair of the sequence: one strip per layer; a column may hold many pairs.
 
 const LABEL = 16, BARS = 32, GAP = 4, AXIS = 22; // heights in pixels
 const SECONDS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600,
   7200, 14400, 28800, 86400];
 
-const timeline = {canvas: byId("timeline"), still: document.createElement("canvas"), width: 0, bottom: 0};
+const timeline = {
+  canvas: byId("timeline"), background: document.createElement("canvas"), width: 0, bottom: 0,
+};
 
 function countOf(layer, pair) {
   if (layer === 2) return Math.max(0, pairs.larger[pair] - pairs.unmatched[pair]);
   return pairs[LAYERS[layer]][pair];
 }
 
-// Draw what stays the same while the position moves.
+function labelOf(layer) {
+  return LAYERS[layer].replace("_", " ");
+}
+
+// Draw the part that does not depend on the position.
 function drawTimeline() {
   const width = timeline.width = timeline.canvas.clientWidth;
-  const most = [1, 2, 3].map((layer) => {
+  const maxima = [1, 2, 3].map((layer) => {
     return state.sequence.pairs.reduce((high, pair) => Math.max(high, countOf(layer, pair)), 0);
   });
-  timeline.bottom = most.reduce((sum, count) => sum + LABEL + (count ? BARS + GAP : 0), 0);
+  timeline.bottom = maxima.reduce((sum, count) => sum + LABEL + (count ? BARS + GAP : 0), 0);
   timeline.canvas.style.height = timeline.bottom + AXIS + "px";
-  const context = prepare(timeline.still, width, timeline.bottom + AXIS);
+  const context = prepareCanvas(timeline.background, width, timeline.bottom + AXIS);
   context.font = font(11);
   context.textBaseline = "top";
   let top = 0;
-  most.forEach((count, index) => {
-    const label = LAYERS[index + 1].replace("_", " ");
-    context.fillStyle = ink("quiet");
-    context.fillText(count ? `${label}, at most ${format(count)}` : `${label}: none`, 6, top + 2);
+  maxima.forEach((count, index) => {
+    const label = labelOf(index + 1);
+    context.fillStyle = cssColor("muted");
+    context.fillText(count ? `${label}, maximum ${format(count)}` : `${label}: none`, 6, top + 2);
     if (count) drawStrip(context, index + 1, top + LABEL + BARS, count, width);
     top += LABEL + (count ? BARS + GAP : 0);
   });
   drawAxis(context, width);
-  moveCursor();
+  drawCursor();
 }
 
-function drawStrip(context, layer, bottom, most, width) {
-  const shown = state.sequence.pairs, count = shown.length, scale = BARS / most;
-  context.fillStyle = ink("rule");
+function drawStrip(context, layer, bottom, maximum, width) {
+  const shown = state.sequence.pairs, count = shown.length, scale = BARS / maximum;
+  context.fillStyle = cssColor("rule");
   context.fillRect(0, bottom, width, 1);
-  context.fillStyle = ink(COLORS[layer]);
+  context.fillStyle = cssColor(LAYERS[layer]);
   const columns = Math.min(count, Math.max(1, Math.floor(width)));
   for (let column = 0; column < columns; column++) {
     const from = Math.floor((column * count) / columns);
@@ -49,12 +55,12 @@ function drawStrip(context, layer, bottom, most, width) {
       low = Math.min(low, value);
       high = Math.max(high, value);
     }
-    const x = (column * width) / columns, wide = width / columns;
-    const bar = wide > 4 ? wide - 1 : wide;
-    context.globalAlpha = 0.4; // up to the most of these pairs
-    context.fillRect(x, bottom - high * scale, bar, high * scale);
-    context.globalAlpha = 1; // up to the least
-    context.fillRect(x, bottom - low * scale, bar, low * scale);
+    const x = (column * width) / columns, columnWidth = width / columns;
+    const barWidth = columnWidth > 4 ? columnWidth - 1 : columnWidth;
+    context.globalAlpha = 0.4; // up to the maximum of these pairs
+    context.fillRect(x, bottom - high * scale, barWidth, high * scale);
+    context.globalAlpha = 1; // up to the minimum
+    context.fillRect(x, bottom - low * scale, barWidth, low * scale);
   }
 }
 
@@ -69,24 +75,24 @@ function areTimesKnown() {
 
 function drawAxis(context, width) {
   const shown = state.sequence.pairs, count = shown.length, top = timeline.bottom;
-  const wanted = Math.max(1, Math.floor(width / 90));
+  const maxTicks = Math.max(1, Math.floor(width / 90));
   const ticks = []; // [index, label]
   if (areTimesKnown()) {
     const start = timeOf(shown[0]), length = timeOf(shown[count - 1]) - start;
-    const step = SECONDS.find((s) => length / s <= wanted) || SECONDS[SECONDS.length - 1];
+    const step = SECONDS.find((s) => length / s <= maxTicks) || SECONDS[SECONDS.length - 1];
     for (let tick = Math.ceil(start / step - 1e-9), i = 0; i < count; tick++) {
       while (i < count && timeOf(shown[i]) < tick * step - 1e-6) i++;
       if (i < count) ticks.push([i, clock(tick * step, step)]);
     }
   } else {
-    const power = 10 ** Math.floor(Math.log10(Math.max(1, count / wanted)));
-    const step = [1, 2, 5, 10].map((m) => m * power).find((s) => count / s <= wanted) || count;
+    const power = 10 ** Math.floor(Math.log10(Math.max(1, count / maxTicks)));
+    const step = [1, 2, 5, 10].map((m) => m * power).find((s) => count / s <= maxTicks) || count;
     ticks.push([0, "1"]);
     for (let number = step; number <= count; number += step) {
       if (number > 1) ticks.push([number - 1, format(number)]);
     }
   }
-  context.fillStyle = ink("quiet");
+  context.fillStyle = cssColor("muted");
   let free = 0;
   for (const [index, text] of ticks) {
     const x = ((index + 0.5) * width) / count, half = context.measureText(text).width / 2;
@@ -98,7 +104,7 @@ function drawAxis(context, width) {
   }
 }
 
-// Seconds as people read them; the step between ticks tells how exactly.
+// Format seconds; the step between ticks determines the number of decimals.
 function clock(seconds, step) {
   if (!Number.isFinite(seconds)) return "";
   const decimals = step < 0.1 ? 2 : step < 1 ? 1 : 0;
@@ -108,32 +114,31 @@ function clock(seconds, step) {
   return hours ? `${hours}:${String(minutes % 60).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
-function moveCursor() {
-  const {canvas, still, width} = timeline;
-  if (canvas.width !== still.width || canvas.height !== still.height) {
-    canvas.width = still.width;
-    canvas.height = still.height;
+function drawCursor() {
+  const {canvas, background, width} = timeline;
+  if (canvas.width !== background.width || canvas.height !== background.height) {
+    canvas.width = background.width;
+    canvas.height = background.height;
   }
   const context = canvas.getContext("2d");
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.clearRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(still, 0, 0);
+  context.drawImage(background, 0, 0);
   const ratio = canvas.width / Math.max(1, width);
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  const count = state.sequence.pairs.length, wide = width / count;
-  const x = state.at * wide, height = timeline.bottom - GAP;
-  context.fillStyle = ink("ink");
-  if (wide > 6) {
+  const count = state.sequence.pairs.length, columnWidth = width / count;
+  const x = state.position * columnWidth, height = timeline.bottom - GAP;
+  context.fillStyle = cssColor("ink");
+  if (columnWidth > 6) {
     context.globalAlpha = 0.1;
-    context.fillRect(x, 0, wide, height);
+    context.fillRect(x, 0, columnWidth, height);
     context.globalAlpha = 1;
   }
-  context.fillRect(Math.min(width - 1.5, x + wide / 2 - 0.75), 0, 1.5, height);
+  context.fillRect(Math.min(width - 1.5, x + columnWidth / 2 - 0.75), 0, 1.5, height);
 }
 
 function positionAt(clientX) {
   const box = timeline.canvas.getBoundingClientRect();
   const count = state.sequence.pairs.length;
-  const index = Math.floor(((clientX - box.left) / box.width) * count);
-  return Math.max(0, Math.min(count - 1, index));
+  return clamp(Math.floor(((clientX - box.left) / box.width) * count), 0, count - 1);
 }

@@ -1,4 +1,4 @@
-"""What tests of whole runs share."""
+"""Helpers for tests that run the whole program."""
 
 import csv
 import os
@@ -22,18 +22,19 @@ TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]
 
 
 def write(path: Path, image: np.ndarray) -> None:
-    """Write a picture; its folder is made where missing."""
+    """Write an image and create its folder if missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image)
 
 
 def rows(path: str | Path = "out/pairs.csv") -> list[dict[str, str]]:
+    """Read a table."""
     with Path(path).open(newline="") as file:
         return list(csv.DictReader(file))
 
 
 def one_line(capsys: pytest.CaptureFixture[str], run: Callable[[], None]) -> str:
-    """Run what must end with exit code 2, and return its one line."""
+    """Call a function that must exit with code 2, and return its only error line."""
     with pytest.raises(SystemExit) as stop:
         run()
     assert stop.value.code == 2
@@ -45,7 +46,7 @@ def one_line(capsys: pytest.CaptureFixture[str], run: Callable[[], None]) -> str
 
 
 def quiet_trainer(*callbacks: pl.Callback) -> pl.Trainer:
-    """Return a trainer that prints and logs nothing of its own."""
+    """Return a trainer without output and logs."""
     return pl.Trainer(
         accelerator="cpu",
         logger=False,
@@ -56,7 +57,7 @@ def quiet_trainer(*callbacks: pl.Callback) -> pl.Trainer:
 
 
 def start(options: Sequence[str], folder: Path, threads: int | None = 1) -> subprocess.Popen[str]:
-    """Start the program in a folder; ``threads`` of None leaves their number to torch."""
+    """Start the program in a folder; ``threads=None`` keeps the default of torch."""
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
     if threads is not None:
         environment["OMP_NUM_THREADS"] = str(threads)
@@ -71,28 +72,28 @@ def start(options: Sequence[str], folder: Path, threads: int | None = 1) -> subp
 
 
 def run(options: Sequence[str], folder: Path, threads: int | None = 1) -> str:
-    """Run the program to its good end, and return what it told."""
+    """Run the program, which must succeed, and return its output."""
     process = start(options, folder, threads)
-    told, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, told
-    return told
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
 
 
-def kill_once_there_is(made: Path, process: subprocess.Popen[str]) -> None:
-    """Kill -9 a process as soon as it has made a file or folder, and wait for it."""
-    while process.poll() is None and not made.exists():
+def kill_when_exists(path: Path, process: subprocess.Popen[str]) -> None:
+    """Send SIGKILL to a process as soon as a file or folder exists, and wait for its end."""
+    while process.poll() is None and not path.exists():
         pass
     process.kill()
     process.communicate()
-    assert process.returncode < 0, "it came to its end before it could be killed"
+    assert process.returncode < 0, "the process ended before it was killed"
 
 
 def contents(folder: Path, timed: Sequence[str] = ()) -> dict[str, object]:
-    """Return every file by its name; of the summary and of tables that tell seconds all but these.
+    """Return the content of each output file by its name, without the measured seconds.
 
     Args:
-        folder: Of a run.
-        timed: Names of these tables.
+        folder: Output folder of a run.
+        timed: Names of the tables with a column ``seconds``.
     """
     found: dict[str, object] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
