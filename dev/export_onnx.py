@@ -86,7 +86,7 @@ class Motions(Exported):
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return (1, rows, columns, 2) and twice (1, rows, columns) of frames (1, 1, 2, H, W)."""
         motion = self.net(frames, self.block)
-        confidence, matched = motion.doubts.sigmoid().unbind(dim=-1)
+        confidence, matched = motion.confidence_logits.sigmoid().unbind(dim=-1)
         return motion.displacement, confidence, matched
 
     def axes(self) -> tuple[Any, Any]:

@@ -87,21 +87,21 @@ def test_what_is_compiled_is_kept_and_a_damaged_file_of_it_is_no_error(tmp_path)
 
 
 BASE = """
-from patchmatch.kernels.compiling import helper
+from patchmatch.motion.kernels.compiling import helper
 @helper
 def number():
     return {number}
 """
 HELPING = """
 from base import number
-from patchmatch.kernels.compiling import helper
+from patchmatch.motion.kernels.compiling import helper
 @helper
 def twice():
     return 2 * number()
 """
 CALLING = """
 from helping import twice
-from patchmatch.kernels.compiling import kernel
+from patchmatch.motion.kernels.compiling import kernel
 @kernel
 def call(found):
     found[0] = twice()
