@@ -367,7 +367,8 @@ def test_predict_config_exists_and_uses_the_matcher():
 
 @pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16, torch.float64])
 def test_weights_that_are_not_float32_raise(precision):
-    matcher, frames = load_motion_matcher(device="cpu").to(precision), panning_frames((0, 0), (2, 1))
+    matcher = load_motion_matcher(device="cpu").to(precision)
+    frames = panning_frames((0, 0), (2, 1))
     message = rf"weights must be float32 .* got {precision}; give --trainer.precision 32-true"
     with pytest.raises(InputError, match=message):
         matcher.measure_motion(*frames)

@@ -1,8 +1,8 @@
-"""Steps that several threads take together.
+"""Parallel steps of several threads.
 
-To wake a thread takes 0.1 ms, as long as many a step. So all that take part are woken once and walk
-through the same steps; each takes parts of a step until none is left, and waits, awake, for the
-parts that others have taken. A thread that comes late finds less to do, and nobody waits for it.
+Waking a thread takes 0.1 ms, as long as many steps. All threads are therefore woken once and run
+the same steps: each takes chunks of a step until none is left and then busy-waits for the chunks of
+the others. Nothing waits for a thread that starts late; it finds fewer chunks.
 """
 
 import functools
