@@ -1,11 +1,12 @@
 """Block motion of any size: coarse-to-fine matching by a small network."""
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from patchmatch.core.process import threads_for_compiled_loops
 from patchmatch.motion.candidates import offer, with_rival
 from patchmatch.motion.coarse_to_fine import (
     COARSEST,
@@ -20,7 +21,7 @@ from patchmatch.motion.coarse_to_fine import (
 from patchmatch.motion.confidence import EVIDENCE
 from patchmatch.motion.consensus import Ballot, Smoother
 from patchmatch.motion.features import Level, describe, search
-from patchmatch.motion.kernels import compiled_for, threads_for
+from patchmatch.motion.kernels import compiled_for
 from patchmatch.motion.refine import Matching, settle
 from patchmatch.motion.scoring import CellTrust, Judge, PlainJudge, PlainTrust
 from patchmatch.ops.blocks import block_counts
@@ -53,15 +54,16 @@ class MotionNet(nn.Module):
         self.doubt = nn.Sequential(nn.Linear(EVIDENCE, hidden), nn.ReLU(), nn.Linear(hidden, 2))
 
     def threads(self) -> AbstractContextManager[None]:
-        """Return a context in which the compiled loops use torch's threads, where they are used."""
-        return threads_for(next(self.parameters()))
+        """Return a context that gives the threads of torch to the compiled loops, if they run."""
+        compiled = compiled_for(next(self.parameters()))
+        return threads_for_compiled_loops() if compiled else nullcontext()
 
     def describe(self, frames: Float[Tensor, "B 1 H W"]) -> list[Level]:
         """Return the features of frames on every level, the finest first, for ``compare``."""
         if compiled_for(frames):
             from patchmatch.motion import compiled  # importing numba takes half a second
 
-            with self.threads():
+            with threads_for_compiled_loops():
                 return compiled.describe(frames, LEVELS)
         return describe(frames, LEVELS)
 
@@ -96,7 +98,7 @@ class MotionNet(nn.Module):
         if not trace and compiled_for(*images):
             from patchmatch.motion import compiled
 
-            with self.threads():
+            with threads_for_compiled_loops():
                 return compiled.compare(self, described0, described1, shape, block, radius)
         return self._compare(described0, described1, shape, block, radius, trace)
 

@@ -11,14 +11,14 @@ import torch
 from torch.testing import assert_close
 
 from patchmatch import load_motion_matcher
-from patchmatch.core.process import compiled_threads
+from patchmatch.core.process import compiled_threads, threads_for_compiled_loops
 from patchmatch.motion import compiled as motion_kernels
 from patchmatch.motion import features as levels
 from patchmatch.motion.candidates import Offered, offer, with_rival
 from patchmatch.motion.coarse_to_fine import COARSEST, FIRST, LEVELS, MOST, STEPS
 from patchmatch.motion.consensus import NEVER
 from patchmatch.motion.consensus_steps import answers_around, ballot
-from patchmatch.motion.kernels import compiled_for, team, threads_for
+from patchmatch.motion.kernels import compiled_for, team
 from patchmatch.motion.net import MotionNet
 from patchmatch.motion.refine import Matching, settle
 from patchmatch.ops.blocks import block_counts
@@ -281,9 +281,9 @@ def test_several_threads_write_what_one_does(monkeypatch, rng, threads, count):
 
     monkeypatch.setattr(team, "_submit", submit_and_see_it_begin)
     threads(count)
-    with threads_for(given[1]):
+    with threads_for_compiled_loops():
         assert (compiled_threads(), torch.get_num_threads()) == (count, 1)
-        with threads_for(given[1]):  # as where a matcher asks before its network does
+        with threads_for_compiled_loops():  # as where a matcher asks before its network does
             assert compiled_threads() == count
         together = Case(*given)
     assert (compiled_threads(), torch.get_num_threads()) == (1, count)
@@ -297,7 +297,7 @@ def test_a_pair_is_compared_though_nobody_comes_to_help(monkeypatch, rng, thread
     alone = Case(*given)
     monkeypatch.setattr(team, "_submit", lambda *_: team.Future())
     threads(3)
-    with threads_for(given[1]):
+    with threads_for_compiled_loops():
         deserted = Case(*given)
     assert all(map(torch.equal, everything(alone), everything(deserted)))
 

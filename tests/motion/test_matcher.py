@@ -16,13 +16,18 @@ from patchmatch.motion import compiled, net
 from patchmatch.motion.coarse_to_fine import Judged, Motion
 from patchmatch.motion.data import MovingScenes
 from patchmatch.motion.loss import motion_loss
-from patchmatch.motion.matcher import METRICS, MotionMatcher, as_gray
+from patchmatch.motion.matcher import METRICS, MotionMatcher
 from patchmatch.motion.net import MotionNet
 
 
 @pytest.fixture(scope="module")
-def shipped():
+def loaded():
     return load_motion_matcher(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def shipped(loaded):
+    return loaded.matcher
 
 
 def textured(height, width, seed=0):
@@ -111,7 +116,7 @@ def validation_metrics(matcher, batch, monkeypatch):
 
 
 def test_validation_metrics_are_the_same_with_and_without_compiled_loops(monkeypatch):
-    matcher, batch = load_motion_matcher(device="cpu"), batch_of(scenes(6, side=192))
+    matcher, batch = load_motion_matcher(device="cpu").matcher, batch_of(scenes(6, side=192))
     calls, compare = [], compiled.compare
     monkeypatch.setattr(compiled, "compare", lambda *x: calls.append(x) or compare(*x))
     with_loops = validation_metrics(matcher, batch, monkeypatch)
@@ -125,7 +130,8 @@ def test_validation_metrics_are_the_same_with_and_without_compiled_loops(monkeyp
 
 
 def test_validation_loss_is_the_training_loss_in_eval_mode(monkeypatch):
-    matcher, batch = load_motion_matcher(device="cpu").eval(), batch_of(scenes(6, side=192))
+    matcher, batch = load_motion_matcher(device="cpu").matcher, batch_of(scenes(6, side=192))
+    assert not matcher.training
     validated = validation_metrics(matcher, batch, monkeypatch)["loss"]
     trained = matcher.training_step(batch, 0)
     assert trained.requires_grad
@@ -177,10 +183,10 @@ def test_pairs_with_gaps_are_predicted_in_order(shipped):
         assert (inside == Kind.LARGER).all()
 
 
-def test_predict_step_agrees_with_measure_motion(shipped):
+def test_predict_step_agrees_with_measure_motion(loaded, shipped):
     frames = panning_frames((0, 0), (1, -3))
     (changes,) = shipped.predict_step(clip_of(*frames), 0)
-    measured = shipped.measure_motion(*frames)
+    measured = loaded.measure_motion(*frames)
     assert_close(changes.displacement.view(4, 6, 2), measured, rtol=0, atol=1e-3)
 
 
@@ -199,7 +205,7 @@ def test_camera_motion_is_subtracted_so_that_only_the_square_has_moved(shipped):
     first, second = first.clone(), second.clone()
     first[64:128, 96:160] = square
     second[72:136, 100:164] = square
-    panned = load_motion_matcher(camera=True, device="cpu")
+    panned = load_motion_matcher(camera=True, device="cpu").matcher
     (own,) = panned.predict_step(clip_of(first, second), 0)
     (both,) = shipped.predict_step(clip_of(first, second), 0)
     assert (both.kind == Kind.LARGER).float().mean() > 0.8
@@ -250,9 +256,9 @@ def test_frames_smaller_than_a_block_raise(shipped):
         shipped.predict_step(clip_of(frame, frame), 0)
 
 
-def test_all_image_formats_give_the_same_motion(shipped):
+def test_all_image_formats_give_the_same_motion(loaded):
     levels = [(255 * f).round().to(torch.uint8) for f in panning_frames((0, 0), (4, -1))]
-    expected = shipped.measure_motion(*levels)
+    expected = loaded.measure_motion(*levels)
     assert expected.shape == (4, 6, 2)
     assert_close(
         expected.flatten(0, 1).median(dim=0).values, torch.tensor([4.0, -1]), rtol=0, atol=0.1
@@ -269,29 +275,35 @@ def test_all_image_formats_give_the_same_motion(shipped):
         "two forms": [levels[0].numpy(), levels[1] / 255],
     }
     for name, frames in forms.items():
-        found = shipped.measure_motion(*frames)
+        found = loaded.measure_motion(*frames)
         assert_close(found, expected, rtol=0, atol=0.01, msg=name)
 
 
-def test_convention_colours_are_red_green_blue():
-    image = np.zeros((2, 3, 3), np.uint8)
-    image[..., 0], image[..., 2] = 255, 51
-    assert_close(as_gray(image, "frame0"), torch.full((2, 3), 0.299 + 0.2 * 0.114))
+def test_convention_colours_are_red_green_blue(loaded):
+    """Only red and blue change, so that the motion depends on their weights in the luma."""
+    frames = panning_frames((0, 0), (4, -1))
+    red, blue = panning_frames((0, 0), (-3, 2))[1], frames[1]
+    colors = [torch.stack([f, f, f], dim=-1) for f in frames]
+    colors[1] = torch.stack([red, frames[1], blue], dim=-1)
+    gray = [0.299 * c[..., 0] + 0.587 * c[..., 1] + 0.114 * c[..., 2] for c in colors]
+    assert_close(loaded.measure_motion(*colors), loaded.measure_motion(*gray), rtol=0, atol=1e-3)
+    swapped = [c.flip(-1) for c in colors]
+    assert (loaded.measure_motion(*swapped) - loaded.measure_motion(*gray)).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("block", [16, 32, 64])
-def test_block_sizes_16_32_and_64_are_measured(shipped, block):
-    found = shipped.measure_motion(*panning_frames((0, 0), (-5, 2)), block)
+def test_block_sizes_16_32_and_64_are_measured(loaded, block):
+    found = loaded.measure_motion(*panning_frames((0, 0), (-5, 2)), block)
     assert found.shape == (136 // block, 203 // block, 2)
     middle = found.flatten(0, 1).median(dim=0).values
     assert_close(middle, torch.tensor([-5.0, 2]), rtol=0, atol=0.1)
 
 
-def test_measure_motion_keeps_frames_and_training_mode(shipped):
+def test_measure_motion_keeps_frames_and_training_mode():
     frames = panning_frames((0, 0), (1, 0))
     kept = [f.clone() for f in frames]
     matcher = MotionMatcher().train()
-    assert not matcher.measure_motion(*frames).requires_grad
+    assert not matcher.measure_motion(*(f[None, None] for f in frames)).requires_grad
     assert matcher.training
     assert all(torch.equal(a, b) for a, b in zip(frames, kept, strict=True))
 
@@ -306,25 +318,33 @@ BLUE = torch.stack([0 * PLAIN, 0 * PLAIN, 1 + 0 * PLAIN])
         (PLAIN, torch.zeros(72, 40), "must have the same size, got 72x40 and 40x72"),
         (PLAIN, torch.full((40, 72), math.nan), "frame1 contains NaN or infinite values"),
         (torch.full((40, 72), math.inf), PLAIN, "frame0 contains NaN or infinite values"),
-        (255 + PLAIN, PLAIN, "frame0 must be in .* got 255 to 255; divide grey levels by 255"),
-        (3 * BLUE, PLAIN, "frame0 must be in .* got 0 to 3; divide grey levels by 255"),
-        (PLAIN, PLAIN - 3, "frame1 must be in .* or uint16, got -3 to -3"),
-        (np.zeros((40, 72, 4)), PLAIN, r"frame0 must be .* got \(40, 72, 4\)"),
+        (
+            255 + PLAIN,
+            PLAIN,
+            "frame0 must be float in .* from 255 to 255; divide gray levels by 255",
+        ),
+        (3 * BLUE, PLAIN, "frame0 must be float in .* from 0 to 3; divide gray levels by 255"),
+        (PLAIN, PLAIN - 3, "frame1 must be float in .* or uint16, got values from -3 to -3"),
+        (np.zeros((40, 72, 5)), PLAIN, r"frame0 must be .* got \(40, 72, 5\)"),
         (torch.zeros(2, 1, 40, 72), PLAIN, r"frame0 must be .* got \(2, 1, 40, 72\)"),
         (torch.zeros(5), PLAIN, r"frame0 must be .* got \(5,\)"),
         (PLAIN[:20], PLAIN[:20], "at least as large as one block of 32x32 pixels, got 20x72"),
-        (torch.zeros(0, 0), torch.zeros(0, 0), "at least as large as one block"),
+        (
+            torch.zeros(0, 0),
+            torch.zeros(0, 0),
+            r"frame0 must be .* at least one pixel, got \(0, 0\)",
+        ),
     ],
 )
-def test_invalid_frames_raise(shipped, frame0, frame1, message):
+def test_invalid_frames_raise(loaded, frame0, frame1, message):
     with pytest.raises(ValueError, match=message):
-        shipped.measure_motion(frame0, frame1)
+        loaded.measure_motion(frame0, frame1)
 
 
 @pytest.mark.parametrize("block", [8, 17, 36, 32.0])
-def test_block_that_is_not_a_multiple_of_8_raises(shipped, block):
+def test_block_that_is_not_a_multiple_of_8_raises(loaded, block):
     with pytest.raises(ValueError, match=f"multiple of 8 and at least 16 pixels, got {block}"):
-        shipped.measure_motion(PLAIN, PLAIN, block)
+        loaded.measure_motion(PLAIN, PLAIN, block)
 
 
 @pytest.mark.parametrize(
@@ -352,12 +372,13 @@ def test_checkpoint_opens_with_weights_only_and_restores_the_weights(tmp_path):
     assert hyper_parameters["hidden"] == 8
     assert not {"block", "radius", "camera", "min_matched"} & set(hyper_parameters)
     again = load_motion_matcher(path, block=16, device="cpu")
-    assert again.block == 16
+    assert again.matcher.block == 16
     trained = trainer.model.state_dict()
-    assert all(torch.equal(v, trained[k]) for k, v in again.state_dict().items())
+    assert all(torch.equal(v, trained[k]) for k, v in again.matcher.state_dict().items())
     same = MotionMatcher.load_from_checkpoint(path, map_location="cpu")
     frames = panning_frames((0, 0), (2, 1))
-    assert torch.equal(same.measure_motion(*frames), again.measure_motion(*frames))
+    found = same.measure_motion(*(f[None, None] for f in frames))
+    assert torch.equal(found, again.measure_motion(*frames))
 
 
 def test_predict_config_exists_and_uses_the_matcher():
@@ -367,21 +388,21 @@ def test_predict_config_exists_and_uses_the_matcher():
 
 @pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16, torch.float64])
 def test_weights_that_are_not_float32_raise(precision):
-    matcher = load_motion_matcher(device="cpu").to(precision)
+    matcher = load_motion_matcher(device="cpu").matcher.to(precision)
     frames = panning_frames((0, 0), (2, 1))
     message = rf"weights must be float32 .* got {precision}; give --trainer.precision 32-true"
     with pytest.raises(InputError, match=message):
-        matcher.measure_motion(*frames)
+        matcher.measure_motion(*(f[None, None] for f in frames))
     with pytest.raises(InputError, match=message):
         matcher.predict_step(clip_of(*frames), 0)
 
 
 @pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
-def test_mixed_precision_measures_the_same_motion(shipped, precision):
+def test_mixed_precision_measures_the_same_motion(loaded, precision):
     frames = panning_frames((0, 0), (20, -12))
-    expected = shipped.measure_motion(*frames)
+    expected = loaded.measure_motion(*frames)
     with torch.autocast("cpu", precision):
-        found = shipped.measure_motion(*frames)
+        found = loaded.measure_motion(*frames)
     assert_close(found, expected, rtol=0, atol=0.01)
 
 

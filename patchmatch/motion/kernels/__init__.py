@@ -9,13 +9,9 @@ inside functions: importing numba takes half a second.
 
 import functools
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
-
-from patchmatch.core.process import threads_for_compiled_loops
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +25,6 @@ def compiled_for(*tensors: Tensor) -> bool:
         and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
         and _can_compile()
     )
-
-
-@contextmanager
-def threads_for(*tensors: Tensor) -> Iterator[None]:
-    """Give the threads of torch to the kernels if they can process these tensors."""
-    with threads_for_compiled_loops() if compiled_for(*tensors) else nullcontext():
-        yield
 
 
 @functools.cache

@@ -34,7 +34,7 @@ Argument = Tensor | np.ndarray | float | tuple[Any, ...]
 def run(
     function: Kernel | Callable[..., None], most: int, steps: int, *arguments: Argument
 ) -> None:
-    """Call a kernel in each of the threads that ``threads_for`` left, as a team.
+    """Call a kernel in as many threads as ``compiled_threads`` allows, as a team.
 
     Args:
         function: Takes first the counters of the team, and joins it.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from patchmatch.motion.kernels import threads_for
+from patchmatch.core.process import threads_for_compiled_loops
 from patchmatch.motion.kernels.compiling import kernel
 from patchmatch.motion.kernels.team import divided, join, run
 
@@ -73,7 +73,7 @@ def test_more_steps_than_the_team_was_told_of_are_refused():
 def three_threads():
     before = torch.get_num_threads()
     torch.set_num_threads(3)
-    with torch.no_grad(), threads_for():
+    with torch.no_grad(), threads_for_compiled_loops():
         yield
     torch.set_num_threads(before)
 
