@@ -8,11 +8,7 @@ from torchmetrics import MeanMetric
 
 from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
-from patchmatch.core.matcher import (
-    Matcher,
-    pairs_of_features,
-    require_block_fits,
-)
+from patchmatch.core.matcher import Matcher, pairs_of_features, require_block_fits
 from patchmatch.core.process import keep_freed_memory
 from patchmatch.frames.results import FrameChanges, Kind, kind_of
 from patchmatch.motion.camera import camera_motion
@@ -190,7 +186,8 @@ class MotionMatcher(Matcher):
         if gray[0].shape != gray[1].shape:
             sizes = " and ".join(f"{g.shape[3]}x{g.shape[2]}" for g in gray)
             raise ValueError(f"frame0 and frame1 must have the same size, got {sizes}")
-        block_counts(*gray[0].shape[2:], block, block)
+        height, width = gray[0].shape[2:]
+        block_counts(height, width, block, block)  # raises if no block fits
         keep_freed_memory()
         training = self.training
         if training:  # switching the mode of every module takes a while

@@ -16,10 +16,11 @@ def affine(points):
     return points @ matrix.T + torch.tensor([3.0, -7])
 
 
-def test_affine_motion_is_fitted_exactly():
-    points = blocks()
-    found = camera_motion(points, affine(points), torch.ones(len(points)))
-    assert_close(found, affine(points), rtol=0, atol=1e-3)
+def test_affine_motion_is_fitted_exactly(device, dtype):
+    points = blocks().to(device, dtype)
+    expected = affine(blocks()).to(device, dtype)
+    found = camera_motion(points, expected, torch.ones_like(points[:, 0]))
+    assert_close(found, expected, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(3))

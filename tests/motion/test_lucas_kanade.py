@@ -15,13 +15,16 @@ def test_step_agrees_with_a_computed_example():
     assert_close(found, torch.tensor([[-2.0, 1], [-2, 1]]))
 
 
-def test_steps_agree_with_linalg_solve():
+def test_steps_agree_with_linalg_solve(device, dtype):
     generator = torch.Generator().manual_seed(0)
     g = torch.randn(3, 2, 5, 2, generator=generator)
     tensor = torch.stack([g[..., 0] ** 2, g[..., 0] * g[..., 1], g[..., 1] ** 2], dim=-1)
     mismatch = torch.randn(3, 2, 5, 2, generator=generator)
     weights = torch.rand(3, 2, 5, generator=generator)
-    found = registration_step(tensor, mismatch, weights, damping=0.01, longest=100.0)
+    given = (x.to(device, dtype) for x in (tensor, mismatch, weights))
+    found = registration_step(*given, damping=0.01, longest=100.0)
+    assert found.dtype == dtype
+    found = found.float().cpu()
     for i in range(3):
         for k in range(2):
             xx, xy, yy = (weights[i, k, :, None] * tensor[i, k]).sum(dim=0)

@@ -17,8 +17,8 @@ def test_four_neighbours_are_above_left_right_and_below():
     assert found[0, 2, 3, :, 0].tolist() == [7, 10, 11, 11]
 
 
-def test_neighbours_agree_with_loops():
-    values = torch.rand(2, 3, 5, 2)
+def test_neighbours_agree_with_loops(device, dtype):
+    values = torch.rand(2, 3, 5, 2).to(device, dtype)
     found = neighbours(values, EIGHT)
     for row, column in np.ndindex(3, 5):
         for i, (r, c) in enumerate(EIGHT):
@@ -31,7 +31,7 @@ def test_single_block_is_its_own_neighbour():
     assert torch.equal(neighbours(values), values.unsqueeze(3).expand(2, 1, 1, 4, 3))
 
 
-def test_geometric_median_agrees_with_a_grid_search():
+def test_geometric_median_agrees_with_a_grid_search(device, dtype):
     generator = torch.Generator().manual_seed(0)
     points = 4 * torch.rand(3, 5, 2, generator=generator)
     weights = torch.rand(3, 5, generator=generator) + 0.1
@@ -40,8 +40,9 @@ def test_geometric_median_agrees_with_a_grid_search():
     distance = (grid[None, :, None] - points[:, None]).norm(dim=-1)  # (N, G, K)
     best = grid[(weights[:, None] * distance).sum(dim=-1).argmin(dim=1)]
     start = points.mean(dim=1)
-    found = geometric_median(points, weights, start, steps=300, softening=1e-3)
-    assert_close(found, best, rtol=0, atol=0.03)
+    given = (x.to(device, dtype) for x in (points, weights, start))
+    found = geometric_median(*given, steps=300, softening=1e-3)
+    assert_close(found, best.to(device, dtype), rtol=0, atol=0.03)
 
 
 def test_geometric_median_of_a_line_is_its_median():

@@ -81,15 +81,16 @@ def test_edges_are_not_jpeg_artefacts():
 
 @pytest.mark.parametrize("sigma", [0.05, 0.4, 1.5])
 @pytest.mark.parametrize("place", [(0.0, 0.0), (0.5, 0.0), (2.5, -3.5), (0.25, 0.7)])
-def test_noise_residual_is_the_difference_of_two_noisy_images(sigma, place):
+def test_noise_residual_is_the_difference_of_two_noisy_images(sigma, place, device, dtype):
     generator = torch.Generator().manual_seed(0)
     one, other = (sigma * torch.randn(900, 900, generator=generator) for _ in range(2))
     x, y = (p % 1 for p in place)
     other = torch.lerp(other[:, :-1], other[:, 1:], x)
     other = torch.lerp(other[:-1], other[1:], y)
     expected = (one[1:, 1:] - other).abs().clamp_max(1).mean()
-    found = noise_residual(torch.tensor([sigma]), torch.tensor(place))
-    assert_close(found[0], expected, rtol=0.01, atol=0)
+    given = (torch.tensor(x, device=device, dtype=dtype) for x in ([sigma], place))
+    found = noise_residual(*given)
+    assert_close(found[0], expected.to(found), rtol=0.01, atol=0)
 
 
 def test_noise_residual_broadcasts_over_subwindows_and_displacements():

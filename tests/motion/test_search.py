@@ -5,10 +5,10 @@ from torch.testing import assert_close
 from patchmatch.motion.search import best_candidates, cost_volume
 
 
-def test_costs_agree_with_loops():
+def test_costs_agree_with_loops(device, dtype):
     height, width, block, radius, clip = 7, 10, 3, 2, 0.4  # 2 rows and 3 columns of blocks
     one, other = torch.rand(2, 2, 1, height, width).unbind()
-    volume = cost_volume(one, other, block, radius, clip)
+    volume = cost_volume(one.to(device, dtype), other.to(device, dtype), block, radius, clip)
     assert volume.shape == (2, 25, 2, 3)
     for b, d, row, column in np.ndindex(volume.shape):
         dy, dx = d // 5 - 2, d % 5 - 2

@@ -47,10 +47,11 @@ def polynomial(i, x, taps):
 
 
 @pytest.mark.parametrize("taps", [2, FINE_TAPS])
-def test_windows_agree_with_interpolation_by_loops(images, taps):
+def test_windows_agree_with_interpolation_by_loops(images, taps, device, dtype):
     moves = torch.tensor([[0.3, -1.75], [-2.6, 0.0], [7.0, 3.5]])
     moves = moves + 0.1 * torch.arange(4.0)[:, None, None]  # (N, K, 2)
-    found = square(Windows(images, CORNER, IMAGE, SIDE).read(moves, taps=taps))
+    given = images.to(device, dtype), CORNER.to(device), IMAGE.to(device)
+    found = square(Windows(*given, SIDE).read(moves.to(device, dtype), taps=taps))
     assert found.shape == (4, 3, SIDE, SIDE)
     for n, k, y, x in np.ndindex(found.shape):
         place = (CORNER[n] + moves[n, k]).tolist()
