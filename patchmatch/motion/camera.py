@@ -1,4 +1,4 @@
-"""The motion that a whole scene shares."""
+"""Motion of the camera, fitted robustly to the displacements of the blocks."""
 
 import torch
 from jaxtyping import Float
@@ -11,19 +11,19 @@ def camera_motion(
     weights: Float[Tensor, " N"],
     steps: int = 30,
 ) -> Float[Tensor, "N 2"]:
-    """Fit an affine motion to displacements that most of the scene agrees on.
+    """Return an affine motion fitted to the displacements of most of the scene.
 
-    Least absolute deviations by iteratively reweighted least squares: what moves on its own pulls
-    no harder for moving far. With fewer than six points a shift alone is fitted.
+    Iteratively reweighted least squares minimise the absolute deviations, so that independently
+    moving objects hardly influence the fit. Fewer than six points determine a translation only.
 
     Args:
-        points: Where each displacement was measured, in pixels.
+        points: Where each displacement was measured, x and y in pixels.
         displacement: dx and dy in pixels.
-        weights: How much each counts, at least 0.
+        weights: Weight of each displacement, at least 0.
         steps: Number of iterations.
 
     Returns:
-        The motion of the camera at each point, in pixels.
+        Motion of the camera at each point, dx and dy in pixels.
     """
     if not len(points):
         return torch.zeros_like(displacement)

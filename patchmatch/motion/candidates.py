@@ -1,4 +1,4 @@
-"""Which displacements a block considers, and which of them differ."""
+"""Candidate displacements of each block, without duplicates."""
 
 from typing import NamedTuple
 

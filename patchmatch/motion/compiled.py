@@ -1,4 +1,4 @@
-"""What ``MotionNet`` does, by compiled loops: without gradients, on the CPU."""
+"""``MotionNet`` in compiled loops, for the CPU without gradients."""
 
 import functools
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from patchmatch.motion import consensus_steps as answer_steps
 from patchmatch.motion import noise as noise_ops
 from patchmatch.motion import refine as motion_steps
 from patchmatch.motion import scoring_steps as judge_steps
-from patchmatch.motion.candidates import Offered
+from patchmatch.motion.coarse_to_fine import COARSEST, FIRST, MOST, STEPS, Motion
 from patchmatch.motion.confidence import EVIDENCE
 from patchmatch.motion.features import AROUND, CLIP, CREDIT, SOFTENING, Level
 from patchmatch.motion.kernels.candidates import AMONG_EIGHT, AMONG_FOUR, ANSWERS
@@ -31,23 +31,22 @@ from patchmatch.motion.kernels.description import describe_frames
 from patchmatch.motion.kernels.judge import TILE
 from patchmatch.motion.kernels.team import run
 from patchmatch.motion.lucas_kanade import DAMPING, LONGEST, NOTHING, PLENTY
-from patchmatch.motion.net import COARSEST, FIRST, MOST, STEPS, Judged, Motion, MotionNet, Refined
 from patchmatch.motion.refine import SMALLEST_WINDOW
 from patchmatch.motion.scoring import NEAR, NOT_JUDGED, REACHES, TIE, linear_layers
 from patchmatch.motion.windows import cell_shares
 
-# for each thread: with less to do it takes longer to wake one
+# Work per thread: waking a thread for less takes longer than the work.
 ENOUGH_PIXELS, ENOUGH_BLOCKS = 50_000, 32
-OTHER_STEPS = 32  # of a comparison, beside rounds of messages and of votes
+OTHER_STEPS = 32  # steps of a comparison besides message passing and voting
 
 
 class Compared(NamedTuple):
-    """All that is found out on the way.
+    """All intermediate results of a comparison.
 
     Attributes:
-        begin: (B, R, C, K, 2), candidates on the smallest level.
-        levels: What is known on each other level, the frames themselves first.
-        ending: What becomes of it.
+        begin: (B, R, C, K, 2), candidates on the coarsest level.
+        levels: Results of each other level, the finest first.
+        ending: Results of voting and smoothing.
     """
 
     begin: np.ndarray
@@ -56,7 +55,7 @@ class Compared(NamedTuple):
 
 
 def describe(frames: Tensor, levels: int) -> list[Level]:
-    """As that of ``levels``, some of the frames by each thread."""
+    """Same as ``features.describe``, with frames distributed over threads."""
     batch, _, height, width = frames.shape
     images, described = [frames[:, 0].contiguous()], []
     for level in range(levels):
@@ -80,27 +79,19 @@ def describe(frames: Tensor, levels: int) -> list[Level]:
 
 
 def compare(
-    net: MotionNet,
+    net: Any,
     described0: list[Level],
     described1: list[Level],
     shape: torch.Size,
     block: int,
     radius: int,
 ) -> Motion:
-    """As that of ``MotionNet``, on a grid of blocks (B, R, C)."""
-    _, found, ending = compared(net, described0, described1, shape, block, radius)
-    trace: list[Judged | Refined] = []
-    for level, work in reversed(list(enumerate(found))):
-        by_block = work.offered, work.fresh, work.residual[:, 0]
-        displacements, fresh, at_rest = (torch.from_numpy(x).unflatten(0, shape) for x in by_block)
-        offered = Offered(displacements, fresh, torch.from_numpy(work.common))
-        rounds = list(torch.from_numpy(work.logits).unflatten(1, shape))
-        trace.append(Judged(level, offered, at_rest, rounds))
-        trace.append(Refined(level, torch.from_numpy(work.refined)))
-    for answer in torch.from_numpy(ending.answers)[[0, -1]]:
-        trace.append(Refined(0, answer.unsqueeze(-2)))
+    """Same as ``MotionNet.compare`` without a trace; the arguments are those of ``compared``."""
+    ending = compared(net, described0, described1, shape, block, radius).ending
     evidence = torch.from_numpy(ending.evidence).unflatten(0, shape)
-    return Motion(torch.from_numpy(ending.found), net.doubt(evidence), trace)
+    return Motion(
+        displacement=torch.from_numpy(ending.found), confidence_logits=net.doubt(evidence)
+    )
 
 
 def compared(
@@ -111,7 +102,7 @@ def compared(
     block: int,
     radius: int,
 ) -> Compared:
-    """Find the motion of all blocks.
+    """Measure the motion of all blocks and return every intermediate result.
 
     Args:
         net: ``MotionNet``.
@@ -119,7 +110,7 @@ def compared(
         described1: The later frames.
         shape: (B, R, C), the grid of blocks.
         block: Side of a block in pixels.
-        radius: Reach of the exhaustive search in pixels of the last level.
+        radius: Radius of the exhaustive search in pixels of the coarsest level.
     """
     judge, voting = net.judge.network(), net.ballot
     network = Network(
@@ -155,11 +146,11 @@ def compared(
     steps = OTHER_STEPS + COARSEST * net.judge.rounds + 4 * (len(ending.answers) - 1)
     most = shape.numel() // ENOUGH_BLOCKS
     run(compare_frames, most, steps, *given, cost, begin, work, ending)
-    return Compared(begin, list(work), ending)
+    return Compared(begin=begin, levels=list(work), ending=ending)
 
 
 def _level_work(shape: torch.Size, count: int, judge: Any, rounds: int) -> LevelWork:
-    """Return room for what is found out on a level, of so many candidates a block."""
+    """Allocate the results of a level with ``count`` candidates per block."""
     blocks, tiles, cells = shape.numel(), -(-shape.numel() // TILE), CELLS**2
     by_cell = (np.empty((blocks, cells), np.float32) for _ in range(5))
     units = len(judge.together[0][1])
@@ -180,7 +171,7 @@ def _level_work(shape: torch.Size, count: int, judge: Any, rounds: int) -> Level
 
 
 def _answer_work(shape: torch.Size, rounds: int) -> AnswerWork:
-    """Return room for what is found out at last, in so many rounds of votes."""
+    """Allocate the results of voting and smoothing, for ``rounds`` votes."""
     blocks, cells = shape.numel(), CELLS**2
     return AnswerWork(
         answers=np.empty((max(1, rounds) + 1, *shape, 2), np.float32),
@@ -203,7 +194,7 @@ def _answer_work(shape: torch.Size, rounds: int) -> AnswerWork:
 @functools.cache
 def _settings(radius: int, quarter: float, least: float) -> Settings:
     axis = np.arange(-radius, radius + 1)
-    # among equal costs the shortest displacement is sought
+    # Prefers the shortest displacement among equal costs.
     lengths = 1e-4 * np.hypot(axis[:, None], axis).ravel().astype(np.float32)
     return Settings(
         clip=CLIP, credit=CREDIT, lengths=lengths,

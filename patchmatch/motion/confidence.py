@@ -1,4 +1,4 @@
-"""What tells right answers from wrong ones, and blocks that are still there from others."""
+"""Features that predict the confidence of a displacement and the visibility of a block."""
 
 import torch
 from jaxtyping import Float

@@ -1,4 +1,4 @@
-"""What blocks make of each other's answers: cells vote on them, and they are drawn together."""
+"""Agreement of neighbouring blocks: votes of subwindows, then smoothing."""
 
 import torch
 from jaxtyping import Float

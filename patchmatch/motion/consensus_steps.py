@@ -1,4 +1,4 @@
-"""Steps by which blocks compare their answers, by tensor operations."""
+"""Tensor operations of voting and smoothing."""
 
 import torch
 from jaxtyping import Bool, Float

@@ -1,4 +1,4 @@
-"""Digits that move over each other, to train the motion matcher on."""
+"""Synthetic scenes of moving layers, to train the motion matcher."""
 
 from collections.abc import Sequence
 from typing import TypedDict
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from patchmatch.core.errors import InputError
-from patchmatch.motion.layered_scenes import disturb, make_scene
+from patchmatch.motion.layered_scenes import degrade_frames, make_scene
 from patchmatch.synthetic.dataset import (
     STAGES,
     SyntheticDataModule,
@@ -17,23 +17,23 @@ from patchmatch.synthetic.dataset import (
 )
 
 BLOCK = 32  # pixels
-CUT_SHARE = 0.06  # of the pairs are a cut: the later frame shows another scene
+CUT_SHARE = 0.06  # share of pairs with a cut, whose later frame shows another scene
 
 
 class MotionBatch(TypedDict):
-    """Frame pairs with the exact motion of every block."""
+    """Frame pairs with the ground-truth motion of every block."""
 
     frames: Tensor  #: (B, 1, 2, H, W) float32 gray; time is the depth axis
-    displacement: Tensor  #: (B, rows, columns, 2): the median of the flow in each block, pixels
-    visible: Tensor  #: (B, rows, columns): share of each block that can be seen in frame 1
+    displacement: Tensor  #: (B, rows, columns, 2): median flow of each block in pixels
+    visible: Tensor  #: (B, rows, columns): share of each block that is visible in frame 1
 
 
 class MovingScenes(SyntheticDataset):
-    """Scenes of moving layers; scene ``(epoch, i)`` depends on the seed and its index alone.
+    """Scenes of moving layers; scene ``(epoch, i)`` depends only on the seed and its index.
 
     Args:
-        canvases: (H, W) float32 pictures in [0, 1]: the textures.
-        outlines: (N, 28, 28) uint8 digits: the outlines.
+        textures: (H, W) float32 images in [0, 1].
+        masks: (N, 28, 28) uint8 images of digits, the shapes of the layers.
         size: Number of scenes.
         seed: Seed of the scenes.
         side: Side of a frame in pixels, a multiple of 32.
@@ -42,51 +42,51 @@ class MovingScenes(SyntheticDataset):
 
     def __init__(
         self,
-        canvases: Sequence[np.ndarray],
-        outlines: np.ndarray,
+        textures: Sequence[np.ndarray],
+        masks: np.ndarray,
         size: int,
         seed: int,
         side: int,
         upright: bool,
     ) -> None:
         super().__init__(size, seed)
-        self.canvases, self.outlines = canvases, outlines
+        self.textures, self.masks = textures, masks
         self.side, self.upright = side, upright
 
     def make(self, rng: np.random.Generator) -> MotionBatch:
-        """Return a scene."""
-        scene = make_scene(self.canvases, self.outlines, self.side, rng, self.upright)
+        """Return a degraded scene without a batch dimension."""
+        scene = make_scene(self.textures, self.masks, self.side, rng, self.upright)
         if rng.random() < CUT_SHARE:
-            other = make_scene(self.canvases, self.outlines, self.side, rng, self.upright)
+            other = make_scene(self.textures, self.masks, self.side, rng, self.upright)
             scene = scene._replace(frame1=other.frame1, visible=np.zeros_like(scene.visible))
-        frames = np.stack(disturb(scene.frame0, scene.frame1, rng)).astype(np.float32) / 255
+        frames = np.stack(degrade_frames(scene.frame0, scene.frame1, rng)).astype(np.float32) / 255
         if rng.random() < 0.3:
             frames = 1 - frames
         count = self.side // BLOCK
-        tiles = scene.flow.reshape(count, BLOCK, count, BLOCK, 2).swapaxes(1, 2)
-        seen = scene.visible.reshape(count, BLOCK, count, BLOCK).mean(axis=(1, 3))
+        flow = scene.flow.reshape(count, BLOCK, count, BLOCK, 2).swapaxes(1, 2)
+        visible = scene.visible.reshape(count, BLOCK, count, BLOCK).mean(axis=(1, 3))
         return {
             "frames": torch.from_numpy(frames)[None],
-            "displacement": torch.from_numpy(np.median(tiles, axis=(2, 3))),
-            "visible": torch.from_numpy(seen.astype(np.float32)),
+            "displacement": torch.from_numpy(np.median(flow, axis=(2, 3))),
+            "visible": torch.from_numpy(visible.astype(np.float32)),
         }
 
 
 class MovingDigits(SyntheticDataModule):
-    """Frame pairs of layers that move over each other, textured with heaps of digits.
+    """Synthetic frame pairs of moving layers, whose textures are dead-leaves images of digits.
 
     Args:
-        source: ``embedded`` (5,000 real MNIST digits, no network), ``mnist`` (torchvision's MNIST
-            test set, found under ``data_dir`` or downloaded), or a folder of any images, whose
-            textures then take the place of the digits'.
+        source: Source of the textures: ``embedded`` (5,000 real MNIST digits, no download),
+            ``mnist`` (torchvision's MNIST test set, read from ``data_dir`` or downloaded), or a
+            folder of any images, which then replace the digits as textures.
         data_dir: Folder of downloaded data.
-        train_scenes: Scenes in an epoch of training; every epoch makes fresh ones.
-        eval_scenes: Scenes in the validation and in the test set.
-        canvases: Pictures composed of the training digits, a fifth of it for each other set.
+        train_scenes: Training scenes per epoch; every epoch generates new ones.
+        eval_scenes: Scenes in each of the validation and test sets.
+        canvases: Dead-leaves images of the training set; the other sets have a fifth of it.
         side: Side of a frame in pixels, a multiple of 32.
-        batch_size: Frame pairs in a batch.
-        num_workers: Processes that make scenes; 0 makes them in the main process.
-        seed: Seed of canvases and scenes; the same scenes whatever the number of workers.
+        batch_size: Frame pairs per batch.
+        num_workers: Processes that generate scenes; 0 uses the main process.
+        seed: Seed of textures and scenes, which do not depend on the number of workers.
     """
 
     batch_type = MotionBatch
@@ -110,15 +110,19 @@ class MovingDigits(SyntheticDataModule):
             batch_size=batch_size,
         )
         if side < 2 * BLOCK or side % BLOCK:
-            raise ValueError(f"side must be a multiple of {BLOCK}, at least 64, got {side}")
+            raise ValueError(
+                f"side must be a multiple of {BLOCK} and at least {2 * BLOCK}, got {side}"
+            )
         sizes = (train_scenes, eval_scenes)
         super().__init__(source, data_dir, sizes, canvases, batch_size, num_workers, seed)
         self.side = side
 
     def setup(self, stage: str) -> None:
-        """Compose the textures of the splits that a stage needs."""
+        """Generate the textures of the splits of a stage."""
         if stage not in STAGES:
-            raise InputError("MovingDigits make scenes to learn from; to predict, use Frames")
+            raise InputError(
+                "MovingDigits has no frames to predict, only synthetic scenes; give --data Frames"
+            )
         super().setup(stage)
 
     def _make(self, split: str) -> MovingScenes:

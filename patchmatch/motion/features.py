@@ -1,4 +1,4 @@
-"""What is known of frames on each level of a pyramid, and the search on the smallest one."""
+"""Features of frames on a pyramid, and the search on its coarsest level."""
 
 from typing import NamedTuple
 

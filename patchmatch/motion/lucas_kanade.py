@@ -1,4 +1,4 @@
-"""One step of Lucas and Kanade's registration, from sums over cells."""
+"""Lucas-Kanade registration step, from sums over subwindows."""
 
 import torch
 from jaxtyping import Float

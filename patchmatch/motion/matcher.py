@@ -1,49 +1,44 @@
-"""Training the motion network, and measuring motion of any size with it."""
+"""Training of the motion network, and prediction with it."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
 from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
-from patchmatch.core.matcher import (
-    Matcher,
-    pairs_of_features,
-    require_block_fits,
-)
+from patchmatch.core.matcher import Matcher, pairs_of_features, require_block_fits
 from patchmatch.core.process import keep_freed_memory
 from patchmatch.frames.results import FrameChanges, Kind, kind_of
 from patchmatch.motion.camera import camera_motion
+from patchmatch.motion.coarse_to_fine import Motion
 from patchmatch.motion.data import MotionBatch
-from patchmatch.motion.net import Judged, Motion, MotionNet
+from patchmatch.motion.loss import CORRECT_WITHIN, MIN_VISIBLE, motion_loss
+from patchmatch.motion.net import MotionNet
 from patchmatch.ops.blocks import block_boxes, block_counts
 from patchmatch.ops.luma import luma
 
-SEEN = 0.6  # share of a block that must be visible for its motion to be learned
-RIGHT = 0.5  # pixels: an answer this near is right
-LARGEST_RADIUS = 64  # 512 pixels: 2 GB for the search in frames of 1920x1080
-MEASURED = ("loss", "epe", "within_half")
-FARTHEST = 8.0  # pixels: an error counts no more
+MAX_RADIUS = 64  # 512 pixels: the search takes 2 GB for frames of 1920x1080
+METRICS = ("loss", "epe", "within_half")
 
 
 class MotionMatcher(Matcher):
-    """Motion of any size between two frames, block by block, between pixels.
+    """Subpixel motion of any size between two frames, for every block.
 
-    A pyramid is searched from coarse to fine; a small network judges what it finds. It is trained
-    on layers of digits that move over each other.
+    A small network matches the blocks from coarse to fine on an image pyramid. It is trained on
+    synthetic scenes of moving digits.
 
     Args:
         hidden: Channels of the hidden layers.
-        lr: Highest learning rate of AdamW; it warms up and decays over the whole training.
+        lr: Peak learning rate of AdamW, with warm-up and decay over the whole training.
         weight_decay: Weight decay of AdamW.
-        block: Side of a block in pixels, a multiple of 8 from 16 on, when frames are predicted.
-        radius: Reach of the search in steps of eight pixels, when frames are predicted.
-        camera: Whether the motion of the camera is estimated and left out of account, so that
-            what moves against the scene counts as changed.
-        min_matched: Blocks less likely than this to be seen in the later frame are unmatched.
+        block: Side of a block in pixels in prediction, a multiple of 8 and at least 16.
+        radius: Search radius in prediction, in units of 8 pixels: 6 finds motion up to 48 pixels.
+        camera: Whether to estimate the motion of the camera and subtract it, so that only blocks
+            that move against the scene count as changed.
+        min_matched: Lowest probability of being visible in the later frame at which a block
+            counts as matched.
     """
 
     shipped_weights = "motion_matcher.ckpt"
@@ -63,15 +58,13 @@ class MotionMatcher(Matcher):
         super().__init__()
         self.save_hyperparameters(ignore=["block", "radius", "camera", "min_matched"])
         _require_block(block)
-        if not 1 <= radius <= LARGEST_RADIUS:
-            raise ValueError(
-                f"radius must be at least 1 and at most {LARGEST_RADIUS}, got {radius}"
-            )
+        if not 1 <= radius <= MAX_RADIUS:
+            raise ValueError(f"radius must be from 1 to {MAX_RADIUS}, got {radius}")
         if not 0 <= min_matched <= 1:
-            raise ValueError(f"min_matched must lie between 0 and 1, got {min_matched}")
+            raise ValueError(f"min_matched must be between 0 and 1, got {min_matched}")
         self.net = MotionNet(hidden)
-        self.measured = nn.ModuleDict(
-            {f"{stage}_{name}": MeanMetric() for stage in ("val", "test") for name in MEASURED}
+        self.metrics = nn.ModuleDict(
+            {f"{stage}_{name}": MeanMetric() for stage in ("val", "test") for name in METRICS}
         )
         self.lr, self.weight_decay = lr, weight_decay
         self.block, self.radius, self.camera = block, radius, camera
@@ -82,95 +75,98 @@ class MotionMatcher(Matcher):
         return self.net(frames, self.block, self.radius)
 
     def training_step(self, batch: MotionBatch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch: of every decision on the way and of the answer."""
-        motion = self.net(batch["frames"])
+        """Return the loss of a batch."""
+        motion = self.net(batch["frames"], trace=True)
         loss = motion_loss(motion, batch["displacement"], batch["visible"])
-        error = _errors(motion, batch)
+        error = _endpoint_errors(motion, batch)
         self.log("train/loss", loss, batch_size=len(batch["frames"]))
         self.log("train/epe", error.mean(), batch_size=len(error), prog_bar=True)
         return loss
 
     def validation_step(self, batch: MotionBatch, batch_idx: int) -> None:
-        """Measure a batch of held-out scenes."""
-        self._measure("val", batch)
+        """Update the validation metrics."""
+        self._update_metrics("val", batch)
 
     def test_step(self, batch: MotionBatch, batch_idx: int) -> None:
-        """Measure a batch of test scenes."""
-        self._measure("test", batch)
+        """Update the test metrics."""
+        self._update_metrics("test", batch)
 
-    def _measure(self, stage: str, batch: MotionBatch) -> None:
-        motion = self.net(batch["frames"])
-        loss = motion_loss(motion, batch["displacement"], batch["visible"])
-        error = _errors(motion, batch)
-        # metrics add up over blocks and processes, and divide once
-        measured: Any = self.measured
-        measured[f"{stage}_loss"].update(loss, len(batch["frames"]))
-        measured[f"{stage}_epe"].update(error)
-        measured[f"{stage}_within_half"].update((error < RIGHT).float())
-        for name in MEASURED:
-            self.log(f"{stage}/{name}", measured[f"{stage}_{name}"], prog_bar=name == "epe")
+    def _update_metrics(self, stage: str, batch: MotionBatch) -> None:
+        traced = self.net(batch["frames"], trace=True)
+        loss = motion_loss(traced, batch["displacement"], batch["visible"])
+        # Errors are those of the code that predicts, which on a CPU is compiled.
+        error = _endpoint_errors(self.net(batch["frames"]), batch)
+        metrics: Any = self.metrics
+        metrics[f"{stage}_loss"].update(loss, len(batch["frames"]))
+        metrics[f"{stage}_epe"].update(error)
+        metrics[f"{stage}_within_half"].update((error < CORRECT_WITHIN).float())
+        for name in METRICS:
+            self.log(f"{stage}/{name}", metrics[f"{stage}_{name}"], prog_bar=name == "epe")
 
     def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
-        """Return the changes of every pair of a clip, in order."""
+        """Return the changes of every frame pair of a clip, in order."""
         if not batch["pairs"]:
             return []
         frames, names = batch["frames"], batch["names"]
         self._require_float32()
         keep_freed_memory()
         require_block_fits(batch, self.block)
-        known = pairs_of_features(
+        features = pairs_of_features(
             batch["pairs"], lambda time: self.net.describe(frames[time][None])
         )
         changes = []
-        for (first, second), (earlier, later) in zip(batch["pairs"], known, strict=True):
+        for (first, second), (earlier, later) in zip(batch["pairs"], features, strict=True):
             height, width = frames[first].shape[-2:]
             boxes = block_boxes(height, width, self.block, self.block)
             motion = self.net.compare(earlier, later, self.block, self.radius)
-            fields = ("displacement", "kind", "score", "matched", "confidence", "camera")
-            measured: Any = dict(zip(fields, self._changes(motion, boxes), strict=True))
             changes.append(
                 FrameChanges(
                     source=batch["source"],
                     frame0=names[first],
                     frame1=names[second],
-                    boxes=boxes,
-                    **measured,
                     time0=batch["times"][first],
                     time1=batch["times"][second],
+                    boxes=boxes,
+                    **self._block_changes(motion, boxes),
                 )
             )
         return changes
 
     def _require_float32(self) -> None:
-        """Raise InputError in other precisions; half of it knows no places between pixels."""
+        """Raise InputError unless the weights are float32, which subpixel positions need."""
         if self.dtype != torch.float32:
             raise InputError(
-                f"a motion matcher computes places in float32, got weights of {self.dtype}; give "
-                "--trainer.precision 32-true or bf16-mixed, or call matcher.float()"
+                f"MotionMatcher: weights must be float32 for subpixel positions, got {self.dtype}; "
+                "give --trainer.precision 32-true or bf16-mixed, or call matcher.float()"
             )
 
-    def _changes(
-        self, motion: Motion, boxes: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None]:
-        """Return displacement, kind, score, matched, confidence and camera, on the CPU."""
-        displacement = motion.displacement.flatten(0, 2).float().cpu()
-        confidence, seen = motion.doubts.flatten(0, 2).float().sigmoid().cpu().unbind(dim=-1)
-        matched = seen >= self.min_matched
+    def _block_changes(self, motion: Motion, boxes: Tensor) -> dict[str, Any]:
+        """Return the fields of ``FrameChanges`` that describe N blocks, on the CPU."""
+        displacement = motion.displacement.flatten(0, 2).float().cpu()  # (N, 2)
+        probability = motion.confidence_logits.flatten(0, 2).float().sigmoid().cpu()
+        confidence, visible = probability.unbind(dim=-1)  # (N,) each
+        matched = visible >= self.min_matched
         camera, own = None, displacement
         if self.camera:
             centres = (boxes[:, :2] + boxes[:, 2:] - 1) / 2
-            camera = camera_motion(centres, displacement, confidence * seen)
+            camera = camera_motion(centres, displacement, confidence * visible)
             own = displacement - camera
-        length = own.norm(dim=1)
-        # what is gone has changed as much as anything can
-        expected = seen * length.clamp_max(2) + (1 - seen) * 2
+        # The score counts a length of two pixels as the largest change, and an occluded block too.
+        expected = visible * own.norm(dim=1).clamp_max(2) + (1 - visible) * 2
         kind = kind_of(own)
         kind[~matched] = Kind.LARGER
-        return displacement, kind, (expected / 2).clamp(0, 1), matched, confidence, camera
+        return {
+            "displacement": displacement,
+            "kind": kind,
+            "score": (expected / 2).clamp(0, 1),
+            "matched": matched,
+            "confidence": confidence,
+            "camera": camera,
+        }
 
     @torch.inference_mode()
     def measure_motion(self, frame0: Tensor, frame1: Tensor, block: int = 32) -> Tensor:
-        """Return the displacement of every whole block of ``frame0``.
+        """Return the displacement of every whole block from ``frame0`` to ``frame1``.
 
         Args:
             frame0: The earlier frame, (1, C, H, W) float in [0, 1], RGB or gray.
@@ -178,10 +174,11 @@ class MotionMatcher(Matcher):
             block: Side of a block in pixels, a multiple of 8 and at least 16.
 
         Returns:
-            (rows, columns, 2) float on the CPU, dx and dy in pixels, rows from the top.
+            (rows, columns, 2) float on the CPU, dx and dy in pixels.
 
         Raises:
-            ValueError: If the frames differ in size, or no block fits.
+            ValueError: If the frames differ in size or are smaller than a block.
+            InputError: If the weights are not float32.
         """
         _require_block(block)
         self._require_float32()
@@ -189,16 +186,17 @@ class MotionMatcher(Matcher):
         if gray[0].shape != gray[1].shape:
             sizes = " and ".join(f"{g.shape[3]}x{g.shape[2]}" for g in gray)
             raise ValueError(f"frame0 and frame1 must have the same size, got {sizes}")
-        block_counts(*gray[0].shape[2:], block, block)
+        height, width = gray[0].shape[2:]
+        block_counts(height, width, block, block)  # raises if no block fits
         keep_freed_memory()
         training = self.training
         if training:  # switching the mode of every module takes a while
             self.eval()
         try:
             with self.net.threads():
-                described = self.net.describe(torch.cat(gray).to(self.device))
-                parts = slice(1), slice(1, 2)
-                earlier, later = ([level.frames(part) for level in described] for part in parts)
+                features = self.net.describe(torch.cat(gray).to(self.device))
+                first, second = slice(1), slice(1, 2)
+                earlier, later = ([level.frames(i) for level in features] for i in (first, second))
                 motion = self.net.compare(earlier, later, block, self.radius)
         finally:
             if training:
@@ -206,54 +204,12 @@ class MotionMatcher(Matcher):
         return motion.displacement[0].float().cpu()
 
 
-def motion_loss(motion: Motion, truth: Tensor, visible: Tensor) -> Tensor:
-    """Return the loss of the answer, of every decision that led to it and of its doubts.
-
-    A judge pays the expected error of what it believes, each refinement its own error, in units
-    that weigh the levels alike; the answer counts most.
-
-    Args:
-        motion: What the network found.
-        truth: (B, R, C, 2), the true displacement of each block in pixels.
-        visible: (B, R, C), the share of each block that can be seen in frame 1.
-    """
-    seen = visible > SEEN
-    loss = torch.zeros((), device=truth.device)
-    for step in motion.trace:
-        size = 2.0**step.level  # pixels of the frame in a pixel of the level
-        if isinstance(step, Judged):
-            error = (step.offered.candidates.detach() * size - truth.unsqueeze(-2)).norm(dim=-1)
-            price = error.clamp_max(4 * size) / size**0.5
-            target = (
-                (-4 * error / size).masked_fill(~step.offered.fresh, -torch.inf).softmax(dim=-1)
-            )
-            for number, logits in enumerate(step.rounds, start=1):
-                expected = (logits.softmax(dim=-1) * price).sum(dim=-1)
-                surprise = -(target * logits.log_softmax(dim=-1)).sum(dim=-1)
-                weight = 1.0 if number == len(step.rounds) else 0.3
-                loss = loss + weight * _mean(expected + 0.1 * surprise, seen)
-        else:
-            apart = step.displacement[..., 0, :] * size - truth
-            error = (apart.square().sum(dim=-1) + 1e-6).sqrt()
-            loss = loss + _mean(error.clamp_max(3 * size) / size**0.5, seen)
-    apart = motion.displacement - truth
-    error = (apart.square().sum(dim=-1) + 1e-6).sqrt()
-    loss = loss + 3 * _mean(error.clamp_max(FARTHEST), seen)
-    right, matched = motion.doubts.unbind(dim=-1)
-    loss = loss + F.binary_cross_entropy_with_logits(right, (error.detach() < RIGHT).float())
-    return loss + F.binary_cross_entropy_with_logits(matched, (visible > 0.5).float())
-
-
 def _require_block(block: int) -> None:
     if not isinstance(block, int) or block % 8 or block < 16:
         raise ValueError(f"block must be a multiple of 8 and at least 16 pixels, got {block}")
 
 
-def _mean(values: Tensor, chosen: Tensor) -> Tensor:
-    return (values * chosen).sum() / chosen.sum().clamp_min(1)
-
-
-def _errors(motion: Motion, batch: MotionBatch) -> Tensor:
-    """Return the endpoint errors of the blocks that can be seen in both frames."""
+def _endpoint_errors(motion: Motion, batch: MotionBatch) -> Tensor:
+    """Return the endpoint errors of the supervised blocks, (N,)."""
     error = (motion.displacement.detach() - batch["displacement"]).norm(dim=-1)
-    return error[batch["visible"] > SEEN]
+    return error[batch["visible"] > MIN_VISIBLE]

@@ -1,4 +1,4 @@
-"""What the blocks around a block say, and the point that they agree on."""
+"""Values of neighbouring blocks, and the geometric median."""
 
 import torch
 from jaxtyping import Float

@@ -1,74 +1,48 @@
-"""Motion of any size, block by block: coarse to fine over a pyramid, judged by a small network."""
+"""Block motion of any size: coarse-to-fine matching by a small network."""
 
-from contextlib import AbstractContextManager
-from typing import NamedTuple
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from patchmatch.motion.candidates import Offered, offer, with_rival
+from patchmatch.core.process import threads_for_compiled_loops
+from patchmatch.motion.candidates import offer, with_rival
+from patchmatch.motion.coarse_to_fine import (
+    COARSEST,
+    FIRST,
+    LEVELS,
+    MOST,
+    STEPS,
+    Judged,
+    Motion,
+    Refined,
+)
 from patchmatch.motion.confidence import EVIDENCE
 from patchmatch.motion.consensus import Ballot, Smoother
 from patchmatch.motion.features import Level, describe, search
-from patchmatch.motion.kernels import compiled_for, threads_for
+from patchmatch.motion.kernels import compiled_for
 from patchmatch.motion.refine import Matching, settle
 from patchmatch.motion.scoring import CellTrust, Judge, PlainJudge, PlainTrust
 from patchmatch.ops.blocks import block_counts
 
-LEVELS = 4
-COARSEST = LEVELS - 1
-FIRST = 4  # candidates of the exhaustive search
-MOST = 10  # candidates that are judged; in training all that differ
-STEPS = (2, 2, 2)  # of refinement, by level
-
-
-class Judged(NamedTuple):
-    """What a judge said of the candidates of a level: training supervises it."""
-
-    level: int
-    offered: Offered  #: the candidates
-    at_rest: Tensor  #: (B, R, C, 16), what is left in each cell without motion
-    rounds: list[Tensor]  #: logits (B, R, C, K) after each round of messages
-
-
-class Refined(NamedTuple):
-    """Displacements after a step of refinement: training supervises them."""
-
-    level: int
-    displacement: Tensor  #: (B, R, C, K, 2) pixels of the level; the first one is supervised
-
-
-class Motion(NamedTuple):
-    """The motion of every block.
-
-    Attributes:
-        displacement: (B, R, C, 2), dx and dy in pixels from frame 0 to frame 1.
-        doubts: (B, R, C, 2) logits: that the displacement is right within half a pixel, and that
-            most of the block can be seen in frame 1.
-        trace: The decisions on the way, for training; of refinements kernels tell the last ones.
-    """
-
-    displacement: Tensor
-    doubts: Tensor
-    trace: list[Judged | Refined]
-
 
 class MotionNet(nn.Module):
-    """Measure how far each block has moved.
+    """Network that measures the displacement of every block between two frames.
 
-    The frames become pyramids of even contrast. On the smallest level every block is sought
-    exhaustively. On each finer one the best are offered to the neighbours too (the propagation of
-    PatchMatch, Barnes et al. 2009), those that differ are judged, and the likeliest and its rival
-    are refined between pixels (Lucas and Kanade, with learned trust in each cell). The answer on
-    the frame itself is the geometric median of what is still possible; then the cells of each block
-    vote among it, the rival and the answers around, and neighbours draw each other's together as
-    far as the pictures leave them open. The same weights serve every level.
+    Each frame becomes a pyramid of images with local contrast normalisation. The coarsest level is
+    searched exhaustively. On each finer level a block considers its own candidates and the best
+    ones of its neighbours (propagation of PatchMatch, Barnes et al. 2009). A hypothesis scorer
+    ranks them, and Lucas-Kanade with learned weights refines the best and the runner-up to
+    subpixel precision. At full resolution the estimate is the geometric median of the candidates.
+    The subwindows of a block then vote between this estimate, the runner-up and the estimates of
+    neighbouring blocks, and a regulariser smooths the result where the images leave it ambiguous.
+    All levels share their weights.
 
     Args:
         hidden: Channels of the hidden layers.
-        learned: False puts formulas by hand in the place of the network: its twin, to compare. Its
-            cells vote and its answers are drawn together by the formulas that learning begins with.
+        learned: Whether the scorer and the Lucas-Kanade weights are learned. False uses a
+            hand-crafted baseline; voting and regulariser then keep their initial formulas.
     """
 
     def __init__(self, hidden: int = 16, learned: bool = True) -> None:
@@ -80,17 +54,18 @@ class MotionNet(nn.Module):
         self.doubt = nn.Sequential(nn.Linear(EVIDENCE, hidden), nn.ReLU(), nn.Linear(hidden, 2))
 
     def threads(self) -> AbstractContextManager[None]:
-        """Return a context in which torch uses as many threads as are of use to this network."""
-        return threads_for(next(self.parameters()))
+        """Return a context that gives the threads of torch to the compiled loops, if they run."""
+        compiled = compiled_for(next(self.parameters()))
+        return threads_for_compiled_loops() if compiled else nullcontext()
 
     def describe(self, frames: Float[Tensor, "B 1 H W"]) -> list[Level]:
-        """Return what ``compare`` needs to know of frames on each level, computed once a frame."""
-        with self.threads():
-            if compiled_for(frames):
-                from patchmatch.motion import compiled as motion_kernels
+        """Return the features of frames on every level, the finest first, for ``compare``."""
+        if compiled_for(frames):
+            from patchmatch.motion import compiled  # importing numba takes half a second
 
-                return motion_kernels.describe(frames, LEVELS)
-            return describe(frames, LEVELS)
+            with threads_for_compiled_loops():
+                return compiled.describe(frames, LEVELS)
+        return describe(frames, LEVELS)
 
     def compare(
         self,
@@ -98,6 +73,8 @@ class MotionNet(nn.Module):
         described1: list[Level],
         block: int = 32,
         radius: int = 6,
+        *,
+        trace: bool = False,
     ) -> Motion:
         """Return the motion between frames and their successors.
 
@@ -105,22 +82,25 @@ class MotionNet(nn.Module):
             described0: The earlier frames, from ``describe``.
             described1: The later frames.
             block: Side of a block in pixels, a multiple of 8 and at least 16.
-            radius: Reach of the exhaustive search, in pixels of the smallest level: eight times
-                as many of the frame.
+            radius: Radius of the exhaustive search in pixels of the coarsest level, each of which
+                spans eight pixels of the frame.
+            trace: Whether to record the intermediate decisions, which the loss needs. The
+                compiled loops do not record them and are not used.
 
         Raises:
-            ValueError: If the block has another size, or not one fits into the frame.
+            ValueError: If the block size is not allowed or larger than the frame.
         """
         if block % 2**COARSEST or block < 2 * 2**COARSEST:
             raise ValueError(f"block must be a multiple of 8 and at least 16 pixels, got {block}")
         batch, height, width = described0[0].even.shape
         shape = torch.Size([batch, *block_counts(height, width, block, block)])
-        with self.threads():
-            if compiled_for(*(level.even for level in (*described0, *described1))):
-                from patchmatch.motion import compiled as motion_kernels
+        images = (level.even for level in (*described0, *described1))
+        if not trace and compiled_for(*images):
+            from patchmatch.motion import compiled
 
-                return motion_kernels.compare(self, described0, described1, shape, block, radius)
-            return self._compare(described0, described1, shape, block, radius)
+            with threads_for_compiled_loops():
+                return compiled.compare(self, described0, described1, shape, block, radius)
+        return self._compare(described0, described1, shape, block, radius, trace)
 
     def _compare(
         self,
@@ -129,6 +109,7 @@ class MotionNet(nn.Module):
         shape: torch.Size,
         block: int,
         radius: int,
+        with_trace: bool,
     ) -> Motion:
         candidates = search(
             described0[COARSEST], described1[COARSEST], shape, block >> COARSEST, radius, FIRST
@@ -142,13 +123,16 @@ class MotionNet(nn.Module):
         judged, candidates = self._descend(matching, candidates, 0, trace)
         best, rival = candidates[..., :1, :], candidates[..., 1, :]
         displacement = settle(judged.offered.candidates, judged.rounds[-1], best)
-        trace.append(Refined(0, displacement.unsqueeze(-2)))
+        trace.append(Refined(level=0, displacement=displacement.unsqueeze(-2)))
         displacement, around, votes = self.ballot(matching, displacement, rival)
-        trace.append(Refined(0, displacement.unsqueeze(-2)))
+        trace.append(Refined(level=0, displacement=displacement.unsqueeze(-2)))
         evidence = matching.evidence(displacement, judged.at_rest, around, votes)
         tensor = matching.tensor.mean(dim=-2).unflatten(0, shape)
-        displacement = self.smoother(displacement, tensor, evidence)
-        return Motion(displacement, self.doubt(evidence), trace)
+        return Motion(
+            displacement=self.smoother(displacement, tensor, evidence),
+            confidence_logits=self.doubt(evidence),
+            trace=trace if with_trace else None,
+        )
 
     def _descend(
         self,
@@ -157,21 +141,26 @@ class MotionNet(nn.Module):
         level: int,
         trace: list[Judged | Refined],
     ) -> tuple[Judged, Float[Tensor, "B R C 2 2"]]:
-        """Judge the candidates of the level above on this one; refine the likeliest two."""
+        """Score the candidates of the coarser level on this one and refine the best two."""
         offered = offer(2 * candidates, level, None if self.training else MOST)
         residual = matching.residual(offered.candidates)
         cells = matching.texture, matching.noise, matching.shares
         rounds = self.judge(offered, residual, *cells, level)
-        judged = Judged(level, offered, residual[..., 0, :], rounds)
+        judged = Judged(level=level, offered=offered, at_rest=residual[..., 0, :], rounds=rounds)
         trace.append(judged)
         best = with_rival(offered.candidates, rounds[-1])
         refined = matching.refine(best, self.trust, level, STEPS[level])
-        trace += [Refined(level, displacement) for displacement in refined]
+        trace += [Refined(level=level, displacement=displacement) for displacement in refined]
         return judged, refined[-1]
 
     def forward(
-        self, frames: Float[Tensor, "B 1 2 H W"], block: int = 32, radius: int = 6
+        self,
+        frames: Float[Tensor, "B 1 2 H W"],
+        block: int = 32,
+        radius: int = 6,
+        *,
+        trace: bool = False,
     ) -> Motion:
-        """Return the motion of frame pairs; time is the third axis."""
+        """Return the motion of frame pairs; the arguments are those of ``compare``."""
         earlier, later = (self.describe(frames[:, :, time]) for time in (0, 1))
-        return self.compare(earlier, later, block, radius)
+        return self.compare(earlier, later, block, radius, trace=trace)

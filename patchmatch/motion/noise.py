@@ -1,4 +1,4 @@
-"""How noisy an image is, and what noise alone leaves between two images."""
+"""Noise level of an image, and the difference that noise causes between two images."""
 
 import math
 

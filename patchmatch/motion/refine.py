@@ -1,4 +1,4 @@
-"""Steps of the motion network by tensor operations, which pass gradients, on any device."""
+"""Matching of two frames on one pyramid level, by differentiable tensor operations."""
 
 import sys
 from collections.abc import Iterator

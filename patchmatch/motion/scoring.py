@@ -1,4 +1,4 @@
-"""Which of several displacements is right: evidence of the block and agreement around it."""
+"""Scoring of candidate displacements: a network with message passing, and a baseline."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Steps of a judge by tensor operations: what it sees of the candidates, and who supports them."""
+"""Tensor operations of the scorer: features of candidates, and message passing."""
 
 import torch
 from jaxtyping import Bool, Float

@@ -1,4 +1,4 @@
-"""Exhaustive search for blocks on a small image: the coarsest level of a pyramid."""
+"""Exhaustive block search on the coarsest pyramid level."""
 
 import torch
 from jaxtyping import Float

@@ -1,13 +1,12 @@
-"""Windows around blocks, read at any displacement.
+"""Windows around blocks, sampled at subpixel displacements.
 
-A window of S x S pixels is stored flat, with one more column: S rows of S + 1 pixels. Reading it
-between pixels is then two blends of long rows, several times faster than on squares. The last
-column of each row means nothing, and ``cell_weights`` leaves it out.
+A window of S x S pixels is stored flat with one more column: S rows of S + 1 pixels. Interpolation
+is then two blends of long rows, several times faster than on squares. The last column of each row
+has no meaning, and ``cell_weights`` ignores it.
 
-What is compared is read linearly, from two pixels each way. That smooths, and moves fine texture
-towards the nearer pixel: a displacement at which differences balance seems to be nearer to the
-middle between two pixels than it is, by 0.01 to 0.1 pixels. So what is registered is read from
-``FINE_TAPS`` pixels.
+Candidates are compared by bilinear interpolation. It smooths, and biases the estimate of fine
+texture by 0.01 to 0.1 pixels towards the middle between two pixels. Registration therefore
+interpolates ``FINE_TAPS`` pixels.
 """
 
 import functools

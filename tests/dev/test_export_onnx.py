@@ -1,4 +1,4 @@
-"""An exported network gives onnxruntime the same numbers as torch, whatever the frame size."""
+"""onnxruntime and torch agree on exported networks, for several frame sizes."""
 
 import importlib.util
 import subprocess
@@ -25,7 +25,7 @@ def script():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_onnxruntime_agrees_on_shifts(script, tmp_path):
+def test_onnxruntime_agrees_with_torch_on_shifts(script, tmp_path):
     shifts = script.Shifts(load_shift_matcher(device="cpu").matcher.net)
     script.export(shifts, tmp_path / "shift.onnx")
     assert [p.name for p in tmp_path.iterdir()] == ["shift.onnx"]
@@ -34,11 +34,11 @@ def test_onnxruntime_agrees_on_shifts(script, tmp_path):
     assert script.differences(shifts, tmp_path / "shift.onnx").max() > 1e-4
 
 
-@pytest.mark.slow  # to export it takes a minute
-def test_onnxruntime_agrees_on_motion(script, tmp_path):
+@pytest.mark.slow  # the export takes a minute
+def test_onnxruntime_agrees_with_torch_on_motion(script, tmp_path):
     path = tmp_path / "motion.onnx"
     command = [sys.executable, str(SCRIPT), "--matcher", "motion", "--output", str(path)]
-    # in a process whose annotations are not checked: sizes are symbols while it is exported
+    # A subprocess does not check shape annotations, which fail on the symbolic sizes of the export.
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     motions = script.Motions(load_motion_matcher(device="cpu").matcher.net)

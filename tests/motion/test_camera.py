@@ -16,14 +16,15 @@ def affine(points):
     return points @ matrix.T + torch.tensor([3.0, -7])
 
 
-def test_an_affine_motion_is_found_exactly():
-    points = blocks()
-    found = camera_motion(points, affine(points), torch.ones(len(points)))
-    assert_close(found, affine(points), rtol=0, atol=1e-3)
+def test_affine_motion_is_fitted_exactly(device, dtype):
+    points = blocks().to(device, dtype)
+    expected = affine(blocks()).to(device, dtype)
+    found = camera_motion(points, expected, torch.ones_like(points[:, 0]))
+    assert_close(found, expected, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_it_is_found_among_forty_percent_of_outliers(seed):
+def test_affine_motion_is_fitted_with_forty_percent_outliers(seed):
     generator = torch.Generator().manual_seed(seed)
     points = blocks()
     seen = affine(points) + 0.05 * torch.randn(len(points), 2, generator=generator)
@@ -33,7 +34,7 @@ def test_it_is_found_among_forty_percent_of_outliers(seed):
     assert_close(found, affine(points), rtol=0, atol=0.15)
 
 
-def test_an_object_pulls_no_harder_for_moving_far():
+def test_distance_of_an_outlier_hardly_changes_the_fit():
     points = blocks()
     on_object = ((points - torch.tensor([200.0, 100])).abs() < 60).all(dim=1)
     assert 8 <= on_object.sum() <= 20
@@ -44,7 +45,7 @@ def test_an_object_pulls_no_harder_for_moving_far():
         assert_close(found, affine(points), rtol=0, atol=0.1)
 
 
-def test_weights_of_nought_do_not_count():
+def test_points_of_zero_weight_are_ignored():
     points = blocks(3, 5)
     seen, weights = affine(points), torch.ones(15)
     seen[:9], weights[:9] = 100, 0
@@ -52,7 +53,7 @@ def test_weights_of_nought_do_not_count():
     assert_close(found, affine(points), rtol=0, atol=0.05)
 
 
-def test_of_few_points_a_shift_alone_is_found():
+def test_fewer_than_six_points_fit_a_translation():
     points = blocks(1, 5)
     seen = torch.tensor([[2.0, -1]]).repeat(5, 1)
     seen[3] = torch.tensor([60.0, 9])
@@ -60,13 +61,13 @@ def test_of_few_points_a_shift_alone_is_found():
     assert_close(found, torch.tensor([[2.0, -1]]).expand(5, 2), rtol=0, atol=0.05)
 
 
-def test_blocks_in_one_row_are_enough():
+def test_blocks_in_one_row_are_fitted():
     points = blocks(1, 9)
     found = camera_motion(points, affine(points), torch.ones(9))
     assert_close(found, affine(points), rtol=0, atol=1e-2)
 
 
-def test_moving_the_origin_changes_nothing():
+def test_fit_is_independent_of_the_origin():
     points = blocks(4, 6)
     seen = affine(points) + torch.randn(24, 2, generator=torch.Generator().manual_seed(0))
     weights = torch.linspace(0.1, 1, 24)
@@ -74,7 +75,7 @@ def test_moving_the_origin_changes_nothing():
     assert_close(moved, camera_motion(points, seen, weights), rtol=0, atol=1e-2)
 
 
-def test_nobody_trusted_and_no_points_give_finite_answers():
+def test_zero_weights_and_no_points_give_finite_results():
     points = blocks(2, 4)
     assert torch.isfinite(camera_motion(points, affine(points), torch.zeros(8))).all()
     assert camera_motion(torch.zeros(0, 2), torch.zeros(0, 2), torch.zeros(0)).shape == (0, 2)

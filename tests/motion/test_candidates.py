@@ -12,7 +12,7 @@ from patchmatch.motion.candidates import (
 )
 
 
-def test_what_is_offered_is_nothing_the_common_the_own_and_the_neighbours():
+def test_candidates_are_zero_the_dominant_motion_the_own_and_the_neighbours():
     candidates = 9 * torch.rand(2, 3, 4, 2, 2, generator=torch.Generator().manual_seed(0))
     best = candidates[..., 0, :]
     found, fresh, middle = offer(candidates, 1)
@@ -28,7 +28,7 @@ def test_what_is_offered_is_nothing_the_common_the_own_and_the_neighbours():
     assert offer(candidates, 1, 5).candidates.shape == (2, 3, 4, 5, 2)
 
 
-def test_what_is_exact_is_judged_beside_what_is_near_it():
+def test_zero_motion_is_kept_beside_a_near_candidate():
     near, nearer = torch.tensor([0.12, 0.0]), torch.tensor([0.08, 0.0])
     for own, count in ((near, 2), (nearer, 1)):
         found, fresh, _ = offer(own.expand(1, 3, 3, 1, 2), 0)
@@ -36,20 +36,20 @@ def test_what_is_exact_is_judged_beside_what_is_near_it():
         assert not found[..., 0, :].any()
 
 
-def test_repeated_ones_come_last():
+def test_duplicates_come_last():
     ranked = torch.tensor([[4.0, 1], [4.2, 1], [0, 0], [4, 1.3], [7, 0]])
     found, fresh = fresh_first(ranked, repeated(ranked, 0.5), 4)
     assert_close(found, torch.tensor([[4.0, 1], [0, 0], [7, 0], [4.2, 1]]))
     assert fresh.tolist() == [True, True, True, False]
 
 
-def test_the_likeliest_is_taken():
+def test_likeliest_candidate_has_the_highest_logit():
     candidates = torch.tensor([[0.0, 0], [5, 1], [9, 9]]).expand(2, 1, 1, 3, 2)
     logits = torch.tensor([[1.0, 3, 2], [0, 0.5, 1]]).view(2, 1, 1, 3)
     assert likeliest(candidates, logits).tolist() == [[[[[5, 1]]]], [[[[9, 9]]]]]
 
 
-def test_a_rival_is_apart_and_not_unlikely():
+def test_runner_up_is_apart_and_likely():
     candidates = torch.tensor([[0.0, 0], [0.7, 0], [5, 1], [-9, 9]]).expand(4, 1, 1, 4, 2)
     logits = torch.tensor(
         [
@@ -65,7 +65,7 @@ def test_a_rival_is_apart_and_not_unlikely():
     assert torch.equal(alone[..., 0, :], alone[..., 1, :])
 
 
-def test_what_hardly_a_block_does_is_common_to_none():
+def test_dominant_motion_is_zero_if_few_blocks_share_it():
     torch.manual_seed(0)
     apart = 24 * torch.rand(2, 8, 10, 3, 2) - 12
     apart[1, :, :2, 0] = torch.tensor([3.0, -1.0])  # a fifth of the blocks
@@ -75,7 +75,7 @@ def test_what_hardly_a_block_does_is_common_to_none():
     assert torch.equal(common(apart[:1, :1, :1])[0], apart[0, 0, 0, 0])
 
 
-def test_nothing_is_repeated_among_nothing():
+def test_repeated_accepts_an_empty_batch():
     assert repeated(torch.zeros(0, 3, 9, 2), 0.5).shape == (0, 3, 9)
     ranked = torch.tensor([[0.0, 0], [1, 0], [0.4, 0.4]])
     assert repeated(ranked, 0.5).tolist() == [False, False, True]

@@ -12,7 +12,7 @@ def placed(answer, mean=None, block=16, margin=0):
     return place_evidence(answer, cells, block, rows * block + margin, columns * block + margin)
 
 
-def test_a_block_that_leaves_is_partly_outside():
+def test_block_that_leaves_the_frame_is_partly_outside():
     answer = torch.zeros(1, 3, 4, 2)
     answer[0, 1, 0] = torch.tensor([-4.0, 0.0])
     answer[0, 2, 3] = torch.tensor([8.0, 12.0])
@@ -25,7 +25,7 @@ def test_a_block_that_leaves_is_partly_outside():
     assert placed(answer.double(), torch.zeros(1, 3, 4).double()).dtype == torch.float64
 
 
-def test_of_two_blocks_in_one_place_the_worse_one_is_behind():
+def test_worse_of_two_overlapping_blocks_is_occluded():
     answer, mean = torch.zeros(1, 3, 3, 2), torch.full((1, 3, 3), 0.1)
     answer[0, 1, 0] = torch.tensor([12.0, 0.0])  # covers three quarters of the one in the middle
     mean[0, 1, 1] = 0.5
@@ -34,13 +34,13 @@ def test_of_two_blocks_in_one_place_the_worse_one_is_behind():
     assert_close(found[0, 1, :2, 2], torch.tensor([0.0, 0.75 * 0.4]))
 
 
-def test_blocks_that_move_as_one_cover_none_and_have_no_neighbours_beyond_the_border():
+def test_blocks_of_equal_motion_do_not_overlap():
     for shape in ((1, 4, 3, 2), (1, 1, 1, 2)):
         answer = torch.tensor([0.3, -0.2]).expand(shape)
         assert_close(placed(answer)[..., 1:], torch.zeros(*shape[:3], 2), rtol=0, atol=1e-5)
 
 
-def test_what_speaks_for_an_answer_is_told_in_this_order():
+def test_features_of_an_estimate_have_a_fixed_order():
     torch.manual_seed(0)
     residual, texture, noise = torch.rand(3, 1, 1, 1, 16)
     answer = torch.zeros(1, 1, 1, 2)

@@ -23,7 +23,7 @@ def drawn(answer, held=HELD, firm=(1.0, 1.0), voice=None, reach=(0.2, 0.2)):
     return draw_together(answer, held.expand(*GRID, 3), firm, voice, torch.tensor(reach))
 
 
-def test_what_is_offered_are_the_answers_around_each_once():
+def test_candidates_are_the_distinct_estimates_of_neighbours():
     answer = torch.zeros(1, 3, 3, 2)
     answer[0, :, 2] = torch.tensor([4.0, 1.0])
     answer[0, 0, 0] = torch.tensor([0.0, 0.6])
@@ -57,7 +57,7 @@ def votes(residual, offered, noise=0.0, rival=None):
         )[0, 0, 0]  # fmt: skip
 
 
-def test_every_cell_has_one_vote_however_loud_it_is():
+def test_every_subwindow_has_one_vote_whatever_its_contrast():
     offered = torch.tensor([[1.0, 0.0], [6.0, 0.0]])
     residual = torch.full((2, 16), 0.3)
     residual[0, :6] = 0.0
@@ -66,7 +66,7 @@ def test_every_cell_has_one_vote_however_loud_it_is():
     assert_close(votes(residual, offered), torch.tensor([6 / 16, 10 / 16]), rtol=0, atol=0.01)
 
 
-def test_a_rival_needs_more_to_be_voted_for():
+def test_runner_up_has_a_penalty():
     offered = torch.tensor([[1.0, 0.0], [6.0, 0.0]])
     for better, wins in ((0.02, False), (0.3, True)):
         residual = torch.tensor([[0.3], [0.3 - better]]).expand(2, 16)
@@ -76,18 +76,18 @@ def test_a_rival_needs_more_to_be_voted_for():
     assert_close(share, votes(residual, offered), rtol=0, atol=0.01)
 
 
-def test_where_cells_see_no_difference_the_own_answer_wins():
+def test_own_estimate_wins_equal_residuals():
     share = votes(torch.full((3, 16), 0.2), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.7, 0.7]]))
     assert share.argmax() == 0
 
 
-def test_noise_makes_the_votes_less_sure():
+def test_noise_softens_the_votes():
     residual = torch.tensor([[0.2], [0.1]]).expand(2, 16)
     offered = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     assert votes(residual, offered)[1] > 0.9 > votes(residual, offered, noise=0.5)[1]
 
 
-def test_a_block_on_an_outline_moves_as_most_of_it_does():
+def test_block_across_an_edge_has_the_motion_of_its_larger_part():
     """Ground that stands still, and texture that covers more than half of the middle block."""
     torch.manual_seed(0)
     ground, cover = torch.rand(2, 48, 48)
@@ -113,13 +113,13 @@ def test_a_block_on_an_outline_moves_as_most_of_it_does():
 
 
 @pytest.mark.parametrize("gradient", [((0.0, 0.0), (0.0, 0.0)), ((0.04, 0.01), (-0.02, 0.03))])
-def test_what_changes_evenly_stays_what_it_was(gradient):
+def test_smoothing_keeps_linear_motion(gradient):
     answer = field(gradient)
     found = drawn(answer, firm=(0.0, 1.0))
     assert_close(found, answer, rtol=0, atol=1e-5)
 
 
-def test_what_is_hardly_held_follows_those_around():
+def test_estimate_with_weak_data_term_follows_its_neighbours():
     answer = field(((0.04, 0.0), (0.0, 0.02)))
     right = answer[0, 2, 3].clone()
     answer[0, 2, 3] += torch.tensor([0.15, -0.1])
@@ -135,13 +135,13 @@ def test_what_is_hardly_held_follows_those_around():
     assert y < 0.02
 
 
-def test_nothing_is_drawn_across_an_outline():
+def test_smoothing_keeps_motion_edges():
     answer = field()
     answer[0, :, 3:] += 6
     assert_close(drawn(answer), answer, rtol=0, atol=0.02)
 
 
-def test_who_has_nothing_to_say_is_not_heard():
+def test_neighbour_of_zero_weight_is_ignored():
     answer = field()
     answer[0, 2, 2] += 0.2
     voice = torch.ones(GRID)
@@ -153,7 +153,7 @@ def test_who_has_nothing_to_say_is_not_heard():
 
 
 @pytest.mark.parametrize("loud", [400.0, 3e3, 1e6])
-def test_along_an_edge_an_answer_is_free_however_loud_it_is(loud):
+def test_estimate_is_unconstrained_along_an_edge_whatever_its_contrast(loud):
     """Brightness changes along x = y alone: across, neighbours have all to say."""
     answer = field(start=(0.0, 0.0))
     answer[0, 2, 2] = torch.tensor([0.1, 0.0])
@@ -167,7 +167,7 @@ def test_along_an_edge_an_answer_is_free_however_loud_it_is(loud):
     assert torch.isfinite(firm.grad).all()
 
 
-def test_alone_a_block_keeps_its_answer():
+def test_single_block_keeps_its_estimate():
     answer = torch.tensor([[[[3.0, -2.0]]]])
     one = torch.ones(1, 1, 1)
     firm, reach = torch.ones(1, 1, 1, 2), torch.tensor([0.2, 0.2])
@@ -177,7 +177,7 @@ def test_alone_a_block_keeps_its_answer():
     assert_close(draw_together(answer, edge, firm, one, reach), answer)
 
 
-def test_before_it_has_learned_the_smoother_is_its_formula():
+def test_untrained_smoother_is_its_formula():
     torch.manual_seed(1)
     answer, evidence = field() + 0.1 * torch.randn(*GRID, 2), torch.rand(*GRID, 13)
     tensor = torch.tensor([2.0, 0.1, 1.0]).expand(*GRID, 3)

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from patchmatch.motion.lucas_kanade import registration_step
 
 
-def test_a_system_solved_by_hand():
+def test_step_agrees_with_a_computed_example():
     # [[2, 1], [1, 3]] step = -(3, -1): the step is -(2, -1)
     tensor = torch.tensor([[[1.0, 0.5, 2], [1, 0.5, 1]], [[0.5, 0.25, 0.75], [1.5, 0.75, 2.25]]])
     mismatch = torch.tensor([[[1.0, 0], [2, -1]], [[0.75, -0.25], [2.25, -0.75]]])
@@ -15,13 +15,16 @@ def test_a_system_solved_by_hand():
     assert_close(found, torch.tensor([[-2.0, 1], [-2, 1]]))
 
 
-def test_steps_agree_with_a_solver():
+def test_steps_agree_with_linalg_solve(device, dtype):
     generator = torch.Generator().manual_seed(0)
     g = torch.randn(3, 2, 5, 2, generator=generator)
     tensor = torch.stack([g[..., 0] ** 2, g[..., 0] * g[..., 1], g[..., 1] ** 2], dim=-1)
     mismatch = torch.randn(3, 2, 5, 2, generator=generator)
     weights = torch.rand(3, 2, 5, generator=generator)
-    found = registration_step(tensor, mismatch, weights, damping=0.01, longest=100.0)
+    given = (x.to(device, dtype) for x in (tensor, mismatch, weights))
+    found = registration_step(*given, damping=0.01, longest=100.0)
+    assert found.dtype == dtype
+    found = found.float().cpu()
     for i in range(3):
         for k in range(2):
             xx, xy, yy = (weights[i, k, :, None] * tensor[i, k]).sum(dim=0)
@@ -41,7 +44,7 @@ def test_convention_the_step_points_from_frame0_to_frame1():
     assert_close(found, torch.tensor([0.2, 0]), rtol=0, atol=0.01)
 
 
-def test_a_cell_that_is_not_trusted_does_not_count():
+def test_subwindow_of_zero_weight_is_ignored():
     tensor = torch.tensor([[[1.0, 0, 1], [5, 2, 7]], [[2, 0.5, 1], [9, 1, 8]]])
     mismatch = torch.tensor([[[0.1, 0.3], [9, -9]], [[0.2, 0.1], [-9, 9]]])
     weights = torch.tensor([[1.0, 0], [1, 0]])
@@ -49,14 +52,14 @@ def test_a_cell_that_is_not_trusted_does_not_count():
     assert_close(registration_step(tensor, mismatch, weights), alone)
 
 
-def test_a_step_is_no_longer_than_it_may_be():
+def test_step_is_clipped_to_the_longest():
     tensor = torch.tensor([[[1.0, 0, 1]], [[1, 0, 1]]])
     mismatch = torch.tensor([[[40.0, -0.2]], [[-0.1, -40]]])
     found = registration_step(tensor, mismatch, torch.ones(2, 1), damping=0.0, longest=0.5)
     assert_close(found, torch.tensor([[-0.5, 0.2], [0.1, 0.5]]))
 
 
-def test_without_texture_there_is_no_step():
+def test_step_without_texture_is_zero():
     found = registration_step(torch.zeros(2, 3, 3), torch.zeros(2, 3, 2), torch.ones(2, 3))
     assert torch.equal(found.abs(), torch.zeros(2, 2))
     edge = torch.tensor([1.0, 0, 0]).expand(2, 3, 3)  # texture in x only
@@ -67,7 +70,7 @@ def test_without_texture_there_is_no_step():
     assert not math.isnan(found.sum().item())
 
 
-def test_it_is_differentiable():
+def test_registration_step_passes_gradcheck():
     g = torch.rand(2, 4, 2, dtype=torch.float64) + 0.1
     tensor = torch.stack([g[..., 0] ** 2 + 1, g.prod(dim=-1), g[..., 1] ** 2 + 1], dim=-1)
     mismatch = 0.2 * torch.rand(2, 4, 2, dtype=torch.float64)
@@ -76,12 +79,12 @@ def test_it_is_differentiable():
     assert gradcheck(registration_step, inputs)
 
 
-def test_no_windows_take_no_steps():
+def test_registration_step_accepts_an_empty_batch():
     found = registration_step(torch.zeros(0, 4, 3), torch.zeros(0, 4, 2), torch.zeros(0, 4))
     assert found.shape == (0, 2)
 
 
-def test_gradients_no_stronger_than_the_noise_are_not_followed():
+def test_step_is_zero_where_gradients_are_at_the_noise_level():
     tensor = torch.tensor([[0.5, 0.0, 0.5]]).expand(3, 1, 3)
     mismatch = torch.tensor([[0.2, -0.1]]).expand(3, 1, 2)
     noise = torch.tensor([1.0, 0.5, 0.01]).unsqueeze(1)  # as loud, half as loud, next to nothing

@@ -5,7 +5,8 @@ import torch
 from torch.testing import assert_close
 
 from patchmatch import load_motion_matcher
-from patchmatch.motion.net import Judged, MotionNet
+from patchmatch.motion.coarse_to_fine import Judged
+from patchmatch.motion.net import MotionNet
 from patchmatch.motion.refine import settle
 from patchmatch.motion.scoring import LURE
 
@@ -13,7 +14,7 @@ MARGIN = 40
 
 
 @pytest.fixture(scope="module")
-def twin():
+def baseline():
     torch.manual_seed(0)
     return MotionNet(learned=False).eval()
 
@@ -54,48 +55,48 @@ def errors(net, shift, block):
 
 @pytest.mark.parametrize("block", [16, 32, 64])
 @pytest.mark.parametrize("shift", [(3.0, -2.0), (0.5, 0.25), (20.0, -11.0)])
-def test_by_hand_alone_a_shift_is_measured(twin, shift, block):
-    error = errors(twin, shift, block)
+def test_baseline_measures_a_shift(baseline, shift, block):
+    error = errors(baseline, shift, block)
     assert error.shape == (136 // block, 203 // block)
     assert error.median() < 0.06
     assert (error < 0.25).float().mean() > 0.95
 
 
 @pytest.mark.parametrize("shift", [(0.3, -0.7), (2.5, 1.25), (-0.1, 0.05)])
-def test_the_shipped_weights_measure_between_pixels(shipped, shift):
+def test_shipped_weights_measure_subpixel_shifts(shipped, shift):
     error = errors(shipped, shift, 32)
     assert error.median() < 0.1
     assert error.max() < 0.3
 
 
-@pytest.mark.parametrize("name", ["twin", "shipped"])
+@pytest.mark.parametrize("name", ["baseline", "shipped"])
 @pytest.mark.parametrize("shift", [(0.3, -0.7), (0.25, 0.25), (-0.1, 0.05)])
-def test_answers_are_not_drawn_to_the_middle_between_pixels(name, shift, request):
-    """As they are, two to ten times as far, where frame 1 is read linearly."""
+def test_subpixel_estimates_are_not_biased_to_half_pixels(name, shift, request):
+    """Bilinear interpolation of frame 1 makes the error two to ten times as large."""
     assert errors(request.getfixturevalue(name), shift, 32).median() < 0.008
 
 
-@pytest.mark.parametrize("name", ["twin", "shipped"])
+@pytest.mark.parametrize("name", ["baseline", "shipped"])
 @pytest.mark.parametrize("shift", [(2.0, 1.0), (-3.0, 5.0)])
-def test_motion_by_whole_pixels_is_exact(name, shift, request):
-    """It is not where contrast is made even by cells that stay where they are."""
+def test_integer_motion_is_exact(name, shift, request):
+    """Contrast normalisation on a fixed grid of tiles would bias it."""
     assert errors(request.getfixturevalue(name), shift, 32).median() < 4e-3
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.02])
-def test_at_first_the_network_answers_what_its_twin_does(noise):
+def test_untrained_network_agrees_with_the_baseline(noise):
     torch.manual_seed(1)
-    fresh, twin = MotionNet().eval(), MotionNet(learned=False).eval()
-    twin.judge.lure = LURE
+    untrained, baseline = MotionNet().eval(), MotionNet(learned=False).eval()
+    baseline.judge.lure = LURE
     frames = moved_pair(7.0, 4.5)
     frames = frames + noise * torch.randn_like(frames)
     with torch.no_grad():
-        one, other = fresh(frames).displacement, twin(frames).displacement
+        one, other = untrained(frames).displacement, baseline(frames).displacement
     assert_close(one, other, rtol=0, atol=0.02)
 
 
-@pytest.mark.parametrize("name", ["twin", "shipped"])
-def test_a_pair_is_measured_the_same_whatever_else_is_in_the_batch(name, request):
+@pytest.mark.parametrize("name", ["baseline", "shipped"])
+def test_result_of_a_pair_is_independent_of_the_batch(name, request):
     net = request.getfixturevalue(name)
     shifts = [(3.0, -2.0), (-9.5, 0.5), (0.0, 0.25)]
     pairs = [moved_pair(*shift, seed=i) for i, shift in enumerate(shifts)]
@@ -104,10 +105,11 @@ def test_a_pair_is_measured_the_same_whatever_else_is_in_the_batch(name, request
         for i, pair in enumerate(pairs):
             alone = net(pair)
             assert_close(together.displacement[i : i + 1], alone.displacement, rtol=0, atol=2e-3)
-            assert_close(together.doubts[i : i + 1], alone.doubts, rtol=0, atol=2e-2)
+            logits = together.confidence_logits[i : i + 1]
+            assert_close(logits, alone.confidence_logits, rtol=0, atol=2e-2)
 
 
-def test_frames_described_once_give_what_pairs_give(shipped):
+def test_describe_and_compare_agree_with_forward(shipped):
     clip = torch.cat([moved_pair(2.0, -1.5), moved_pair(5.0, 0.0, seed=3)], dim=2)[0, 0, :3]
     with torch.no_grad():
         described = [shipped.describe(frame[None, None]) for frame in clip]
@@ -116,37 +118,37 @@ def test_frames_described_once_give_what_pairs_give(shipped):
             pair = torch.stack([clip[first], clip[second]])[None, None]
             whole = shipped(pair)
             assert torch.equal(found.displacement, whole.displacement)
-            assert torch.equal(found.doubts, whole.doubts)
+            assert torch.equal(found.confidence_logits, whole.confidence_logits)
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 47), (33, 64), (71, 99)])
-def test_any_size_of_frame_will_do(shipped, height, width):
+def test_frame_sizes_need_not_be_multiples_of_the_block(shipped, height, width):
     with torch.no_grad():
         motion = shipped(moved_pair(1.0, -0.5, height, width))
     rows, columns = height // 32, width // 32
     assert motion.displacement.shape == (1, rows, columns, 2)
-    assert motion.doubts.shape == (1, rows, columns, 2)
+    assert motion.confidence_logits.shape == (1, rows, columns, 2)
     error = (motion.displacement - torch.tensor([1.0, -0.5])).norm(dim=-1)
     assert error.median() < 0.3
 
 
-@pytest.mark.parametrize("name", ["twin", "shipped"])
-def test_plain_frames_stand_still(name, request):
+@pytest.mark.parametrize("name", ["baseline", "shipped"])
+def test_constant_frames_are_still(name, request):
     net = request.getfixturevalue(name)
     flat = torch.full((2, 1, 2, 70, 101), 0.4)
     flat[1] = 0
     with torch.no_grad():
         motion = net(flat)
-    # by formula alone rest and what repeats it at a distance are both possible
+    # The baseline may prefer a candidate slightly apart from zero motion.
     atol = 1e-3 if name == "shipped" else 0.1
     assert_close(motion.displacement, torch.zeros(2, 2, 3, 2), rtol=0, atol=atol)
-    assert torch.isfinite(motion.doubts).all()
+    assert torch.isfinite(motion.confidence_logits).all()
 
 
-@pytest.mark.parametrize("name", ["twin", "shipped"])
+@pytest.mark.parametrize("name", ["baseline", "shipped"])
 @pytest.mark.parametrize("sigma", [0.5, 0.7, 1, 2, 8])
 @pytest.mark.parametrize("kind", ["flat", "ramp", "half sky"])
-def test_noise_on_plain_surfaces_is_no_motion(name, sigma, kind, request):
+def test_noise_without_texture_is_still(name, sigma, kind, request):
     net = request.getfixturevalue(name)
     plain = np.full((320, 448), 120.0)
     if kind == "ramp":
@@ -160,35 +162,36 @@ def test_noise_on_plain_surfaces_is_no_motion(name, sigma, kind, request):
     length = motion.displacement.norm(dim=-1)
     assert (length > 0.5).float().mean() < 0.01
     if name == "shipped":
-        assert (motion.doubts.sigmoid() > 0.5).float().mean() > 0.95
+        assert (motion.confidence_logits.sigmoid() > 0.5).float().mean() > 0.95
 
 
-def test_what_was_not_moved_stands_still(shipped):
+def test_identical_frames_are_still(shipped):
     frame = moved_pair(0.0, 0.0)
     with torch.no_grad():
         motion = shipped(frame)
     assert motion.displacement.abs().max() < 0.01
-    assert (motion.doubts.sigmoid() > 0.5).all()
+    assert (motion.confidence_logits.sigmoid() > 0.5).all()
 
 
-def test_the_displacement_of_what_is_gone_is_doubted(shipped):
+def test_unrelated_frames_have_low_confidence(shipped):
     one, other = moved_pair(0.0, 0.0, seed=5), moved_pair(0.0, 0.0, seed=6)
     with torch.no_grad():
         motion = shipped(torch.stack([one[:, :, 0], other[:, :, 0]], dim=2))
-    right = motion.doubts[..., 0].sigmoid()
+    right = motion.confidence_logits[..., 0].sigmoid()
     assert (right < 0.5).float().mean() > 0.8
 
 
 @pytest.mark.parametrize(("one", "other"), [("camera", "moon"), ("grass", "gravel")])
-def test_after_a_cut_to_another_scene_nothing_is_matched(shipped, one, other):
+def test_blocks_are_unmatched_after_a_cut_to_another_scene(shipped, one, other):
     data = pytest.importorskip("skimage.data", reason="photographs are the scenes")
     pictures = [getattr(data, name)()[:512, :512] for name in (one, other)]
     frames = torch.from_numpy(np.stack(pictures).astype(np.float32) / 255)
     with torch.no_grad():
-        gone = shipped(frames[None, None]).doubts[..., 1].sigmoid()
-        stays = shipped(frames[:1].expand(2, -1, -1)[None, None]).doubts[..., 1].sigmoid()
-    assert (gone > 0.5).float().mean() < 0.4
-    assert (stays > 0.5).float().mean() > 0.99
+        cut = shipped(frames[None, None]).confidence_logits[..., 1].sigmoid()
+        still = frames[:1].expand(2, -1, -1)
+        same = shipped(still[None, None]).confidence_logits[..., 1].sigmoid()
+    assert (cut > 0.5).float().mean() < 0.4
+    assert (same > 0.5).float().mean() > 0.99
 
 
 def test_a_second_object_keeps_its_own_motion(shipped):
@@ -201,24 +204,24 @@ def test_a_second_object_keeps_its_own_motion(shipped):
     assert_close(found[4], torch.tensor([2.0, 0]).expand(7, 2), rtol=0, atol=0.3)
 
 
-def test_gain_and_offset_hardly_change_the_answer(shipped):
+def test_gain_and_offset_hardly_change_the_displacement(shipped):
     frames = moved_pair(4.0, 1.5)
     dimmed = frames * torch.tensor([1.0, 0.6]).view(2, 1, 1) + torch.tensor([0, 0.2]).view(2, 1, 1)
     with torch.no_grad():
         assert_close(shipped(dimmed).displacement, shipped(frames).displacement, rtol=0, atol=0.05)
 
 
-def test_gradients_reach_every_weight_but_those_of_the_formula_twin():
+def test_gradients_reach_every_weight():
     torch.manual_seed(0)
     net = MotionNet()
     layers = [net.judge.alone, net.judge.together]
     layers += [part.layers for part in (net.trust, net.ballot, net.smoother)]
     for last in (part[-1] for part in layers):
-        torch.nn.init.normal_(last.weight, std=0.1)  # nothing passes a layer of noughts
+        torch.nn.init.normal_(last.weight, std=0.1)  # zero weights block gradients
     frames = moved_pair(3.5, 0.5, 71, 99)
-    frames[..., 40:] = moved_pair(-2.5, 0.5, 71, 59)  # cells have something to vote on
-    motion = net(frames)
-    total = motion.displacement.square().sum() + motion.doubts.square().sum()
+    frames[..., 40:] = moved_pair(-2.5, 0.5, 71, 59)  # subwindows have two motions to vote on
+    motion = net(frames, trace=True)
+    total = motion.displacement.square().sum() + motion.confidence_logits.square().sum()
     for step in motion.trace:
         if isinstance(step, Judged):
             total = total + sum(logits.square().sum() for logits in step.rounds)
@@ -232,17 +235,17 @@ def test_gradients_reach_every_weight_but_those_of_the_formula_twin():
 
 
 @pytest.mark.parametrize("block", [8, 20, 33])
-def test_other_blocks_are_refused(twin, block):
+def test_block_that_is_not_a_multiple_of_8_raises(baseline, block):
     with pytest.raises(ValueError, match=f"multiple of 8 and at least 16 pixels, got {block}"):
-        twin(torch.zeros(2, 1, 2, 64, 72), block)
+        baseline(torch.zeros(2, 1, 2, 64, 72), block)
 
 
-def test_a_frame_smaller_than_a_block_is_refused(twin):
+def test_frame_smaller_than_a_block_raises(baseline):
     with pytest.raises(ValueError, match="at least as large as one block of 64x64 pixels"):
-        twin(torch.zeros(2, 1, 2, 72, 63), 64)
+        baseline(torch.zeros(2, 1, 2, 72, 63), 64)
 
 
-def test_judging_no_more_than_some_hardly_changes_the_answer(shipped):
+def test_limiting_the_candidates_hardly_changes_the_displacement(shipped):
     frames = moved_pair(6.25, -3.5)
     with torch.no_grad():
         few = shipped(frames).displacement
@@ -251,7 +254,7 @@ def test_judging_no_more_than_some_hardly_changes_the_answer(shipped):
     assert_close(few, every, rtol=0, atol=0.1)
 
 
-def test_an_answer_believed_by_most_is_the_answer():
+def test_settle_returns_the_most_probable_candidate():
     offered = torch.tensor([[3.0, 1], [3.2, 1.1], [-8, 4]]).expand(2, 1, 1, 3, 2)
     logits = torch.tensor([[2.0, 1.5, -3], [2, 1.5, 0]]).view(2, 1, 1, 3)
     best = torch.tensor([3.07, 1.02]).expand(2, 1, 1, 1, 2)

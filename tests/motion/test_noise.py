@@ -15,7 +15,7 @@ def noisy(image, sigma, seed=0):
 
 @pytest.mark.parametrize("sigma", [0.5, 1, 2, 8])
 @pytest.mark.parametrize("name", ["flat", "ramp", "half", "small"])
-def test_the_noise_of_plain_images_is_found(name, sigma):
+def test_noise_level_of_images_without_texture(name, sigma):
     images = {
         "flat": np.full((240, 320), 120.0),
         "ramp": np.tile(np.linspace(30, 220, 320), (240, 1)),
@@ -27,20 +27,20 @@ def test_the_noise_of_plain_images_is_found(name, sigma):
     assert found == pytest.approx(sigma, rel=0.25)
 
 
-def test_texture_is_hardly_taken_for_noise():
+def test_texture_hardly_changes_the_noise_level():
     data = pytest.importorskip("skimage.data", reason="photographs are the textures")
     for picture in (data.camera(), data.brick()):
         found = noise_level(noisy(picture.astype(float), 2))[0] * 255
         assert found == pytest.approx(2, rel=0.25)
 
 
-def test_without_noise_there_is_none():
+def test_noise_level_without_noise_is_zero():
     assert_close(noise_level(torch.full((2, 1, 48, 70), 0.3)), torch.zeros(2), rtol=0, atol=1e-6)
     assert_close(noise_level(torch.ones(1, 1, 3, 3)), torch.zeros(1))
     assert noise_level(torch.zeros(0, 1, 48, 70)).shape == (0,)
 
 
-def test_each_image_of_a_batch_has_its_own_noise():
+def test_noise_level_is_per_image():
     plain = np.full((90, 120), 100.0)
     both = torch.cat([noisy(plain, 1), noisy(plain, 6, seed=1)])
     alone = torch.cat([noise_level(both[:1]), noise_level(both[1:])])
@@ -56,7 +56,7 @@ def stored(image, quality, left=0, top=0):
 
 
 @pytest.mark.parametrize("name", ["camera", "coins", "moon"])
-def test_what_jpeg_left_out_is_noise(name):
+def test_jpeg_artefacts_count_as_noise(name):
     data = pytest.importorskip("skimage.data", reason="photographs are the textures")
     picture = getattr(data, name)()
     clean = torch.from_numpy(picture.astype(np.float32) / 255)[None, None]
@@ -71,7 +71,7 @@ def test_what_jpeg_left_out_is_noise(name):
     assert_close(cut, found[30], rtol=0.25, atol=0)
 
 
-def test_edges_are_not_those_of_squares():
+def test_edges_are_not_jpeg_artefacts():
     board = np.kron(np.indices((12, 20)).sum(axis=0) % 2, np.ones((8, 8))) * 150 + 50
     assert squareness(noisy(board, 0)) == 0
     assert squareness(noisy(np.full((48, 70), 90.0), 8)) < 1 / 255
@@ -81,18 +81,19 @@ def test_edges_are_not_those_of_squares():
 
 @pytest.mark.parametrize("sigma", [0.05, 0.4, 1.5])
 @pytest.mark.parametrize("place", [(0.0, 0.0), (0.5, 0.0), (2.5, -3.5), (0.25, 0.7)])
-def test_what_noise_leaves_is_what_two_noisy_images_differ_by(sigma, place):
+def test_noise_residual_is_the_difference_of_two_noisy_images(sigma, place, device, dtype):
     generator = torch.Generator().manual_seed(0)
     one, other = (sigma * torch.randn(900, 900, generator=generator) for _ in range(2))
     x, y = (p % 1 for p in place)
     other = torch.lerp(other[:, :-1], other[:, 1:], x)
     other = torch.lerp(other[:-1], other[1:], y)
     expected = (one[1:, 1:] - other).abs().clamp_max(1).mean()
-    found = noise_residual(torch.tensor([sigma]), torch.tensor(place))
-    assert_close(found[0], expected, rtol=0.01, atol=0)
+    given = (torch.tensor(x, device=device, dtype=dtype) for x in ([sigma], place))
+    found = noise_residual(*given)
+    assert_close(found[0], expected.to(found), rtol=0.01, atol=0)
 
 
-def test_every_cell_has_its_noise_under_every_displacement():
+def test_noise_residual_broadcasts_over_subwindows_and_displacements():
     found = noise_residual(torch.rand(4, 1, 16), torch.rand(4, 5, 2), clip=0.7)
     assert found.shape == (4, 5, 16)
     assert (found < 0.7).all()

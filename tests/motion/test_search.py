@@ -5,10 +5,10 @@ from torch.testing import assert_close
 from patchmatch.motion.search import best_candidates, cost_volume
 
 
-def test_costs_agree_with_loops():
+def test_costs_agree_with_loops(device, dtype):
     height, width, block, radius, clip = 7, 10, 3, 2, 0.4  # 2 rows and 3 columns of blocks
     one, other = torch.rand(2, 2, 1, height, width).unbind()
-    volume = cost_volume(one, other, block, radius, clip)
+    volume = cost_volume(one.to(device, dtype), other.to(device, dtype), block, radius, clip)
     assert volume.shape == (2, 25, 2, 3)
     for b, d, row, column in np.ndindex(volume.shape):
         dy, dx = d // 5 - 2, d % 5 - 2
@@ -29,7 +29,7 @@ def test_convention_displacement_points_from_image0_to_image1():
     assert_close(inner, torch.tensor([[-3.0, 1], [-3, 1]]), rtol=0, atol=0.1)
 
 
-def test_candidates_come_block_by_block_row_by_row():
+def test_candidates_are_ordered_by_block():
     planted = torch.tensor([[-2, 1], [0, -2], [2, 2], [1, 0], [-2, -2], [-1, 2]])  # dx, dy
     volume = torch.ones(2, 25, 2, 3)
     for i, (dx, dy) in enumerate(planted.tolist()):
@@ -49,20 +49,20 @@ def bowl(dx, dy, radius=3):
     return torch.from_numpy(0.1 * (x - dx) ** 2 + 0.2 * (y - dy) ** 2).float().flatten()
 
 
-def test_a_parabola_tells_where_the_minimum_lies_between_pixels():
+def test_minimum_is_interpolated_by_a_parabola():
     volume = torch.stack([bowl(0.3, -1.2), bowl(-1.45, 0.05)])[:, :, None, None]
     found = best_candidates(volume.expand(2, 49, 2, 3), 1).view(2, 6, 2)
     expected = torch.tensor([[0.3, -1.2], [-1.45, 0.05]])[:, None].expand(2, 6, 2)
     assert_close(found, expected, rtol=0, atol=1e-4)
 
 
-def test_minima_come_deepest_first_and_only_minima():
+def test_candidates_are_local_minima_the_lowest_first():
     volume = torch.minimum(bowl(-2, -1) + 0.2, bowl(2, 1))[None, :, None, None]
     (found,) = best_candidates(volume, 2)
     assert found.round().tolist() == [[2, 1], [-2, -1]]
 
 
-def test_neighbours_outvote_an_ambiguous_block():
+def test_neighbours_disambiguate_a_block():
     clear, torn = torch.ones(25), torch.ones(25)
     clear[17] = 0
     torn[17], torn[7] = 0.45, 0.4
@@ -72,18 +72,18 @@ def test_neighbours_outvote_an_ambiguous_block():
     assert_close(found, torch.tensor([0.0, 1]).expand(12, 1, 2))
 
 
-def test_a_plain_volume_gives_finite_candidates_within_reach():
+def test_constant_volume_gives_finite_candidates_within_the_radius():
     found = best_candidates(torch.zeros(2, 25, 2, 3), 6)
     assert found.shape == (12, 6, 2)
     assert found.abs().max() <= 2.5
 
 
-def test_no_images_give_no_candidates():
+def test_search_accepts_an_empty_batch():
     volume = cost_volume(torch.zeros(0, 1, 8, 12), torch.zeros(0, 1, 8, 12), 4, 1)
     assert volume.shape == (0, 9, 2, 3)
 
 
-def test_rest_is_found_first_where_the_least_cost_is_not_below_its_credit():
+def test_zero_motion_comes_first_unless_a_cost_is_lower_than_its_prior():
     volume = torch.stack([bowl(2, 1) / 10 + 0.1, bowl(2, 1) / 10 + 0.1])[:, :, None, None]
     credit = torch.tensor([0.05, 0.0]).view(2, 1, 1)  # rest costs 0.06 more than the least
     volume[:, 24] = 0.13

@@ -47,10 +47,11 @@ def polynomial(i, x, taps):
 
 
 @pytest.mark.parametrize("taps", [2, FINE_TAPS])
-def test_reading_agrees_with_interpolation_by_loops(images, taps):
+def test_windows_agree_with_interpolation_by_loops(images, taps, device, dtype):
     moves = torch.tensor([[0.3, -1.75], [-2.6, 0.0], [7.0, 3.5]])
     moves = moves + 0.1 * torch.arange(4.0)[:, None, None]  # (N, K, 2)
-    found = square(Windows(images, CORNER, IMAGE, SIDE).read(moves, taps=taps))
+    given = images.to(device, dtype), CORNER.to(device), IMAGE.to(device)
+    found = square(Windows(*given, SIDE).read(moves.to(device, dtype), taps=taps))
     assert found.shape == (4, 3, SIDE, SIDE)
     for n, k, y, x in np.ndindex(found.shape):
         place = (CORNER[n] + moves[n, k]).tolist()
@@ -65,13 +66,13 @@ def test_convention_a_displacement_reads_further_right_and_further_down(images):
     assert_close(found[1, 0], images[1, 6:14, 17:25])
 
 
-def test_not_moved_a_window_is_what_was_cut(images):
+def test_window_without_displacement_is_the_cut_window(images):
     windows = Windows(images, CORNER, IMAGE, SIDE)
     assert_close(square(windows.read(torch.zeros(4, 1, 2)))[:, 0], square(windows.cut()))
     assert_close(square(windows.cut())[0], images[0, 5:13, 3:11])
 
 
-def test_beyond_the_border_the_border_is_repeated(images):
+def test_windows_replicate_the_border(images):
     found = square(Windows(images, CORNER, IMAGE, SIDE).cut())
     padded = F.pad(images[:, None], (PAD,) * 4, mode="replicate")[:, 0]
     assert_close(found[2], padded[1, 9 + PAD : 17 + PAD, PAD - 4 : PAD + 4])
@@ -79,7 +80,7 @@ def test_beyond_the_border_the_border_is_repeated(images):
 
 
 @pytest.mark.parametrize("taps", [2, FINE_TAPS])
-def test_a_window_that_would_leave_the_padded_image_stays_at_its_border(images, taps):
+def test_window_is_clamped_to_the_padded_image(images, taps):
     windows = Windows(images, CORNER, IMAGE, SIDE)
     far = torch.tensor([[-900.0, -900], [900, 900], [-900, 0], [0, 900]])
     found = square(windows.read(far.expand(4, 4, 2), taps=taps))
@@ -90,7 +91,7 @@ def test_a_window_that_would_leave_the_padded_image_stays_at_its_border(images, 
 
 @pytest.mark.parametrize("taps", [2, FINE_TAPS])
 @pytest.mark.parametrize("move", [0.3, 1.0])
-def test_gradients_reach_the_displacement_and_are_the_slope(taps, move):
+def test_gradient_of_the_displacement_is_the_image_gradient(taps, move):
     ramp = 2.0 * torch.arange(34.0).expand(2, HEIGHT, WIDTH)
     moves = torch.full((2, 1, 2), move, requires_grad=True)
     found = Windows(ramp, CORNER[:2], IMAGE[:2], SIDE).read(moves, taps=taps)
@@ -100,33 +101,33 @@ def test_gradients_reach_the_displacement_and_are_the_slope(taps, move):
 
 
 @pytest.mark.parametrize("side", [16, 32])
-def test_cells_are_the_means_of_their_pixels(side):
+def test_cell_weights_average_the_pixels(side):
     flat = torch.rand(3, side * (side + 1))
     pixels = flat.unflatten(1, (side, side + 1))[..., :side]
     means = F.avg_pool2d(pixels[:, None], side // 4).flatten(1)
     assert_close(flat @ cell_weights(side, torch.device("cpu")), means)
 
 
-def test_the_last_column_does_not_count():
+def test_cell_weights_ignore_the_last_column():
     weights = cell_weights(16, torch.device("cpu"))
     assert weights.shape == (16 * 17, 16)
     assert torch.equal(weights.view(16, 17, 16)[:, 16], torch.zeros(16, 16))
     assert_close(weights.sum(dim=0), torch.ones(16))
 
 
-def test_windows_are_centred_on_their_blocks_row_by_row_image_by_image():
+def test_windows_are_centred_on_their_blocks():
     corner, image = window_corners(2, 2, 3, 8, 16, torch.device("cpu"))
     assert corner[:6].tolist() == [[-4, -4], [4, -4], [12, -4], [-4, 4], [4, 4], [12, 4]]
     assert torch.equal(corner[6:], corner[:6])
     assert image.tolist() == [0] * 6 + [1] * 6
 
 
-def test_no_windows_are_read_as_none(images):
+def test_windows_accept_an_empty_batch(images):
     windows = Windows(images, CORNER[:0], IMAGE[:0], SIDE)
     assert windows.read(torch.zeros(0, 3, 2), taps=FINE_TAPS).shape == (0, 3, SIDE * (SIDE + 1))
 
 
-def test_the_middle_of_a_cell_is_read_from_a_coarse_image():
+def test_cell_values_are_those_at_the_cell_centres():
     values = torch.arange(12.0).view(1, 3, 4)  # of 4x4 pixels each: an image of at most 12x16
     corner, image = window_corners(1, 1, 1, 8, 16, values.device)  # from -4 to 11
     found = cell_values(values, corner, image, 16, 4).view(4, 4)
@@ -138,7 +139,7 @@ def test_the_middle_of_a_cell_is_read_from_a_coarse_image():
 
 
 @pytest.mark.parametrize(("block", "inside"), [(16, 1.0), (32, 1.0), (8, 3.0), (4, 1.5)])
-def test_cells_of_the_block_count_more_than_those_around_it(block, inside):
+def test_cells_inside_the_block_have_higher_weights(block, inside):
     shares = cell_shares(block, max(block, 16), torch.device("cpu")).view(4, 4)
     assert_close(shares.sum(), torch.tensor(1.0))
     assert_close(shares, shares.flip(0))

@@ -1,27 +1,23 @@
-"""Loops over pixels and blocks, compiled for the CPU: what takes a network too many operations.
+"""Compiled loops of the motion network, for the CPU without gradients.
 
-Each step does in one pass what a network of ``nets`` does by a dozen tensor operations, of which
-every one writes all its numbers to memory: in a tenth of the time, without gradients, and with the
-same result to rounding, which plain areas magnify. Two kernels walk through the steps, in all
-threads at once: ``description.describe_frames`` and ``comparison.compare_frames``. Import their
-modules where they are called: numba takes half a second to load.
+Each step makes one pass over the pixels where a network needs a dozen tensor operations, each of
+which writes its result to memory. That takes a tenth of the time. Results agree with the tensor
+operations up to rounding, which areas without texture amplify. All threads run the same two
+kernels, ``description.describe_frames`` and ``comparison.compare_frames``. Import their modules
+inside functions: importing numba takes half a second.
 """
 
 import functools
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
-
-from patchmatch.core.process import threads_for_compiled_loops
 
 logger = logging.getLogger(__name__)
 
 
 def compiled_for(*tensors: Tensor) -> bool:
-    """Return whether kernels serve these tensors: float32 on the CPU, and no gradient wanted."""
+    """Return whether the kernels support the tensors: float32 on the CPU, without gradients."""
     return (
         not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
@@ -31,19 +27,12 @@ def compiled_for(*tensors: Tensor) -> bool:
     )
 
 
-@contextmanager
-def threads_for(*tensors: Tensor) -> Iterator[None]:
-    """Give the threads of torch to the kernels if they can process these tensors."""
-    with threads_for_compiled_loops() if compiled_for(*tensors) else nullcontext():
-        yield
-
-
 @functools.cache
 def _can_compile() -> bool:
-    """Return whether numba is there and allowed to compile; without it nothing fails."""
+    """Return whether numba is installed and enabled; without it the tensor operations run."""
     try:
         from numba.core import config
     except ImportError as error:
-        logger.warning("numba cannot be used (%s): motion is measured five times as slowly", error)
+        logger.warning("numba cannot be used (%s); motion matching is five times slower", error)
         return False
     return not getattr(config, "DISABLE_JIT", False)

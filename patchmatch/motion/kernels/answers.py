@@ -1,6 +1,6 @@
-"""What blocks make of each other's answers.
+"""Compiled voting and smoothing of estimates.
 
-Block n of all frames' together, row by row, has answer n; N = B R C.
+Estimates are numbered row by row over all frames; N = B R C.
 """
 
 import numpy as np

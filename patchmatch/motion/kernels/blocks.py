@@ -1,4 +1,4 @@
-"""Blocks of all frames together, numbered row by row, and what they consider."""
+"""Numbering of blocks over all frames, and counts of their candidates."""
 
 from patchmatch.motion.kernels.compiling import helper
 

@@ -1,6 +1,6 @@
-"""Which displacements a block considers, and what is made of them.
+"""Compiled selection of candidate displacements.
 
-Block n is that of all frames' together, row by row; N = B R C.
+Blocks are numbered row by row over all frames; N = B R C.
 """
 
 import numpy as np

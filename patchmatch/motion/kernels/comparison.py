@@ -1,7 +1,7 @@
-"""All steps from two described frames to the motion of each block, in one call.
+"""All steps from the features of two frames to the motion of each block, in one compiled call.
 
-What is computed is told by ``patchmatch.motion.net.MotionNet``, which does the same by tensor
-operations. B frames of R x C blocks are N blocks together, row by row; K are the candidates of one.
+``patchmatch.motion.net.MotionNet`` does the same by tensor operations. B frames of R x C blocks
+are N blocks, numbered row by row; each has K candidates.
 """
 
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""How kernels are compiled."""
+"""Compilation of kernels by numba, with a cache on disk."""
 
 import functools
 import hashlib
@@ -56,8 +56,8 @@ class Kernel:
             self.compiled(*arguments)
         if not Kernel.told and self.compiled.stats.cache_misses:
             Kernel.told = True
-            often = "once" if self.kept else "at every start, as no cache can be written"
-            text = "compiling the motion network for this size of block: about a minute, %s"
+            often = "once" if self.kept else "at every start, because no cache can be written"
+            text = "compiling the motion network for this block size takes about a minute, %s"
             logger.warning(text, often)
 
     @property

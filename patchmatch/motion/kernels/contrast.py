@@ -1,4 +1,4 @@
-"""Images of half the size, and of even contrast."""
+"""Image pyramid and local contrast normalisation."""
 
 import numpy as np
 from numpy import float32, uintp

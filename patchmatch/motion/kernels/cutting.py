@@ -1,4 +1,4 @@
-"""Windows cut out of images: what several steps call."""
+"""Extraction of windows from images."""
 
 import numpy as np
 from numpy import float32, uintp

@@ -1,4 +1,4 @@
-"""What is known of frames on each level of a pyramid, in one call."""
+"""Features of frames on each pyramid level, in one compiled call."""
 
 from patchmatch.motion.kernels.compiling import kernel
 from patchmatch.motion.kernels.contrast import halve, local_contrast_normalization

@@ -1,8 +1,7 @@
-"""What a judge makes of the candidates of each block, and of what its neighbours believe.
+"""Compiled scoring of candidates, with message passing between neighbouring blocks.
 
-A layer of a network of I inputs and O outputs is its weights (O, I) and its biases (O,). Layers are
-computed for the candidates of some blocks at a time, which stand side by side in the columns of
-arrays.
+A layer with I inputs and O outputs has weights (O, I) and biases (O,). Layers are computed for the
+candidates of several blocks at once, which are adjacent columns of the arrays.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""How noisy an image is, and what noise alone leaves between two windows."""
+"""Noise level of an image, and the difference that noise causes between two windows."""
 
 import numpy as np
 from numpy import float32, uintp

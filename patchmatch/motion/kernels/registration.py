@@ -1,4 +1,4 @@
-"""Displacements between pixels: windows registered with frame 1, which is read smoothly."""
+"""Compiled Lucas-Kanade registration of windows."""
 
 import numpy as np
 from numpy import float32, uintp

@@ -1,4 +1,4 @@
-"""Exhaustive search for blocks on a small image."""
+"""Compiled exhaustive block search on the coarsest pyramid level."""
 
 import numpy as np
 from numpy import float32, uintp

@@ -1,8 +1,8 @@
-"""Steps that several threads take together.
+"""Parallel steps of several threads.
 
-To wake a thread takes 0.1 ms, as long as many a step. So all that take part are woken once and walk
-through the same steps; each takes parts of a step until none is left, and waits, awake, for the
-parts that others have taken. A thread that comes late finds less to do, and nobody waits for it.
+Waking a thread takes 0.1 ms, as long as many steps. All threads are therefore woken once and run
+the same steps: each takes chunks of a step until none is left and then busy-waits for the chunks of
+the others. Nothing waits for a thread that starts late; it finds fewer chunks.
 """
 
 import functools
@@ -34,7 +34,7 @@ Argument = Tensor | np.ndarray | float | tuple[Any, ...]
 def run(
     function: Kernel | Callable[..., None], most: int, steps: int, *arguments: Argument
 ) -> None:
-    """Call a kernel in each of the threads that ``threads_for`` left, as a team.
+    """Call a kernel in as many threads as ``compiled_threads`` allows, as a team.
 
     Args:
         function: Takes first the counters of the team, and joins it.

@@ -1,17 +1,17 @@
-"""Windows around blocks, compared at any displacement in one pass over their pixels.
+"""Comparison of windows at any displacement, in one pass over their pixels.
 
-The arguments that the steps share:
+Arguments that the steps share:
 
     team: As ``team.join`` returns it.
-    image0, image1: (B, H, W), the earlier frames and the later ones.
-    grid: (2,) int64, rows R and columns C of the blocks of a frame. Block n of all frames'
-        together, row by row, has window n; N = B R C.
+    image0, image1: (B, H, W), the earlier and the later frames.
+    grid: (2,) int64, rows R and columns C of the blocks of a frame. Blocks and their windows are
+        numbered row by row over all frames; N = B R C.
     block: Side of a block in pixels.
-    span: Tuple as long as the side S of the window around its centre, at least that of the block.
-        The length of a tuple is known when loops are compiled, which makes them twice as fast.
+    span: Tuple whose length is the side S of the window around a block, at least that of the block.
+        The length of a tuple is a constant of the compiled loops, which doubles their speed.
     displacement: (N, K, 2), dx and dy in pixels.
 
-A cell is a sixteenth of a window, row by row.
+A cell is a sixteenth of a window; cells are numbered row by row.
 """
 
 import numpy as np

@@ -62,18 +62,18 @@ threading.Thread(target=measure).start()
 """
 
 
-def test_motion_is_measured_while_the_program_ends():
+def test_motion_is_measured_during_interpreter_shutdown():
     assert measured(LATE)[0] == "True"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there processes are forked safely")
-def test_a_forked_process_has_threads_of_its_own():
+def test_forked_process_has_its_own_threads():
     answer, _ = measured(FORK)
     assert answer == "True"
 
 
 @pytest.mark.slow
-def test_what_is_compiled_is_kept_and_a_damaged_file_of_it_is_no_error(tmp_path):
+def test_compiled_code_is_cached_and_a_damaged_cache_is_ignored(tmp_path):
     answer, said = measured(NUMBA_CACHE_DIR=str(tmp_path))
     assert answer == "[1, 0]"
     assert said.count("about a minute, once") == 1
@@ -87,28 +87,28 @@ def test_what_is_compiled_is_kept_and_a_damaged_file_of_it_is_no_error(tmp_path)
 
 
 BASE = """
-from patchmatch.kernels.compiling import helper
+from patchmatch.motion.kernels.compiling import helper
 @helper
 def number():
     return {number}
 """
 HELPING = """
 from base import number
-from patchmatch.kernels.compiling import helper
+from patchmatch.motion.kernels.compiling import helper
 @helper
 def twice():
     return 2 * number()
 """
 CALLING = """
 from helping import twice
-from patchmatch.kernels.compiling import kernel
+from patchmatch.motion.kernels.compiling import kernel
 @kernel
 def call(found):
     found[0] = twice()
 """
 
 
-def test_what_is_kept_is_not_used_when_a_helper_elsewhere_has_changed(tmp_path):
+def test_cache_is_invalid_after_a_change_in_another_file(tmp_path):
     """Numba alone looks at the file of the kernel."""
     answers = []
     for number in (1, 1, 20):
@@ -127,13 +127,13 @@ print(found[0], sum(call.compiled.stats.cache_hits.values()))
     assert answers == ["2.0 0", "2.0 1", "40.0 0"]
 
 
-def test_where_numba_must_not_compile_motion_is_measured_all_the_same():
+def test_motion_is_measured_with_numba_disabled():
     answer, said = measured(NUMBA_DISABLE_JIT="1")
     assert answer == "[1, 0]"
     assert "compiling" not in said
 
 
-def test_without_numba_motion_is_measured_all_the_same_and_it_is_said():
+def test_motion_is_measured_without_numba_with_a_warning():
     answer, said = measured("import sys; sys.modules['numba'] = None\n" + MEASURE)
     assert answer == "[1, 0]"
     assert "numba cannot be used" in said

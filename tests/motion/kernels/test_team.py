@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from patchmatch.motion.kernels import threads_for
+from patchmatch.core.process import threads_for_compiled_loops
 from patchmatch.motion.kernels.compiling import kernel
 from patchmatch.motion.kernels.team import divided, join, run
 
@@ -43,7 +43,7 @@ def together(threads, steps, size, call, told=None):
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize("size", [1, 2, 1000])
-def test_all_is_done_once_and_no_step_begins_before_the_last_one_has_ended(count, size):
+def test_every_chunk_is_done_once_and_steps_do_not_overlap(count, size):
     def call(*given):
         others = [threading.Thread(target=pass_on, args=given) for _ in range(count - 1)]
         for other in others:
@@ -58,13 +58,13 @@ def test_all_is_done_once_and_no_step_begins_before_the_last_one_has_ended(count
         assert (parts == 1).all()
 
 
-def test_who_is_alone_does_all():
+def test_single_thread_does_all_chunks():
     values, parts = together(8, 40, 100, pass_on)
     assert (parts == 1).all()
     assert len(set(values)) == 1
 
 
-def test_more_steps_than_the_team_was_told_of_are_refused():
+def test_too_many_steps_raise():
     with pytest.raises(IndexError, match="more steps than the team was told of"):
         together(1, 11, 10, pass_on, told=10)
 
@@ -73,13 +73,13 @@ def test_more_steps_than_the_team_was_told_of_are_refused():
 def three_threads():
     before = torch.get_num_threads()
     torch.set_num_threads(3)
-    with torch.no_grad(), threads_for():
+    with torch.no_grad(), threads_for_compiled_loops():
         yield
     torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_what_fails_in_another_thread_is_told_when_all_have_stopped():
+def test_error_of_another_thread_is_raised_when_all_have_stopped():
     begun = threading.Barrier(3, timeout=30)
 
     def fail(counters):
@@ -96,14 +96,14 @@ def test_what_fails_in_another_thread_is_told_when_all_have_stopped():
 
 @pytest.mark.usefixtures("three_threads")
 @pytest.mark.parametrize("threads", [1, 3])
-def test_nobody_waits_for_what_failed(threads):
+def test_no_thread_waits_for_a_failed_one(threads):
     for at in (0, 50, 99):
         with pytest.raises(ValueError, match="a stone"):
             run(stumble, threads, 3, np.array([at]))
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_no_more_threads_are_woken_than_there_is_work_for():
+def test_number_of_threads_is_limited_by_the_work():
     callers = []
     run(lambda counters: callers.append((threading.get_ident(), counters[-1])), 1, 1)
     assert callers == [(threading.get_ident(), 1)]

@@ -1,0 +1,44 @@
+"""Settings and results of the coarse-to-fine estimation, shared by its tensor and compiled form."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from patchmatch.motion.candidates import Offered
+
+LEVELS = 4
+COARSEST = LEVELS - 1
+FIRST = 4  # candidates of the exhaustive search on the coarsest level
+MOST = 10  # candidates that are scored per block in eval mode; training scores all
+STEPS = (2, 2, 2)  # Lucas-Kanade iterations, by level
+
+
+class Judged(NamedTuple):
+    """Scores of the candidates of one level, supervised in training."""
+
+    level: int
+    offered: Offered  #: the candidates
+    at_rest: Tensor  #: (B, R, C, 16), residual of zero motion in each subwindow
+    rounds: list[Tensor]  #: logits (B, R, C, K) before and after each message-passing iteration
+
+
+class Refined(NamedTuple):
+    """Displacements after one refinement step, supervised in training."""
+
+    level: int
+    displacement: Tensor  #: (B, R, C, K, 2) pixels of the level; only the first is supervised
+
+
+class Motion(NamedTuple):
+    """Motion of every block.
+
+    Attributes:
+        displacement: (B, R, C, 2), dx and dy in pixels from frame 0 to frame 1.
+        confidence_logits: (B, R, C, 2), logits of two probabilities: that the displacement is
+            right within half a pixel, and that most of the block is visible in frame 1.
+        trace: The intermediate decisions that the training loss supervises, or None.
+    """
+
+    displacement: Tensor
+    confidence_logits: Tensor
+    trace: list[Judged | Refined] | None = None
