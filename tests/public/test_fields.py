@@ -97,9 +97,9 @@ def test_feature_maps_may_have_any_number_of_channels_and_any_range():
         (np.zeros((9, 9)), None, {}, r"image1 must be a path, an array or a tensor, got a None"),
         (np.zeros((9, 9)), np.zeros((9, 9)), {"preset": "best"}, r"preset must be one of fast"),
         (np.zeros((9, 9)), np.zeros((9, 9)), {"norm": "l3"}, r"norm must be one of l1, l2"),
-        (np.zeros((9, 9)), np.zeros((9, 9)), {"count": 10}, r"image1 holds 9 patches, count asks"),
-        (np.zeros((9, 9)), np.zeros((9, 9)), {"reach": -1}, r"reach must be at least 0"),
-        (np.zeros((9, 9)), np.zeros((9, 9)), {"patch_size": 0}, r"patch_size and count must be"),
+        (np.zeros((9, 9)), np.zeros((9, 9)), {"count": 10}, r"k must be at most the 9 patches"),
+        (np.zeros((9, 9)), np.zeros((9, 9)), {"reach": -1}, r"max_displacement must be at least 0"),
+        (np.zeros((9, 9)), np.zeros((9, 9)), {"patch_size": 0}, r"patch_size and k must be"),
         (np.zeros((9, 9)), np.zeros((9, 9)), {"valid1": np.ones((9, 8))}, r"valid1 must have the"),
     ],
 )
