@@ -158,7 +158,7 @@ def _write_field(path: Path, matches: DenseMatches, scale: float) -> None:
 
 
 def _pair_row(matches: DenseMatches, batch: ImagePair) -> Row:
-    """Return the row of a pair; unknown values are None."""
+    """Return the row of a pair, with None for unknown values."""
     last = _iteration_row(matches.history[-1])
     sizes = {
         f"{name}{i}": batch[f"image{i}"].shape[axis]
