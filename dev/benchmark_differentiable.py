@@ -5,7 +5,7 @@ python3 dev/benchmark_differentiable.py [--photographs FOLDER] [--flow FOLDER] [
 Pairs are warped from the test photographs of scikit-image and scikit-learn, and from those of
 --photographs. --flow adds pairs with true flow: a folder of folders, each with two images in order
 and a .flo file. All rows use the same search over all of image 1 and its integer flow; only the
-compared features differ. "Gain and offset corrected": by the estimate of the trained features.
+compared features differ. "Gain and offset removed": by the estimate of the trained features.
 """
 
 import argparse
@@ -153,15 +153,15 @@ def main() -> None:
         sets[options.flow.name] = flow_pairs(options.flow)
     rows: dict[str, tuple[DifferentiablePatchMatch | CorrectedMatcher, bool]] = {}
     shipped = load_matcher(shipped_checkpoint(str(DifferentiablePatchMatch.shipped_weights)))
-    for name, features in (("RGB patches", "rgb"), ("local contrast", "contrast")):
+    for name, features in (("RGB patches", "rgb"), ("local contrast normalisation", "contrast")):
         for size in (7, 11):
             matcher = DifferentiablePatchMatch(features=features, patch_size=size)
             rows[f"{name} {size}x{size}"] = matcher, False
             if features == "rgb":
-                label = f"{name} {size}x{size}, gain and offset corrected"
+                label = f"{name} {size}x{size}, gain and offset removed"
                 rows[label] = CorrectedMatcher(shipped, matcher), False
     torch.manual_seed(0)
-    rows["features, untrained"] = DifferentiablePatchMatch(**shipped.hparams), False
+    rows["features, initial"] = DifferentiablePatchMatch(**shipped.hparams), False
     for given in options.also:
         name, _, path = given.rpartition("=")
         rows[name or path] = load_matcher(Path(path)), False
