@@ -46,7 +46,12 @@ def test_voting_by_the_field_of_an_image_in_itself_rebuilds_it(picture):
 
 def test_whole_numbers_of_numpy_are_those_of_python(picture):
     other = picture[:28, ::-1]
-    options = {"patch_size": 17, "seed": 3, "count": 2, "reach": 9}  # 17 * 17 is more than 255
+    options = {
+        "patch_size": 17,
+        "seed": 3,
+        "k": 2,
+        "max_displacement": 9,
+    }  # 17 * 17 is more than 255
     numpys = {name: np.uint8(value) for name, value in options.items()}
     expected = patchmatch.nearest_neighbour_field(picture, other, **options)
     found = patchmatch.nearest_neighbour_field(picture, other, **numpys)
@@ -60,7 +65,7 @@ def test_options_reach_the_search(picture):
     mask = np.ones(gray.shape, bool)
     mask[10:15] = False
     field = patchmatch.nearest_neighbour_field(
-        gray, other, 4, "fast", 1, count=3, norm="l1", reach=9, valid0=mask
+        gray, other, 4, "fast", 1, k=3, norm="l1", max_displacement=9, valid0=mask
     )
     assert field.flow.shape == (3, 2, 30, 36)
     assert field.cost.shape == (3, 30, 36)
@@ -97,8 +102,13 @@ def test_feature_maps_may_have_any_number_of_channels_and_any_range():
         (np.zeros((9, 9)), None, {}, r"image1 must be a path, an array or a tensor, got a None"),
         (np.zeros((9, 9)), np.zeros((9, 9)), {"preset": "best"}, r"preset must be one of fast"),
         (np.zeros((9, 9)), np.zeros((9, 9)), {"norm": "l3"}, r"norm must be one of l1, l2"),
-        (np.zeros((9, 9)), np.zeros((9, 9)), {"count": 10}, r"k must be at most the 9 patches"),
-        (np.zeros((9, 9)), np.zeros((9, 9)), {"reach": -1}, r"max_displacement must be at least 0"),
+        (np.zeros((9, 9)), np.zeros((9, 9)), {"k": 10}, r"k must be at most the 9 patches"),
+        (
+            np.zeros((9, 9)),
+            np.zeros((9, 9)),
+            {"max_displacement": -1},
+            r"max_displacement must be at least 0",
+        ),
         (np.zeros((9, 9)), np.zeros((9, 9)), {"patch_size": 0}, r"patch_size and k must be"),
         (np.zeros((9, 9)), np.zeros((9, 9)), {"valid1": np.ones((9, 8))}, r"valid1 must have the"),
     ],

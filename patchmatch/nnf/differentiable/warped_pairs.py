@@ -62,7 +62,7 @@ class WarpedPairs(SyntheticDataset):
         """Return a pair."""
         source = self.sources[int(rng.integers(len(self.sources)))]
         flow = sample_smooth_flow(self.side, self.max_shift, rng)
-        image0, image1 = sample_views(source, flow, rng)
+        image0, image1 = render_views(source, flow, rng)
         if self.degraded is not None:
             image0, image1 = degrade_views(image0, image1, self.degraded, rng)
         return {
@@ -143,7 +143,7 @@ def sample_smooth_flow(side: int, max_shift: float, rng: np.random.Generator) ->
     return (from_centre @ matrix.T + bending + shift).astype(np.float32)
 
 
-def sample_views(
+def render_views(
     source: np.ndarray, flow: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return two views of a random crop, each (side, side, 3) float32 in [0, 1].

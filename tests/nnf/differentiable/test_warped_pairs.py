@@ -10,8 +10,8 @@ from patchmatch.nnf.differentiable.warped_pairs import (
     WarpedPhotographs,
     degrade_views,
     leads_inside,
+    render_views,
     sample_smooth_flow,
-    sample_views,
 )
 from patchmatch.synthetic.photographs import bundled_photographs, load_rgb_image
 
@@ -90,7 +90,7 @@ def test_degradation_changes_the_images_but_not_the_flow(pairs):
 
 
 def test_small_images_are_mirrored_beyond_their_border():
-    view0, view1 = sample_views(smooth(20, 24), np.zeros((40, 40, 2)), np.random.default_rng(0))
+    view0, view1 = render_views(smooth(20, 24), np.zeros((40, 40, 2)), np.random.default_rng(0))
     assert view0.shape == (40, 40, 3)
     assert np.array_equal(view0, view1)
     assert view0.std(axis=(0, 1)).min() > 0.01
