@@ -1,49 +1,51 @@
-"""Curves over iterations, as a picture."""
+"""Plots of metrics over iterations."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from patchmatch.nnf.results import Step
+from patchmatch.nnf.results import IterationMetrics
 
-MEASURES = {
+PANELS = {
     "ssd": "mean patch SSD per pixel",
     "psnr": "PSNR by voting, dB",
     "ssim": "SSIM by voting",
 }
 
 
-def draw_curves(curves: Mapping[str, Sequence[Step]], against: str = "iteration") -> np.ndarray:
-    """Plot how well image 0 is rebuilt: a panel for each measure, a line for each curve.
+def draw_curves(
+    curves: Mapping[str, Sequence[IterationMetrics]], against: str = "iteration"
+) -> np.ndarray:
+    """Plot the metrics of reconstruction: a panel for each metric, a line for each curve.
 
     Args:
-        curves: Steps in order, by the name of the curve. Values that are not finite are left out.
-        against: What runs along the x axis: iteration or seconds.
+        curves: Metrics in order, by the name of the curve. Values that are not finite are left out.
+        against: Quantity on the x axis: iteration or seconds.
 
     Returns:
         ``(H, W, 3)`` uint8.
 
     Raises:
-        ValueError: If there is no curve, or ``against`` is neither.
+        ValueError: If there is no curve, or ``against`` is unknown.
     """
     if not curves:
-        raise ValueError("there must be at least one curve to plot, got none")
+        raise ValueError("curves must have at least one curve to plot, got none")
     if against not in ("iteration", "seconds"):
         raise ValueError(f"against must be iteration or seconds, got {against!r}")
-    # Not pyplot: it keeps its figures, and looks for a screen.
+    # Not pyplot: it keeps figures in memory and looks for a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(4 * len(MEASURES), 3.4), dpi=100, layout="constrained")
+    figure = Figure(figsize=(4 * len(PANELS), 3.4), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(MEASURES))
-    for axes, (measure, title) in zip(panels, MEASURES.items(), strict=True):
-        for name, steps in curves.items():
-            x = [getattr(step, against) for step in steps]
-            y = np.array([getattr(step, measure) for step in steps], float)
+    panels = figure.subplots(1, len(PANELS))
+    for axes, (metric, title) in zip(panels, PANELS.items(), strict=True):
+        for name, history in curves.items():
+            x = [getattr(metrics, against) for metrics in history]
+            y = np.array([getattr(metrics, metric) for metrics in history], float)
             axes.plot(x, np.where(np.isfinite(y), y, np.nan), marker=".", label=name)
-        if measure == "ssd" and _is_wide([step.ssd for steps in curves.values() for step in steps]):
+        if metric == "ssd" and _needs_log_scale([m.ssd for c in curves.values() for m in c]):
             axes.set_yscale("log")
         axes.set_title(title, fontsize=10)
         axes.set_xlabel(against)
@@ -56,6 +58,6 @@ def draw_curves(curves: Mapping[str, Sequence[Step]], against: str = "iteration"
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
-def _is_wide(values: Sequence[float]) -> bool:
-    """Tell whether values differ so much that a straight axis would flatten most of them."""
+def _needs_log_scale(values: Sequence[float]) -> bool:
+    """Return whether a linear axis would flatten most of the values."""
     return min(values) > 0 and max(values) / min(values) > 10

@@ -1,81 +1,81 @@
 """Nearest neighbours by brute force, in bounded memory."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from patchmatch.nnf.patches import Problem, match_costs, window
-from patchmatch.nnf.refine import Matches, no_matches
+from patchmatch.nnf.patches import SearchProblem, match_costs, search_window
+from patchmatch.nnf.propagation import Matches, empty_matches
 
-VALUES = 2**24  # costs held at once
-SPARE = 3  # candidates beyond those asked for: rounding may swap matches that are nearly alike
+COSTS_AT_ONCE = 2**24  # bounds the memory
+EXTRA_CANDIDATES = 3  # beyond k: rounding may swap matches of nearly equal cost
 
 
-def exact_matches(problem: Problem, count: int) -> Matches:
-    """Return the best matches of every place of image 0."""
-    places, costs = no_matches(problem, count)
-    total0, total1 = len(problem.rows0), len(problem.rows1)
-    if problem.wanted is None:
-        wanted = torch.arange(total0, device=places.device)
+def exact_matches(problem: SearchProblem, k: int) -> Matches:
+    """Return the k best matches of every query patch of image 0."""
+    indices, costs = empty_matches(problem, k)
+    total0, total1 = len(problem.patches0), len(problem.patches1)
+    if problem.query_mask is None:
+        queries = torch.arange(total0, device=indices.device)
     else:
-        wanted = problem.wanted.nonzero().squeeze(1)
-    centre = problem.rows1.mean(dim=0)  # small numbers, small rounding
-    rows1 = problem.rows1 - centre
-    squares1 = rows1.square().sum(dim=1)
-    if problem.usable is not None:
-        squares1 = squares1.masked_fill(~problem.usable, torch.inf)
-    kept = min(count + SPARE, total1)
-    for which in wanted.split(max(1, VALUES // total1)):
+        queries = problem.query_mask.nonzero().squeeze(1)
+    mean = problem.patches1.mean(dim=0)  # centred values lose less to rounding
+    patches1 = problem.patches1 - mean
+    squares1 = patches1.square().sum(dim=1)
+    if problem.target_mask is not None:
+        squares1 = squares1.masked_fill(~problem.target_mask, torch.inf)
+    num_candidates = min(k + EXTRA_CANDIDATES, total1)
+    for part in queries.split(max(1, COSTS_AT_ONCE // total1)):
         if problem.norm == "l1":
-            approximate = torch.cdist(problem.rows0[which], problem.rows1, p=1)
-            if problem.usable is not None:
-                approximate.masked_fill_(~problem.usable, torch.inf)
+            approximate = torch.cdist(problem.patches0[part], problem.patches1, p=1)
+            if problem.target_mask is not None:
+                approximate.masked_fill_(~problem.target_mask, torch.inf)
         else:
-            # |a - b|^2 less |a|^2, which is the same for all candidates
-            rows0 = problem.rows0[which] - centre
-            approximate = torch.addmm(squares1, rows0, rows1.T, alpha=-2)  # (n, M)
-        if problem.reach is not None:
-            approximate.masked_fill_(~_within(problem, which), torch.inf)
-        values, found = least(approximate, kept)  # (n, kept)
-        cost = match_costs(problem, found.flatten(), which.repeat_interleave(kept))
+            # |a - b|^2 - |a|^2: |a|^2 is the same for all candidates
+            patches0 = problem.patches0[part] - mean
+            approximate = torch.addmm(squares1, patches0, patches1.T, alpha=-2)  # (n, M)
+        if problem.max_displacement is not None:
+            approximate.masked_fill_(~_in_window(problem, part), torch.inf)
+        values, found = smallest_values(approximate, num_candidates)  # (n, num_candidates)
+        cost = match_costs(problem, found.flatten(), part.repeat_interleave(num_candidates))
         cost = cost.view_as(found).masked_fill(values == torch.inf, torch.inf)
         cost, order = cost.sort(dim=1, stable=True)
         found = found.gather(1, order)
-        reached = cost[:, :count] < torch.inf
-        places[which] = torch.where(reached, found[:, :count], places[which])
-        costs[which] = cost[:, :count]
-    return places, costs
+        is_match = cost[:, :k] < torch.inf
+        indices[part] = torch.where(is_match, found[:, :k], indices[part])
+        costs[part] = cost[:, :k]
+    return Matches(indices, costs)
 
 
-def _within(problem: Problem, which: Int[Tensor, " n"]) -> Tensor:
-    """Return (n, M) bool, which places of image 1 are in reach."""
-    first, last = window(problem, which)
+def _in_window(problem: SearchProblem, indices0: Int[Tensor, " n"]) -> Bool[Tensor, "n M"]:
+    """Return which patches of image 1 are within the maximum displacement."""
+    first, last = search_window(problem, indices0)
     inside = []
     for axis in range(2):
-        place = torch.arange(problem.grid1[axis], device=which.device)
-        inside.append((place >= first[axis, :, None]) & (place <= last[axis, :, None]))
+        position = torch.arange(problem.grid1[axis], device=indices0.device)
+        inside.append((position >= first[axis, :, None]) & (position <= last[axis, :, None]))
     return (inside[0][:, :, None] & inside[1][:, None, :]).flatten(1)
 
 
-def least(
-    values: Float[Tensor, "n M"], count: int, block: int = 64
+def smallest_values(
+    values: Float[Tensor, "n M"], k: int, block: int = 64
 ) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
-    """Return the ``count`` least values of each row and where they stand, unordered.
+    """Return the k smallest values of each row and their indices, unordered.
 
-    A minimum without its place is ten times as quick as one with it. So places are sought only in
-    the ``count`` blocks whose minima are least, and the least values can stand nowhere else.
+    ``amin`` is ten times as fast as a minimum with indices. So indices are computed only in the k
+    blocks with the smallest minima, which contain the k smallest values.
     """
     total = values.shape[1]
     whole = total // block * block
-    if whole // block <= count:
-        found = values.topk(count, dim=1, largest=False, sorted=False)
+    if whole // block <= k:
+        found = values.topk(k, dim=1, largest=False, sorted=False)
         return found.values, found.indices
     blocks = values[:, :whole].unflatten(1, (-1, block))  # (n, blocks, block)
-    best = blocks.amin(dim=2).topk(count, dim=1, largest=False, sorted=False).indices  # (n, k)
-    near = blocks.gather(1, best[..., None].expand(-1, -1, block)).flatten(1)  # (n, k * block)
-    near = torch.cat([near, values[:, whole:]], dim=1)
-    places = (best[..., None] * block + torch.arange(block, device=best.device)).flatten(1)
+    best = blocks.amin(dim=2).topk(k, dim=1, largest=False, sorted=False).indices  # (n, k)
+    candidates = blocks.gather(1, best[..., None].expand(-1, -1, block)).flatten(1)
+    candidates = torch.cat([candidates, values[:, whole:]], dim=1)  # (n, k * block + rest)
+    indices = (best[..., None] * block + torch.arange(block, device=best.device)).flatten(1)
     rest = torch.arange(whole, total, device=best.device).expand(len(best), -1)
-    places = torch.cat([places, rest], dim=1)
-    found = near.topk(count, dim=1, largest=False, sorted=False)
-    return found.values, places.gather(1, found.indices)
+    indices = torch.cat([indices, rest], dim=1)
+    found = candidates.topk(k, dim=1, largest=False, sorted=False)
+    return found.values, indices.gather(1, found.indices)

@@ -1,4 +1,4 @@
-"""How much brighter or darker one image is than another of the same things."""
+"""Brightness differences between two images: gain and offset of each channel."""
 
 from typing import NamedTuple
 
@@ -7,19 +7,22 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-WINDOW = 7  # pixels: side of the windows whose means are compared, so that noise counts little
-DARK, BRIGHT = 0.03, 0.97  # beyond, a sensor is cut off and tells nothing of the light
-FEW = 0.1  # share of the pixels of a window that may be cut off
-FINEST = 2e-3  # a difference that no estimate of the spread goes below
-STEPS = 15
-CORRELATED = 0.8  # share of the variance that the light must explain, or else it is not believed
-ALIKE = 0.3  # share by which the gain of a channel may differ from the median of the channels
-WORTH = 0.6  # of the median difference, what it must leave at most: wrong matches feign a small one
-PRIOR = 1e-4  # variance in brightness below which a gain cannot be told
+from patchmatch.nnf.grid import flow_targets, gather_pixels
+
+WINDOW = 7  # pixels: side of the windows whose means are compared, which suppresses noise
+DARK, BRIGHT = 0.03, 0.97  # beyond these levels a sensor is assumed to be saturated
+MAX_SATURATED = 0.1  # largest fraction of saturated pixels in a window
+MIN_SPREAD = 2e-3  # lower bound of the estimated spread of the residuals
+ITERATIONS = 15
+MIN_EXPLAINED = 0.8  # fraction of the variance that gain and offset must explain
+MAX_DEVIATION = 0.3  # largest relative deviation of a channel's gain from the median of channels
+# Wrong matches alone reduce the residual a little, so the reduction must be larger than that.
+MAX_RESIDUAL = 0.6  # median residual after correction, relative to the one before
+GAIN_PRIOR = 1e-4  # variance in brightness below which the initial gain dominates
 
 
-class Light(NamedTuple):
-    """What makes image 0 as bright as image 1, channel by channel: gain * image0 + offset."""
+class GainOffset(NamedTuple):
+    """The map of each channel from image 0 to image 1: gain * image0 + offset."""
 
     gain: Float[Tensor, "B C"]
     offset: Float[Tensor, "B C"]
@@ -30,77 +33,85 @@ def estimate_gain_offset(
     image1: Float[Tensor, "B C H1 W1"],
     flow: Int[Tensor, "B 2 H W"],
     valid: Bool[Tensor, "B H W"] | None = None,
-) -> Light:
-    """Estimate the light from matches, many of which may be wrong.
+) -> GainOffset:
+    """Estimate gain and offset from matches, many of which may be wrong.
 
-    Regression by least squares with weights that fall with the residual (Geman and McClure, 1987),
-    begun at the median ratio. Where that explains little, the light is taken to be the same: a
-    light that differs by less than the matches do cannot be told from their faults. A channel whose
-    gain is unlike the others' is given that of the median.
+    Iteratively reweighted least squares with the weights of Geman and McClure (1987), initialised
+    with the median ratio. The estimate is the identity where gain and offset explain too little of
+    the difference. A channel whose gain differs too much from the other channels gets the median.
 
     Args:
         image0: In [0, 1].
         image1: In [0, 1].
-        flow: Where each pixel of image 0 was found; matches outside of image 1 do not count.
-        valid: The pixels that count; None for all.
+        flow: The match of each pixel of image 0; matches outside image 1 are ignored.
+        valid: Pixels to include; None for all.
     """
     height1, width1 = image1.shape[-2:]
-    x = torch.arange(flow.shape[-1], device=flow.device) + flow[:, 0]  # (B, H, W)
-    y = torch.arange(flow.shape[-2], device=flow.device)[:, None] + flow[:, 1]
-    counts = (x >= 0) & (x < width1) & (y >= 0) & (y < height1)
-    counts = (counts if valid is None else counts & valid).flatten(1)[:, None]  # (B, 1, N)
-    place = (y.clamp(0, height1 - 1) * width1 + x.clamp(0, width1 - 1)).flatten(1)  # (B, N)
-    place = place[:, None].expand(-1, image1.shape[1], -1)  # (B, C, N)
-    seen0, told0 = (m.flatten(2) for m in _means(image0))  # (B, C, N)
-    seen1, told1 = (m.flatten(2).gather(2, place) for m in _means(image1))
-    told = counts & told0 & told1
-    ratio = (seen1.clamp_min(DARK) / seen0.clamp_min(DARK)).log()
-    start = _median(ratio, told).exp().nan_to_num(1.0)[..., None]  # (B, C, 1)
-    gain, offset, sure = _robust_line(seen0, seen1, told, start)
-    middle, which = gain.median(dim=1, keepdim=True)  # (B, 1, 1)
-    odd = ~((gain - middle).abs() < ALIKE * middle)
-    gain = torch.where(odd, middle, gain)
-    offset = torch.where(odd, offset.gather(1, which), offset)
-    apart = _median((seen1 - gain * seen0 - offset).abs(), told).nansum(dim=1)  # (B,)
-    sure &= (apart < WORTH * _median((seen1 - seen0).abs(), told).nansum(dim=1))[:, None, None]
-    return Light(torch.where(sure, gain, 1.0)[..., 0], torch.where(sure, offset, 0.0)[..., 0])
+    y, x = flow_targets(flow)  # (B, H, W)
+    inside = (x >= 0) & (x < width1) & (y >= 0) & (y < height1)
+    inside = (inside if valid is None else inside & valid).flatten(1)[:, None]  # (B, 1, N)
+    targets = y.clamp(0, height1 - 1) * width1 + x.clamp(0, width1 - 1)
+    mean0, unsaturated0 = (m.flatten(2) for m in _window_means(image0))  # (B, C, N)
+    mean1, unsaturated1 = (
+        gather_pixels(m, targets).flatten(2) for m in _window_means(image1)
+    )  # (B, C, N)
+    included = inside & unsaturated0 & unsaturated1
+    log_ratio = (mean1.clamp_min(DARK) / mean0.clamp_min(DARK)).log()
+    initial = _masked_median(log_ratio, included).exp().nan_to_num(1.0)[..., None]  # (B, C, 1)
+    gain, offset, accepted = _robust_line(mean0, mean1, included, initial)
+    median, channel = gain.median(dim=1, keepdim=True)  # (B, 1, 1)
+    deviates = ~((gain - median).abs() < MAX_DEVIATION * median)
+    gain = torch.where(deviates, median, gain)
+    offset = torch.where(deviates, offset.gather(1, channel), offset)
+    before, after = (
+        _masked_median(residual.abs(), included).nansum(dim=1)  # (B,)
+        for residual in (mean1 - mean0, mean1 - gain * mean0 - offset)
+    )
+    accepted &= (after < MAX_RESIDUAL * before)[:, None, None]
+    return GainOffset(
+        gain=torch.where(accepted, gain, 1.0)[..., 0],
+        offset=torch.where(accepted, offset, 0.0)[..., 0],
+    )
 
 
-def apply_gain_offset(image: Float[Tensor, "B C H W"], light: Light) -> Float[Tensor, "B C H W"]:
-    """Return an image under the light of another, cut off at black and white as a sensor is."""
-    return (image * light.gain[..., None, None] + light.offset[..., None, None]).clamp(0, 1)
+def apply_gain_offset(
+    image: Float[Tensor, "B C H W"], gain_offset: GainOffset
+) -> Float[Tensor, "B C H W"]:
+    """Return gain * image + offset, clamped to [0, 1] as by a sensor."""
+    gain, offset = (values[..., None, None] for values in gain_offset)  # each (B, C, 1, 1)
+    return (image * gain + offset).clamp(0, 1)
 
 
 def _robust_line(
-    x: Tensor, y: Tensor, counts: Tensor, slope: Tensor
+    x: Tensor, y: Tensor, included: Tensor, slope: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return slope and intercept of y over x, (B, C, N), and whether they explain y, (B, C, 1)."""
-    weight, mean_y, intercept, covariance, variance = counts, y[..., :1], 0 * slope, slope, slope
-    for _ in range(STEPS):
-        apart = y - slope * x - intercept
-        spread = 1.4826 * _median(apart.abs(), counts)[..., None].clamp_min(FINEST)
-        weight = (1 + (apart / spread).square()).square().reciprocal() * counts
+    weight, mean_y, intercept, covariance, variance = included, y[..., :1], 0 * slope, slope, slope
+    for _ in range(ITERATIONS):
+        residual = y - slope * x - intercept
+        spread = 1.4826 * _masked_median(residual.abs(), included)[..., None].clamp_min(MIN_SPREAD)
+        weight = (1 + (residual / spread).square()).square().reciprocal() * included
         total = weight.sum(dim=2, keepdim=True).clamp_min(1e-6)
         mean_x, mean_y = ((weight * v).sum(dim=2, keepdim=True) / total for v in (x, y))
         covariance = (weight * (x - mean_x) * (y - mean_y)).sum(dim=2, keepdim=True)
         variance = (weight * (x - mean_x).square()).sum(dim=2, keepdim=True)
-        slope = (covariance + PRIOR * total * slope) / (variance + PRIOR * total)
+        slope = (covariance + GAIN_PRIOR * total * slope) / (variance + GAIN_PRIOR * total)
         intercept = mean_y - slope * mean_x
-    of_y = (weight * (y - mean_y).square()).sum(dim=2, keepdim=True)
-    return slope, intercept, covariance.square() > CORRELATED * variance * of_y
+    variance_y = (weight * (y - mean_y).square()).sum(dim=2, keepdim=True)
+    return slope, intercept, covariance.square() > MIN_EXPLAINED * variance * variance_y
 
 
-def _means(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean of the window around every pixel, and where a sensor could tell it.
+def _window_means(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean of the window around every pixel, and where it is not saturated.
 
-    Beyond the border the image goes on as it ends.
+    The border of the image is replicated.
     """
     padded = F.pad(image, (WINDOW // 2,) * 4, mode="replicate")
-    cut_off = ((padded < DARK) | (padded > BRIGHT)).to(image)
-    told = F.avg_pool2d(cut_off, WINDOW, stride=1) < FEW
-    return F.avg_pool2d(padded, WINDOW, stride=1), told
+    saturated = ((padded < DARK) | (padded > BRIGHT)).to(image)
+    unsaturated = F.avg_pool2d(saturated, WINDOW, stride=1) < MAX_SATURATED
+    return F.avg_pool2d(padded, WINDOW, stride=1), unsaturated
 
 
-def _median(values: Tensor, counts: Tensor) -> Tensor:
-    """Return the median of those of (B, C, N) that count, (B, C); nan without any."""
-    return values.masked_fill(~counts, torch.nan).nanmedian(dim=2).values
+def _masked_median(values: Tensor, included: Tensor) -> Tensor:
+    """Return the median over the included values of (B, C, N), (B, C); NaN without any."""
+    return values.masked_fill(~included, torch.nan).nanmedian(dim=2).values

@@ -1,8 +1,8 @@
-"""Nearest neighbours by cells: like patches of both images meet in dense matrix products.
+"""Nearest-neighbour candidates from k-d trees (Bentley 1975), as dense matrix products.
 
-Patches are reduced to principal components and both images' patches are split, by medians, into
-cells of equal size (k-d trees; Bentley 1975). Each cell of image 0 is compared with the cells of
-image 1 whose means are nearest, every patch with every patch.
+Patches are projected onto principal components. Median splits divide the patches of each image
+into leaves of equal size. Each leaf of image 0 is compared with the leaves of image 1 whose means
+are nearest, every patch with every patch.
 """
 
 from typing import NamedTuple
@@ -11,79 +11,92 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from patchmatch.nnf.patches import CHUNK, Problem
+from patchmatch.nnf.patches import SearchProblem, chunk_rows
 
-SAMPLE = 8192  # patches of each image that the principal components are found from
-SPLIT_DIMENSIONS = 12  # that cells are split along, at most
-CELL = 64  # patches of a cell, at most
-WIDE = 512  # values of a patch, beyond which its principal components are approximated
-VALUES = 2**19  # costs held at once: they stay in the cache
+SAMPLE_SIZE = 8192  # patches of each image from which principal components are computed
+SPLIT_DIMENSIONS = 12  # leading components that leaves are split along
+LEAF_SIZE = 64  # most patches in a leaf
+EXACT_PCA_SIZE = 512  # patches with more values get approximate principal components
+CACHE_COSTS = 2**19  # costs held at once on the CPU: they stay in its cache
 
 
-class Reduced(NamedTuple):
-    """Patches by their principal components, as the search compares them.
+class ProjectedPatches(NamedTuple):
+    """The patches that take part in a search, by their principal components.
 
     Attributes:
-        points0: (N, d) components of the wanted patches of image 0.
-        points1: (M, d) of the usable patches of image 1.
-        squares1: (M,) squared lengths of the patches of image 1, all components counted.
-        places0: (N,) which patches of image 0 these are.
-        places1: (M,) the same of image 1.
+        points0: (N, d) components of the query patches of image 0.
+        points1: (M, d) components of the target patches of image 1.
+        squares1: (M,) squared norms of the target patches, over all components.
+        indices0: (N,) numbers of the query patches.
+        indices1: (M,) numbers of the target patches.
     """
 
     points0: Tensor
     points1: Tensor
     squares1: Tensor
-    places0: Tensor
-    places1: Tensor
+    indices0: Tensor
+    indices1: Tensor
 
 
-def reduce(problem: Problem, dimensions: int) -> Reduced:
-    """Return the patches that take part, reduced to their principal components."""
-    rows, places = [problem.rows0, problem.rows1], []
-    for index, mask in enumerate((problem.wanted, problem.usable)):
+def project_patches(problem: SearchProblem, dimensions: int) -> ProjectedPatches:
+    """Project the query and target patches onto their principal components."""
+    patches, indices = [problem.patches0, problem.patches1], []
+    for i, mask in enumerate((problem.query_mask, problem.target_mask)):
         if mask is None:
-            places.append(torch.arange(len(rows[index]), device=rows[index].device))
+            indices.append(torch.arange(len(patches[i]), device=patches[i].device))
         else:
-            places.append(mask.nonzero().squeeze(1))
-            rows[index] = rows[index][places[index]]
-    axes, mean = principal_axes(rows[0], rows[1], dimensions)
-    points0, _ = _centred(rows[0], axes, mean)
-    points1, squares1 = _centred(rows[1], axes, mean)
-    return Reduced(points0, points1, squares1, *places)
+            indices.append(mask.nonzero().squeeze(1))
+            patches[i] = patches[i][indices[i]]
+    axes, mean = principal_axes(patches[0], patches[1], dimensions)
+    points0, _ = _project(patches[0], axes, mean)
+    points1, squares1 = _project(patches[1], axes, mean)
+    return ProjectedPatches(
+        points0=points0,
+        points1=points1,
+        squares1=squares1,
+        indices0=indices[0],
+        indices1=indices[1],
+    )
 
 
-def _centred(
-    rows: Float[Tensor, "N D"], axes: Float[Tensor, "D d"], mean: Float[Tensor, " D"]
+def _project(
+    patches: Float[Tensor, "N D"], axes: Float[Tensor, "D d"], mean: Float[Tensor, " D"]
 ) -> tuple[Float[Tensor, "N d"], Float[Tensor, " N"]]:
-    """Return the components and the squared lengths of patches less their mean.
+    """Return the components and the squared norms of centred patches.
 
-    Subtracted first: products of what is far from zero would round away what tells patches apart.
+    The mean is subtracted first: products of values far from zero would lose the differences
+    between patches to rounding.
     """
-    points, squares = rows.new_empty(len(rows), axes.shape[1]), rows.new_empty(len(rows))
-    chunk = CHUNK if rows.device.type == "cpu" else 64 * CHUNK
-    for start in range(0, len(rows), chunk):
+    points, squares = (
+        patches.new_empty(len(patches), axes.shape[1]),
+        patches.new_empty(len(patches)),
+    )
+    chunk = chunk_rows(patches.device)
+    for start in range(0, len(patches), chunk):
         part = slice(start, start + chunk)
-        centred = rows[part] - mean
+        centred = patches[part] - mean
         torch.mm(centred, axes, out=points[part])
         torch.sum(centred.square_(), dim=1, out=squares[part])
     return points, squares
 
 
 def principal_axes(
-    rows0: Float[Tensor, "N D"], rows1: Float[Tensor, "M D"], dimensions: int
+    patches0: Float[Tensor, "N D"], patches1: Float[Tensor, "M D"], dimensions: int
 ) -> tuple[Float[Tensor, "D d"], Float[Tensor, " D"]]:
-    """Return the axes along which a sample of patches varies most, widest first, and its mean."""
-    sample = torch.cat([rows[:: max(1, len(rows) // SAMPLE)] for rows in (rows0, rows1)])
+    """Return the principal axes of a sample of both images' patches, and the sample mean.
+
+    Axes are ordered by descending variance.
+    """
+    sample = torch.cat([rows[:: max(1, len(rows) // SAMPLE_SIZE)] for rows in (patches0, patches1)])
     mean = sample.mean(dim=0)
     sample = sample - mean
     width = sample.shape[1]
-    if width <= WIDE:
-        # in float64 another number of threads gives the same axes, and so the same field
+    if width <= EXACT_PCA_SIZE:
+        # in float64 the axes, and so the field, do not depend on the number of threads
         sample = sample if sample.device.type == "mps" else sample.double()
         _, axes = torch.linalg.eigh(sample.T @ sample)
         return axes[:, -dimensions:].flip(1).to(mean), mean
-    # subspace iteration: the eigenvectors of a wide covariance would take longer than the search
+    # subspace iteration: the eigenvectors of a large covariance would take longer than the search
     generator = torch.Generator().manual_seed(0)
     axes = torch.randn(width, dimensions, generator=generator).to(sample)
     for _ in range(6):
@@ -91,79 +104,79 @@ def principal_axes(
     return axes, mean
 
 
-def with_lower_bounds(problem: Problem, dimensions: int = 16) -> Problem:
-    """Return the problem with what sorts out candidates before their whole cost is looked at."""
-    if problem.norm != "l2" or problem.rows0.shape[1] <= 2 * dimensions:
+def with_lower_bounds(problem: SearchProblem, dimensions: int = 16) -> SearchProblem:
+    """Return the problem with projected patches, which reject candidates cheaply."""
+    if problem.norm != "l2" or problem.patches0.shape[1] <= 2 * dimensions:
         return problem
-    axes, _ = principal_axes(problem.rows0, problem.rows1, dimensions)
-    return problem._replace(reduced=(problem.rows0 @ axes, problem.rows1 @ axes))
+    axes, _ = principal_axes(problem.patches0, problem.patches1, dimensions)
+    return problem._replace(projected=(problem.patches0 @ axes, problem.patches1 @ axes))
 
 
-def balanced_cells(points: Float[Tensor, "N d"], size: int) -> Int[Tensor, "cells s"]:
-    """Split points into cells of equal size, at most ``size``; a few points stand in two cells.
+def balanced_leaves(points: Float[Tensor, "N d"], size: int) -> Int[Tensor, "leaves s"]:
+    """Split points into leaves of equal size, at most ``size``; a few points are in two leaves.
 
-    Each cell is halved at the median of the component that varies most in a part of it.
+    Each node is split at the median of the component with the largest variance in a sample of it.
     """
     total = len(points)
     levels = 0
     while total > size << levels:
         levels += 1
     number = -(-total // 2**levels) * 2**levels
-    cells = torch.arange(number, device=points.device).remainder_(total).view(1, -1)
+    nodes = torch.arange(number, device=points.device).remainder_(total).view(1, -1)
     flat = points.flatten()
     for _ in range(levels):
-        some = cells[:, :: 4 if cells.shape[1] > 256 else 2]
-        members = points.index_select(0, some.flatten()).unflatten(0, some.shape)
-        widest = members.var(dim=1).argmax(dim=1)  # (cells,)
-        order = flat[cells * points.shape[1] + widest[:, None]].argsort(dim=1)
-        cells = cells.gather(1, order).view(2 * len(cells), -1)
-    return cells
+        sample = nodes[:, :: 4 if nodes.shape[1] > 256 else 2]
+        variance = _gather_rows(points, sample).var(dim=1)
+        widest = variance.argmax(dim=1)  # (nodes,)
+        order = flat[nodes * points.shape[1] + widest[:, None]].argsort(dim=1)
+        nodes = nodes.gather(1, order).view(2 * len(nodes), -1)
+    return nodes
 
 
-def cell_candidates(
-    problem: Problem, dimensions: int, probes: int, kept: int
+def kd_tree_candidates(
+    problem: SearchProblem, dimensions: int, probes: int, num_candidates: int
 ) -> Int[Tensor, "N k"]:
-    """Return for each patch of image 0 the likeliest places in image 1.
+    """Return candidate matches in image 1 for each patch of image 0.
 
     Args:
         problem: The pair.
         dimensions: Principal components to compare, at most.
-        probes: Cells of image 1 that each cell of image 0 is compared with, at most.
-        kept: Candidates to return, each the best of another cell, so there may be fewer.
+        probes: Leaves of image 1 that each leaf of image 0 is compared with, at most.
+        num_candidates: Candidates of a patch, at most: the best of each of its best leaves.
     """
-    reduced = reduce(problem, dimensions)
-    points0, points1, squares1, places0, places1 = reduced
+    points0, points1, squares1, indices0, indices1 = project_patches(problem, dimensions)
     if len(points0) == 0 or len(points1) == 0:
-        return places1.new_zeros(len(problem.rows0), 0)
-    cells0 = balanced_cells(points0[:, :SPLIT_DIMENSIONS], CELL)  # (c, n)
-    cells1 = balanced_cells(points1[:, :SPLIT_DIMENSIONS], CELL)  # (e, m)
-    probes = min(probes, len(cells1))
-    kept = min(kept, probes)
-    # |a - b|^2 less |a|^2 as one product: (-2a, 1) . (b, |b|^2)
+        return indices1.new_zeros(len(problem.patches0), 0)
+    leaves0 = balanced_leaves(points0[:, :SPLIT_DIMENSIONS], LEAF_SIZE)  # (c, n)
+    leaves1 = balanced_leaves(points1[:, :SPLIT_DIMENSIONS], LEAF_SIZE)  # (e, m)
+    probes = min(probes, len(leaves1))
+    num_candidates = min(num_candidates, probes)
+    # |a - b|^2 - |a|^2 as one product: (-2a, 1) . (b, |b|^2)
     ones = points0.new_ones(len(points0), 1)
-    left = _members(torch.cat([-2 * points0, ones], dim=1), cells0)  # (c, n, d + 1)
-    right = _members(torch.cat([points1, squares1[:, None]], dim=1), cells1)  # (e, m, d + 1)
+    left = _gather_rows(torch.cat([-2 * points0, ones], dim=1), leaves0)  # (c, n, d + 1)
+    right = _gather_rows(torch.cat([points1, squares1[:, None]], dim=1), leaves1)  # (e, m, d + 1)
     means0, means1 = left[..., :-1].mean(dim=1) / -2, right[..., :-1].mean(dim=1)
     right = right.flatten(1)
-    candidates = places1.new_zeros(len(problem.rows0), kept)
-    # a GPU would rather have few large products
-    values = VALUES if points0.device.type == "cpu" else 64 * VALUES
-    together = max(1, values // (probes * cells0.shape[1] * cells1.shape[1]))
-    for start in range(0, len(cells0), together):
-        part = slice(start, start + together)
+    candidates = indices1.new_zeros(len(problem.patches0), num_candidates)
+    # a GPU is faster with few large products
+    costs_at_once = CACHE_COSTS if points0.device.type == "cpu" else 64 * CACHE_COSTS
+    chunk = max(1, costs_at_once // (probes * leaves0.shape[1] * leaves1.shape[1]))
+    for start in range(0, len(leaves0), chunk):
+        part = slice(start, start + chunk)
         distance = torch.cdist(means0[part], means1)
         near = distance.topk(probes, dim=1, largest=False, sorted=False).indices  # (g, probes)
-        theirs = right.index_select(0, near.flatten()).view(len(near), -1, left.shape[2])
-        costs = torch.bmm(left[part], theirs.transpose(1, 2))
+        probed = right.index_select(0, near.flatten()).view(len(near), -1, left.shape[2])
+        costs = torch.bmm(left[part], probed.transpose(1, 2))
         costs = costs.unflatten(2, (probes, -1))  # (g, n, probes, m)
-        # a minimum without its place is ten times as quick as one with it
-        best = costs.amin(dim=3).topk(kept, dim=2, largest=False).indices  # (g, n, kept)
+        # amin is ten times as fast as min with indices: find the leaves first, then the members
+        best = costs.amin(dim=3).topk(num_candidates, dim=2, largest=False).indices  # (g, n, k)
         chosen = costs.gather(2, best[..., None].expand(-1, -1, -1, costs.shape[3]))
-        member = chosen.argmin(dim=3)  # (g, n, kept)
-        cell1 = near[:, None].expand(-1, best.shape[1], -1).gather(2, best)
-        candidates[places0[cells0[part].flatten()]] = places1[cells1[cell1, member]].flatten(0, 1)
+        member = chosen.argmin(dim=3)  # (g, n, k)
+        leaf1 = near[:, None].expand(-1, best.shape[1], -1).gather(2, best)
+        found = indices1[leaves1[leaf1, member]].flatten(0, 1)  # (g n, k)
+        candidates[indices0[leaves0[part].flatten()]] = found
     return candidates
 
 
-def _members(values: Float[Tensor, "N d"], cells: Int[Tensor, "c n"]) -> Float[Tensor, "c n d"]:
-    return values.index_select(0, cells.flatten()).unflatten(0, cells.shape)
+def _gather_rows(values: Float[Tensor, "N d"], rows: Int[Tensor, "c n"]) -> Float[Tensor, "c n d"]:
+    return values.index_select(0, rows.flatten()).unflatten(0, rows.shape)

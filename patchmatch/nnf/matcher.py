@@ -1,8 +1,9 @@
-"""What every matcher shares that finds all of one image in another."""
+"""Base of matchers that find a match for every pixel of an image."""
 
 import abc
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -16,10 +17,10 @@ from patchmatch.core.matcher import Matcher
 from patchmatch.core.process import keep_freed_memory
 from patchmatch.nnf.metrics import patch_ssd, psnr, ssim
 from patchmatch.nnf.patches import Field
-from patchmatch.nnf.results import DenseMatches, Step
-from patchmatch.nnf.voting import consistent, copy_centres, vote
+from patchmatch.nnf.results import DenseMatches, IterationMetrics
+from patchmatch.nnf.voting import consistent, copy_centres, vote_patches
 
-#: Where Linux tells how many bytes a container may use, in its control groups of version 2 and 1.
+#: Files with the memory limit of a container in bytes, for control groups of version 2 and 1.
 CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
@@ -29,16 +30,16 @@ CONTAINER_LIMITS = (
 class DenseMatcher(Matcher, abc.ABC):
     """Base of matchers that search image 1 for every patch of image 0, iteration by iteration.
 
-    A subclass yields its fields from ``fields``; what they are worth is measured here.
+    A subclass yields fields from ``fields``; this class measures and reconstructs.
 
     Args:
         patch_size: Side of a patch in pixels.
-        both_ways: Whether image 1 is sought in image 0 as well, to tell which matches agree.
-        tolerance: Pixels by which a match that is followed there and back may miss its start.
+        both_ways: Whether to search image 0 for image 1 as well, and check the consistency.
+        tolerance: Largest distance in pixels between a pixel and where its match leads back.
 
     Attributes:
-        keep_iterations: Iterations whose rebuilt picture is handed out, too; a writer asks so.
-        listener: Told the name of the pair and each step as soon as it is measured.
+        keep_iterations: Iterations whose reconstructed image is returned; set by a writer.
+        progress_callback: Called with the name of the pair and the metrics of each iteration.
     """
 
     needs_float32 = True
@@ -55,7 +56,7 @@ class DenseMatcher(Matcher, abc.ABC):
             raise ValueError(f"tolerance must be at least 0 pixels, got {tolerance}")
         self.patch_size, self.both_ways, self.tolerance = patch_size, both_ways, tolerance
         self.keep_iterations: Collection[int] = ()
-        self.listener: Callable[[str, Step], None] | None = None
+        self.progress_callback: Callable[[str, IterationMetrics], None] | None = None
 
     @abc.abstractmethod
     def fields(
@@ -65,21 +66,21 @@ class DenseMatcher(Matcher, abc.ABC):
         valid0: Bool[Tensor, "B H W"] | None = None,
         valid1: Bool[Tensor, "B H1 W1"] | None = None,
     ) -> Iterator[Field]:
-        """Yield the field of image 0 in image 1 after each iteration, at least one.
+        """Yield the field from image 0 to image 1 after each iteration, at least one.
 
         Args:
-            image0: What is sought, in [0, 1].
-            image1: Where it is sought.
-            valid0: The pixels that are sought; None for all.
-            valid1: The pixels that patches may be centred on; None for all.
+            image0: Images in [0, 1].
+            image1: The images to search; their size may differ.
+            valid0: Pixels to match; None for all.
+            valid1: Pixels that a matched patch may be centred on; None for all.
 
         Raises:
-            InputError: If the pair cannot be matched; it is left out, and the others are done.
+            InputError: If the pair cannot be matched; prediction skips the pair.
         """
 
     def bytes_per_pixel(self, channels: int) -> int:
-        """Return how much memory matching takes for each pixel of either image, about."""
-        return 4 * channels * self.patch_size**2 + 450  # its patch as float32, and what is found
+        """Return the approximate memory that matching requires per pixel of either image."""
+        return 4 * channels * self.patch_size**2 + 450  # its patch in float32, and the results
 
     def require_matchable(self, batch: ImagePair) -> None:
         """Raise InputError if a pair is too small or too large to be matched."""
@@ -87,48 +88,58 @@ class DenseMatcher(Matcher, abc.ABC):
         require_memory(batch, self.bytes_per_pixel(batch["image0"].shape[1]), self.device)
 
     def predict_step(self, batch: ImagePair, batch_idx: int) -> list[DenseMatches]:
-        """Return what was found for a pair; nothing where the pair is left out."""
+        """Return the matches of a pair; an empty list if the pair is skipped."""
         if not batch["pairs"]:
             return []
         try:
-            with torch.autocast(self.device.type, enabled=False):  # costs would lose their order
+            # half precision would change the order of costs
+            with torch.autocast(self.device.type, enabled=False):
                 return [self._match(batch)]
-        except InputError as error:  # the other pairs are still done
+        except InputError as error:  # continue with the other pairs
             batch["pairs"].clear()
             batch["notes"].insert(0, f"pair left out: {error}")
             return []
 
     def _match(self, batch: ImagePair) -> DenseMatches:
-        """Return what was found for a pair."""
+        """Return the matches of a pair."""
         self.require_matchable(batch)
         image0, image1 = batch["image0"], batch["image1"]
         valid0, valid1 = batch["valid0"], batch["valid1"]
         keep_freed_memory()
-        steps: list[Step] = []
-        kept: dict[int, Tensor] = {}
+        history: list[IterationMetrics] = []
+        snapshots: dict[int, Tensor] = {}
         field, found, rebuilt = None, None, image0
         masked = valid0 is not None or valid1 is not None
-        for field, seconds in self._timed(image0, image1, valid0, valid1):
-            if masked:  # what was not found has a flow in name only
+        for field, seconds in self._timed_fields(image0, image1, valid0, valid1):
+            if masked:  # the flow of pixels without a match is meaningless
                 found = field.cost[:, 0].isfinite()
-            rebuilt = vote(image1, field.flow[:, 0], self.patch_size, found)
-            steps.append(self._step(len(steps) + 1, batch, field, found, rebuilt, seconds))
-            if len(steps) in self.keep_iterations:
-                kept[len(steps)] = _where_found(rebuilt, found)
-            if self.listener is not None:
-                self.listener(batch["name"], steps[-1])
+            rebuilt = vote_patches(image1, field.flow[:, 0], self.patch_size, found)
+            history.append(
+                IterationMetrics(
+                    iteration=len(history) + 1,
+                    ssd=patch_ssd(image0, image1, field.flow[:, 0], self.patch_size, found).item(),
+                    psnr=psnr(rebuilt, image0, found).item(),
+                    ssim=ssim(rebuilt, image0, found).item(),
+                    seconds=seconds,
+                )
+            )
+            if len(history) in self.keep_iterations:
+                snapshots[len(history)] = _black_outside(rebuilt, found)
+            if self.progress_callback is not None:
+                self.progress_callback(batch["name"], history[-1])
         assert field is not None
         if found is not None:
             _require_found(batch, found)
-        back, agree, seconds = None, None, steps[-1].seconds
+        field10, is_consistent, seconds = None, None, history[-1].seconds
         if self.both_ways:
-            for field10, passed in self._timed(image1, image0, valid1, valid0):
-                back, seconds = field10, steps[-1].seconds + passed
-            assert back is not None
-            agree = consistent(
-                field.flow[:, 0], back.flow[:, 0], self.tolerance, back.cost[:, 0].isfinite()
+            fields10 = self._timed_fields(image1, image0, valid1, valid0)
+            field10, seconds10 = deque(fields10, maxlen=1).pop()
+            seconds += seconds10
+            valid10 = field10.cost[:, 0].isfinite()
+            is_consistent = consistent(
+                field.flow[:, 0], field10.flow[:, 0], self.tolerance, valid10
             )
-            agree = agree if found is None else agree & found
+            is_consistent = is_consistent if found is None else is_consistent & found
         cost = field.cost[0]
         best = 0 if len(cost) == 1 else slice(None)
         return DenseMatches(
@@ -138,39 +149,20 @@ class DenseMatcher(Matcher, abc.ABC):
             patch_size=self.patch_size,
             flow=field.flow[0, best].cpu(),
             cost=cost[best].cpu(),
-            rebuilt_centre=_where_found(copy_centres(image1, field.flow[:, 0]), found),
-            rebuilt_vote=_where_found(rebuilt, found),
-            steps=tuple(steps),
+            rebuilt_centre=_black_outside(copy_centres(image1, field.flow[:, 0]), found),
+            rebuilt_vote=_black_outside(rebuilt, found),
+            history=tuple(history),
             seconds=seconds,
             valid=None if found is None else found[0].cpu(),
-            consistent=None if agree is None else agree[0].cpu(),
-            flow10=None if back is None else back.flow[0, 0].cpu(),
-            kept=kept,
+            consistent=None if is_consistent is None else is_consistent[0].cpu(),
+            flow10=None if field10 is None else field10.flow[0, 0].cpu(),
+            snapshots=snapshots,
         )
 
-    def _step(
-        self,
-        iteration: int,
-        batch: ImagePair,
-        field: Field,
-        found: Tensor | None,
-        rebuilt: Tensor,
-        seconds: float,
-    ) -> Step:
-        """Measure a field and the picture rebuilt by it, where something was found."""
-        image0, image1 = batch["image0"], batch["image1"]
-        return Step(
-            iteration=iteration,
-            ssd=patch_ssd(image0, image1, field.flow[:, 0], self.patch_size, found).item(),
-            psnr=psnr(rebuilt, image0, found).item(),
-            ssim=ssim(rebuilt, image0, found).item(),
-            seconds=seconds,
-        )
-
-    def _timed(
+    def _timed_fields(
         self, image0: Tensor, image1: Tensor, valid0: Tensor | None, valid1: Tensor | None
     ) -> Iterator[tuple[Field, float]]:
-        """Yield the fields, each with the seconds that all until then took."""
+        """Yield the fields, each with the seconds that all fields so far took."""
         seconds = 0.0
         fields = self.fields(image0, image1, valid0, valid1)
         while True:
@@ -184,30 +176,31 @@ class DenseMatcher(Matcher, abc.ABC):
             yield field, seconds
 
 
-def _where_found(image: Tensor, found: Tensor | None) -> Tensor:
+def _black_outside(image: Tensor, found: Tensor | None) -> Tensor:
     """Return an image (1, C, H, W) as (C, H, W) on the CPU, black where nothing was found."""
     return (image if found is None else image * found[:, None])[0].cpu()
 
 
 def _require_found(batch: ImagePair, found: Tensor) -> None:
-    """Raise InputError if no pixel was found; if only some were not, note it."""
-    sought = found.numel() if batch["valid0"] is None else int(batch["valid0"].sum())
-    missing = sought - int(found.sum())
-    if missing == sought:
+    """Raise InputError if no pixel has a match; add a note if only some have."""
+    queries = found.numel() if batch["valid0"] is None else int(batch["valid0"].sum())
+    missing = queries - int(found.sum())
+    if missing == queries:
         raise InputError(
-            f"{batch['name']}: its masks leave no patch to match, for patches lie wholly inside "
-            "their pictures; make them white farther from the border, or give a larger "
-            "--model.reach or --data.max_size"
+            f"{batch['name']}: the masks leave no patch to match, because patches lie wholly "
+            "inside their images; give masks that are white farther from the border, or a larger "
+            "--model.max_displacement or --data.max_size"
         )
     if missing:
         batch["notes"].append(
-            f"{batch['name']}: {missing} of {sought} pixels found no place that the mask of "
-            f"{batch['names'][1]} and --model.reach leave; they are black and count nowhere"
+            f"{batch['name']}: {missing} of {queries} pixels have no match within the mask of "
+            f"{batch['names'][1]} and --model.max_displacement; they are black and left out of all "
+            "metrics"
         )
 
 
 def require_seed(seed: int) -> None:
-    """Raise ValueError unless a generator takes a seed."""
+    """Raise ValueError unless torch accepts a seed."""
     if not -(2**63) <= seed < 2**64:
         raise ValueError(f"seed must be a number of 64 bits, got {seed}")
 
@@ -219,36 +212,36 @@ def require_patch_fits(batch: ImagePair, patch_size: int) -> None:
         if min(height, width) < patch_size:
             raise InputError(
                 f"{batch['name']}: {name} is {width}x{height} pixels, smaller than a patch of "
-                f"{patch_size}; give a larger picture, or a smaller --model.patch_size"
+                f"{patch_size}; give a larger image, or a smaller --model.patch_size"
             )
 
 
 def require_memory(batch: ImagePair, bytes_per_pixel: int, device: torch.device) -> None:
-    """Raise InputError if matching a pair takes more memory than the device has."""
+    """Raise InputError if matching a pair requires more memory than the device has."""
     shapes = [batch[name].shape[-2:] for name in ("image0", "image1")]
-    need = bytes_per_pixel * sum(shape.numel() for shape in shapes)
+    required = bytes_per_pixel * sum(shape.numel() for shape in shapes)
     total = device_memory(device)
-    if total is None or need <= total:
+    if total is None or required <= total:
         return
     longest = max(max(shape) for shape in shapes)
-    fits = int(longest * (0.8 * total / need) ** 0.5) // 10 * 10
+    fits = int(longest * (0.8 * total / required) ** 0.5) // 10 * 10
     raise InputError(
-        f"{batch['name']}: takes about {need / 1e9:.3g} GB of memory to match, and {device} has "
-        f"{total / 1e9:.3g}; give --data.max_size {fits}"
+        f"{batch['name']}: matching requires about {required / 1e9:.3g} GB of memory, and {device} "
+        f"has {total / 1e9:.3g}; give --data.max_size {fits}"
     )
 
 
 def device_memory(device: torch.device) -> int | None:
-    """Return the bytes of memory that a device has, or its container may use; None if unknown."""
+    """Return the memory of a device or container in bytes; None if it is unknown."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not on Windows
+    except (AttributeError, ValueError, OSError):  # not available on Windows
         return None
     for path in CONTAINER_LIMITS:
         try:
             memory = min(memory, int(path.read_text()))
-        except (OSError, ValueError):  # another kernel; or "max", which is no limit
+        except (OSError, ValueError):  # no such control group; or "max": no limit
             continue
     return memory

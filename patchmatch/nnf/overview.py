@@ -1,4 +1,4 @@
-"""A pair and all that was made of it, side by side."""
+"""An image pair and its results, side by side."""
 
 import math
 from dataclasses import dataclass
@@ -9,37 +9,37 @@ from patchmatch.draw import montage, shrink_to_fit, tensor_to_uint8
 from patchmatch.nnf.results import DenseMatches
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Overview:
-    """The pictures of a pair that are shown beside the rebuilt ones.
+    """The images shown beside the reconstructions, each (H, W, 3) or (H, W) uint8.
 
     Attributes:
-        picture0: What was sought.
-        picture1: Where it was sought.
+        image0: Image 0.
+        image1: Image 1.
         flow: The flow in colors.
         cost: The cost in colors.
-        size: Longest side of each picture in pixels.
+        size: Longest side of each image in the overview, in pixels.
     """
 
-    picture0: np.ndarray
-    picture1: np.ndarray
+    image0: np.ndarray
+    image1: np.ndarray
     flow: np.ndarray
     cost: np.ndarray
     size: int
 
     def draw(self, matches: DenseMatches) -> np.ndarray:
-        """Return the pictures in two rows, (H, W, 3) uint8."""
-        last = matches.steps[-1]
+        """Return all images in two rows, (H, W, 3) uint8."""
+        last = matches.history[-1]
         tiles = {
-            "image 0": self.picture0,
+            "image 0": self.image0,
             "rebuilt, centres copied": tensor_to_uint8(matches.rebuilt_centre),
             f"rebuilt by voting, {last.psnr:.2f} dB": tensor_to_uint8(matches.rebuilt_vote),
-            "image 1": self.picture1,
+            "image 1": self.image1,
             "flow": self.flow,
             "cost": self.cost,
         }
-        if matches.consistent is not None and matches.consistent_share is not None:
-            caption = f"leads back: {100 * matches.consistent_share:.0f}%"
+        if matches.consistent is not None and matches.consistent_fraction is not None:
+            caption = f"consistent: {100 * matches.consistent_fraction:.0f}%"
             tiles[caption] = 255 * matches.consistent.numpy().astype(np.uint8)
         shown = [shrink_to_fit(tile, self.size) for tile in tiles.values()]
         return montage(shown, columns=math.ceil(len(tiles) / 2), gap=8, captions=list(tiles))

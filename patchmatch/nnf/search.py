@@ -1,8 +1,7 @@
-"""Nearest-neighbour fields: for every patch of image 0 the most similar ones of image 1.
+"""Nearest-neighbour fields: for every patch of image 0 the most similar patches of image 1.
 
-A patch is named by its centre: that of pixel (y, x) has the rows ``y - p // 2`` to
-``y - p // 2 + p - 1``. Patches lie wholly inside their images; a pixel too near to the border has
-the flow and the cost of the nearest pixel whose patch does.
+The match of a pixel is that of the patch centred on it. Patches lie wholly inside their images; a
+pixel whose patch would cross the border gets flow and cost of the nearest pixel with a whole patch.
 """
 
 from collections.abc import Iterator
@@ -13,19 +12,25 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from patchmatch.nnf.exact import exact_matches
-from patchmatch.nnf.kd_tree import CELL, cell_candidates, with_lower_bounds
-from patchmatch.nnf.patches import Field, Problem, make_problems, to_field, to_places
-from patchmatch.nnf.refine import (
+from patchmatch.nnf.kd_tree import LEAF_SIZE, kd_tree_candidates, with_lower_bounds
+from patchmatch.nnf.patches import (
+    Field,
+    SearchProblem,
+    flow_to_indices,
+    make_problems,
+    matches_to_field,
+    zero_displacement,
+)
+from patchmatch.nnf.propagation import (
     Matches,
-    at_rest,
-    improve,
-    propagate,
-    random_start,
-    resting,
-    search_by_patch_match,
+    patch_match_iterations,
+    propagate_matches,
+    random_initialization,
+    update_matches,
+    zero_displacement_matches,
 )
 
-SMALL = 2**24  # pairs of patches that are as quickly compared exactly
+EXACT_COSTS = 2**24  # brute force is as fast as a preset up to this many pairs of patches
 
 
 def patch_match(
@@ -34,9 +39,9 @@ def patch_match(
     patch_size: int = 7,
     *,
     iterations: int = 5,
-    count: int = 1,
+    k: int = 1,
     norm: str = "l2",
-    reach: int | None = None,
+    max_displacement: int | None = None,
     valid0: Bool[Tensor, "B H W"] | None = None,
     valid1: Bool[Tensor, "B H1 W1"] | None = None,
     seed: int = 0,
@@ -44,46 +49,49 @@ def patch_match(
 ) -> Iterator[Field]:
     """Yield the field after each iteration of PatchMatch (Barnes et al. 2009).
 
-    Propagation is parallel, from the four places 8, 4, 2 and 1 pixels away; the random search
-    halves its radius down to the next pixel. A match is only ever given up for a better one.
+    Propagation is parallel, from the four neighbours 8, 4, 2 and 1 pixels away. The random search
+    halves its radius down to one pixel. The cost of a pixel never increases.
 
     Args:
-        image0: Images, or feature maps of any number of channels.
-        image1: The same of another size; the flow points into it.
+        image0: Images, or feature maps with any number of channels.
+        image1: The images that the flow points into; their size may differ.
         patch_size: Side of a patch in pixels.
-        iterations: How many fields to yield.
-        count: Matches of each pixel, the best first.
+        iterations: Number of iterations, and of fields.
+        k: Matches of each pixel, best first.
         norm: "l2": the cost sums squared differences over patch and channels; "l1": absolute ones.
-        reach: Largest displacement in x and in y, in pixels; None for any. Where image 1 ends
-            before a pixel of image 0, it counts from image 1's last row or column.
-        valid0: Pixels to be matched; the cost of the others is infinite.
-        valid1: Pixels that patches may be centred on.
-        seed: The same seed gives the same field, whatever else is in the batch and however many
-            threads; on another device up to rounding.
-        start: Field to begin with; None for random matches.
+        max_displacement: Largest displacement in x and in y, in pixels; None for any. For pixels
+            beyond the last row or column of image 1 it is measured from that.
+        valid0: Pixels to match; the cost of all others is infinite.
+        valid1: Pixels that a matched patch may be centred on.
+        seed: Seed of the search. The field of a pair depends neither on the rest of the batch nor
+            on the number of threads; devices differ by rounding.
+        start: Initial field; None for random matches.
+
+    Raises:
+        ValueError: If an argument is out of range or the images cannot be compared.
     """
-    problems = make_problems(image0, image1, patch_size, count, norm, reach, valid0, valid1)
+    problems = make_problems(image0, image1, patch_size, k, norm, max_displacement, valid0, valid1)
     searches = [
-        _search(problem, iterations, count, seed, None if start is None else start.flow[index])
-        for index, problem in enumerate(problems)
+        _search_patch_match(problem, iterations, k, seed, None if start is None else start.flow[i])
+        for i, problem in enumerate(problems)
     ]
     for matches in zip(*searches, strict=True):
-        yield _field(problems, matches, valid0)
+        yield _stack_fields(problems, matches, valid0)
 
 
 @torch.no_grad()
-def _search(
-    problem: Problem, iterations: int, count: int, seed: int, start: Tensor | None
+def _search_patch_match(
+    problem: SearchProblem, iterations: int, k: int, seed: int, start: Tensor | None
 ) -> Iterator[Matches]:
     generator = torch.Generator().manual_seed(seed)
     problem = with_lower_bounds(problem)
-    matches = resting(problem, count)
+    matches = zero_displacement_matches(problem, k)
     if start is not None:
-        for places in to_places(problem, start).T:
-            improve(problem, matches, places)
-    if start is None or start.shape[0] < count:
-        random_start(problem, matches, generator)
-    yield from search_by_patch_match(problem, matches, iterations, generator)
+        for indices in flow_to_indices(problem, start).T:
+            update_matches(problem, matches, indices)
+    if start is None or start.shape[0] < k:
+        random_initialization(problem, matches, generator)
+    yield from patch_match_iterations(problem, matches, iterations, generator)
 
 
 def exact_field(
@@ -91,51 +99,51 @@ def exact_field(
     image1: Float[Tensor, "B C1 H1 W1"],
     patch_size: int = 7,
     *,
-    count: int = 1,
+    k: int = 1,
     norm: str = "l2",
-    reach: int | None = None,
+    max_displacement: int | None = None,
     valid0: Bool[Tensor, "B H W"] | None = None,
     valid1: Bool[Tensor, "B H1 W1"] | None = None,
 ) -> Field:
-    """Return the true nearest neighbours, by brute force in bounded memory.
+    """Return the exact nearest neighbours, by brute force in bounded memory.
 
-    Costs within rounding of each other may stand in either order. The arguments are those of
-    ``patch_match``.
+    Matches whose costs are equal up to rounding may be in any order. Arguments and errors are those
+    of ``patch_match``.
     """
-    problems = make_problems(image0, image1, patch_size, count, norm, reach, valid0, valid1)
+    problems = make_problems(image0, image1, patch_size, k, norm, max_displacement, valid0, valid1)
     with torch.no_grad():
-        return _field(problems, [_exact(p, count) for p in problems], valid0)
+        return _stack_fields(problems, [_search_exactly(p, k) for p in problems], valid0)
 
 
-def _exact(problem: Problem, count: int) -> Matches:
-    matches, still = resting(problem, count), at_rest(problem)
-    for places in exact_matches(problem, count)[0].T:
-        improve(problem, matches, torch.where(places < 0, still, places))
+def _search_exactly(problem: SearchProblem, k: int) -> Matches:
+    matches, zero = zero_displacement_matches(problem, k), zero_displacement(problem)
+    for indices in exact_matches(problem, k).indices.T:
+        update_matches(problem, matches, torch.where(indices < 0, zero, indices))
     return matches
 
 
 class Preset(NamedTuple):
-    """How hard ``nearest_neighbours`` searches.
+    """The effort of ``nearest_neighbours``.
 
     Attributes:
-        dimensions: Principal components that cells are compared by.
-        probes: Cells of image 1 that each cell of image 0 is compared with.
-        kept: Candidates of each patch whose true cost is looked at.
-        propagations: Rounds of propagation after that.
-        iterations: Of PatchMatch in their place, where the search is kept within a reach.
+        dimensions: Principal components that leaves of the k-d trees are compared by.
+        probes: Leaves of image 1 that each leaf of image 0 is compared with.
+        candidates: Candidates of each patch whose exact cost is computed.
+        propagations: Rounds of propagation that follow.
+        iterations: Iterations of PatchMatch, which replaces all this under a maximum displacement.
     """
 
     dimensions: int
     probes: int
-    kept: int
+    candidates: int
     propagations: int
     iterations: int
 
 
 PRESETS = {
-    "fast": Preset(dimensions=16, probes=8, kept=2, propagations=1, iterations=4),
-    "balanced": Preset(dimensions=24, probes=32, kept=4, propagations=2, iterations=8),
-    "accurate": Preset(dimensions=32, probes=64, kept=8, propagations=3, iterations=16),
+    "fast": Preset(dimensions=16, probes=8, candidates=2, propagations=1, iterations=4),
+    "balanced": Preset(dimensions=24, probes=32, candidates=4, propagations=2, iterations=8),
+    "accurate": Preset(dimensions=32, probes=64, candidates=8, propagations=3, iterations=16),
 }
 
 
@@ -145,77 +153,83 @@ def nearest_neighbours(
     patch_size: int = 7,
     *,
     preset: str = "balanced",
-    count: int = 1,
+    k: int = 1,
     norm: str = "l2",
-    reach: int | None = None,
+    max_displacement: int | None = None,
     valid0: Bool[Tensor, "B H W"] | None = None,
     valid1: Bool[Tensor, "B H1 W1"] | None = None,
     seed: int = 0,
     iterations: int | None = None,
 ) -> Iterator[Field]:
-    """Yield the field that cells of like patches give, then after each round of propagation.
+    """Yield the field found by k-d trees, then the field after each round of propagation.
 
-    Patches of both images are reduced to principal components and compared cell by cell
-    (``nnf_cells``), the best candidates by their true cost; then flow spreads to the next pixels as
-    in PatchMatch. Small images are compared exactly. Within a ``reach`` cells would hold mostly
-    what lies beyond it: there it is PatchMatch.
+    Leaves of k-d trees give the candidates (``kd_tree.kd_tree_candidates``); the exact cost selects
+    among them. Then flow propagates between adjacent pixels as in PatchMatch. Small images are
+    compared by brute force. With ``max_displacement`` PatchMatch is used, because leaves would
+    mostly hold patches that are too far away.
 
     Args:
-        image0: Images, or feature maps of any number of channels.
-        image1: The same of another size; the flow points into it.
+        image0: Images, or feature maps with any number of channels.
+        image1: The images that the flow points into; their size may differ.
         patch_size: Side of a patch in pixels.
         preset: "fast", "balanced" or "accurate".
-        count: Matches of each pixel, the best first.
-        norm: As of ``patch_match``, as are the three that follow; "l1" finds its candidates by
-            squared differences.
-        reach: In pixels.
-        valid0: Pixels of image 0.
-        valid1: Pixels of image 1.
-        seed: Of the random search within a ``reach``; nothing else is random.
-        iterations: Rounds after the first field in place of the preset's.
+        k: Matches of each pixel, best first.
+        norm: As in ``patch_match``; with "l1" the candidates are found by squared differences.
+        max_displacement: As in ``patch_match``.
+        valid0: As in ``patch_match``.
+        valid1: As in ``patch_match``.
+        seed: Seed of PatchMatch; nothing else is random.
+        iterations: Rounds after the first field; None for those of the preset.
+
+    Raises:
+        ValueError: If an argument is out of range or the images cannot be compared.
     """
     if preset not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
-    problems = make_problems(image0, image1, patch_size, count, norm, reach, valid0, valid1)
-    searches = [_hybrid(problem, PRESETS[preset], iterations, count, seed) for problem in problems]
+    problems = make_problems(image0, image1, patch_size, k, norm, max_displacement, valid0, valid1)
+    searches = [_search_preset(p, PRESETS[preset], iterations, k, seed) for p in problems]
     for matches in zip(*searches, strict=True):
-        yield _field(problems, matches, valid0)
+        yield _stack_fields(problems, matches, valid0)
 
 
 @torch.no_grad()
-def _hybrid(
-    problem: Problem, preset: Preset, iterations: int | None, count: int, seed: int
+def _search_preset(
+    problem: SearchProblem, preset: Preset, iterations: int | None, k: int, seed: int
 ) -> Iterator[Matches]:
     total0, total1 = (
-        len(rows) if mask is None else int(mask.sum())
-        for rows, mask in ((problem.rows0, problem.wanted), (problem.rows1, problem.usable))
+        len(patches) if mask is None else int(mask.sum())
+        for patches, mask in (
+            (problem.patches0, problem.query_mask),
+            (problem.patches1, problem.target_mask),
+        )
     )
-    kept = preset.kept + 2 * (count - 1)
-    # where no more cells are left than are looked at, everything would be compared anyway
-    if total0 * total1 <= SMALL or total1 <= CELL * max(kept, preset.probes):
-        matches = _exact(problem, count)
-        for _ in range(1 + (preset.propagations if iterations is None else iterations)):
+    num_candidates = preset.candidates + 2 * (k - 1)
+    rounds = preset.propagations if iterations is None else iterations
+    # with this few leaves, almost everything would be compared anyway
+    if total0 * total1 <= EXACT_COSTS or total1 <= LEAF_SIZE * max(num_candidates, preset.probes):
+        matches = _search_exactly(problem, k)
+        for _ in range(1 + rounds):
             yield matches
-    elif problem.reach is not None:
+    elif problem.max_displacement is not None:
         rounds = preset.iterations if iterations is None else iterations
-        yield from _search(problem, rounds, count, seed, None)
+        yield from _search_patch_match(problem, rounds, k, seed, None)
     else:
-        matches = resting(problem, count)
-        candidates = cell_candidates(problem, preset.dimensions, preset.probes, kept)
+        matches = zero_displacement_matches(problem, k)
+        candidates = kd_tree_candidates(problem, preset.dimensions, preset.probes, num_candidates)
         for column in candidates.T.contiguous():
-            improve(problem, matches, column)
+            update_matches(problem, matches, column)
         yield matches
-        for _ in range(preset.propagations if iterations is None else iterations):
-            propagate(problem, matches, 1)
+        for _ in range(rounds):
+            propagate_matches(problem, matches, 1)
             yield matches
 
 
-def _field(
-    problems: list[Problem],
+def _stack_fields(
+    problems: list[SearchProblem],
     matches: list[Matches] | tuple[Matches, ...],
     valid0: Bool[Tensor, "B H W"] | None,
 ) -> Field:
-    fields = [to_field(problem, *found) for problem, found in zip(problems, matches, strict=True)]
+    fields = [matches_to_field(problem, *m) for problem, m in zip(problems, matches, strict=True)]
     flow, cost = (torch.stack(parts) for parts in zip(*fields, strict=True))
-    # a patch may have been wanted for the border's sake alone
+    # a patch may be matched only for the sake of other pixels at the border
     return Field(flow, cost if valid0 is None else cost.masked_fill(~valid0[:, None], torch.inf))

@@ -7,7 +7,7 @@ from patchmatch.core.errors import InputError
 from patchmatch.core.integers import coerce_integers
 from patchmatch.nnf.results import NearestNeighbourField
 from patchmatch.nnf.search import nearest_neighbours
-from patchmatch.nnf.voting import vote as vote_patches
+from patchmatch.nnf.voting import vote_patches
 from patchmatch.public.images import Image, to_tensor
 
 PATCH_BYTES = 4 * 2**30  # of memory for the patches of both images
@@ -69,8 +69,8 @@ def nearest_neighbour_field(
             mask = mask[None]
         masks.append(mask)
     fields = nearest_neighbours(
-        images[0].to(device), images[1].to(device), patch_size, preset=preset,
-        count=k, norm=norm, reach=max_displacement, valid0=masks[0], valid1=masks[1], seed=seed,
+        images[0].to(device), images[1].to(device), patch_size, preset=preset, k=k, norm=norm,
+        max_displacement=max_displacement, valid0=masks[0], valid1=masks[1], seed=seed,
     )  # fmt: skip
     *_, field = fields
     flow, cost = field.flow[0].cpu(), field.cost[0].cpu()  # (K, 2, H, W) and (K, H, W)

@@ -4,16 +4,21 @@ import numpy as np
 import pytest
 
 from patchmatch.nnf.curves import draw_curves
-from patchmatch.nnf.results import Step
+from patchmatch.nnf.results import IterationMetrics
 
 
-def steps(*values):
-    return [Step(i + 1, 1 / (i + 1), v, v / 40, 0.5 * i) for i, v in enumerate(values)]
+def history(*psnr):
+    return [
+        IterationMetrics(
+            iteration=i + 1, ssd=1 / (i + 1), psnr=value, ssim=value / 40, seconds=0.5 * i
+        )
+        for i, value in enumerate(psnr)
+    ]
 
 
-def test_every_curve_leaves_a_line_in_every_panel():
-    plain = draw_curves({"a": steps(20, 22, 23)})
-    more = draw_curves({"a": steps(20, 22, 23), "b": steps(21, 25, 26)})
+def test_every_curve_is_drawn_in_every_panel():
+    plain = draw_curves({"a": history(20, 22, 23)})
+    more = draw_curves({"a": history(20, 22, 23), "b": history(21, 25, 26)})
     assert plain.dtype == np.uint8
     assert plain.shape == more.shape
     third = plain.shape[1] // 3
@@ -25,16 +30,17 @@ def test_every_curve_leaves_a_line_in_every_panel():
         assert blue.sum() > 50
 
 
-def test_the_same_steps_give_the_same_picture():
-    assert np.array_equal(draw_curves({"a": steps(20, 22)}), draw_curves({"a": steps(20, 22)}))
+def test_equal_histories_give_equal_plots():
+    assert np.array_equal(draw_curves({"a": history(20, 22)}), draw_curves({"a": history(20, 22)}))
 
 
-def test_a_perfect_picture_and_an_unknown_similarity_are_left_out():
-    assert draw_curves({"a": [Step(1, 0.0, math.inf, math.nan, 0.1)]}).shape[2] == 3
+def test_infinite_psnr_and_nan_ssim_are_left_out():
+    exact = IterationMetrics(iteration=1, ssd=0.0, psnr=math.inf, ssim=math.nan, seconds=0.1)
+    assert draw_curves({"a": [exact]}).shape[2] == 3
 
 
-def test_what_cannot_be_plotted_is_refused():
+def test_no_curves_and_an_unknown_axis_raise():
     with pytest.raises(ValueError, match="at least one curve"):
         draw_curves({})
     with pytest.raises(ValueError, match="against must be iteration or seconds"):
-        draw_curves({"a": steps(1)}, against="time")
+        draw_curves({"a": history(1)}, against="time")

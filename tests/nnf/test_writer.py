@@ -1,4 +1,4 @@
-"""The files of a pair and of a run, from matches that were made by hand."""
+"""Test the files of a pair and of a run, written from fabricated matches."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from patchmatch.core.errors import InputError
 from patchmatch.core.image_pairs import ImagePair
 from patchmatch.io import read_flo, read_image
-from patchmatch.nnf.results import DenseMatches, Step
+from patchmatch.nnf.results import DenseMatches, IterationMetrics
 from patchmatch.nnf.writer import Reconstructions
 
 FILES = {
@@ -57,35 +57,40 @@ class Pairs(pl.LightningDataModule):
         return DataLoader(self.dataset, batch_size=None, collate_fn=lambda batch: batch)
 
 
-class Toy(pl.LightningModule):
-    """Answers with what was made up, and fails at one pair."""
+class FakeMatcher(pl.LightningModule):
+    """Returns fabricated matches, and fails at one pair."""
 
-    def __init__(self, fail_at: int = -1, **answers) -> None:
+    def __init__(self, fail_at: int = -1, **results) -> None:
         super().__init__()
-        self._stop, self._answers = fail_at, answers
+        self._fail_at, self._results = fail_at, results
         self.seen: list[int] = []
         self.keep_iterations: tuple[int, ...] = ()
-        self.listener = None
+        self.progress_callback = None
 
     def predict_step(self, batch, batch_idx) -> list[DenseMatches]:
         index = batch["index"]
-        if index == self._stop:
-            raise RuntimeError("in the middle")
+        if index == self._fail_at:
+            raise RuntimeError("interrupted")
         self.seen.append(index)
-        steps = tuple(Step(i, 0.5 / i, 20.0 + i, 0.5 + i / 10, 0.25 * i) for i in (1, 2, 3))
-        assert self.listener is not None
-        self.listener(batch["name"], steps[0])
+        history = tuple(
+            IterationMetrics(
+                iteration=i, ssd=0.5 / i, psnr=20.0 + i, ssim=0.5 + i / 10, seconds=0.25 * i
+            )
+            for i in (1, 2, 3)
+        )
+        assert self.progress_callback is not None
+        self.progress_callback(batch["name"], history[0])
         flow = torch.stack([torch.full((20, 30), index), torch.full((20, 30), -3)])
-        answer = {
+        results = {
             "flow": flow,
             "cost": noise(20, 30, seed=index),
             "rebuilt_centre": noise(3, 20, 30, seed=5),
             "rebuilt_vote": noise(3, 20, 30, seed=6),
-            "steps": steps,
-            "kept": {i: noise(3, 20, 30, seed=10 + i) for i in self.keep_iterations if i <= 3},
+            "history": history,
+            "snapshots": {i: noise(3, 20, 30, seed=10 + i) for i in self.keep_iterations if i <= 3},
         }
         named = {"name": batch["name"], "image0": batch["names"][0], "image1": batch["names"][1]}
-        return [DenseMatches(**named, patch_size=5, seconds=0.75, **answer | self._answers)]
+        return [DenseMatches(**named, patch_size=5, seconds=0.75, **results | self._results)]
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +101,7 @@ def _keep_the_signal_handler():
 
 
 def predict(folder, model=None, data=None, **options):
-    model = model or Toy()
+    model = model or FakeMatcher()
     trainer = quiet_trainer(Reconstructions(str(folder), **options))
     trainer.predict(model, datamodule=data or Pairs(), return_predictions=False)
     return model
@@ -114,7 +119,7 @@ def contents(folder):
     return content
 
 
-def test_every_pair_has_a_folder_of_its_own_and_a_row_in_the_table(tmp_path):
+def test_every_pair_has_a_folder_and_a_row_in_the_table(tmp_path):
     predict(tmp_path)
     folders = sorted((tmp_path / "pairs").iterdir())
     assert [folder.name for folder in folders] == [f"pic {index}" for index in range(3)]
@@ -142,7 +147,7 @@ def test_every_pair_has_a_folder_of_its_own_and_a_row_in_the_table(tmp_path):
     assert json.loads((tmp_path / "summary.json").read_text())["pairs"] == 3
 
 
-def test_the_files_of_a_pair_hold_what_was_found(tmp_path):
+def test_the_files_of_a_pair_contain_its_results(tmp_path):
     predict(tmp_path)
     folder = tmp_path / "pairs" / "pic 2"
     flow, known = read_flo(folder / "field.flo")
@@ -169,7 +174,7 @@ def test_the_files_of_a_pair_hold_what_was_found(tmp_path):
     assert read_image(folder / "cost.png").shape[0] == 20
 
 
-def test_pictures_on_the_way_are_written_when_asked_for(tmp_path):
+def test_snapshots_of_the_given_iterations_are_written(tmp_path):
     predict(tmp_path, keep_iterations=[3, 1, 20])
     folder = tmp_path / "pairs" / "pic 0"
     kept = sorted(path.name for path in folder.glob("rebuilt_vote_*"))
@@ -179,26 +184,26 @@ def test_pictures_on_the_way_are_written_when_asked_for(tmp_path):
     assert np.array_equal(read_image(folder / kept[0]), expected)
 
 
-def test_the_share_that_leads_back_is_of_the_pixels_that_were_sought(tmp_path):
-    agree, valid = torch.zeros(20, 30, dtype=torch.bool), torch.zeros(20, 30, dtype=torch.bool)
-    agree[:5], valid[:10] = True, True
+def test_the_consistent_fraction_refers_to_the_matched_pixels(tmp_path):
+    consistent, valid = (torch.zeros(20, 30, dtype=torch.bool) for _ in range(2))
+    consistent[:5], valid[:10] = True, True
     back = torch.ones(2, 25, 28, dtype=torch.long)
-    predict(tmp_path, Toy(consistent=agree, valid=valid, flow10=back))
+    predict(tmp_path, FakeMatcher(consistent=consistent, valid=valid, flow10=back))
     assert rows(tmp_path / "pairs.csv")[0]["consistent"] == "0.5"
     folder = tmp_path / "pairs" / "pic 0"
-    assert np.array_equal(read_image(folder / "consistent.png") > 0, agree.numpy())
+    assert np.array_equal(read_image(folder / "consistent.png") > 0, consistent.numpy())
     _, known = read_flo(folder / "field.flo")
     assert np.array_equal(known, valid.numpy())
     with np.load(folder / "field.npz") as field:
-        assert np.array_equal(field["consistent"], agree.numpy())
+        assert np.array_equal(field["consistent"], consistent.numpy())
         assert np.array_equal(field["valid"], valid.numpy())
         assert field["flow10"].shape == (2, 25, 28)
 
 
-def test_of_several_matches_the_field_holds_all_and_the_pictures_the_best(tmp_path):
+def test_the_field_contains_all_matches_and_the_images_show_the_best(tmp_path):
     flow = torch.arange(2 * 2 * 20 * 30).reshape(2, 2, 20, 30)
     cost = noise(2, 20, 30)
-    predict(tmp_path, Toy(flow=flow, cost=cost))
+    predict(tmp_path, FakeMatcher(flow=flow, cost=cost))
     folder = tmp_path / "pairs" / "pic 0"
     with np.load(folder / "field.npz") as field:
         assert np.array_equal(field["flow"], flow.numpy())
@@ -206,34 +211,34 @@ def test_of_several_matches_the_field_holds_all_and_the_pictures_the_best(tmp_pa
     assert np.array_equal(read_flo(folder / "field.flo")[0], flow[0].permute(1, 2, 0).numpy())
 
 
-def test_gray_pictures_and_a_perfect_rebuilding_can_be_written(tmp_path):
-    perfect = (Step(1, 0.0, math.inf, math.nan, 0.0),)
+def test_gray_images_and_an_exact_reconstruction_are_written(tmp_path):
+    exact = IterationMetrics(iteration=1, ssd=0.0, psnr=math.inf, ssim=math.nan, seconds=0.0)
     gray = noise(1, 20, 30)
-    predict(tmp_path, Toy(rebuilt_vote=gray, rebuilt_centre=gray, steps=perfect))
+    predict(tmp_path, FakeMatcher(rebuilt_vote=gray, rebuilt_centre=gray, history=(exact,)))
     assert read_image(tmp_path / "pairs" / "pic 0" / "rebuilt_vote.png").shape == (20, 30)
     row = rows(tmp_path / "pairs.csv")[0]
     assert (row["ssd"], row["psnr"], row["ssim"]) == ("0", "inf", "")
 
 
-def test_what_was_not_sought_is_unknown_in_every_picture(tmp_path):
+def test_masked_pixels_are_unknown_in_every_file(tmp_path):
     cost, valid = noise(20, 30), torch.ones(20, 30, dtype=torch.bool)
     cost[2, 3], valid[2, 3] = math.inf, False
-    predict(tmp_path, Toy(cost=cost, valid=valid))
+    predict(tmp_path, FakeMatcher(cost=cost, valid=valid))
     folder = tmp_path / "pairs" / "pic 0"
     assert read_image(folder / "cost.png")[2, 3].tolist() == [128] * 3
     assert not read_flo(folder / "field.flo")[1][2, 3]
 
 
-def test_the_end_says_what_was_written_where(tmp_path, capsys):
+def test_the_end_of_a_run_lists_the_written_files(tmp_path, capsys):
     predict(tmp_path)
-    told = capsys.readouterr().out.splitlines()
-    assert told[0] == "3 pairs: 3 reconstructions"
-    assert told[1].split() == ["images", str(tmp_path / "pairs")]
-    assert told[2].endswith("overview.png")
-    assert told[3].split() == ["table", str(tmp_path / "pairs.csv")]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "3 pairs: 3 reconstructions"
+    assert lines[1].split() == ["images", str(tmp_path / "pairs")]
+    assert lines[2].endswith("overview.png")
+    assert lines[3].split() == ["table", str(tmp_path / "pairs.csv")]
 
 
-def test_a_former_run_is_kept_unless_asked_and_replaced_with_its_folders(tmp_path):
+def test_an_earlier_run_is_kept_without_overwrite_and_replaced_with_it(tmp_path):
     predict(tmp_path)
     (tmp_path / "pairs" / "pic 2" / "my notes.txt").write_text("stay")
     before = contents(tmp_path)
@@ -251,11 +256,11 @@ def _folders(folder):
     return (folder / "pairs").iterdir()
 
 
-def test_a_stopped_run_goes_on_to_the_same_files(tmp_path, capsys):
+def test_a_resumed_run_writes_the_same_files(tmp_path, capsys):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     predict(whole)
-    with pytest.raises(RuntimeError, match="in the middle"):
-        predict(stopped, Toy(fail_at=2))
+    with pytest.raises(RuntimeError, match="interrupted"):
+        predict(stopped, FakeMatcher(fail_at=2))
     assert [row["name"] for row in rows(stopped / "pairs.csv")] == ["pic 0", "pic 1"]
     capsys.readouterr()
     assert predict(stopped, resume=True).seen == [2]
@@ -266,12 +271,12 @@ def test_a_stopped_run_goes_on_to_the_same_files(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"keep_iterations": [0]}, "keep_iterations count from 1 on"),
+        ({"keep_iterations": [0]}, "keep_iterations must be at least 1"),
         ({"max_flow": 0.0}, "max_flow must be a positive number"),
         ({"max_cost": -1.0}, "max_cost must be a positive number"),
         ({"overview_size": 3}, "overview_size must be at least 16"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(tmp_path, options, message):
+def test_invalid_options_raise(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         Reconstructions(str(tmp_path), **options)

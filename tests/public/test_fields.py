@@ -46,7 +46,8 @@ def test_voting_by_the_field_of_an_image_in_itself_rebuilds_it(photo):
 
 def test_numpy_integers_are_converted(photo):
     other = photo[:28, ::-1]
-    options = {"patch_size": 17, "seed": 3, "count": 2, "reach": 9}  # 17 * 17 is more than 255
+    # 17 * 17 is more than 255
+    options = {"patch_size": 17, "seed": 3, "k": 2, "max_displacement": 9}
     numpys = {name: np.uint8(value) for name, value in options.items()}
     expected = patchmatch.nearest_neighbour_field(photo, other, **options)
     found = patchmatch.nearest_neighbour_field(photo, other, **numpys)
@@ -92,14 +93,19 @@ def test_feature_maps_may_have_any_number_of_channels_and_any_range():
         (np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.uint8), {}, r"number of channels"),
         (np.zeros((9, 9, 5)), np.zeros((9, 9, 4)), {}, r"image0 must be .* got \(9, 9, 5\)"),
         (np.zeros((9, 9), np.int32), np.zeros((9, 9)), {}, r"image0 must be uint8, uint16 or"),
-        (np.zeros((9, 9)), np.full((9, 9), np.nan), {}, r"image1 holds values that are no"),
-        ([[0.5]], np.zeros((9, 9)), {}, r"image0 must be a path, an array, a tensor or a PIL image, got a list"),
-        (np.zeros((9, 9)), None, {}, r"image1 must be a path, an array, a tensor or a PIL image, got a None"),
+        (np.zeros((9, 9)), np.full((9, 9), np.nan), {}, r"image1 contains NaN or infinite"),
+        ([[0.5]], np.zeros((9, 9)), {}, r"image0 must be a path, .* got a list"),
+        (np.zeros((9, 9)), None, {}, r"image1 must be a path, .* got a None"),
         (np.zeros((9, 9)), np.zeros((9, 9)), {"preset": "best"}, r"preset must be one of fast"),
         (np.zeros((9, 9)), np.zeros((9, 9)), {"norm": "l3"}, r"norm must be one of l1, l2"),
-        (np.zeros((9, 9)), np.zeros((9, 9)), {"count": 10}, r"image1 holds 9 patches, count asks"),
-        (np.zeros((9, 9)), np.zeros((9, 9)), {"reach": -1}, r"reach must be at least 0"),
-        (np.zeros((9, 9)), np.zeros((9, 9)), {"patch_size": 0}, r"patch_size and count must be"),
+        (np.zeros((9, 9)), np.zeros((9, 9)), {"k": 10}, r"k must be at most the 9 patches"),
+        (
+            np.zeros((9, 9)),
+            np.zeros((9, 9)),
+            {"max_displacement": -1},
+            r"max_displacement must be at least 0",
+        ),
+        (np.zeros((9, 9)), np.zeros((9, 9)), {"patch_size": 0}, r"patch_size and k must be"),
         (np.zeros((9, 9)), np.zeros((9, 9)), {"valid1": np.ones((9, 8))}, r"valid1 must have the"),
     ],
 )
@@ -111,7 +117,7 @@ def test_what_cannot_be_matched_raises(image0, image1, options, message):
 def test_photographs_too_large_for_memory_raise_with_what_would_fit(monkeypatch, photo):
     monkeypatch.setattr("patchmatch.public.fields.PATCH_BYTES", 2**20)
     with pytest.raises(
-        InputError, match=r"36x30 and 36x30 .* make them 32x27 and 32x27 or"
+        InputError, match=r"36x30 and 36x30 .* resize them to 32x27 and 32x27 or"
     ) as said:
         patchmatch.nearest_neighbour_field(photo, photo)
     assert "\n" not in str(said.value)

@@ -27,7 +27,7 @@ def test_a_folder_is_split_by_image(folder, kind):
     data = kind(str(folder), train_pairs=4, eval_pairs=2, side=32, batch_size=2)
     data.setup("fit")
     data.setup("test")
-    widths = {split: {p.shape[1] for p in data.sets[split].pictures} for split in data.sets}
+    widths = {split: {p.shape[1] for p in data.sets[split].sources} for split in data.sets}
     assert sorted(width for found in widths.values() for width in found) == [*range(90, 96)]
     batch = next(iter(data.train_dataloader()))
     assert batch["image0"].shape == batch["image1"].shape == (2, 3, 32, 32)

@@ -1,4 +1,4 @@
-"""The layers of Differentiable PatchMatch: draw particles, offer them to the neighbours, judge."""
+"""The layers of Differentiable PatchMatch: particle sampling, propagation and evaluation."""
 
 import torch
 from jaxtyping import Float, Num
@@ -6,22 +6,26 @@ from torch import Tensor, nn
 
 from patchmatch.nnf.differentiable.ops import (
     best_particles,
+    duplicate_particles,
     matching_cost,
-    propagate,
-    propagate_by_convolution,
-    repeated,
-    stratified,
+    propagate_particles,
+    propagate_particles_by_convolution,
+    stratified_particles,
 )
+from patchmatch.nnf.patches import require_norm
 
-TEMPERATURE = 10.0  # where the search starts to learn
-NEAR = 1.5  # pixels: particles farther than this from the best one are another answer
+INITIAL_TEMPERATURE = 10.0
+MODE_RADIUS = 1.5  # pixels: particles farther than this from the best one belong to another mode
+MASKED_LOGIT = -1e9
 
 
 class ParticleSampler(nn.Module):
-    """Random particles in the search range of every pixel, and around what was found.
+    """Draw random particles from the search range of every pixel, or around given particles.
+
+    Every image of a batch gets the same random numbers, which it would also get alone.
 
     Args:
-        count: Particles a pixel.
+        count: Particles per pixel.
     """
 
     def __init__(self, count: int) -> None:
@@ -34,21 +38,19 @@ class ParticleSampler(nn.Module):
         high: Num[Tensor, "B A H W"],
         generator: torch.Generator | None = None,
     ) -> Num[Tensor, "B K A H W"]:
-        """Draw one particle from each of K equal parts of the range.
-
-        Every image of a batch gets the same random numbers, those that it would get alone.
+        """Draw one particle from each of K equal strata of the range.
 
         Args:
-            low: The lowest offset; long for whole particles, float for real ones.
+            low: The lowest offset; long for integer particles, float for subpixel ones.
             high: The highest offset.
-            generator: Where the chance comes from, on the CPU.
+            generator: Random number generator on the CPU.
         """
         shape = (1, self.count, *low.shape[1:])
-        part = torch.rand(shape, generator=generator).argsort(dim=1)
-        place = torch.rand(shape, generator=generator).to(low.device)
-        return stratified(low, high, part.to(low.device), place)
+        stratum = torch.rand(shape, generator=generator).argsort(dim=1)
+        position = torch.rand(shape, generator=generator).to(low.device)
+        return stratified_particles(low, high, stratum.to(low.device), position)
 
-    def around(
+    def sample_around(
         self,
         particles: Num[Tensor, "B K A H W"],
         radius: float,
@@ -56,14 +58,14 @@ class ParticleSampler(nn.Module):
         high: Num[Tensor, "B A H W"],
         generator: torch.Generator | None = None,
     ) -> Num[Tensor, "B M A H W"]:
-        """Draw M particles within a window around particles, taking these in turn.
+        """Draw M particles within a window around the given ones, which take turns.
 
         Args:
-            particles: The middles of the windows.
+            particles: Centres of the windows.
             radius: Half the side of the windows in pixels.
             low: The lowest offset.
             high: The highest offset.
-            generator: Where the chance comes from, on the CPU.
+            generator: Random number generator on the CPU.
         """
         shape = (1, self.count, *low.shape[1:])
         random = (torch.rand(shape, generator=generator) * 2 - 1).to(low.device)
@@ -71,26 +73,34 @@ class ParticleSampler(nn.Module):
             step = random * radius
         else:
             step = (random * (round(radius) + 0.5)).round().long()
-        turns = torch.arange(self.count, device=low.device) % particles.shape[1]
-        moved = particles[:, turns] + step
-        return torch.minimum(torch.maximum(moved, low.unsqueeze(1)), high.unsqueeze(1))
+        centres = particles[:, torch.arange(self.count, device=low.device) % particles.shape[1]]
+        return clamp_particles(centres + step, low, high)
+
+
+def clamp_particles(
+    particles: Num[Tensor, "B K A H W"],
+    low: Num[Tensor, "#B A H W"],
+    high: Num[Tensor, "#B A H W"],
+) -> Num[Tensor, "B K A H W"]:
+    """Clamp particles to the search range of their pixels."""
+    return torch.minimum(torch.maximum(particles, low.unsqueeze(1)), high.unsqueeze(1))
 
 
 class Propagation(nn.Module):
-    """Offer every pixel the particles of its neighbours.
+    """Add the particles of the neighbours to those of every pixel.
 
     Args:
         steps: Distances of the neighbours in pixels.
         axes: ``xy`` for four neighbours at each distance, ``x`` or ``y`` for two.
-        form: ``shifts`` moves the particles, ``convolution`` convolves them with one-hot filters
-            as the paper has it: the same particles, more slowly.
+        form: ``shifts`` moves the particles; ``convolution`` convolves them with one-hot filters
+            as in the paper, with the same result, but slower.
     """
 
     def __init__(
         self, steps: tuple[int, ...] = (1,), axes: str = "xy", form: str = "shifts"
     ) -> None:
         super().__init__()
-        forms = {"shifts": propagate, "convolution": propagate_by_convolution}
+        forms = {"shifts": propagate_particles, "convolution": propagate_particles_by_convolution}
         if form not in forms:
             raise ValueError(f"form must be one of {', '.join(forms)}, got {form!r}")
         self.steps, self.axes, self.function = tuple(steps), axes, forms[form]
@@ -101,20 +111,19 @@ class Propagation(nn.Module):
 
 
 class Evaluation(nn.Module):
-    """Judge particles: their cost, their probability and the offset that is expected.
+    """Evaluate particles: matching cost, probability and expected offset.
 
     Args:
         patch_size: Side of the patches of the feature maps that are compared.
         norm: ``l2`` sums squared differences, ``l1`` absolute ones.
-        temperature: What a cost is multiplied by before the softmax; learned, in its logarithm.
+        temperature: Initial factor of the costs before the softmax; its logarithm is learned.
     """
 
     def __init__(
-        self, patch_size: int = 1, norm: str = "l2", temperature: float = TEMPERATURE
+        self, patch_size: int = 1, norm: str = "l2", temperature: float = INITIAL_TEMPERATURE
     ) -> None:
         super().__init__()
-        if norm not in ("l2", "l1"):
-            raise ValueError(f"norm must be l2 or l1, got {norm!r}")
+        require_norm(norm)
         self.patch_size, self.norm = patch_size, norm
         self.log_temperature = nn.Parameter(torch.tensor(temperature).log())
 
@@ -124,32 +133,32 @@ class Evaluation(nn.Module):
         features1: Float[Tensor, "B D H1 W1"],
         particles: Num[Tensor, "B K A H W"],
     ) -> Float[Tensor, "B K H W"]:
-        """Return the cost of particles, see ``ops.particles.matching_cost``."""
+        """Return the cost of particles, see ``ops.matching_cost``."""
         return matching_cost(features0, features1, particles, self.patch_size, self.norm)
 
     def log_probability(
         self, particles: Num[Tensor, "B K A H W"], cost: Float[Tensor, "B K H W"]
     ) -> Float[Tensor, "B K H W"]:
-        """Return the logarithm of the probability of each particle among all that differ."""
-        scores = -self.log_temperature.exp() * cost
-        return scores.masked_fill(repeated(particles), -1e9).log_softmax(dim=1)
+        """Return the log-probability of each particle; duplicates have probability 0."""
+        logits = -self.log_temperature.exp() * cost
+        return logits.masked_fill(duplicate_particles(particles), MASKED_LOGIT).log_softmax(dim=1)
 
     def expected(
         self,
         particles: Num[Tensor, "B K A H W"],
         cost: Float[Tensor, "B K H W"],
-        near: float = NEAR,
+        radius: float = MODE_RADIUS,
     ) -> Float[Tensor, "B A H W"]:
         """Return the expected offset among the particles near the best one.
 
-        Two answers far apart are never averaged into a place that is none.
+        Particles of another mode are left out, because the mean of two modes matches neither.
 
         Args:
             particles: K particles.
             cost: Their cost.
-            near: Largest distance along an axis in pixels.
+            radius: Largest distance to the best particle along an axis in pixels.
         """
         best, _ = best_particles(particles, cost.detach(), 1)
-        far = ((particles - best).abs() > near).any(dim=2)
-        share = self.log_probability(particles, cost).masked_fill(far, -1e9).softmax(dim=1)
-        return (share.unsqueeze(2) * particles).sum(dim=1)
+        far = ((particles - best).abs() > radius).any(dim=2)
+        logits = self.log_probability(particles, cost).masked_fill(far, MASKED_LOGIT)
+        return (logits.softmax(dim=1).unsqueeze(2) * particles).sum(dim=1)

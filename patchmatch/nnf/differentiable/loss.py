@@ -1,24 +1,19 @@
-"""What a search for correspondences is to learn: to tell the truth from what it came upon."""
+"""Losses that train features through the search."""
 
 import torch
 from torch import Tensor
 
-from patchmatch.nnf.differentiable.net import DifferentiablePatchMatchNet, Searched
+from patchmatch.nnf.differentiable.layers import MASKED_LOGIT
+from patchmatch.nnf.differentiable.net import DifferentiablePatchMatchNet, SearchState
+from patchmatch.nnf.grid import crop_to_patches, flow_targets
 
-FARTHEST = 8.0  # pixels: an error between pixels counts no more
-LOST = 24.0  # pixels: a wrong decision counts no more
-SURPRISE = 0.1  # what sharpness counts beside the error; more of it costs noise and blur
-SHARPNESS = 4.0  # a particle one pixel farther from the truth is e^-4 times as right
-
-
-def whole_patches(values: Tensor, patch_size: int) -> Tensor:
-    """Return the part of (..., H, W) where the patches centred on it lie wholly inside."""
-    before = patch_size // 2
-    height, width = (side - patch_size + 1 for side in values.shape[-2:])
-    return values[..., before : before + height, before : before + width]
+MAX_SQUARED_ERROR = 8.0  # squared pixels: the subpixel loss ignores larger errors
+MAX_ERROR = 24.0  # pixels: the candidate loss clamps the error of a particle to this
+CROSS_ENTROPY_WEIGHT = 0.1  # larger weights made features more sensitive to noise and blur
+SHARPNESS = 4.0  # the target probability falls by e^-4 per pixel of error
 
 
-def known_flow(flow: Tensor, valid: Tensor, patch_size: int) -> tuple[Tensor, Tensor]:
+def patch_ground_truth(flow: Tensor, valid: Tensor, patch_size: int) -> tuple[Tensor, Tensor]:
     """Return the true flow of whole patches, and where it leads to whole patches.
 
     Args:
@@ -26,55 +21,56 @@ def known_flow(flow: Tensor, valid: Tensor, patch_size: int) -> tuple[Tensor, Te
         valid: (B, H, W), where the flow is known.
         patch_size: Side of a patch in pixels.
     """
-    truth = whole_patches(flow, patch_size)
-    height, width = truth.shape[-2:]
-    x = torch.arange(width, device=flow.device) + truth[:, 0]
-    y = torch.arange(height, device=flow.device)[:, None] + truth[:, 1]
-    lands = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    return truth, lands & whole_patches(valid, patch_size)
+    flow = crop_to_patches(flow, patch_size)
+    height, width = flow.shape[-2:]
+    y, x = flow_targets(flow)
+    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    return flow, inside & crop_to_patches(valid, patch_size)
 
 
-def decision_loss(
+def candidate_loss(
     search: DifferentiablePatchMatchNet,
     features0: Tensor,
     features1: Tensor,
-    searched: Searched,
-    truth: Tensor,
-    known: Tensor,
+    state: SearchState,
+    true_flow: Tensor,
+    valid: Tensor,
 ) -> Tensor:
-    """Return the loss of an iteration: how wrong the particles are that it believes in.
+    """Return the loss of an iteration: expected error and cross-entropy of all its candidates.
 
-    The particles that the search came upon are what the features must tell from the truth, which
-    is judged among them; it does not go on with the search.
+    The true offset is added to the candidates, but not to the particles of the search.
 
     Args:
-        search: What searched.
+        search: The network.
         features0: Its features of image 0.
         features1: Its features of image 1.
-        searched: What it found.
-        truth: (B, 2, H, W), the true flow in pixels.
-        known: (B, H, W), where it is known.
+        state: Its state after the iteration.
+        true_flow: (B, 2, H, W) in pixels.
+        valid: (B, H, W), where the true flow is known.
     """
-    right = truth.round().long()[:, None]
-    judged = torch.cat([searched.judged, right], dim=1)
-    cost = torch.cat([searched.judged_cost, search.evaluation(features0, features1, right)], dim=1)
-    log_probability = search.evaluation.log_probability(judged, cost)
-    x, y = (judged - truth[:, None]).unbind(dim=2)
+    rounded = true_flow.round().long()[:, None]
+    true_cost = search.evaluation(features0, features1, rounded)
+    candidates = torch.cat([state.evaluated, rounded], dim=1)
+    cost = torch.cat([state.evaluated_cost, true_cost], dim=1)
+    log_probability = search.evaluation.log_probability(candidates, cost)
+    x, y = (candidates - true_flow[:, None]).unbind(dim=2)
     error = (x * x + y * y).sqrt()  # much faster than a norm over an axis of two
-    target = (-SHARPNESS * error).masked_fill(log_probability < -1e8, -1e9).softmax(dim=1)
-    surprise = -(target * log_probability).sum(dim=1)
-    expected = (log_probability.exp() * error.clamp_max(LOST)).sum(dim=1)
-    return ((expected + SURPRISE * surprise) * known).sum() / known.sum().clamp_min(1)
+    is_duplicate = log_probability < MASKED_LOGIT / 10
+    target = (-SHARPNESS * error).masked_fill(is_duplicate, MASKED_LOGIT).softmax(dim=1)
+    cross_entropy = -(target * log_probability).sum(dim=1)
+    expected_error = (log_probability.exp() * error.clamp_max(MAX_ERROR)).sum(dim=1)
+    loss = expected_error + CROSS_ENTROPY_WEIGHT * cross_entropy  # (B, H, W)
+    return (loss * valid).sum() / valid.sum().clamp_min(1)
 
 
-def expectation_loss(answer: Tensor, truth: Tensor, known: Tensor) -> Tensor:
-    """Return the mean error of answers between pixels, of those that are not lost altogether.
+def subpixel_loss(flow: Tensor, true_flow: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean error of a subpixel flow, without large errors.
 
     Args:
-        answer: (B, 2, H, W), flow in pixels.
-        truth: (B, 2, H, W), the true flow.
-        known: (B, H, W), where it is known.
+        flow: (B, 2, H, W) in pixels.
+        true_flow: (B, 2, H, W) in pixels.
+        valid: (B, H, W), where the true flow is known.
     """
-    apart = (answer - truth).square().sum(dim=1)
-    near = known & (apart.detach() < FARTHEST)
-    return (apart + 1e-4).sqrt()[near].sum() / near.sum().clamp_min(1)
+    squared = (flow - true_flow).square().sum(dim=1)
+    included = valid & (squared.detach() < MAX_SQUARED_ERROR)
+    return (squared + 1e-4).sqrt()[included].sum() / included.sum().clamp_min(1)

@@ -1,4 +1,4 @@
-"""Training features through the search for correspondences, and searching with them."""
+"""Training and prediction with Differentiable PatchMatch."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,57 +7,55 @@ from torch import Tensor
 
 from patchmatch.core.errors import InputError
 from patchmatch.nnf.differentiable.features import PatchFeatures
-from patchmatch.nnf.differentiable.loss import (
-    decision_loss,
-    expectation_loss,
-    known_flow,
-    whole_patches,
-)
-from patchmatch.nnf.differentiable.net import DifferentiablePatchMatchNet
+from patchmatch.nnf.differentiable.loss import candidate_loss, patch_ground_truth, subpixel_loss
+from patchmatch.nnf.differentiable.net import DifferentiablePatchMatchNet, SearchState
 from patchmatch.nnf.differentiable.warped_pairs import WarpedBatch
-from patchmatch.nnf.gain_offset import Light, apply_gain_offset, estimate_gain_offset
+from patchmatch.nnf.gain_offset import GainOffset, apply_gain_offset, estimate_gain_offset
+from patchmatch.nnf.grid import crop_to_patches, pad_to_image
 from patchmatch.nnf.matcher import DenseMatcher, require_seed
 from patchmatch.nnf.patches import Field
 from patchmatch.ops.contrast import normalize_contrast
 
 FEATURES = ("learned", "rgb", "contrast")
-#: Settings of a search, not of how the features were trained.
-SEARCH = (
-    *("iterations", "patch_size", "candidates", "samples", "steps", "reach", "features", "light"),
-    *("norm", "seed", "both_ways", "tolerance"),
+#: Options of prediction, which do not depend on training and are not stored in checkpoints.
+SEARCH_OPTIONS = (
+    *("iterations", "patch_size", "k", "samples", "steps", "max_displacement", "features"),
+    *("gain_offset", "norm", "seed", "both_ways", "tolerance"),
 )
-BYTES = 130  # measured, for every particle that a pixel judges in an iteration
-MEMORY = 8e9  # bytes: a search that takes more is refused
+BYTES_PER_PARTICLE = 130  # measured, for every particle evaluated for a pixel in an iteration
+MAX_MEMORY = 8e9  # bytes: larger searches raise an error
 
 
 class DifferentiablePatchMatch(DenseMatcher):
-    """Dense correspondence by Differentiable PatchMatch, on features trained through the search.
+    """Dense correspondence by Differentiable PatchMatch, with features trained through the search.
 
-    A first search compares features that any gain leaves as they are; from what it finds the light
-    is estimated, and the search proper compares image 0 as bright as image 1.
+    A first search compares features that are invariant to gain. Its matches give an estimate of
+    gain and offset, with which image 0 is corrected for the second search.
 
     Args:
-        channels: Learned features of a pixel.
-        context: Side in pixels of the patch that they depend on.
+        channels: Number of learned features of a pixel.
+        context: Side in pixels of the patch that the learned features depend on.
         lr: Highest learning rate of AdamW; it warms up and decays over the whole training.
         weight_decay: Weight decay of AdamW.
         train_iterations: Iterations of the search in training.
-        iterations: Iterations of the search when pairs are matched.
+        iterations: Iterations of the search in prediction.
         patch_size: Side in pixels of the patches that ``rgb`` and ``contrast`` compare.
-        candidates: How many different matches to keep for each pixel, the best one first.
-        samples: Random particles that a pixel judges in an iteration.
-        steps: Distances of the neighbours whose particles a pixel judges, in pixels.
-        reach: No component of a displacement is longer, in pixels; None for all of image 1.
-        features: What patches are compared by: ``learned``, ``rgb`` (the pixels as they are, of
-            any number of channels) or ``contrast`` (each channel with its local contrast made
-            even). Only ``learned`` is trained.
-        light: Whether image 1 may be brighter or darker than image 0: gain and offset of each
-            channel are estimated and undone, for ``learned`` features.
+        k: Number of different matches of each pixel, best first.
+        samples: Random particles evaluated for each pixel in an iteration.
+        steps: Distances in pixels of the neighbours whose particles are evaluated.
+        max_displacement: Largest displacement in x and in y, in pixels; null searches all of
+            image 1.
+        features: What patches are compared by. ``learned``: the trained features; ``rgb``: the
+            pixels, with any number of channels; ``contrast``: each channel after local contrast
+            normalisation. Only ``learned`` is trained.
+        gain_offset: Estimate and correct gain and offset of each channel between the images, for
+            ``learned`` features.
         norm: ``l2`` sums squared differences, ``l1`` absolute ones.
         seed: Seed of the search.
-        both_ways: Search image 0 for image 1 as well, and tell which matches agree.
-        tolerance: Pixels by which a match that is followed there and back may miss its start,
-            with both_ways.
+        both_ways: Search image 0 for image 1 as well, and report which matches are consistent.
+            Takes twice the time.
+        tolerance: Largest distance in pixels between a pixel and where its match leads back, for
+            both_ways.
     """
 
     predict_source = "--model DifferentiablePatchMatch --data.base_dir FOLDER"
@@ -72,22 +70,21 @@ class DifferentiablePatchMatch(DenseMatcher):
         train_iterations: int = 4,
         iterations: int = 8,
         patch_size: int = 7,
-        candidates: int = 1,
+        k: int = 1,
         samples: int = 4,
         steps: Sequence[int] = (1, 4),
-        reach: int | None = None,
+        max_displacement: int | None = None,
         features: str = "learned",
-        light: bool = True,
+        gain_offset: bool = True,
         norm: str = "l2",
         seed: int = 0,
         both_ways: bool = False,
         tolerance: float = 1.0,
     ) -> None:
         super().__init__(patch_size, both_ways, tolerance)
-        self.save_hyperparameters(ignore=list(SEARCH))
-        given = {"iterations": iterations, "train_iterations": train_iterations}
-        given |= {"candidates": candidates}
-        for name, value in given.items():
+        self.save_hyperparameters(ignore=list(SEARCH_OPTIONS))
+        positive = {"iterations": iterations, "train_iterations": train_iterations, "k": k}
+        for name, value in positive.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if features not in FEATURES:
@@ -97,40 +94,39 @@ class DifferentiablePatchMatch(DenseMatcher):
         learned = features == "learned"
         self.search = DifferentiablePatchMatchNet(
             iterations=iterations,
-            particles=candidates,
+            particles=k,
             samples=samples,
             steps=tuple(steps),
-            reach=reach,
+            max_displacement=max_displacement,
             patch_size=1 if learned else patch_size,
             norm=norm,
         )
         self.lr, self.weight_decay, self.train_iterations = lr, weight_decay, train_iterations
         self.features, self.seed = features, seed
-        self.light = light and learned
+        self.gain_offset = gain_offset and learned
         #: Side of the patch that the cost of a pixel depends on.
-        self.span = self.net.patch_size if learned else patch_size
+        self.support = self.net.patch_size if learned else patch_size
 
     def bytes_per_pixel(self, channels: int) -> int:
-        """Return how much memory matching takes for each pixel of either image, about."""
-        return BYTES * self.search.judged_count
+        """Return the approximate memory that matching requires per pixel of either image."""
+        return BYTES_PER_PARTICLE * self.search.num_evaluated
 
-    def between_pixels(self, image0: Tensor, image1: Tensor, field: Field) -> Tensor:
+    def subpixel_flow(self, image0: Tensor, image1: Tensor, field: Field) -> Tensor:
         """Return the expected flow around the best match of every pixel, (B, 2, H, W) float.
 
         Args:
-            image0: The images of the field.
-            image1: The images of the field.
-            field: What ``fields`` found.
+            image0: Image 0 of the field.
+            image1: Image 1 of the field.
+            field: A result of ``fields``.
         """
-        if self.light:
-            image0 = apply_gain_offset(
-                image0, estimate_gain_offset(image0, image1, field.flow[:, 0])
-            )
-        inside = whole_patches(field.flow, self.span)
-        features0, features1 = self.describe(image0), self.describe(image1)
-        return self._pad(self.search.expected(features0, features1, inside))
+        if self.gain_offset:
+            gain_offset = estimate_gain_offset(image0, image1, field.flow[:, 0])
+            image0 = apply_gain_offset(image0, gain_offset)
+        particles = crop_to_patches(field.flow, self.support)
+        features0, features1 = self.extract_features(image0), self.extract_features(image1)
+        return pad_to_image(self.search.expected(features0, features1, particles), self.support)
 
-    def describe(self, image: Tensor) -> Tensor:
+    def extract_features(self, image: Tensor) -> Tensor:
         """Return the feature maps of images, (B, C, H, W) in [0, 1]."""
         if self.features == "learned":
             return self.net(image)
@@ -139,8 +135,8 @@ class DifferentiablePatchMatch(DenseMatcher):
         return normalize_contrast(image.flatten(0, 1)[:, None]).view_as(image)
 
     def training_step(self, batch: WarpedBatch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch: of every decision of the search and of its answer."""
-        loss, error = self.tried(batch)
+        """Return the loss of a batch."""
+        loss, error = self.compute_loss(batch)
         count = len(batch["image0"])
         self.log("train/loss", loss, batch_size=count)
         self.log("train/epe", error.mean(), batch_size=len(error), prog_bar=True)
@@ -149,38 +145,40 @@ class DifferentiablePatchMatch(DenseMatcher):
         return loss
 
     def validation_step(self, batch: WarpedBatch, batch_idx: int) -> None:
-        """Measure a batch of held-out pictures."""
-        self._measure("val", batch)
+        """Log the end-point error of a validation batch."""
+        self._log_errors("val", batch)
 
     def test_step(self, batch: WarpedBatch, batch_idx: int) -> None:
-        """Measure a batch of test pictures."""
-        self._measure("test", batch)
+        """Log the end-point error of a test batch."""
+        self._log_errors("test", batch)
 
-    def _measure(self, stage: str, batch: WarpedBatch) -> None:
+    def _log_errors(self, stage: str, batch: WarpedBatch) -> None:
         *_, field = self.fields(batch["image0"], batch["image1"])
-        truth, known = known_flow(batch["flow"], batch["valid"], self.span)
-        error = (whole_patches(field.flow[:, 0], self.span) - truth).norm(dim=1)[known]
+        true_flow, valid = patch_ground_truth(batch["flow"], batch["valid"], self.support)
+        flow = crop_to_patches(field.flow[:, 0], self.support)
+        error = (flow - true_flow).norm(dim=1)[valid]
         self.log(f"{stage}/epe", error.mean(), batch_size=len(error), prog_bar=True)
         self.log(f"{stage}/within_one", (error < 1).float().mean(), batch_size=len(error))
 
-    def tried(self, batch: WarpedBatch) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch, and the errors of the whole-pixel answers that are known.
+    def compute_loss(self, batch: WarpedBatch) -> tuple[Tensor, Tensor]:
+        """Return the loss of a batch, and the integer flow's end-point errors where valid.
 
-        The light is undone as the true matches tell it, so that the features learn to find places
-        and not to bear light.
+        Gain and offset are corrected by the true matches, so that features do not have to be
+        invariant to them.
         """
         image0, image1 = batch["image0"], batch["image1"]
-        light = estimate_gain_offset(image0, image1, batch["flow"].round().long(), batch["valid"])
-        features0, features1 = self.net(apply_gain_offset(image0, light)), self.net(image1)
-        truth, known = known_flow(batch["flow"], batch["valid"], self.span)
-        loss, particles = torch.zeros((), device=truth.device), None
-        for found in self.search(features0, features1, iterations=self.train_iterations):
-            loss = loss + decision_loss(self.search, features0, features1, found, truth, known)
-            particles = found.particles
+        rounded = batch["flow"].round().long()
+        gain_offset = estimate_gain_offset(image0, image1, rounded, batch["valid"])
+        features0, features1 = self.net(apply_gain_offset(image0, gain_offset)), self.net(image1)
+        true_flow, valid = patch_ground_truth(batch["flow"], batch["valid"], self.support)
+        loss, particles = torch.zeros((), device=true_flow.device), None
+        for state in self.search(features0, features1, iterations=self.train_iterations):
+            loss = loss + candidate_loss(self.search, features0, features1, state, true_flow, valid)
+            particles = state.particles
         assert particles is not None
-        answer = self.search.expected(features0, features1, particles)
-        loss = loss / self.train_iterations + expectation_loss(answer, truth, known)
-        return loss, (particles[:, 0] - truth).norm(dim=1)[known]
+        flow = self.search.expected(features0, features1, particles)
+        loss = loss / self.train_iterations + subpixel_loss(flow, true_flow, valid)
+        return loss, (particles[:, 0] - true_flow).norm(dim=1)[valid]
 
     @torch.no_grad()
     def fields(
@@ -192,39 +190,38 @@ class DifferentiablePatchMatch(DenseMatcher):
     ) -> Iterator[Field]:
         """Yield the nearest-neighbour field after each iteration.
 
-        A patch is named by its centre. A pixel nearer to the border than half a patch has the
-        flow and the cost of the nearest pixel whose patch lies inside.
+        The match of a pixel is that of the patch centred on it. A pixel whose patch would cross
+        the border gets flow and cost of the nearest pixel with a whole patch.
 
         Args:
             image0: (B, C, H, W) in [0, 1].
-            image1: (B, C, H1, W1), of any size.
-            valid0: (B, H, W) bool, the pixels to be matched; the others cost infinity.
-            valid1: (B, H1, W1) bool, the pixels that patches may be centred on.
+            image1: (B, C, H1, W1); the size may differ.
+            valid0: (B, H, W) bool, pixels to match; the cost of all others is infinite.
+            valid1: (B, H1, W1) bool, pixels that a matched patch may be centred on.
 
         Raises:
             InputError: If an image is smaller than a patch, the channels do not fit, or the search
-                would fill the memory.
+                requires too much memory.
         """
-        self._require(image0, image1)
-        if self.light:
-            image0 = apply_gain_offset(image0, self.find_light(image0, image1, valid0, valid1))
-        features0, features1 = self.describe(image0), self.describe(image1)
-        inside = [None if v is None else whole_patches(v, self.span) for v in (valid0, valid1)]
-        chance = torch.Generator().manual_seed(self.seed)
-        for found in self.search(features0, features1, None, None, *inside, generator=chance):
-            flow, cost = self._pad(found.particles), self._pad(found.cost)
+        self._require_searchable(image0, image1)
+        if self.gain_offset:
+            gain_offset = self.find_gain_offset(image0, image1, valid0, valid1)
+            image0 = apply_gain_offset(image0, gain_offset)
+        features0, features1 = self.extract_features(image0), self.extract_features(image1)
+        for state in self._search(features0, features1, valid0, valid1):
+            flow, cost = (pad_to_image(x, self.support) for x in (state.particles, state.cost))
             if valid0 is not None:
                 cost = cost.masked_fill(~valid0[:, None], torch.inf)
             yield Field(flow, cost)
 
-    def find_light(
+    def find_gain_offset(
         self,
         image0: Tensor,
         image1: Tensor,
         valid0: Tensor | None = None,
         valid1: Tensor | None = None,
-    ) -> Light:
-        """Return what makes image 0 as bright as image 1, by a search of half the iterations.
+    ) -> GainOffset:
+        """Return gain and offset from image 0 to image 1, found by half the search iterations.
 
         Args:
             image0: As in ``fields``.
@@ -232,48 +229,61 @@ class DifferentiablePatchMatch(DenseMatcher):
             valid0: As in ``fields``.
             valid1: As in ``fields``.
         """
-        features = [self.net(image, any_light=True) for image in (image0, image1)]
-        inside = [None if v is None else whole_patches(v, self.span) for v in (valid0, valid1)]
-        chance = torch.Generator().manual_seed(self.seed)
+        features0, features1 = (self.net(x, gain_invariant=True) for x in (image0, image1))
         iterations = (self.search.iterations + 1) // 2
-        *_, found = self.search(*features, None, None, *inside, chance, iterations)
-        flow = self._pad(found.particles[:, 0])
+        *_, state = self._search(features0, features1, valid0, valid1, iterations)
+        flow = pad_to_image(state.particles[:, 0], self.support)
         return estimate_gain_offset(image0, image1, flow, valid0)
 
-    def _pad(self, values: Tensor) -> Tensor:
-        """Repeat the border of (..., H, W), the grid of whole patches, up to that of the image."""
-        places = []
-        for side in values.shape[-2:]:
-            place = torch.arange(side + self.span - 1, device=values.device) - self.span // 2
-            places.append(place.clamp(0, side - 1))
-        return values[..., places[0][:, None], places[1]]
+    def _search(
+        self,
+        features0: Tensor,
+        features1: Tensor,
+        valid0: Tensor | None,
+        valid1: Tensor | None,
+        iterations: int | None = None,
+    ) -> Iterator[SearchState]:
+        """Yield the states of a search with masks on the pixel grid."""
+        valid0, valid1 = (
+            None if valid is None else crop_to_patches(valid, self.support)
+            for valid in (valid0, valid1)
+        )
+        return self.search(
+            features0,
+            features1,
+            valid0=valid0,
+            valid1=valid1,
+            generator=torch.Generator().manual_seed(self.seed),
+            iterations=iterations,
+        )
 
-    def _require(self, image0: Tensor, image1: Tensor) -> None:
+    def _require_searchable(self, image0: Tensor, image1: Tensor) -> None:
         channels0, channels1 = image0.shape[1], image1.shape[1]
         if channels0 != channels1:
             raise InputError(
                 f"image 0 has {channels0} channels and image 1 has {channels1}; give both in "
-                "colour or both in grey"
+                "colour or both in gray"
             )
         if self.features == "learned" and channels0 not in (1, 3):
             raise InputError(
-                f"learned features need images of 1 or 3 channels, got {channels0}; use "
+                f"images must have 1 or 3 channels for learned features, got {channels0}; give "
                 "--model.features rgb"
             )
-        for number, image in enumerate((image0, image1)):
+        for i, image in enumerate((image0, image1)):
             height, width = image.shape[-2:]
-            if min(height, width) < self.span:
+            if min(height, width) < self.support:
                 raise InputError(
-                    f"image {number} of {width}x{height} pixels is smaller than a patch of "
-                    f"{self.span}; give larger images, or --model.features rgb and a smaller "
+                    f"image {i} of {width}x{height} pixels is smaller than a patch of "
+                    f"{self.support}; give larger images, or --model.features rgb and a smaller "
                     "--model.patch_size"
                 )
         batch, _, height, width = image0.shape
-        needed = BYTES * self.search.judged_count * batch * height * width
-        if needed > MEMORY:
-            scale = (MEMORY / needed) ** 0.5
+        required = self.bytes_per_pixel(channels0) * batch * height * width
+        if required > MAX_MEMORY:
+            scale = (MAX_MEMORY / required) ** 0.5
             raise InputError(
-                f"image 0 of {width}x{height} pixels would take {needed / 1e9:.0f} GB of memory, "
-                f"{MEMORY / 1e9:.0f} are allowed; reduce it to {int(width * scale)}x"
-                f"{int(height * scale)}, or give smaller batches or fewer --model.steps"
+                f"image 0 of {width}x{height} pixels would require {required / 1e9:.0f} GB of "
+                f"memory, at most {MAX_MEMORY / 1e9:.0f} are allowed; reduce it to "
+                f"{int(width * scale)}x{int(height * scale)}, or give smaller batches or fewer "
+                "--model.steps"
             )

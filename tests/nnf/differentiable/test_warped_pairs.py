@@ -8,39 +8,39 @@ from patchmatch.io import write_image
 from patchmatch.nnf.differentiable.warped_pairs import (
     WarpedPairs,
     WarpedPhotographs,
-    disturb,
-    draw_flow,
-    lands_inside,
-    view_pair,
+    degrade_views,
+    leads_inside,
+    render_views,
+    sample_smooth_flow,
 )
 from patchmatch.synthetic.photographs import bundled_photographs, load_rgb_image
 
 
 @pytest.fixture
 def pairs():
-    return WarpedPairs([smooth(150, 170), smooth(130, 220, 1)], 6, 3, 64, 8, disturbed=None)
+    return WarpedPairs([smooth(150, 170), smooth(130, 220, 1)], 6, 3, 64, 8, degraded=None)
 
 
-def read_through(image1, flow):
-    """Return image 1 at the places where a flow points, (C, H, W)."""
+def warp_backward(image1, flow):
+    """Return image 1 at the targets of a flow, (C, H, W)."""
     y, x = np.mgrid[: flow.shape[1], : flow.shape[2]].astype(np.float32)
     dx, dy = flow.numpy()
-    picture = image1.movedim(0, -1).numpy()
-    read = cv2.remap(picture, x + dx, y + dy, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    image = image1.movedim(0, -1).numpy()
+    read = cv2.remap(image, x + dx, y + dy, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     return torch.from_numpy(read).movedim(-1, 0)
 
 
-def test_image0_shows_what_the_flow_points_at_in_image1(pairs):
+def test_image0_equals_image1_at_the_targets_of_the_flow(pairs):
     for i in range(6):
         item = pairs[i]
-        apart = (read_through(item["image1"], item["flow"]) - item["image0"]).abs().amax(dim=0)
+        error = (warp_backward(item["image1"], item["flow"]) - item["image0"]).abs().amax(dim=0)
         inside = item["valid"]
-        assert apart[inside].quantile(0.99) < 0.02
-        back = (read_through(item["image1"], -item["flow"]) - item["image0"]).abs().amax(dim=0)
-        assert back[inside].mean() > 5 * apart[inside].mean()
+        assert error[inside].quantile(0.99) < 0.02
+        reverse = (warp_backward(item["image1"], -item["flow"]) - item["image0"]).abs().amax(dim=0)
+        assert reverse[inside].mean() > 5 * error[inside].mean()
 
 
-def test_pairs_differ_in_flow_and_neither_image_is_the_sharper(pairs):
+def test_pairs_differ_in_flow_and_their_images_are_equally_sharp(pairs):
     flows = torch.stack([pairs[i]["flow"] for i in range(6)])
     assert flows.flatten(2).mean(dim=2).std(dim=0).min() > 2
     assert flows.flatten(2).std(dim=2).min() > 1
@@ -49,50 +49,54 @@ def test_pairs_differ_in_flow_and_neither_image_is_the_sharper(pairs):
     assert 0.8 < sharpness[0] / sharpness[1] < 1.25
 
 
-def test_valid_pixels_land_inside_image1():
+def test_valid_pixels_lead_inside_image1():
     flow = np.zeros((3, 4, 2), np.float32)
     flow[0, 0] = -0.1, 0
     flow[1, 2] = 1, 1
     flow[2, 3] = 0, 0.1
     flow[1, 0] = 3.1, 0
-    assert lands_inside(flow).tolist() == [
+    assert leads_inside(flow).tolist() == [
         [False, True, True, True],
         [False, True, True, True],
         [True, True, True, False],
     ]
 
 
-def test_the_flow_is_smooth_and_no_longer_than_asked():
+def test_the_flow_is_smooth_and_limited():
     rng = np.random.default_rng(0)
     for _ in range(20):
-        flow = draw_flow(64, 8.0, rng)
-        assert np.abs(np.diff(flow, axis=0)).max() < 1  # nothing folds over
+        flow = sample_smooth_flow(64, 8.0, rng)
+        assert np.abs(np.diff(flow, axis=0)).max() < 1  # no folds
         assert np.abs(np.diff(flow, axis=1)).max() < 1
-        assert np.abs(flow[30:34, 30:34].mean(axis=(0, 1))).max() < 8 + 10  # with three bends
-    assert np.abs(draw_flow(64, 0.0, rng)).max() < 25
+        assert (
+            np.abs(flow[30:34, 30:34].mean(axis=(0, 1))).max() < 8 + 10
+        )  # plus three sigma of bending
+    assert np.abs(sample_smooth_flow(64, 0.0, rng)).max() < 25
 
 
-def test_disturbances_leave_the_flow_alone_and_change_the_images(pairs):
-    plain = pairs[2]
-    pairs.disturbed = 1.0
+def test_degradation_changes_the_images_but_not_the_flow(pairs):
+    clean = pairs[2]
+    pairs.degraded = 1.0
     changed = pairs[2]
-    assert torch.equal(plain["flow"], changed["flow"])
-    assert not torch.equal(plain["image0"], changed["image0"])
+    assert torch.equal(clean["flow"], changed["flow"])
+    assert not torch.equal(clean["image0"], changed["image0"])
     assert changed["image0"].dtype == torch.float32
     assert 0 <= changed["image1"].min() <= changed["image1"].max() <= 1
     gray = np.full((32, 32, 3), 0.5, np.float32)
-    weak = [disturb(gray, gray, 0.0, np.random.default_rng(i))[0].std() * 255 for i in range(20)]
+    weak = [
+        degrade_views(gray, gray, 0.0, np.random.default_rng(i))[0].std() * 255 for i in range(20)
+    ]
     assert max(weak) < 2.2
 
 
-def test_small_pictures_are_mirrored_beyond_their_border():
-    view0, view1 = view_pair(smooth(20, 24), np.zeros((40, 40, 2)), np.random.default_rng(0))
+def test_small_images_are_mirrored_beyond_their_border():
+    view0, view1 = render_views(smooth(20, 24), np.zeros((40, 40, 2)), np.random.default_rng(0))
     assert view0.shape == (40, 40, 3)
     assert np.array_equal(view0, view1)
     assert view0.std(axis=(0, 1)).min() > 0.01
 
 
-def test_a_pair_depends_on_its_index_epoch_and_seed_alone(pairs):
+def test_a_pair_depends_on_its_index_epoch_and_seed_only(pairs):
     one, again = pairs[1, 4], pairs[1, 4]
     assert all(torch.equal(one[key], again[key]) for key in one)
     assert not torch.equal(pairs[0, 4]["flow"], one["flow"])
@@ -101,7 +105,7 @@ def test_a_pair_depends_on_its_index_epoch_and_seed_alone(pairs):
         pairs[6]
 
 
-def test_bundled_photographs_are_split_and_none_is_of_the_stereo_pair():
+def test_bundled_photographs_are_split_and_exclude_the_stereo_pair():
     pytest.importorskip("skimage", reason="photographs come with scikit-image")
     names = [path.name for path in bundled_photographs()]
     assert len(names) == len(set(names)) >= 14
@@ -109,11 +113,11 @@ def test_bundled_photographs_are_split_and_none_is_of_the_stereo_pair():
     data = WarpedPhotographs(train_pairs=2, eval_pairs=2)
     data.setup("fit")
     data.setup("test")
-    assert len(data.sets["train"].pictures) >= 8
-    assert all(max(p.shape) <= 512 for p in data.sets["val"].pictures)
+    assert len(data.sets["train"].sources) >= 8
+    assert all(max(p.shape) <= 512 for p in data.sets["val"].sources)
 
 
-def test_digits_stand_in_where_no_photographs_are(monkeypatch):
+def test_without_photographs_images_are_generated_from_digits(monkeypatch):
     monkeypatch.setattr("patchmatch.synthetic.image_source.bundled_photographs", list)
     digits = np.random.default_rng(0).integers(0, 255, (50, 28, 28)).astype(np.uint8)
     monkeypatch.setattr("patchmatch.synthetic.dataset.load_digits", lambda *_: digits)
@@ -123,7 +127,7 @@ def test_digits_stand_in_where_no_photographs_are(monkeypatch):
     assert data.sets["test"][0]["image0"].shape == (3, 96, 96)
 
 
-def test_large_pictures_are_reduced_and_grey_ones_become_rgb(tmp_path):
+def test_large_images_are_reduced_and_gray_images_become_rgb(tmp_path):
     write_image(tmp_path / "large.png", smooth(60, 1024)[..., 0])
     assert load_rgb_image(tmp_path / "large.png").shape == (30, 512, 3)
 
@@ -136,6 +140,6 @@ def test_large_pictures_are_reduced_and_grey_ones_become_rgb(tmp_path):
         ({"train_pairs": 0}, "train_pairs must be at least 1, got 0"),
     ],
 )
-def test_wrong_settings_are_refused(settings, message):
+def test_invalid_options_raise(settings, message):
     with pytest.raises(ValueError, match=message):
         WarpedPhotographs(**settings)
