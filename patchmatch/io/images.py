@@ -112,7 +112,7 @@ def to_float(image: np.ndarray) -> np.ndarray:
     A uint16 image may use few of its 16 bits: 10 or 12 bits of a camera, or the narrow range of a
     thermal image. It is stretched: the smallest window of 8, 10, 12 or 14 bits that contains all
     values becomes [0, 1]. Windows begin at multiples of half their size, so that images of one
-    camera are stretched alike.
+    camera usually share a window.
 
     Args:
         image: Any shape; bool, uint8, uint16 or float. Float values are converted as they are.

@@ -92,7 +92,7 @@ def match_images(
         None if m is None else to_mask(m, f"mask{i}", tensors[i].shape[2:]).to(chosen.device)
         for i, m in enumerate((mask0, mask1))
     ]
-    return chosen.match(*tensors, *masks)
+    return chosen.match(tensors[0], tensors[1], masks[0], masks[1])
 
 
 def load_pair_matcher(
