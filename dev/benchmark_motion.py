@@ -89,7 +89,7 @@ def synthetic_pairs(count: int) -> list[Pair]:
 
 
 def to_uint8(levels: np.ndarray) -> np.ndarray:
-    """Round and clip grey levels."""
+    """Round and clip gray levels."""
     return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
 
 
@@ -114,7 +114,7 @@ def baseline() -> MotionMatcher:
 
 
 BASELINE = "hand-crafted baseline"
-MIN_CHANGE = 10  # mean grey levels of a block that changed: more than noise
+MIN_CHANGE = 10  # mean gray levels of a block that changed: more than noise
 MIN_MOTION = 0.5  # pixels of displacement of a block that moved
 DEGRADATIONS: dict[str, Callable[[np.ndarray, np.random.Generator, bool], np.ndarray]] = {
     "gain 1.4, offset -25": lambda f, _, later: f * 1.4 - 25 if later else f,
@@ -226,11 +226,11 @@ def fixed_camera_table(
     change = np.stack([interpolation_error(*pair, zero, BLOCK) for pair in pairs])
     changed = change > MIN_CHANGE
     if not changed.any():
-        raise SystemExit(f"{folder}: no block changes by more than {MIN_CHANGE} grey levels")
+        raise SystemExit(f"{folder}: no block changes by more than {MIN_CHANGE} gray levels")
     table = Table("method", "blocks that moved", "of those that changed", "error left", "unmatched")
     table.title = (
         f"{folder.name}: {len(pairs)} pairs, {changed.sum()} of {changed.size} blocks changed by "
-        f"more than {MIN_CHANGE} grey levels, on average by {change[changed].mean():.1f}"
+        f"more than {MIN_CHANGE} gray levels, on average by {change[changed].mean():.1f}"
     )
     for name, method in methods.items():
         motions = np.stack([method(*pair) for pair in pairs])

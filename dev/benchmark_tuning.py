@@ -45,7 +45,7 @@ from patchmatch.templates.tuned_net import TunedFeatures
 TEMPLATES_PER_PHOTO = 20
 SIDES = (32, 100)  # smallest and largest side of a template in pixels
 TURN, ZOOM, TILT, LIGHT = 15.0, 1.25, 0.06, 0.5  # of the views, as in SyntheticPlaces
-MIN_STD = 12.0  # grey levels: flatter templates are skipped
+MIN_STD = 12.0  # gray levels: flatter templates are skipped
 CALIBRATION = 20  # batches for the channel statistics of the untuned features
 
 

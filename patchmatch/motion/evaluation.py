@@ -95,7 +95,7 @@ def interpolation_error(
         block: Side of a block in pixels.
 
     Returns:
-        (rows, columns) grey levels.
+        (rows, columns) gray levels.
 
     Raises:
         ValueError: If the frames differ in size, or the motion has another number of blocks.

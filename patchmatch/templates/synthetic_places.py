@@ -22,7 +22,7 @@ from patchmatch.templates.places import (
     require_view_options,
 )
 
-MIN_STD = 8.0  # grey levels of 255: flatter crops, such as sky, cannot be distinguished
+MIN_STD = 8.0  # gray levels of 255: flatter crops, such as sky, cannot be distinguished
 
 
 class SyntheticViews(PlaceDataset):

@@ -136,7 +136,7 @@ def test_interpolation_error_of_correct_motion_is_zero():
 
 
 def test_interpolation_error_is_in_grey_levels_of_each_block():
-    frame0 = np.tile(np.arange(64, dtype=np.uint8) * 2, (32, 1))  # two grey levels a pixel
+    frame0 = np.tile(np.arange(64, dtype=np.uint8) * 2, (32, 1))  # two gray levels a pixel
     motion = field(2, 4)
     motion[0, 1] = 0.5, 0
     motion[1, 2] = -3, 7

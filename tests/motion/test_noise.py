@@ -8,7 +8,7 @@ from patchmatch.motion.noise import noise_level, noise_residual, squareness
 
 
 def noisy(image, sigma, seed=0):
-    """An image of grey levels as a sensor might give it, (1, 1, H, W)."""
+    """An image of gray levels as a sensor might give it, (1, 1, H, W)."""
     seen = image + np.random.default_rng(seed).normal(0, sigma, image.shape)
     return torch.from_numpy(np.clip(np.rint(seen), 0, 255).astype(np.float32) / 255)[None, None]
 
