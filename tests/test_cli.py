@@ -314,7 +314,7 @@ def test_a_precision_below_float32_raises(tmp_path, capsys, precision):
     ]
     line += [f"--data.predict_dir={folder}", f"--trainer.precision={precision}"]
     message = refusal(capsys, *line, *QUIET)
-    assert f"--trainer.precision {precision}: a MotionMatcher computes places in float32" in message
+    assert f"--trainer.precision {precision}: MotionMatcher computes positions in float32" in message
     assert not Path("data").exists()
 
 

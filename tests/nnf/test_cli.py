@@ -247,7 +247,7 @@ def test_other_verbs_fail_in_one_line(verb, capsys):
         ("--model.preset=quick", "preset must be one of fast, balanced, accurate, plain"),
         ("--model.patch_size=0", "patch_size must be at least 1"),
         ("--data.max_size=3", "max_size must be at least 16"),
-        ("--trainer.precision=bf16-true", "computes places in float32; give 32-true"),
+        ("--trainer.precision=bf16-true", "computes positions in float32; use 32-true"),
         ("--writer.keep_iterations=[0]", "keep_iterations must be at least 1"),
     ],
 )
