@@ -12,9 +12,9 @@ READY := $(VENV)/.ready
 .PHONY: help demo test lint types bench install clean
 
 help: ## this list
-	@echo "make demo, make test; the environment in $(VENV) is made when it is missing."
+	@echo "make demo, make test; they create the environment in $(VENV) if it is missing."
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
-	@echo "  PYTHON=python3.12 chooses the Python of a new environment, VENV=folder its place."
+	@echo "  PYTHON=python3.12 chooses the Python of a new environment, VENV=folder its location."
 
 demo: $(READY) ## train, predict and look at the result, in minutes and without a download
 	$(BIN)/python dev/demo.py $(ARGS)

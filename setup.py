@@ -30,15 +30,15 @@ REQUIRES = [
     # signatures: docstrings become help; ruamel: --print_config=comments. 4.44 has that extra;
     # 5.0 drops functions that Lightning 2.6.6 calls
     "jsonargparse[ruamel,signatures]>=4.44,<5",
-    "torchmetrics>=1.6",  # 1.5 refuses NumPy 2
+    "torchmetrics>=1.6",  # 1.5 does not support NumPy 2
     "kornia>=0.8",  # AffNet, HardNet and LoFTR
-    # 4.10: the first wheels for NumPy 2 (a few tests write damaged pictures as only 5 can); 6:
+    # 4.10: the first wheels for NumPy 2 (some tests write damaged images as only version 5 can); 6:
     # major releases move and drop functions. opencv-python-headless does as well in its place,
     # see docs/install_wsl.md
     "opencv-python>=4.10,<6",
     # videos: true times, rotation, H.264; 18.1: the oldest tried, 19: major releases drop functions
     "av>=18.1,<19",
-    "pillow>=12.1.1",  # decodes pictures of strangers: 12.1.0 can write out of bounds
+    "pillow>=12.1.1",  # untrusted images: 12.1.0 can write out of bounds
     "numpy>=2.0",  # what OpenCV's wheels are built for
     "h5py>=3.11",  # matches as hloc reads them; the first wheels for NumPy 2
     "numba>=0.68",  # compiles the loops of the motion network
@@ -47,7 +47,7 @@ REQUIRES = [
     "matplotlib>=3.9",  # the first wheels for NumPy 2
     "tensorboard>=2.21",  # earlier ones import pkg_resources, which setuptools no longer has
     "rich>=13",
-    "PyYAML>=6.0.1",  # 6.0 does not build with the Cython of today
+    "PyYAML>=6.0.1",  # 6.0 does not build with current Cython
 ]
 
 TEST = [
@@ -57,7 +57,7 @@ TEST = [
     "onnxscript",
     "playwright",  # the report, in a browser
     "pytest>=8",
-    "scikit-image>=0.25",  # bundled photographs: do digits teach enough to match pictures?
+    "scikit-image>=0.25",  # bundled photographs, for tests of transfer and as training images
     "scikit-learn>=1.5",  # two more of them
 ]
 
@@ -72,7 +72,7 @@ DEV = [
 setup(
     name="patchmatch",
     version=VERSION[1],
-    description="Image patch matching that learns from pairs that make themselves",
+    description="Image patch matching, learned from pairs that are generated automatically",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

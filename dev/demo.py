@@ -22,8 +22,8 @@ from patchmatch.core.errors import InputError
 from patchmatch.frames.evaluation import ChangeScores, score_changes
 
 ROOT = Path(__file__).resolve().parents[1]
-OUTPUT, COWS = Path("data/output"), Path("data/images/cows")  # as in the configs
-LOGS = OUTPUT / "lightning_logs"
+OUTPUT, LOGS = Path("data/output/demo"), Path("data/output/lightning_logs")
+COWS = Path("data/images/cows")  # as in the configuration
 STILL_SHARE = 0.95  # a block with less background and a moving cow is ambiguous
 QUICK = ("--trainer.max_epochs", "1", "--data.train_pairs", "2560")
 
@@ -73,6 +73,7 @@ def predict(checkpoint: Path) -> None:
         "predict",
         "config_patch_match_predict_cows.yaml",
         *("--ckpt_path", str(checkpoint)),
+        *("--writer.output_path", str(OUTPUT)),
         *("--writer.overwrite", "true"),
     )
 

@@ -11,12 +11,18 @@ Match image patches: learn from pairs that are generated automatically, then mat
                                     train the shift matcher on digits
   patchmatch predict -c configs/config_patch_match_predict.yaml --data.predict_dir FOLDER_OR_VIDEO
                                     draw the blocks that changed between consecutive frames
+  patchmatch predict -c configs/config_motion_predict.yaml --data.predict_dir FOLDER_OR_VIDEO
+                                    measure motion of any size
   patchmatch predict -c configs/config_reconstruct_predict.yaml --data.base_dir FOLDER
                                     rebuild each image of FOLDER/image_1 from FOLDER/image_2
   patchmatch predict -c configs/config_match_sift.yaml --data.pairs FOLDER|image0,image1
                                     match two images: keypoints, homography, panorama
+  patchmatch predict -c configs/config_template_predict.yaml --data.scene A --data.templates B
+                                    find objects, given as images
   patchmatch test -c configs/config_patch_match_train.yaml [--ckpt_path FILE]
                                     measure a checkpoint on held-out pairs
+
+  patchmatch-eval RUN GROUND_TRUTH  score the matches of a run on a benchmark
 
   patchmatch fit --model.help ShiftMatcher      options of a matcher
   patchmatch fit --data.help ShiftedDigits      options of a data module

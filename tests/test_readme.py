@@ -24,8 +24,9 @@ LITTLE = {
 
 
 def commands():
-    blocks = re.findall(r"^```\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line.strip()]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    shell = [block for language, block in blocks if not language]
+    return [line for block in shell for line in block.splitlines() if line.strip()]
 
 
 def test_there_are_commands():

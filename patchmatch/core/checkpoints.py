@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from patchmatch.core.errors import InputError
+from patchmatch.core.weights import first_line
 
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
 
@@ -36,9 +37,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path}: permission denied; change the permissions of the file"
         ) from error
     except Exception as error:  # torch.load raises many classes for other files
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise InputError(
-            f"{path}: not a checkpoint, or a damaged one ({reason}); give a .ckpt that fit wrote"
+            f"{path}: not a checkpoint, or a damaged one ({first_line(error)}); give a .ckpt that "
+            "fit wrote"
         ) from error
     if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= set(
         checkpoint
@@ -90,9 +91,9 @@ def trained_settings(
     try:
         kind(**settings)
     except (TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
         raise InputError(
-            f"{path}: its settings do not fit {kind.__name__} ({reason}); give another checkpoint"
+            f"{path}: its settings do not fit {kind.__name__} ({first_line(error)}); give another "
+            "checkpoint"
         ) from error
     return settings
 

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from patchmatch.core.data import PredictionData
 from patchmatch.core.errors import InputError
 from patchmatch.core.pair_files import Intrinsics, PairFiles, find_pairs
-from patchmatch.io import read_image, to_float, to_gray_float
+from patchmatch.io import read_image, stretch_window, to_float, to_gray_float
 
 MIN_SIDE = 16  # pixels; smaller images contain too little to match
 LARGE = 8_000_000  # pixels of both images; a larger pair takes minutes on a CPU
@@ -66,7 +66,9 @@ class ImagePairDataset(Dataset[ImagePair]):
         files = self.files[index]
         notes: list[str] = []
         try:
-            images = [np.atleast_3d(to_float(read_image(path))) for path in files.images]
+            images = [read_image(path) for path in files.images]
+            window = stretch_window(*images)
+            images = [np.atleast_3d(to_float(image, window)) for image in images]
             masks = [None if path is None else _read_mask(path) for path in files.masks]
         except InputError as error:
             empty = torch.zeros(1, 1, 0, 0)

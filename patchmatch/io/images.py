@@ -106,16 +106,34 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     write_bytes_atomic(path, stream.getvalue())
 
 
-def to_float(image: np.ndarray) -> np.ndarray:
-    """Convert pixel values to float32 in [0, 1].
+def stretch_window(*images: np.ndarray) -> tuple[int, int]:
+    """Return start and size of the range of uint16 values that becomes [0, 1] in ``to_float``.
 
-    A uint16 image may use few of its 16 bits: 10 or 12 bits of a camera, or the narrow range of a
-    thermal image. It is stretched: the smallest window of 8, 10, 12 or 14 bits that contains all
-    values becomes [0, 1]. Windows begin at multiples of half their size, so that images of one
-    camera usually share a window.
+    Images may use few of their 16 bits: 10 or 12 bits of a camera, or the narrow range of a thermal
+    image. The result is the smallest window of 8, 10, 12 or 14 bits that contains all values, or
+    all 16 bits. Windows begin at multiples of half their size, so that images of one camera usually
+    share a window.
+
+    Args:
+        images: Images that are compared with each other; only those of uint16 count.
+    """
+    deep = [image for image in images if image.dtype == np.uint16 and image.size]
+    low = min((int(image.min()) for image in deep), default=0)
+    high = max((int(image.max()) for image in deep), default=0)
+    for bits in (8, 10, 12, 14):
+        half = 2 ** (bits - 1)
+        start = low // half * half
+        if low < high < start + 2 * half:
+            return start, 2 * half
+    return 0, 2**16
+
+
+def to_float(image: np.ndarray, window: tuple[int, int] | None = None) -> np.ndarray:
+    """Convert pixel values to float32 in [0, 1].
 
     Args:
         image: Any shape; bool, uint8, uint16 or float. Float values are converted as they are.
+        window: Of uint16 images, from ``stretch_window``; None for that of the image alone.
 
     Returns:
         A new array of the same shape.
@@ -123,13 +141,7 @@ def to_float(image: np.ndarray) -> np.ndarray:
     if image.dtype != np.uint16:
         full = np.float32(255 if image.dtype == np.uint8 else 1)
         return image.astype(np.float32) / full
-    low, high = (int(image.min()), int(image.max())) if image.size else (0, 0)
-    start, size = 0, 2**16
-    for bits in (8, 10, 12, 14):
-        half = 2 ** (bits - 1)
-        if low < high < low // half * half + 2 * half:
-            start, size = low // half * half, 2 * half
-            break
+    start, size = stretch_window(image) if window is None else window
     return (image.astype(np.float32) - start) / np.float32(size - 1)
 
 

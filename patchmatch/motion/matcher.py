@@ -58,8 +58,8 @@ class MotionMatcher(Matcher):
         super().__init__()
         self.save_hyperparameters(ignore=["block", "radius", "camera", "min_matched"])
         _require_block(block)
-        if not 1 <= radius <= MAX_RADIUS:
-            raise ValueError(f"radius must be from 1 to {MAX_RADIUS}, got {radius}")
+        if not isinstance(radius, int) or not 1 <= radius <= MAX_RADIUS:
+            raise ValueError(f"radius must be an integer from 1 to {MAX_RADIUS}, got {radius}")
         if not 0 <= min_matched <= 1:
             raise ValueError(f"min_matched must be between 0 and 1, got {min_matched}")
         self.net = MotionNet(hidden)

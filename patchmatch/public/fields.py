@@ -8,7 +8,7 @@ from patchmatch.core.integers import coerce_integers
 from patchmatch.nnf.results import NearestNeighbourField
 from patchmatch.nnf.search import nearest_neighbours
 from patchmatch.nnf.voting import vote_patches
-from patchmatch.public.images import Image, to_tensor
+from patchmatch.public.images import Image, to_tensors
 
 PATCH_BYTES = 4 * 2**30  # of memory for the patches of both images
 
@@ -53,9 +53,7 @@ def nearest_neighbour_field(
         InputError: If an image cannot be read, or the patches of both exceed the memory.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    images = [
-        to_tensor(image, f"image{i}", features=True) for i, image in enumerate((image0, image1))
-    ]
+    images = to_tensors({"image0": image0, "image1": image1}, features=True)
     _check_room(images, patch_size)
     masks = []
     for index, (image, mask) in enumerate(zip(images, (valid0, valid1), strict=True)):
@@ -109,7 +107,7 @@ def vote(
         raise ValueError(
             f"field must be an integer flow (2, H, W), got {tuple(flow.shape)} {flow.dtype}"
         )
-    image = to_tensor(image1, "image1", features=True).cpu()
+    image = to_tensors({"image1": image1}, features=True)[0].cpu()
     valid = None if found is None else found[None]
     return vote_patches(image, flow.long()[None], patch_size, valid)[0]
 

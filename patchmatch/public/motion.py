@@ -16,7 +16,7 @@ from patchmatch.frames.data import open_clips
 from patchmatch.frames.dataset import Clips, LiveClips
 from patchmatch.frames.results import FrameChanges, PatchMatches
 from patchmatch.motion.matcher import MotionMatcher
-from patchmatch.public.images import Image, scaled, to_tensor
+from patchmatch.public.images import Image, scaled, to_tensors
 from patchmatch.public.loading import load_matcher
 from patchmatch.shift.matcher import ShiftMatcher
 
@@ -34,8 +34,8 @@ class LoadedMotionMatcher:
     @coerce_integers
     def measure_motion(self, frame0: Image, frame1: Image, block: int = 32) -> Tensor:
         """Return the displacement of every whole block, see ``patchmatch.measure_motion``."""
-        frames = (to_tensor(f, f"frame{i}") for i, f in enumerate((frame0, frame1)))
-        return self.matcher.measure_motion(*frames, block=block)
+        first, second = to_tensors({"frame0": frame0, "frame1": frame1})
+        return self.matcher.measure_motion(first, second, block)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from patchmatch.pairs.matcher import PairMatcher
 from patchmatch.pairs.results import Matches
 from patchmatch.pairs.sift import SIFTMatcher
 from patchmatch.pairs.trainable import TrainablePairMatcher
-from patchmatch.public.images import Image, to_mask, to_tensor
+from patchmatch.public.images import Image, to_mask, to_tensors
 from patchmatch.public.loading import load_matcher
 
 MATCHERS: dict[str, type[PairMatcher]] = {
@@ -50,7 +50,8 @@ def match_images(
         image0: A path, an array (H, W) or (H, W, 3), a PIL image or a tensor (C, H, W).
         image1: The same; size and number of channels may differ.
         matcher: "sift", "asift", "field", "descriptor", "homography_net", "affnet_hardnet", "loftr"
-            or "se2_loftr"; or a matcher to reuse between calls, see ``load_pair_matcher``.
+            or "se2_loftr"; or a matcher to reuse between calls, from
+            ``patchmatch.public.pairs.load_pair_matcher``.
         mask0: Mask of image 0, of its size: pixels brighter than half (or True) are used. None for
             all pixels.
         mask1: Mask of image 1.
@@ -85,9 +86,8 @@ def match_images(
         raise ValueError(f"expected a matcher or its options, got both: {given}")
     else:
         chosen = matcher
-    tensors = [
-        to_tensor(image, f"image{i}").to(chosen.device) for i, image in enumerate((image0, image1))
-    ]
+    tensors = to_tensors({"image0": image0, "image1": image1})
+    tensors = [tensor.to(chosen.device) for tensor in tensors]
     masks = [
         None if m is None else to_mask(m, f"mask{i}", tensors[i].shape[2:]).to(chosen.device)
         for i, m in enumerate((mask0, mask1))
@@ -107,7 +107,7 @@ def load_pair_matcher(
         if ckpt_path is not None or kind.shipped_weights is not None:
             return load_matcher(kind, ckpt_path, options, device)
     elif ckpt_path is not None:
-        raise ValueError(f"{name} takes no ckpt_path: it is not trained by patchmatch; use weights")
+        raise ValueError(f"{name} takes no ckpt_path: it is not trained by patchmatch")
     chosen = kind(**options).eval()
     chosen = chosen.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     chosen.prepare()

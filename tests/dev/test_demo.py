@@ -68,7 +68,8 @@ def test_the_checkpoint_of_this_run_is_used_and_evaluated(calls, capsys):
     assert fit == [*start, "fit", "--config", str(configs / "config_patch_match_train.yaml")]
     assert predict == [
         *(*start, "predict", "--config", str(configs / "config_patch_match_predict_cows.yaml")),
-        *("--ckpt_path", str(best), "--writer.overwrite", "true"),
+        *("--ckpt_path", str(best), "--writer.output_path", "data/output/demo"),
+        *("--writer.overwrite", "true"),
     ]
     output = capsys.readouterr().out
     for word in ("precision", "recall", "0.0 %", str(best), "topk_diffs", "tensorboard"):
@@ -122,4 +123,4 @@ def test_the_quick_demo_writes_all_results(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "recall" in done.stdout
-    assert len(list((tmp_path / "data" / "output" / "topk_diffs").glob("*.png"))) == 11
+    assert len(list((tmp_path / "data" / "output" / "demo" / "topk_diffs").glob("*.png"))) == 11

@@ -353,8 +353,9 @@ def test_block_that_is_not_a_multiple_of_8_raises(loaded, block):
         ({"block": 8}, "block must be a multiple of 8 and at least 16 pixels, got 8"),
         ({"block": 20}, "block must be a multiple of 8 and at least 16 pixels, got 20"),
         ({"block": 32.0}, "block must be a multiple of 8 and at least 16 pixels, got 32.0"),
-        ({"radius": 0}, "radius must be from 1 to 64, got 0"),
-        ({"radius": 65}, "radius must be from 1 to 64, got 65"),
+        ({"radius": 0}, "radius must be an integer from 1 to 64, got 0"),
+        ({"radius": 65}, "radius must be an integer from 1 to 64, got 65"),
+        ({"radius": 2.5}, "radius must be an integer from 1 to 64, got 2.5"),
         ({"min_matched": 1.5}, "min_matched must be between 0 and 1, got 1.5"),
     ],
 )

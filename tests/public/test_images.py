@@ -9,7 +9,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from patchmatch.io import read_image, to_float
-from patchmatch.public.images import scaled, to_gray, to_mask, to_rgb, to_tensor
+from patchmatch.public.images import scaled, to_mask, to_rgb, to_tensor, to_tensors
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +106,9 @@ def test_the_argument_is_copied(colors):
     assert torch.equal(tensor, kept)
 
 
-def test_gray_images_have_one_channel_and_colors_the_luma_of_rec_601(colors):
+def test_gray_images_have_one_channel_and_become_rgb_by_repetition(colors):
     assert to_tensor(colors[..., 0]).shape == (1, 1, 5, 7)
     assert to_tensor(colors[..., :1]).shape == (1, 1, 5, 7)
-    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    assert_close(to_gray(colors), (expected(colors) * weights).sum(dim=1, keepdim=True))
     assert_close(to_rgb(colors[..., 0])[0, 2], to_tensor(colors[..., 0])[0, 0])
 
 
@@ -141,14 +139,22 @@ def test_two_images_of_one_camera_are_stretched_alike():
     assert len(offsets) == 1
 
 
+def test_images_that_are_compared_share_one_window():
+    image0 = np.array([[0, 100, 200]], np.uint16)
+    image1 = np.array([[0, 100, 300]], np.uint16)  # a hot pixel above 8 bits
+    first, second = to_tensors({"image0": image0, "image1": image1})
+    assert first[0, 0, 0, 1] == second[0, 0, 0, 1] == pytest.approx(100 / 1023)
+    assert to_tensor(image0)[0, 0, 0, 1] == pytest.approx(100 / 255)
+
+
 def test_a_feature_map_may_have_any_channels_and_values():
     features = 100 * torch.randn(1, 7, 4, 5)
-    assert torch.equal(to_tensor(features, features=True), features)
-    assert torch.equal(to_tensor(features[0], features=True), features)
+    for given in (features, features[0]):
+        assert torch.equal(to_tensors({"maps": given}, features=True)[0], features)
     with pytest.raises(ValueError, match=r"image must be \(H, W\), .* got \(1, 7, 4, 5\)"):
         to_tensor(features)
     with pytest.raises(ValueError, match="maps contains NaN or infinite values"):
-        to_tensor(features / 0, "maps", features=True)
+        to_tensors({"maps": features / 0}, features=True)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +182,17 @@ def test_what_is_not_an_image_raises(image, message):
         to_tensor(image, "image0")
 
 
+def test_a_truncated_pil_image_raises(tmp_path, colors):
+    Image.fromarray(np.tile(colors, (40, 40, 1))).save(tmp_path / "whole.jpg")
+    data = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
+    with (
+        Image.open(tmp_path / "cut.jpg") as image,
+        pytest.raises(ValueError, match="image0: image file is truncated"),
+    ):
+        to_tensor(image, "image0")
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"none\.png"):
         to_tensor(tmp_path / "none.png")
@@ -189,6 +206,10 @@ def test_a_mask_is_true_where_it_is_brighter_than_half(tmp_path):
     assert torch.equal(to_mask(mask, "mask0", (2, 3)), wanted)
     assert torch.equal(to_mask(mask > 127, "mask0", (2, 3)), wanted)
     assert torch.equal(to_mask(torch.from_numpy(mask), "mask0", (2, 3)), wanted)
+    for dtype in (np.uint8, np.uint16, np.int64):  # integers 0 and 1
+        ones = (mask > 127).astype(dtype)
+        assert torch.equal(to_mask(ones, "mask0", (2, 3)), wanted)
+        assert torch.equal(to_mask(torch.from_numpy(ones), "mask0", (2, 3)), wanted)
     with pytest.raises(ValueError, match=r"mask0 must have the size of its image, 4x2, got 3x2"):
         to_mask(mask, "mask0", (2, 4))
 

@@ -42,7 +42,7 @@ def test_options_reach_the_matcher(tmp_path):
 def test_a_broken_frame_is_left_out_with_a_warning(tmp_path):
     write_walk(tmp_path, count=5)
     (tmp_path / "frame_2.png").write_bytes(b"\x89PNG")
-    with pytest.warns(UserWarning, match=r"frame left out: .*frame_2\.png"):
+    with pytest.warns(UserWarning, match=r"frame skipped: .*frame_2\.png"):
         pairs = [(c.frame0, c.frame1) for c in patchmatch.predict_frames(tmp_path)]
     assert pairs == [("frame_0", "frame_1"), ("frame_3", "frame_4")]
 
@@ -52,7 +52,7 @@ def test_pairs_before_and_after_a_change_of_size_are_predicted(tmp_path, load):
     write_walk(tmp_path, count=5)
     for i in (3, 4):
         cv2.imwrite(str(tmp_path / f"frame_{i}.png"), np.zeros((64, 96), np.uint8))
-    with pytest.warns(UserWarning, match="from frame frame_3 on the size is 96x64"):
+    with pytest.warns(UserWarning, match="the frame size changes to 96x64 at frame frame_3"):
         found = list(patchmatch.predict_frames(tmp_path, matcher=load(device="cpu")))
     assert [c.frame1 for c in found] == ["frame_1", "frame_2", "frame_4"]
     assert (found[2].boxes[:, 3] <= 64).all()
