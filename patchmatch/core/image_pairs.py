@@ -14,7 +14,13 @@ from torch.utils.data import Dataset
 from patchmatch.core.data import PredictionData
 from patchmatch.core.errors import InputError
 from patchmatch.core.pair_files import Intrinsics, PairFiles, find_pairs
-from patchmatch.io import read_image, stretch_window, to_float, to_gray_float
+from patchmatch.io import (
+    read_image,
+    read_orientation,
+    stretch_window,
+    to_float,
+    to_gray_float,
+)
 
 MIN_SIDE = 16  # pixels; smaller images contain too little to match
 LARGE = 8_000_000  # pixels of both images; a larger pair takes minutes on a CPU
@@ -33,8 +39,9 @@ class ImagePair(TypedDict):
     valid0: Tensor | None  #: (1, H, W) bool, pixels of image 0 to match; None for all
     valid1: Tensor | None  #: (1, H1, W1) bool, pixels of image 1 that may be matched
     scale: float  #: side of the images divided by that of the files
-    sizes: tuple[tuple[int, int], tuple[int, int]]  #: height and width of the files
-    intrinsics: tuple[Intrinsics | None, Intrinsics | None]  #: fx, fy, cx, cy at the files' size
+    sizes: tuple[tuple[int, int], tuple[int, int]]  #: height and width of the upright images
+    orientations: tuple[int, int]  #: EXIF orientations of the files, which are applied
+    intrinsics: tuple[Intrinsics | None, Intrinsics | None]  #: fx, fy, cx, cy at these sizes
     pairs: list[tuple[int, int]]  #: (0, 1); empty if the pair is skipped
     notes: list[str]  #: a line for each warning about the pair
 
@@ -70,6 +77,7 @@ class ImagePairDataset(Dataset[ImagePair]):
             window = stretch_window(*images)
             images = [np.atleast_3d(to_float(image, window)) for image in images]
             masks = [None if path is None else _read_mask(path) for path in files.masks]
+            orientations = [read_orientation(path) for path in files.images]
         except InputError as error:
             empty = torch.zeros(1, 1, 0, 0)
             return self._batch(index, empty, empty, notes=[f"pair left out: {error}"])
@@ -104,7 +112,14 @@ class ImagePairDataset(Dataset[ImagePair]):
         valid0, valid1 = (
             None if mask is None else torch.from_numpy(mask[..., 0] > 0.5)[None] for mask in masks
         )
-        return self._batch(index, image0, image1, valid0, valid1, scale, sizes, [(0, 1)], notes)
+        return self._batch(
+            *(index, image0, image1, valid0, valid1),
+            scale=scale,
+            sizes=sizes,
+            orientations=orientations,
+            pairs=[(0, 1)],
+            notes=notes,
+        )
 
     def _batch(
         self,
@@ -113,8 +128,10 @@ class ImagePairDataset(Dataset[ImagePair]):
         image1: Tensor,
         valid0: Tensor | None = None,
         valid1: Tensor | None = None,
+        *,
         scale: float = 1.0,
         sizes: Sequence[tuple[int, int]] = ((0, 0), (0, 0)),
+        orientations: Sequence[int] = (1, 1),
         pairs: Sequence[tuple[int, int]] = (),
         notes: Sequence[str] = (),
     ) -> ImagePair:
@@ -131,6 +148,7 @@ class ImagePairDataset(Dataset[ImagePair]):
             "valid1": valid1,
             "scale": scale,
             "sizes": (sizes[0], sizes[1]),
+            "orientations": (orientations[0], orientations[1]),
             "intrinsics": files.intrinsics,
             "pairs": list(pairs),
             "notes": list(notes),

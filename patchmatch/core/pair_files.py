@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patchmatch.core.errors import InputError
-from patchmatch.io import FolderSequence, read_csv, read_image_size
+from patchmatch.io import FolderSequence, read_csv, read_image_size, read_orientation
 from patchmatch.io.frames import safe_name, unique_name
 
 FOLDERS, MASK_FOLDERS, TABLE = ("image_1", "image_2"), ("mask_1", "mask_2"), "pairs.csv"
@@ -210,10 +210,12 @@ def _require_same_size(image: Path, mask: Path) -> None:
     except InputError:  # reported when the pair is read; the other pairs are still processed
         return
     if mask_size != size:
+        is_turned = mask_size == size[::-1] and read_orientation(image) != 1
+        remedy = "turn the mask upright, as the image is by its EXIF orientation"
         raise InputError(
             f"{mask}: a mask must have the size of its image, but it has "
             f"{mask_size[1]}x{mask_size[0]} pixels and {image} has {size[1]}x{size[0]}; "
-            "resize the mask"
+            f"{remedy if is_turned else 'resize the mask'}"
         )
 
 

@@ -48,6 +48,17 @@ def decode_image(data: bytes) -> np.ndarray:
 
 def decode_size(data: bytes) -> tuple[int, int]:
     """Return ``(height, width)`` after EXIF orientation, from the header only."""
+    height, width, orientation = _read_header(data)
+    return (width, height) if orientation in _TRANSPOSED else (height, width)
+
+
+def decode_orientation(data: bytes) -> int:
+    """Return the EXIF orientation that ``decode_image`` applies, 1 to 8, from the header only."""
+    return _read_header(data)[2]
+
+
+def _read_header(data: bytes) -> tuple[int, int, int]:
+    """Return height and width as stored, and the EXIF orientation, 1 to 8."""
     if data.startswith(tiff.SIGNATURES):  # OpenCV decodes some that Pillow cannot open
         header = tiff.read_tiff_header(data)
         height, width, orientation = header.height, header.width, header.orientation
@@ -58,7 +69,7 @@ def decode_size(data: bytes) -> tuple[int, int]:
             is_png = opened.format == "PNG"
             has_exif = not is_png or any(k in _PNG_METADATA for k, *_ in _png_chunks(data))
             orientation = opened.getexif().get(_ORIENTATION, 1) if has_exif else 1
-    return (width, height) if orientation in _TRANSPOSED else (height, width)
+    return height, width, orientation if orientation in range(1, 9) else 1
 
 
 def _open(data: bytes) -> Image.Image:

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from patchmatch.core.errors import InputError
 from patchmatch.io.atomic import write_bytes_atomic
-from patchmatch.io.decoding import decode_image, decode_size, to_array
+from patchmatch.io.decoding import decode_image, decode_orientation, decode_size, to_array
 from patchmatch.io.files import read_bytes
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -66,6 +66,25 @@ def read_image_size(path: str | Path) -> tuple[int, int]:
     data = read_bytes(path)
     try:
         return decode_size(data)
+    except Exception as error:  # as in read_image
+        raise _read_error(path, error) from error
+
+
+def read_orientation(path: str | Path) -> int:
+    """Return the EXIF orientation that ``read_image(path)`` applies, from the header only.
+
+    Args:
+        path: A PNG, JPEG, BMP, TIFF, WebP, or PPM or PGM file.
+
+    Returns:
+        The value of the EXIF tag, 1 to 8; 1 if the pixels are stored upright.
+
+    Raises:
+        InputError: If the header cannot be read; damaged pixels are not detected.
+    """
+    data = read_bytes(path)
+    try:
+        return decode_orientation(data)
     except Exception as error:  # as in read_image
         raise _read_error(path, error) from error
 

@@ -1,4 +1,4 @@
-"""Tables as csv files: UTF-8, with a header, identical bytes on every system."""
+"""Tables as csv files: UTF-8, with a header; written with commas and identical bytes everywhere."""
 
 import csv
 import io
@@ -8,6 +8,8 @@ from pathlib import Path
 from patchmatch.core.errors import InputError
 from patchmatch.io.atomic import write_text_atomic
 from patchmatch.io.files import read_bytes
+
+_DELIMITERS = ",;\t"  # spreadsheets write the latter two, depending on language and format
 
 
 def write_csv(
@@ -38,7 +40,7 @@ def write_csv(
 
 
 def read_csv(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
-    """Read a csv file with a header.
+    """Read a csv file with a header, whose fields are separated by commas, semicolons or tabs.
 
     Args:
         path: The file to read; a byte order mark is skipped.
@@ -54,7 +56,8 @@ def read_csv(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, st
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text; save the table as UTF-8 csv") from error
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    delimiter = _find_delimiter(text, columns)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     rows: list[dict[str, str]] = []
     try:
         header = list(reader.fieldnames or ())
@@ -77,3 +80,12 @@ def read_csv(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, st
             f"{path} line {reader.reader.line_num}: not csv ({error}); write the table again"
         ) from error
     return rows
+
+
+def _find_delimiter(text: str, columns: Sequence[str]) -> str:
+    """Return the delimiter with which the header has all required columns; else the comma."""
+    header = next(iter(text.splitlines()), "")
+    for delimiter in _DELIMITERS:
+        if set(columns) <= {name.strip('"') for name in header.split(delimiter)}:
+            return delimiter
+    return ","

@@ -1,16 +1,23 @@
 """Export of matches to the text files that COLMAP imports."""
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-
+from patchmatch.core.errors import InputError
 from patchmatch.io import write_text_atomic
+from patchmatch.pairs.exports import (
+    Paths,
+    collect_matches,
+    names_from_common_folder,
+    paths_of,
+    require_names_for_lists,
+)
 from patchmatch.writing.chunks import Row
 
 CORNER = 0.5  # COLMAP's origin is the corner of the top-left pixel, ours is its centre
 DESCRIPTOR = " 0" * 128  # required by the importer, but not used with given matches
+MATCH_LIST = "matches.txt"
+OPTION = "--writer.colmap true"
 
 
 def write_colmap(folder: Path, pairs: Path, files: Sequence[Row]) -> None:
@@ -18,38 +25,37 @@ def write_colmap(folder: Path, pairs: Path, files: Sequence[Row]) -> None:
 
     ``colmap feature_importer --import_path FOLDER`` reads the former and ``colmap matches_importer
     --match_list_path FOLDER/matches.txt --match_type raw`` the latter. Images are named relative
-    to their common folder, which is COLMAP's image_path.
+    to their common folder, which is COLMAP's image_path. Keypoints are in pixels of the stored
+    image, without its EXIF orientation, which COLMAP does not apply.
 
     Args:
         folder: Folder to write to.
         pairs: Folder with the matches.npz of each pair, in a subfolder of its name.
         files: ``name``, and the paths ``image0`` and ``image1``, of each pair.
+
+    Raises:
+        InputError: If the files cannot contain the name of an image.
     """
-    names = names_from_common_folder(files)
-    keypoints: dict[str, dict[tuple[float, float], int]] = {name: {} for name in names.values()}
+    require_colmap_names(paths_of(files))
+    features, found = collect_matches(pairs, files)
     blocks = []
-    for row in files:
-        image0, image1 = (names[str(row[key])] for key in ("image0", "image1"))
-        with np.load(pairs / str(row["name"]) / "matches.npz") as arrays:
-            index0 = [keypoint_index(keypoints[image0], p) for p in arrays["keypoints0"].tolist()]
-            index1 = [keypoint_index(keypoints[image1], p) for p in arrays["keypoints1"].tolist()]
-        lines = [f"{i} {j}" for i, j in zip(index0, index1, strict=True)]
-        blocks.append("\n".join([f"{image0} {image1}", *lines, ""]))
-    write_text_atomic(folder / "matches.txt", "\n".join(blocks) + "\n")
-    for name, points in keypoints.items():
-        rows = [f"{x + CORNER:.3f} {y + CORNER:.3f} 1 0{DESCRIPTOR}" for x, y in points]
+    for (name0, name1), matches in found.items():
+        lines = [f"{i} {j}" for i, j in matches]
+        blocks.append("\n".join([f"{name0} {name1}", *lines, ""]))
+    write_text_atomic(folder / MATCH_LIST, "\n".join(blocks) + "\n")
+    for name, image in features.items():
+        rows = [f"{x + CORNER:.3f} {y + CORNER:.3f} 1 0{DESCRIPTOR}" for x, y in image.index]
         text = "\n".join([f"{len(rows)} 128", *rows, ""])
         write_text_atomic(folder / f"{name}.txt", text)
 
 
-def keypoint_index(known: dict[tuple[float, float], int], point: Sequence[float]) -> int:
-    """Return the index of a keypoint in its image; a new keypoint is appended to ``known``."""
-    return known.setdefault((point[0], point[1]), len(known))
-
-
-def names_from_common_folder(files: Sequence[Row]) -> Mapping[str, str]:
-    """Return the paths of image0 and image1 relative to the common folder of all images."""
-    paths = [str(row[key]) for row in files for key in ("image0", "image1")]
-    absolute = {path: Path(path).absolute() for path in paths}
-    common = os.path.commonpath([path.parent for path in absolute.values()])
-    return {name: path.relative_to(common).as_posix() for name, path in absolute.items()}
+def require_colmap_names(pairs: Iterable[Paths]) -> None:
+    """Raise InputError if the files of COLMAP cannot contain the name of an image."""
+    names = names_from_common_folder(pairs)
+    require_names_for_lists(names, OPTION)
+    for path, name in names.items():
+        if f"{name}.txt".casefold().split("/")[0] == MATCH_LIST:
+            raise InputError(
+                f"{path}: cannot be exported: its keypoints would replace {MATCH_LIST}; rename it, "
+                f"or leave out {OPTION}"
+            )

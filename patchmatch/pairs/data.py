@@ -1,6 +1,7 @@
 """Data module of the image pairs to match: two files, folders, a table, a list or a benchmark."""
 
 import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,9 +22,10 @@ class PicturePairs(ImagePairs):
         pairs: Two files as image0,image1; or a folder with the subfolders image_1 and image_2,
             whose images are paired in natural order, or with a pairs.csv; or a csv file with the
             columns image0 and image1, paths relative to the file (and optionally mask0, mask1,
-            intrinsics0 and intrinsics1, the latter as "fx fy cx cy"); or a folder of images, or a
-            txt file with one path per line, which are paired by ``order``; or HPatches,
-            MegaDepth-1500 or ScanNet-1500 in their original layouts.
+            intrinsics0 and intrinsics1, the latter as "fx fy cx cy"); or a txt file with a pair
+            per line, image0 image1, as hloc writes it, paths relative to the file; or a folder of
+            images, or a txt file with one path per line, which are paired by ``order``; or
+            HPatches, MegaDepth-1500 or ScanNet-1500 in their original layouts.
         order: How to pair the images of one folder or list: all (each with all others) or
             sequential (each with the next one).
         num_workers: Worker processes of the data loader; 0 reads in the main process.
@@ -61,10 +63,10 @@ def find_image_pairs(pairs: str | Path, order: str = "all") -> tuple[list[PairFi
         return _pairs_of_images(FolderSequence(path).paths, order, path), []
     if path.is_file():
         match path.suffix.lower():
-            case ".csv":
+            case ".csv" | ".tsv":
                 return pairs_of_table(path), []
             case ".txt":
-                return _pairs_of_images(_read_list(path), order, path), []
+                return _pairs_of_list(path, order), []
         raise InputError(
             f"{path}: a pair must have two images; give {path},OTHER, a folder, or a csv file"
         )
@@ -114,17 +116,52 @@ def _pairs_of_images(images: Sequence[Path], order: str, source: Path) -> list[P
     return [PairFiles(name=_pair_name(*pair, taken), images=pair) for pair in pairs]
 
 
-def _read_list(path: Path) -> list[Path]:
-    """Return the images that a list names, by paths relative to it."""
+def _pairs_of_list(path: Path, order: str) -> list[PairFiles]:
+    """Return the pairs of a list: of its lines, or by ``order`` if each line names one image."""
     try:
         lines = read_bytes(path).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text; save the list as UTF-8") from error
-    images = [path.parent / line.strip() for line in lines if line.strip()]
-    missing = [image for image in images if not image.is_file()]
-    if missing:
-        raise InputError(f"{missing[0]}: no such file, but {path} names it; check the spelling")
-    return images
+    lines = [line.strip() for line in lines]
+    entries = [_images_of_line(path, line) for line in lines if line]
+    pairs = [(entry[0], entry[1]) for entry in entries if len(entry) == 2]
+    if not pairs:
+        return _pairs_of_images([entry[0] for entry in entries], order, path)
+    if len(pairs) < len(entries):
+        image = next(entry[0] for entry in entries if len(entry) == 1)
+        raise InputError(
+            f"{path}: each line must name one image or each line two, but only some lines name "
+            f"two; complete or remove the line of {image.name}"
+        )
+    taken: set[str] = set()
+    return [PairFiles(name=_pair_name(*pair, taken), images=pair) for pair in pairs]
+
+
+def _images_of_line(path: Path, line: str) -> tuple[Path, ...]:
+    """Return the one or two images that a line of a list names; names may contain blanks."""
+    if _is_file(path.parent / line):
+        return (path.parent / line,)
+    splits = [
+        (path.parent / line[: gap.start()], path.parent / line[gap.end() :])
+        for gap in re.finditer(r"\s*[\s,;]\s*", line)
+    ]
+    for images in splits:
+        if all(map(_is_file, images)):
+            return images
+    # the image that is missing beside one that exists
+    missing = [b if _is_file(a) else a for a, b in splits if _is_file(a) or _is_file(b)]
+    raise InputError(
+        f"{missing[0] if missing else path.parent / line}: no such file, but {path} names it; "
+        "paths are relative to the list"
+    )
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a file exists; a line of another text may be too long for a name."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _pair_name(image0: Path, image1: Path, taken: set[str]) -> str:

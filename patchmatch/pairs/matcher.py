@@ -87,7 +87,7 @@ class PairMatcher(Matcher, abc.ABC):
             fundamental, or essential, which requires intrinsics; null estimates none.
         epipolar_threshold: Inlier threshold of that matrix: distance from the epipolar line in
             pixels.
-        intrinsics0: fx, fy, cx and cy of the camera of image 0, in pixels of the original image.
+        intrinsics0: fx, fy, cx and cy of the camera of image 0, in pixels of the upright image.
             Intrinsics in a pairs.csv take precedence.
         intrinsics1: The same for image 1; null uses those of image 0.
     """

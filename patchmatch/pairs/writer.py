@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pytorch_lightning as pl
 from torch import Tensor
 
-from patchmatch.core.image_pairs import ImagePair
+from patchmatch.core.image_pairs import ImagePair, ImagePairDataset
 from patchmatch.draw import draw_checkerboard, draw_matches, draw_panorama, tensor_to_uint8
 from patchmatch.io import write_bytes_atomic, write_csv, write_image
 from patchmatch.ops.homography import resize_homography
-from patchmatch.pairs.colmap import write_colmap
-from patchmatch.pairs.hloc import write_hloc
+from patchmatch.pairs.colmap import require_colmap_names, write_colmap
+from patchmatch.pairs.hloc import require_hloc_names, write_hloc
 from patchmatch.pairs.points import rescale_points
 from patchmatch.pairs.results import Matches
 from patchmatch.writing.chunks import Chunk, Row, RunChunks
@@ -35,13 +36,13 @@ class PairMatches(PredictionWriter):
     """Write the matches of each pair and what is estimated from them.
 
     Each pair has a folder pairs/{name}: matches.csv and matches.npz (points in pixels of the
-    files, scores and inliers), homography_matches.png (both images with a line for each match;
-    inliers are green, outliers orange), panorama.png (image 0 warped into the frame of image 1 and
-    blended) and checkerboard.png (both images in alternating squares). pairs.csv has a row for
-    each pair: sizes, numbers of matches and inliers, seconds of matching, the homography from
+    upright images, scores and inliers), homography_matches.png (both images with a line for each
+    match; inliers are green, outliers orange), panorama.png (image 0 warped into the frame of image
+    1 and blended) and checkerboard.png (both images in alternating squares). pairs.csv has a row
+    for each pair: sizes, numbers of matches and inliers, seconds of matching, the homography from
     image 0 to image 1, and kind: overlapping; doubtful, if the inliers may be due to chance (Brown
     and Lowe 2007); or no_homography. With --model.epipolar, the fundamental or essential matrix is
-    written to the same files, and the pose to matches.npz.
+    written to the same files, and the pose, where one is found, to matches.npz.
 
     Args:
         output_path: Folder for the table, pairs and summary.json; created if missing.
@@ -52,7 +53,8 @@ class PairMatches(PredictionWriter):
         max_lines: Number of inliers and of outliers that homography_matches.png shows at most.
         panorama_size: Longest side in pixels of panorama.png.
         colmap: Also write the folder colmap: keypoints and matches as text files for COLMAP's
-            feature_importer and matches_importer.
+            feature_importer and matches_importer. Both exports are in pixels of the stored images,
+            without EXIF orientation, and require image names without blanks.
         hloc: Also write the folder hloc: features.h5, matches.h5 and pairs.txt in hloc's layout.
     """
 
@@ -88,6 +90,21 @@ class PairMatches(PredictionWriter):
         self.pictures_size, self.max_lines = pictures_size, max_lines
         self.panorama_size, self.colmap, self.hloc = panorama_size, colmap, hloc
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Check matcher, folder and the names to export before anything is computed.
+
+        Raises:
+            InputError: If an export cannot contain the name of an image, or as in the base class.
+        """
+        dataset = getattr(getattr(trainer, "datamodule", None), "dataset", None)
+        if stage == "predict" and isinstance(dataset, ImagePairDataset):
+            paths = [(str(pair.images[0]), str(pair.images[1])) for pair in dataset.files]
+            if self.colmap:
+                require_colmap_names(paths)
+            if self.hloc:
+                require_hloc_names(paths)
+        super().setup(trainer, pl_module, stage)
+
     def write_batch(self, prediction: list[Matches], batch: ImagePair) -> Chunk:
         """Write the folder of a pair and return its table row."""
         rows: list[Row] = []
@@ -100,6 +117,8 @@ class PairMatches(PredictionWriter):
                     f"{batch['name']}: only {int(_inliers(matches).sum())} of {len(matches)} "
                     "matches are inliers; the images may not overlap"
                 )
+            if matches.pose is not None:
+                self._warn_of_turned_cameras(batch)
             self._write_pair(matches, batch)
             rows.append(_pair_row(matches, batch))
         return Chunk(rows={"pairs": rows, "files": [_files(batch)] if prediction else []})
@@ -119,6 +138,16 @@ class PairMatches(PredictionWriter):
                 write(outputs[name], pairs, files)
         return outputs
 
+    def _warn_of_turned_cameras(self, batch: ImagePair) -> None:
+        for path, (height, width), orientation in zip(
+            batch["paths"], batch["sizes"], batch["orientations"], strict=True
+        ):
+            if orientation != 1:
+                self._warn(
+                    f"{path}: is turned upright (EXIF orientation {orientation}); the intrinsics "
+                    f"must be those of the upright image, {width}x{height} pixels"
+                )
+
     def _write_pair(self, matches: Matches, batch: ImagePair) -> None:
         folder = self.folder / self.image_folder / batch["name"]
         write_csv(folder / "matches.csv", MATCHES, _match_rows(matches))
@@ -126,7 +155,7 @@ class PairMatches(PredictionWriter):
         if self.pictures_size is None:
             return
         image0, image1 = (tensor_to_uint8(batch[name][0]) for name in ("image0", "image1"))
-        # the images of a batch may be downscaled, but matches are in pixels of the files
+        # the images of a batch may be downscaled, but matches are in pixels of the originals
         size0, size1 = (tuple(image.shape[:2]) for image in (image0, image1))
         file_size0, file_size1 = batch["sizes"]
         lines = draw_matches(
@@ -194,7 +223,7 @@ def _match_rows(matches: Matches) -> list[Row]:
 
 
 def _write_arrays(path: Path, matches: Matches, batch: ImagePair, descriptors: bool) -> None:
-    """Write the matches as arrays of an .npz; a missing matrix is NaN."""
+    """Write the matches as arrays of an .npz; a missing matrix is NaN, a missing pose left out."""
     content = io.BytesIO()
     arrays = {
         "keypoints0": matches.keypoints0.numpy().astype(np.float32),
@@ -204,13 +233,16 @@ def _write_arrays(path: Path, matches: Matches, batch: ImagePair, descriptors: b
         "homography": _or_nan(matches.homography, (3, 3)),
         "size0": np.array(batch["sizes"][0]),
         "size1": np.array(batch["sizes"][1]),
+        "orientation0": np.array(batch["orientations"][0]),
+        "orientation1": np.array(batch["orientations"][1]),
         "image0": np.array(Path(batch["paths"][0]).as_posix()),
         "image1": np.array(Path(batch["paths"][1]).as_posix()),
     }
     if matches.epipolar_inliers is not None:
         arrays["epipolar"] = _or_nan(matches.epipolar, (3, 3))
         arrays["epipolar_inliers"] = matches.epipolar_inliers.numpy()
-        arrays["pose"] = _or_nan(matches.pose, (3, 4))
+    if matches.pose is not None:
+        arrays["pose"] = matches.pose.numpy()
     if descriptors and matches.descriptors0 is not None and matches.descriptors1 is not None:
         arrays["descriptors0"] = matches.descriptors0.numpy().astype(np.float16)
         arrays["descriptors1"] = matches.descriptors1.numpy().astype(np.float16)

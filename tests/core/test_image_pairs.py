@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from patchmatch.core.errors import InputError
 from patchmatch.core.image_pairs import ImagePairDataset, ImagePairs
@@ -220,6 +221,19 @@ def table(text):
 def test_wrong_pairs_raise_in_setup(folder, damage, message):
     damage(folder)
     with pytest.raises(InputError, match=message):
+        ImagePairs(str(folder)).setup("predict")
+
+
+def test_image_is_turned_upright_and_its_mask_must_be(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = random_image(20, 29)
+    Image.fromarray(stored).save(folder / "image_1" / "pic_2.png", exif=exif)
+    pair = read(folder, 1)
+    assert (pair["sizes"][0], pair["orientations"]) == ((29, 20), (6, 1))
+    assert pair["image0"][0, :, 0, 0].tolist() == pytest.approx((stored[-1, 0] / 255).tolist())
+    write(folder / "mask_1" / "pic_2.png", np.full((20, 29), 255, np.uint8))
+    with pytest.raises(InputError, match="turn the mask upright, as the image is by its EXIF"):
         ImagePairs(str(folder)).setup("predict")
 
 

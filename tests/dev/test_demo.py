@@ -48,6 +48,7 @@ def calls(tmp_path, monkeypatch):
 
     def write_boxes():
         write_sequence(render_sequence(frames=2, height=200, width=300), demo.COWS)
+        demo.OUTPUT.mkdir(parents=True, exist_ok=True)
         (demo.OUTPUT / "changes.csv").write_text(HEADER + BOX)
 
     writers = {"fit": write_checkpoints, "predict": write_boxes}

@@ -34,6 +34,17 @@ def test_row_with_other_columns_raises_and_nothing_is_written(tmp_path, row):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_fields_may_be_separated_by_semicolons_or_tabs(tmp_path, delimiter, end):
+    text = end.join(["more|source|score", '"1,5;2"|a|1', "|b c|"]).replace("|", delimiter)
+    (tmp_path / "a.csv").write_bytes(text.encode())
+    assert read_csv(tmp_path / "a.csv", COLUMNS) == [
+        {"more": "1,5;2", "source": "a", "score": "1"},
+        {"more": "", "source": "b c", "score": ""},
+    ]
+
+
 def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfsource,score\r\na,1\r\n")
     assert read_csv(tmp_path / "a.csv", COLUMNS) == [{"source": "a", "score": "1"}]

@@ -47,6 +47,54 @@ def test_list_and_table_give_paths_relative_to_them(folder):
     assert names(folder.parent / "t.csv") == [("b.png", "a_2.png")]
 
 
+@pytest.mark.parametrize("gap", [" ", "\t", "  ", ",", "; "])
+def test_list_with_two_images_per_line_gives_these_pairs(folder, gap):
+    (folder / "c,d.png").rename(folder / "c d,e.png")
+    lines = [f"b.png{gap}a_2.png", "", f"c d,e.png{gap}b.png", f"a_10.png{gap}c d,e.png"]
+    (folder / "pairs.txt").write_text("\ufeff" + "\r\n".join([*lines, lines[0]]), "utf-8")
+    expected = [("b.png", "a_2.png"), ("c d,e.png", "b.png"), ("a_10.png", "c d,e.png")]
+    assert names(folder / "pairs.txt") == [*expected, expected[0]]
+    found, _ = find_image_pairs(folder / "pairs.txt")
+    assert [pair.name for pair in found[::3]] == ["b-a_2", "b-a_2_2"]
+
+
+def test_list_of_single_images_may_contain_blanks(folder):
+    (folder / "c,d.png").rename(folder / "c d.png")
+    (folder / "list.txt").write_text("c d.png\nb.png\n")
+    assert names(folder / "list.txt") == [("c d.png", "b.png")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "b.png a_2.png\nb.png\n",
+            "only some lines name two; .*remove the line of b.png",
+        ),
+        ("b.png none.png\n", "none.png: no such file, but .*pairs.txt names it"),
+        ("none.png b.png\n", "none.png: no such file"),
+        ("no ne\n", "no ne: no such file"),
+        ("b.png " + "0 " * 500, "0 0: no such file"),
+        ("b.png a_2.png 3\n", "a_2.png 3: no such file"),
+    ],
+)
+def test_wrong_line_of_a_list_is_named(folder, text, message):
+    (folder / "pairs.txt").write_text(text)
+    with pytest.raises(InputError, match=message):
+        find_image_pairs(folder / "pairs.txt")
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_table_may_have_semicolons_or_tabs(folder, delimiter):
+    table = folder / ("t.tsv" if delimiter == "\t" else "t.csv")
+    rows = [("image0", "image1", "intrinsics0"), ("c,d.png", "b.png", "90 80 15 10.5")]
+    table.write_text("\r\n".join(delimiter.join(row) for row in rows))
+    assert names(table) == [("c,d.png", "b.png")]
+    assert find_image_pairs(table)[0][0].intrinsics[0] == (90, 80, 15, 10.5)
+    (folder / "pairs.csv").write_text(table.read_text())
+    assert names(folder) == [("c,d.png", "b.png")]
+
+
 def test_two_folders_are_paired_in_order(folder):
     (folder / "image_1").mkdir()
     (folder / "image_2").mkdir()
