@@ -8,9 +8,11 @@ from patchmatch.core.errors import InputError
 from patchmatch.io.files import is_folder, require_file
 from patchmatch.io.frames import FolderSequence, FrameSequence, list_folder, safe_name, unique_name
 from patchmatch.io.images import IMAGE_SUFFIXES
+from patchmatch.io.stacks import STACK_SUFFIXES, ImageStack, count_pages
 from patchmatch.io.videos import VIDEO_SUFFIXES, VideoSequence
 
-_READABLE = f"images ({' '.join(IMAGE_SUFFIXES)}) and videos ({' '.join(VIDEO_SUFFIXES)})"
+_VIDEOS = f"{' '.join(VIDEO_SUFFIXES[:8])} and others"
+_READABLE = f"images ({' '.join(IMAGE_SUFFIXES)}) and videos ({_VIDEOS})"
 _TOO_SHORT = "expected at least two frames, got one"
 
 
@@ -38,7 +40,8 @@ def find_sequences(
 ) -> FoundSequences:
     """Find the frame sequences of a source.
 
-    A video file is one sequence. In a folder, the images directly in it, the images of each folder
+    A video file is one sequence, and so is an image file of several pages or an animation. In a
+    folder, the images directly in it, the images of each folder
     below it, and each video are one sequence each, in this order. Hidden files are ignored. What
     cannot be read is skipped as long as one sequence remains.
 
@@ -58,6 +61,8 @@ def find_sequences(
         return _find_in_folder(source, outputs_in)
     require_file(source)
     suffix = source.suffix.lower()
+    if count_pages(source) > 1:
+        return FoundSequences(sequences=(ImageStack(source, safe_name(source.stem)),))
     if suffix in IMAGE_SUFFIXES:
         raise InputError(
             f"{source}: {_TOO_SHORT}; give the folder with all frames, for example {source.parent}"
@@ -68,8 +73,7 @@ def find_sequences(
         if suffix in VIDEO_SUFFIXES:
             raise
         raise InputError(
-            f"{source}: expected a folder or a video; give a folder of frames or one of "
-            f"{' '.join(VIDEO_SUFFIXES)}"
+            f"{source}: expected a folder or a video; give a folder of frames or one of {_VIDEOS}"
         ) from error
     if len(video) < 2:
         raise InputError(f"{source}: {_TOO_SHORT}; give a longer video")
@@ -84,8 +88,17 @@ def _find_in_folder(source: Path, outputs_in: Callable[[Path], Collection[Path]]
     for folder, entries in search.walk(source, outputs_in):
         content += [entry.name for entry in entries if folder == source]
         frames = FolderSequence(folder, entries=entries)
-        if len(frames) > 0:
+        stacks = [path for path in frames.paths if _is_stack(path)]
+        if stacks and len(stacks) == len(frames):
+            for path in stacks:
+                search.add("file", path, ImageStack(path))
+        elif len(frames) > 0:
             search.add("folder", folder, frames)
+            if stacks:
+                names = _listing([path.name for path in stacks])
+                search.notes.append(
+                    f"{folder}: only the first page is read of {names}; give such a file as source"
+                )
         files = [folder / name for name in frames.ignored]
         videos += [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
         others = [path.name for path in files if path.suffix.lower() not in VIDEO_SUFFIXES]
@@ -162,6 +175,11 @@ class _Search:
     def skip(self, kind: str, problem: str) -> None:
         """Record why a folder or a video cannot be used."""
         self.problems.append((kind, problem))
+
+
+def _is_stack(path: Path) -> bool:
+    """Return whether an image file has several pages or animation frames."""
+    return path.suffix.lower() in STACK_SUFFIXES and count_pages(path) > 1
 
 
 def _listing(names: Sequence[str]) -> str:
