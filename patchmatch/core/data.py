@@ -53,7 +53,7 @@ class PredictionData(MatchingData):
         self._done: frozenset[int] = frozenset()
 
     def outputs_in(self, folder: Path) -> set[Path]:
-        """Return the files that a writer of this trainer wrote into a folder; they are no input.
+        """Return the files that the writers of this trainer wrote into a folder; not an input.
 
         Args:
             folder: Any folder; it has outputs if it is the folder of this or an earlier run.

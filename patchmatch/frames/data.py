@@ -28,7 +28,7 @@ def open_clips(
         frames: New frames of a clip.
         gaps: Distances from the earlier to the later frame of a pair.
         max_frames: Frames of each sequence to read; None reads all.
-        outputs_in: Returns the outputs of earlier runs in a folder, which are no frames.
+        outputs_in: Returns the outputs of earlier runs in a folder, which are left out.
 
     Returns:
         The clips, which iterate in order, and notes on ignored files. The first clip has a note

@@ -48,7 +48,7 @@ def find_sequences(
     Args:
         source: A folder or a video file.
         outputs_in: Returns the files that an earlier run wrote into a folder or into folders below
-            it; they are no frames.
+            it; they are left out.
 
     Returns:
         The sequences, and notes on what was skipped.

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from patchmatch.core.errors import InputError
 from patchmatch.core.integers import coerce_integers
 from patchmatch.frames.data import open_clips
 from patchmatch.frames.dataset import Clips, LiveClips
