@@ -1,6 +1,7 @@
 """Base classes of data modules."""
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pytorch_lightning import LightningDataModule
@@ -50,6 +51,16 @@ class PredictionData(MatchingData):
         # With several processes, one may get no batch.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._done: frozenset[int] = frozenset()
+
+    def outputs_in(self, folder: Path) -> set[Path]:
+        """Return the files that the writers of this trainer wrote into a folder; not an input.
+
+        Args:
+            folder: Any folder; it has outputs if it is the folder of this or an earlier run.
+        """
+        writers = getattr(self.trainer, "callbacks", ())
+        found = (getattr(writer, "outputs_in", None) for writer in writers)
+        return {path for outputs_in in found if outputs_in for path in outputs_in(folder)}
 
     def skip(self, done: Collection[int]) -> None:
         """Skip batches that an earlier run has completed; the others keep their ``index``.

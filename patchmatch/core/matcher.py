@@ -105,15 +105,24 @@ def require_data_fits(matcher: LightningModule, data: object, stage: str) -> Non
     )
 
 
-def require_block_fits(batch: Clip, block: int) -> None:
-    """Raise InputError if the frames of a pair are smaller than a block."""
-    for first, _ in batch["pairs"]:
+def drop_small_pairs(batch: Clip, block: int) -> None:
+    """Remove the pairs of a clip whose frames are smaller than a block, with a note in the clip.
+
+    Args:
+        batch: The clip; its pairs and notes are modified.
+        block: Side of a block in pixels.
+    """
+    pairs = []
+    for first, second in batch["pairs"]:
         height, width = batch["frames"][first].shape[-2:]
-        if min(height, width) < block:
-            raise InputError(
-                f"{batch['source']}: frames of {width}x{height} pixels are smaller than a block of "
-                f"{block}x{block}; give larger frames or a smaller --model.block"
-            )
+        if min(height, width) >= block:
+            pairs.append((first, second))
+            continue
+        batch["notes"].append(
+            f"{batch['source']}: frames of {width}x{height} pixels are smaller than a block of "
+            f"{block}x{block} and were skipped; give larger frames or a smaller --model.block"
+        )
+    batch["pairs"], batch["notes"] = pairs, list(dict.fromkeys(batch["notes"]))
 
 
 def pairs_of_features(

@@ -1,6 +1,7 @@
 """Data module that reads ordered frames as clips."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 
 from pytorch_lightning.utilities import rank_zero_warn
 from torch.utils.data import DataLoader
@@ -18,6 +19,7 @@ def open_clips(
     frames: int,
     gaps: Sequence[int] = (1,),
     max_frames: int | None = None,
+    outputs_in: Callable[[Path], Collection[Path]] = lambda folder: (),
 ) -> tuple[Clips | LiveClips, tuple[str, ...]]:
     """Open the frames of a source as a dataset of clips.
 
@@ -26,9 +28,11 @@ def open_clips(
         frames: New frames of a clip.
         gaps: Distances from the earlier to the later frame of a pair.
         max_frames: Frames of each sequence to read; None reads all.
+        outputs_in: Returns the outputs of earlier runs in a folder, which are left out.
 
     Returns:
-        The clips, which iterate in order, and a note for each file or sequence that is skipped.
+        The clips, which iterate in order, and notes on ignored files. The first clip has a note
+        for each folder, video or sequence that is skipped.
 
     Raises:
         InputError: If the source contains no frame pair.
@@ -37,13 +41,14 @@ def open_clips(
         sequence = LiveSequence(source)
         sequence.open()  # fail before any output is written
         return LiveClips(sequence, frames, gaps, max_frames), ()
-    found = find_sequences(source)
-    clips = Clips(found.sequences, frames, gaps, max_frames)
-    reason = f"no two of its frames are {clips.gaps[0]} apart"
+    found = find_sequences(source, outputs_in)
+    clips = Clips(found.sequences, frames, gaps, max_frames, found.skipped)
     if len(clips) == 0:
-        raise InputError(f"{source}: {reason}; give smaller gaps or more frames")
-    notes = [f"{sequence.name}: {reason}; skipped" for sequence in clips.too_short]
-    return clips, (*found.notes, *notes)
+        raise InputError(
+            f"{source}: no two of its frames are {clips.gaps[0]} apart; give smaller gaps or more "
+            "frames"
+        )
+    return clips, found.notes
 
 
 class Frames(PredictionData):
@@ -51,7 +56,7 @@ class Frames(PredictionData):
 
     Args:
         predict_dir: Folder of ordered frames (frame_2 comes before frame_10), folder of such
-            folders, video file, camera ("camera:0"), or stream address ("rtsp://host/path").
+            folders and of videos, video file, camera ("camera:0"), or stream address ("rtsp://host/path").
         batch_size: New frames per clip. A clip is read, matched and written as one batch; each
             frame adds one pair per gap.
         num_workers: Processes that decode frames; 0 decodes in the main process. Cameras and
@@ -97,7 +102,7 @@ class Frames(PredictionData):
                 f"{processes}; give --trainer.devices 1 --trainer.num_nodes 1"
             )
         self.dataset, notes = open_clips(
-            self.predict_dir, self.batch_size, self.gaps, self.max_frames
+            self.predict_dir, self.batch_size, self.gaps, self.max_frames, self.outputs_in
         )
         for note in notes:
             rank_zero_warn(note)

@@ -27,6 +27,8 @@ class Clips(Dataset[Clip]):
         frames: Later frames per clip.
         gaps: Distances from the earlier to the later frame of a pair.
         max_frames: Frames of each sequence to read; None reads all.
+        notes: Notes on skipped files and folders; the first clip reports them, and also which
+            sequences are too short for a pair.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Clips(Dataset[Clip]):
         frames: int,
         gaps: Sequence[int] = (1,),
         max_frames: int | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.sequences, self.gaps = list(sequences), sorted(gaps)
         self._later: list[tuple[int, range]] = []  # of each clip: sequence index, later frames
@@ -42,17 +45,15 @@ class Clips(Dataset[Clip]):
             count = min(len(sequence), max_frames or len(sequence))
             for first in range(self.gaps[0], count, frames):
                 self._later.append((which, range(first, min(first + frames, count))))
+        used = {which for which, _ in self._later}
+        too_short = [s.name for which, s in enumerate(self.sequences) if which not in used]
+        reason = f"no two of its frames are {self.gaps[0]} apart; sequence skipped"
+        self._notes = [*notes, *(f"{name}: {reason}" for name in too_short)]
         self._which: int | None = None  # index of the sequence that the cache belongs to
         self._cache: dict[int, np.ndarray | InputError] = {}  # recent frames by number
 
     def __len__(self) -> int:
         return len(self._later)
-
-    @property
-    def too_short(self) -> tuple[FrameSequence, ...]:
-        """The sequences without any pair, in order."""
-        used = {which for which, _ in self._later}
-        return tuple(s for which, s in enumerate(self.sequences) if which not in used)
 
     def __iter__(self) -> Iterator[Clip]:
         return (self[index] for index in range(len(self)))
@@ -81,6 +82,8 @@ class Clips(Dataset[Clip]):
         is_first = index == 0 or self._later[index - 1][0] != which
         if is_first:
             notes = [*sequence.notes, *notes]
+        if index == 0:
+            notes = [*self._notes, *notes]
         notes += self._size_notes(sequence, range(1 if is_first else later.start, later.stop))
         self._trim_cache(later.stop - self.gaps[-1])
         return make_clip(

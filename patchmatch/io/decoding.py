@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from patchmatch.io import tiff
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_FLAGS = {2: cv2.IMREAD_COLOR, 4: cv2.IMREAD_GRAYSCALE, 6: cv2.IMREAD_COLOR}
@@ -23,11 +23,12 @@ _PNG_METADATA = (b"eXIf", b"iTXt", b"zTXt", b"tEXt")  # chunks that may hold an 
 _ORIENTATION, _TRANSPOSED = 0x0112, (5, 6, 7, 8)
 
 
-def decode_image(data: bytes) -> np.ndarray:
+def decode_image(data: bytes, page: int | None = None) -> np.ndarray:
     """Decode an image; ``patchmatch.io.read_image`` documents the conversions.
 
     Args:
-        data: The content of a PNG, JPEG, BMP, TIFF, WebP, PPM or PGM file.
+        data: The content of a PNG, JPEG, BMP, TIFF, WebP, GIF, PPM, PGM or PBM file.
+        page: Index of a page of a TIFF file; the first image of any file by default.
 
     Returns:
         The pixels, ``(H, W)`` or ``(H, W, 3)`` RGB, of uint8, uint16 or float32 in [0, 1].
@@ -35,10 +36,16 @@ def decode_image(data: bytes) -> np.ndarray:
     if data.startswith(_PNG_SIGNATURE):
         _check_png(data)
     if data.startswith(tiff.SIGNATURES):
-        header = _check_tiff(data)
+        pages = tiff.find_pages(io.BytesIO(data)) if page is not None else []
+        number, offset = pages[page] if page is not None else (0, None)
+        header = _check_tiff(data, offset)
         if header.needs_opencv:
-            return _decode_with_opencv(data, cv2.IMREAD_ANYCOLOR)
+            return _decode_with_opencv(data, cv2.IMREAD_ANYCOLOR, number)
+    else:
+        number = 0
     with _open(data) as opened:
+        if number:
+            opened.seek(number)
         # Byte 24 of a PNG is the bit depth, byte 25 the colour type.
         if opened.format == "PNG" and data[24] == 16 and data[25] in _PNG_COLOUR_FLAGS:
             return _decode_with_opencv(data, _PNG_COLOUR_FLAGS[data[25]])
@@ -90,7 +97,7 @@ def to_array(opened: Image.Image) -> np.ndarray:
     if mode in {"1", "LA", "La"}:
         return np.array(opened.convert("L"))
     # Older versions of Pillow return a 16-bit gray PNG as 32-bit integers.
-    if mode.startswith("I;16") or (mode == "I" and opened.format == "PNG"):
+    if mode.startswith("I;16") or (mode == "I" and opened.format in ("PNG", "PPM")):
         return np.array(opened).astype(np.uint16)
     if mode == "F":
         return _check_float(np.array(opened))
@@ -99,9 +106,14 @@ def to_array(opened: Image.Image) -> np.ndarray:
     return np.array(opened.convert("RGB"))
 
 
-def _decode_with_opencv(data: bytes, colour_flag: int) -> np.ndarray:
+def _decode_with_opencv(data: bytes, colour_flag: int, number: int = 0) -> np.ndarray:
     """Decode with OpenCV, which keeps 16 bits per channel; Pillow reduces them to 8."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), colour_flag | cv2.IMREAD_ANYDEPTH)
+    content, flags = np.frombuffer(data, np.uint8), colour_flag | cv2.IMREAD_ANYDEPTH
+    if number:
+        _, pages = cv2.imdecodemulti(content, flags, range=(number, number + 1))
+        image = pages[0] if pages else None
+    else:
+        image = cv2.imdecode(content, flags)
     if image is None:
         raise ValueError("the pixels are damaged or in an unsupported encoding")
     if image.dtype in (np.float32, np.float64):
@@ -141,9 +153,9 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
         start += 12 + length
 
 
-def _check_tiff(data: bytes) -> tiff.TiffHeader:
+def _check_tiff(data: bytes, offset: int | None = None) -> tiff.TiffHeader:
     """Reject truncated, signed and oversized TIFF files (OpenCV does not check the size)."""
-    header = tiff.read_tiff_header(data)
+    header = tiff.read_tiff_header(data, offset)
     if header.end > len(data):
         raise ValueError(f"the TIFF is truncated: expected {header.end} bytes, got {len(data)}")
     if header.signed:

@@ -35,6 +35,14 @@ def read_bytes(path: str | Path) -> bytes:
     return data
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether a path is a folder; False if it cannot be reached."""
+    try:
+        return path.is_dir()
+    except OSError:  # its parent can be listed but not entered
+        return False
+
+
 def require_file(path: Path) -> None:
     """Raise InputError unless ``path`` exists and is not a folder."""
     try:

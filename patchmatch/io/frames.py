@@ -3,15 +3,25 @@
 import abc
 import collections
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from patchmatch.core.errors import InputError
+from patchmatch.io.files import is_folder
 from patchmatch.io.images import IMAGE_SUFFIXES, read_image
 
-# Files that operating systems create in folders.
-_SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
+# Files and folders that operating systems and network storages create.
+_SYSTEM_FILES = {
+    "$recycle.bin",
+    "@eadir",
+    "__macosx",
+    "desktop.ini",
+    "ehthumbs.db",
+    "system volume information",
+    "thumbs.db",
+}
 
 
 def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
@@ -126,12 +136,16 @@ class FolderSequence(FrameSequence):
     Args:
         folder: The folder; other files in it are ignored.
         name: Name of the sequence; the name of the folder by default.
+        entries: The entries of the folder to use, in order; those of ``list_folder`` by default.
     """
 
-    def __init__(self, folder: str | Path, name: str | None = None) -> None:
+    def __init__(
+        self, folder: str | Path, name: str | None = None, entries: Sequence[Path] | None = None
+    ) -> None:
         self.folder = Path(folder)
         self.name = name or self.folder.resolve().name or "frames"
-        files = [entry for entry in list_folder(self.folder) if not entry.is_dir()]
+        entries = list_folder(self.folder) if entries is None else entries
+        files = [entry for entry in entries if not is_folder(entry)]
         # Broken links are included: reading them raises an error, skipping them would be silent.
         self.paths = tuple(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
         self._ignored = tuple(file.name for file in files if file not in set(self.paths))

@@ -12,7 +12,11 @@ from patchmatch.io.atomic import write_bytes_atomic
 from patchmatch.io.decoding import decode_image, decode_orientation, decode_size, to_array
 from patchmatch.io.files import read_bytes
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+# Candidates in a folder. The format is determined from the content.
+IMAGE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".pbm"),
+    *(".pnm", ".jfif", ".jpe", ".jfi", ".jif", ".dib", ".apng"),
+)
 
 # Lossless if the format allows it.
 _WRITERS: dict[str, tuple[str, dict[str, object]]] = {
@@ -34,7 +38,7 @@ def read_image(path: str | Path) -> np.ndarray:
     dropped without blending. Only the first page or animation frame is read.
 
     Args:
-        path: A PNG, JPEG, BMP, TIFF, WebP, or PPM or PGM file.
+        path: A PNG, JPEG, BMP, TIFF, WebP, GIF, PPM, PGM or PBM file.
 
     Returns:
         ``(H, W)`` gray or ``(H, W, 3)`` RGB; uint8, uint16 for files of 16 bits, or float32 in
@@ -102,7 +106,7 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     """Write an image atomically; all formats except JPEG are lossless.
 
     Args:
-        path: The file to write; its suffix, one of ``IMAGE_SUFFIXES``, determines the format.
+        path: The file to write; its suffix determines the format: .png, .jpg, .bmp, .tif or .webp.
         image: ``(H, W)`` gray or ``(H, W, 3)`` RGB of uint8.
 
     Raises:

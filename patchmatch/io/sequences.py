@@ -1,16 +1,18 @@
-"""Finding frame sequences: a video, a folder of images, or a folder of folders and videos."""
+"""Finding frame sequences: a video, a folder of images, or a tree of folders and videos."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from patchmatch.core.errors import InputError
-from patchmatch.io.files import require_file
+from patchmatch.io.files import is_folder, require_file
 from patchmatch.io.frames import FolderSequence, FrameSequence, list_folder, safe_name, unique_name
 from patchmatch.io.images import IMAGE_SUFFIXES
+from patchmatch.io.stacks import STACK_SUFFIXES, ImageStack, count_pages
 from patchmatch.io.videos import VIDEO_SUFFIXES, VideoSequence
 
-_READABLE = f"images ({' '.join(IMAGE_SUFFIXES)}) and videos ({' '.join(VIDEO_SUFFIXES)})"
+_VIDEOS = f"{' '.join(VIDEO_SUFFIXES[:8])} and others"
+_READABLE = f"images ({' '.join(IMAGE_SUFFIXES)}) and videos ({_VIDEOS})"
 _TOO_SHORT = "expected at least two frames, got one"
 
 
@@ -20,21 +22,33 @@ class FoundSequences:
 
     Attributes:
         sequences: At least one sequence, each of at least two frames, with unique names.
-        notes: A warning for each file or sequence that was skipped.
+        notes: A warning for each folder with files of other types, which were ignored.
+        skipped: A warning for each folder, video or sequence that cannot be used.
     """
 
     sequences: tuple[FrameSequence, ...]
     notes: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
-def find_sequences(source: str | Path) -> FoundSequences:
+def _no_files(folder: Path) -> Collection[Path]:
+    return ()
+
+
+def find_sequences(
+    source: str | Path, outputs_in: Callable[[Path], Collection[Path]] = _no_files
+) -> FoundSequences:
     """Find the frame sequences of a source.
 
-    A video file is one sequence. In a folder, the images directly in it, each subfolder with
-    images, and each video are one sequence each, in this order. Hidden files are ignored.
+    A video file is one sequence, and so is an image file of several pages or an animation. In a
+    folder, the images directly in it, the images of each folder
+    below it, and each video are one sequence each, in this order. Hidden files are ignored. What
+    cannot be read is skipped as long as one sequence remains.
 
     Args:
         source: A folder or a video file.
+        outputs_in: Returns the files that an earlier run wrote into a folder or into folders below
+            it; they are left out.
 
     Returns:
         The sequences, and notes on what was skipped.
@@ -43,63 +57,129 @@ def find_sequences(source: str | Path) -> FoundSequences:
         InputError: If the source is missing or cannot be read, or if no sequence has two frames.
     """
     source = Path(source)
-    if source.is_dir():
-        return _find_in_folder(source)
+    if is_folder(source):
+        return _find_in_folder(source, outputs_in)
     require_file(source)
     suffix = source.suffix.lower()
+    if count_pages(source) > 1:
+        return FoundSequences(sequences=(ImageStack(source, safe_name(source.stem)),))
     if suffix in IMAGE_SUFFIXES:
         raise InputError(
             f"{source}: {_TOO_SHORT}; give the folder with all frames, for example {source.parent}"
         )
-    if suffix not in VIDEO_SUFFIXES:
+    try:
+        video = VideoSequence(source, safe_name(source.stem))
+    except InputError as error:
+        if suffix in VIDEO_SUFFIXES:
+            raise
         raise InputError(
-            f"{source}: expected a folder or a video; give a folder of frames or one of "
-            f"{' '.join(VIDEO_SUFFIXES)}"
-        )
-    video = VideoSequence(source, safe_name(source.stem))
+            f"{source}: expected a folder or a video; give a folder of frames or one of {_VIDEOS}"
+        ) from error
     if len(video) < 2:
         raise InputError(f"{source}: {_TOO_SHORT}; give a longer video")
     return FoundSequences(sequences=(video,))
 
 
-def _find_in_folder(source: Path) -> FoundSequences:
-    """Find the sequences of a folder."""
-    entries = list_folder(source)
-    taken: set[str] = set()
-    notes: list[str] = []
-    candidates: list[tuple[Path, FrameSequence]] = []
-    for folder in (source, *(entry for entry in entries if entry.is_dir())):
-        frames = FolderSequence(folder)
-        if len(frames) > 0:
-            frames.name = unique_name(safe_name(frames.name), taken)
-            candidates.append((folder, frames))
-        notes.extend(_ignored_note(folder, frames, videos_too=folder != source))
-    for path in entries:
-        if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir():
-            name = unique_name(safe_name(path.stem), taken)
-            candidates.append((path, VideoSequence(path, name)))
-    if not candidates:
-        raise InputError(
-            f"{source}: no frames in the folder or directly in its subfolders; expected "
-            f"{_READABLE}, got {_listing([entry.name for entry in entries]) or 'an empty folder'}"
+def _find_in_folder(source: Path, outputs_in: Callable[[Path], Collection[Path]]) -> FoundSequences:
+    """Find the sequences of a folder and of all folders below it."""
+    search = _Search(source)
+    content: list[str] = []
+    videos: list[Path] = []
+    for folder, entries in search.walk(source, outputs_in):
+        content += [entry.name for entry in entries if folder == source]
+        frames = FolderSequence(folder, entries=entries)
+        stacks = [path for path in frames.paths if _is_stack(path)]
+        if stacks and len(stacks) == len(frames):
+            for path in stacks:
+                search.add("file", path, ImageStack(path))
+        elif len(frames) > 0:
+            search.add("folder", folder, frames)
+            if stacks:
+                names = _listing([path.name for path in stacks])
+                search.notes.append(
+                    f"{folder}: only the first page is read of {names}; give such a file as source"
+                )
+        files = [folder / name for name in frames.ignored]
+        videos += [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+        others = [path.name for path in files if path.suffix.lower() not in VIDEO_SUFFIXES]
+        if others:
+            search.notes.append(f"{folder}: ignored {_listing(others)}")
+    for path in videos:
+        try:
+            search.add("video", path, VideoSequence(path))
+        except InputError as error:
+            search.skip("video", str(error))
+    if search.sequences:
+        return FoundSequences(
+            sequences=tuple(search.sequences),
+            notes=tuple(search.notes),
+            skipped=tuple(f"{kind} skipped: {problem}" for kind, problem in search.problems),
         )
-    sequences = tuple(sequence for _, sequence in candidates if len(sequence) > 1)
-    short = [f"{path}: {_TOO_SHORT}" for path, sequence in candidates if len(sequence) < 2]
-    if not sequences:
-        others = f" (and {len(short) - 1} more)" if len(short) > 1 else ""
-        raise InputError(f"{short[0]}{others}; add frames, or give the folder with all frames")
-    skipped = (f"{note}; skipped" for note in short)
-    return FoundSequences(sequences=sequences, notes=(*notes, *skipped))
+    if search.problems:
+        more = len(search.problems) - 1
+        raise InputError(search.problems[0][1] + (f" (and {more} more)" if more else ""))
+    raise InputError(
+        f"{source}: no frames in the folder or below it; expected {_READABLE}, got "
+        f"{_listing(content) or 'an empty folder'}"
+    )
 
 
-def _ignored_note(folder: Path, frames: FolderSequence, videos_too: bool) -> list[str]:
-    """Return a note on the files of a folder that belong to no sequence, or none."""
-    names = [
-        name
-        for name in frames.ignored
-        if videos_too or Path(name).suffix.lower() not in VIDEO_SUFFIXES
-    ]
-    return [f"{folder}: ignored {_listing(names)}"] if names else []
+class _Search:
+    """Sequences found so far below a folder, and what could not be used.
+
+    Args:
+        source: The folder.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self.sequences: list[FrameSequence] = []
+        self.notes: list[str] = []
+        self.problems: list[tuple[str, str]] = []  # folder or video; the error
+        self._taken: set[str] = set()  # names of sequences
+
+    def walk(
+        self, source: Path, outputs_in: Callable[[Path], Collection[Path]]
+    ) -> Iterator[tuple[Path, list[Path]]]:
+        """Yield every folder with its entries; each before the folders below it."""
+        waiting, visited, outputs = [source], set(), set()
+        while waiting:
+            folder = waiting.pop()
+            if (real := folder.resolve()) in visited:  # a link to a folder above it
+                continue
+            visited.add(real)
+            try:
+                entries = list_folder(folder)
+            except InputError as error:
+                if folder == source:
+                    raise
+                self.skip("folder", str(error))
+                continue
+            outputs.update(outputs_in(folder))
+            entries = [entry for entry in entries if entry not in outputs]
+            yield folder, entries
+            waiting += reversed([entry for entry in entries if is_folder(entry)])
+
+    def add(self, kind: str, path: Path, sequence: FrameSequence) -> None:
+        """Add a sequence of at least two frames, named by its path below the source."""
+        name = sequence.name
+        if self.source not in (path, path.parent):
+            name = "_".join((*path.parent.relative_to(self.source).parts, name))
+        sequence.name = unique_name(safe_name(name), self._taken)
+        if len(sequence) < 2:
+            advice = "add frames, or give the folder with all frames"
+            self.skip(kind, f"{path}: {_TOO_SHORT}; {advice}")
+        else:
+            self.sequences.append(sequence)
+
+    def skip(self, kind: str, problem: str) -> None:
+        """Record why a folder or a video cannot be used."""
+        self.problems.append((kind, problem))
+
+
+def _is_stack(path: Path) -> bool:
+    """Return whether an image file has several pages or animation frames."""
+    return path.suffix.lower() in STACK_SUFFIXES and count_pages(path) > 1
 
 
 def _listing(names: Sequence[str]) -> str:

@@ -2,11 +2,13 @@
 
 import dataclasses
 import io
+from typing import BinaryIO
 
 from PIL import TiffImagePlugin
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
+_SUBFILE, _REDUCED = 254, 1  # a thumbnail, or a level of a pyramid
 _WIDTH, _HEIGHT, _BITS, _ORIENTATION = 256, 257, 258, 274
 _SAMPLES, _SAMPLE_FORMAT, _SIGNED = 277, 339, 2
 _EXTENTS = ((273, 279), (324, 325))  # tags of (offsets, byte counts) for strips and for tiles
@@ -14,7 +16,7 @@ _EXTENTS = ((273, 279), (324, 325))  # tags of (offsets, byte counts) for strips
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TiffHeader:
-    """Header of the first image of a TIFF file.
+    """Header of an image of a TIFF file.
 
     Attributes:
         height: Height as stored, before the orientation is applied.
@@ -40,21 +42,49 @@ class TiffHeader:
         return (self.bits > 8 and self.samples > 1) or self.bits > 32
 
 
-def read_tiff_header(data: bytes) -> TiffHeader:
+def find_pages(file: BinaryIO) -> list[tuple[int, int]]:
+    """Find the pages of a TIFF file, without copies of reduced resolution.
+
+    Args:
+        file: The file, opened for reading.
+
+    Returns:
+        Position among all images of the file, and offset of the header, of each page.
+    """
+    file.seek(0)
+    start = file.read(16)
+    first = start if start[:4] in SIGNATURES[2:] else start[:8]
+    tags = TiffImagePlugin.ImageFileDirectory_v2(first)
+    pages, offsets = [], [tags.next]
+    while offsets[-1] and offsets[-1] not in offsets[:-1]:
+        try:
+            file.seek(offsets[-1])
+            tags.load(file)
+            is_page = _WIDTH in tags and not int(tags.get(_SUBFILE, 0)) & _REDUCED
+        except Exception:
+            break
+        if is_page:
+            pages.append((len(offsets) - 1, offsets[-1]))
+        offsets.append(tags.next)
+    return pages
+
+
+def read_tiff_header(data: bytes, offset: int | None = None) -> TiffHeader:
     """Read the header of a TIFF file, little- or big-endian, classic or BigTIFF.
 
     Args:
         data: The whole file.
+        offset: Offset of the header, from ``find_pages``; that of the first image by default.
 
     Returns:
-        The header of its first image.
+        The header of the image.
 
     Raises:
         ValueError: If the header is truncated.
     """
     tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if 43 in data[2:4] else 8])
     stream = io.BytesIO(data)
-    stream.seek(tags.next)
+    stream.seek(tags.next if offset is None else offset)
     tags.load(stream)
 
     def numbers(tag: int, default: int = 0) -> tuple[int, ...]:

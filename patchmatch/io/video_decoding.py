@@ -16,6 +16,8 @@ from av.video.stream import VideoStream
 from patchmatch.core.errors import InputError
 from patchmatch.io.files import require_file
 
+_TEXT_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg renders text files as videos
+
 
 def open_video(path: Path, strict: bool = True) -> tuple[InputContainer, VideoStream]:
     """Open a video file at its start.
@@ -52,6 +54,9 @@ def open_video(path: Path, strict: bool = True) -> tuple[InputContainer, VideoSt
             f"{path}: cannot be read as a video: it is damaged, truncated or in an unknown format; "
             "copy it again, or convert it with ffmpeg"
         ) from error
+    if container.format.name in _TEXT_FORMATS:
+        container.close()
+        raise InputError(f"{path}: expected a video, got text; choose another file")
     try:
         return container, main_stream(container, str(path), strict)
     except InputError:

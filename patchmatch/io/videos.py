@@ -16,7 +16,15 @@ from patchmatch.io.frames import FrameSequence
 from patchmatch.io.video_decoding import RGBConverter, intact_frames, open_video
 from patchmatch.io.video_index import index_video
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+# Candidates in a folder. FFmpeg determines the format from the content.
+VIDEO_SUFFIXES = (
+    *(".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"),
+    *(".ts", ".mts", ".m2ts", ".m2t", ".wmv", ".asf", ".flv", ".f4v"),
+    *(".3gp", ".3g2", ".ogv", ".ogm", ".vob", ".mxf", ".dv", ".qt"),
+    *(".divx", ".rm", ".rmvb", ".nut", ".ivf", ".dav", ".mjpg", ".mjpeg"),
+    *(".mpe", ".m1v", ".m2v", ".h264", ".264", ".avc", ".h265", ".265"),
+    *(".hevc", ".y4m"),
+)
 
 _SEEK_DISTANCE = 16  # frames; decoding fewer is as fast as a seek
 

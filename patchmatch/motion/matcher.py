@@ -8,7 +8,7 @@ from torchmetrics import MeanMetric
 
 from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
-from patchmatch.core.matcher import Matcher, pairs_of_features, require_block_fits
+from patchmatch.core.matcher import Matcher, drop_small_pairs, pairs_of_features
 from patchmatch.core.process import keep_freed_memory
 from patchmatch.frames.results import FrameChanges, Kind, kind_of
 from patchmatch.motion.camera import camera_motion
@@ -105,12 +105,12 @@ class MotionMatcher(Matcher):
 
     def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
         """Return the changes of every frame pair of a clip, in order."""
+        drop_small_pairs(batch, self.block)
         if not batch["pairs"]:
             return []
         frames, names = batch["frames"], batch["names"]
         self._require_float32()
         keep_freed_memory()
-        require_block_fits(batch, self.block)
         features = pairs_of_features(
             batch["pairs"], lambda time: self.net.describe(frames[time][None])
         )

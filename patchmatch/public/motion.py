@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from patchmatch.core.errors import InputError
 from patchmatch.core.integers import coerce_integers
 from patchmatch.frames.data import open_clips
 from patchmatch.frames.dataset import Clips, LiveClips
@@ -220,10 +221,15 @@ def predict_frames(
 def _predict(
     matcher: ShiftMatcher | MotionMatcher, clips: Clips | LiveClips
 ) -> Iterator[FrameChanges]:
+    notes: list[str] = []
+    pairs = 0
     for index, clip in enumerate(clips):
-        for note in clip["notes"]:
-            warnings.warn(note, stacklevel=2)
         with torch.inference_mode():
             clip["frames"] = [frame.to(matcher.device) for frame in clip["frames"]]
             changes = matcher.predict_step(clip, index)
+        for note in clip["notes"]:
+            warnings.warn(note, stacklevel=2)
+        notes, pairs = notes or clip["notes"], pairs + len(changes)
         yield from changes
+    if not pairs:
+        raise InputError(notes[0] if notes else "the source contains no frame pairs; give another")

@@ -11,8 +11,8 @@ from torchmetrics.classification import MulticlassAccuracy
 from patchmatch.core.clips import Clip
 from patchmatch.core.matcher import (
     Matcher,
+    drop_small_pairs,
     pairs_of_features,
-    require_block_fits,
 )
 from patchmatch.core.process import keep_freed_memory
 from patchmatch.frames.results import FrameChanges, Kind, PatchMatches
@@ -118,10 +118,10 @@ class ShiftMatcher(Matcher):
     def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
         """Return the changes of every frame pair of a clip, in order."""
         frames, names = batch["frames"], batch["names"]
+        drop_small_pairs(batch, self.block)
         if not batch["pairs"]:
             return []
         keep_freed_memory()
-        require_block_fits(batch, self.block)
         odds = self.prior_still / (1 - self.prior_still) * (CLASSES - 1)
         features = pairs_of_features(batch["pairs"], lambda time: self._features(frames[time]))
         changes = []

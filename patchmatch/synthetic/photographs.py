@@ -73,7 +73,8 @@ def folder_images(
         raise InputError(
             f"{folder}: no such folder; data.source is {', '.join(sources)} or a folder of images"
         )
-    paths = [p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    images = (p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    paths = [p for p in images if not p.name.startswith(".") and p.is_file()]
     if not paths:
         raise InputError(f"{folder}: contains no images ({' '.join(sorted(IMAGE_SUFFIXES))})")
     return sorted(paths, key=lambda path: natural_key(str(path.relative_to(folder))))

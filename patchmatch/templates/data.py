@@ -21,6 +21,7 @@ from patchmatch.io import (
     read_image,
     to_float,
 )
+from patchmatch.io.frames import list_folder
 from patchmatch.templates.scenes import TemplateScene
 
 
@@ -158,7 +159,7 @@ def read_templates(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     """
     paths = [path]
     if path.is_dir():
-        paths = [p for p in _images(path) if not p.name.startswith(".")]
+        paths = _images(path)
         if not paths:
             raise InputError(
                 f"{path}: contains no templates; give an image, or a folder of "
@@ -205,8 +206,7 @@ def read_masks(folder: Path, templates: Mapping[str, Tensor]) -> dict[str, Tenso
 
 def _images(folder: Path) -> list[Path]:
     """Return the images of a folder in natural order."""
-    paths = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted(paths, key=lambda path: natural_key(path.name))
+    return [path for path in list_folder(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
 def read_thresholds(path: str) -> dict[str, float]:

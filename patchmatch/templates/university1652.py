@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from patchmatch.core.data import MatchingData
 from patchmatch.core.errors import InputError
 from patchmatch.io import IMAGE_SUFFIXES, natural_key, read_image, to_rgb_uint8
+from patchmatch.io.frames import list_folder
 from patchmatch.synthetic.dataset import STAGES, require_positive
 from patchmatch.synthetic.views import draw_homography, jitter_illumination, warp_view
 from patchmatch.templates.places import (
@@ -241,7 +242,7 @@ def images_by_place(folder: Path) -> dict[str, list[Path]]:
     found = {}
     for place in folder.iterdir():
         if place.is_dir():
-            paths = [p for p in place.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+            paths = [p for p in list_folder(place) if p.suffix.lower() in IMAGE_SUFFIXES]
             if paths:
                 found[place.name] = sorted(paths, key=lambda path: natural_key(path.name))
     return found

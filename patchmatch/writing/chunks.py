@@ -46,14 +46,19 @@ class RunChunks:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / CHUNKS_FOLDER
 
+    @property
+    def settings_path(self) -> Path:
+        """The file whose presence marks the run as unfinished."""
+        return self.folder / SETTINGS_FILE
+
     def settings(self) -> dict[str, Any] | None:
         """Return the settings of the unfinished run, or None if there is no unfinished run."""
-        path = self.folder / SETTINGS_FILE
+        path = self.settings_path
         return read_json(path) if path.is_file() else None
 
     def start(self, settings: Mapping[str, Any]) -> None:
         """Write the settings, which marks the run as unfinished."""
-        write_text_atomic(self.folder / SETTINGS_FILE, as_json(settings))
+        write_text_atomic(self.settings_path, as_json(settings))
 
     def completed(self) -> list[int]:
         """Return the indices of the batches with a complete chunk, in ascending order."""
@@ -154,6 +159,16 @@ def remove_empty_folders(folders: Iterable[Path]) -> None:
     for folder in folders:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def has_run(folder: Path) -> bool:
+    """Return whether a folder contains a complete or an unfinished run."""
+    if RunChunks(folder).settings_path.is_file():
+        return True
+    try:
+        return {"complete", "settings"} <= read_json(folder / SUMMARY_FILE).keys()
+    except InputError:  # none, or the file of another program
+        return False
 
 
 def run_files(

@@ -18,15 +18,16 @@ def summarize(chunks: RunChunks, table: str) -> dict[str, Any]:
         table: Name of the table whose rows are counted, also by their ``kind`` if they have one.
 
     Returns:
-        ``sources``, ``pairs`` and ``rows``: counts; ``kinds``: count of each kind; ``skipped``:
-        the distinct notes, in the order of the run.
+        ``sources`` (with pairs), ``pairs`` and ``rows``: counts; ``kinds``: count of each kind;
+        ``skipped``: the distinct notes, in the order of the run.
     """
     notes: dict[str, None] = {}
     sources, kinds = set(), collections.Counter()
     pairs = count = 0
     for _, record in chunks.records():
         notes |= dict.fromkeys(record["notes"])
-        sources.add(record["source"])
+        if record["pairs"]:
+            sources.add(record["source"])
         pairs += record["pairs"]
         rows = record["rows"].get(table, ())
         count += len(rows)

@@ -21,6 +21,7 @@ from patchmatch.writing.chunks import (
     Chunk,
     RunChunks,
     as_json,
+    has_run,
     remove_empty_folders,
     remove_files,
     run_files,
@@ -119,7 +120,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         # An iterable dataset has no sample indices.
         warnings.filterwarnings("ignore", message="Couldn't infer the batch indices")
         require_writable_folder(self.output_path)
-        existing = run_files(self.folder, self._is_top_file, self.subfolders)
+        existing = self.outputs_in(self.folder)
         settings = run_settings(trainer, pl_module, self)
         state, self._settings = resolve_run_state(
             self.output_path, existing, settings, self.overwrite, self.resume
@@ -137,6 +138,11 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
             self._warn_on_rank_zero(trainer, "the run is already complete; nothing to do")
         elif done:
             self._skip_batches(trainer, done)
+
+    def outputs_in(self, folder: Path) -> list[Path]:
+        """Return the files that this or an earlier run wrote into its folder; else none."""
+        is_run = folder.resolve() == self.folder.resolve() or has_run(folder)
+        return run_files(folder, self._is_top_file, self.subfolders) if is_run else []
 
     def _prepare_folder(self, existing: Sequence[Path], state: RunState) -> None:
         """Remove obsolete files of an earlier run, and start a new one."""
@@ -206,11 +212,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         self.chunks.add(index, chunk, metadata, columns, table_rows)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Merge the chunks.
-
-        Raises:
-            InputError: If no pair was predicted.
-        """
+        """Merge the chunks; raise InputError if no pair was predicted."""
         if not self._is_open:
             return
         trainer.strategy.barrier()
@@ -252,10 +254,9 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         return RunChunks(self.folder)
 
     def _is_top_file(self, name: str) -> bool:
-        tables = {SUMMARY_FILE, *(f"{table}.csv" for table in self.tables)}
-        return bool(
-            name in tables or self.top_files.fullmatch(name) or TEMPORARY_FILE.fullmatch(name)
-        )
+        patterns = (self.top_files, TEMPORARY_FILE)
+        names = {SUMMARY_FILE, *(f"{table}.csv" for table in self.tables)}
+        return name in names or any(pattern.fullmatch(name) for pattern in patterns)
 
     def _merge(self, complete: bool, finish: bool) -> None:
         """Write tables and summary from all chunks; remove these if the run is complete."""
@@ -269,14 +270,12 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
             self._summary["settings"] = self._settings
             write_text_atomic(self.folder / SUMMARY_FILE, as_json(self._summary))
         self._is_open = False  # from here on the tables are complete and the chunks are not
-        written = run_files(self.folder, self._is_top_file, self.subfolders)
-        if complete or all(path.name == SETTINGS_FILE for path in written):
+        written = {path.name for path in self.outputs_in(self.folder)}
+        if complete or written <= {SETTINGS_FILE}:
             chunks.remove()
         if complete and not counted["pairs"]:
-            notes = counted["skipped"]
-            reason = (
-                f"first error: {notes[0]}" if notes else f"the data contain no {self.pair_noun}"
-            )
+            first = next(iter(counted["skipped"]), None)
+            reason = f"first error: {first}" if first else f"the data contain no {self.pair_noun}"
             raise InputError(f"{self.output_path}: nothing was matched; {reason}")
 
     def _warn_on_rank_zero(self, trainer: pl.Trainer, text: str) -> None:

@@ -5,10 +5,12 @@ import textwrap
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 from synthetic_frames import SyntheticStream, gap_pairs, pair_names, write_frame_video, write_frames
 
 from patchmatch.core.errors import InputError
 from patchmatch.frames.data import Frames, open_clips
+from patchmatch.frames.writer import ChangeBoxes
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -55,8 +57,10 @@ def test_sequences_shorter_than_all_gaps_are_skipped_with_a_note(tmp_path):
     write_frames(tmp_path / "long", 6)
     write_frames(tmp_path / "short", 3)
     clips, notes = open_clips(str(tmp_path), 4, (4, 5))
-    assert {clip["source"] for clip in clips} == {"long"}
-    assert notes == ("short: no two of its frames are 4 apart; skipped",)
+    assert notes == ()
+    read = list(clips)
+    assert {clip["source"] for clip in read} == {"long"}
+    assert read[0]["notes"] == ["short: no two of its frames are 4 apart; sequence skipped"]
     with pytest.raises(InputError, match="no two of its frames are 9 apart; give smaller gaps"):
         open_clips(str(tmp_path), 4, (9,))
 
@@ -72,6 +76,37 @@ def test_video_frames_have_their_time_stamps(tmp_path):
         time_of |= dict(zip(clip["names"], clip["times"], strict=True))
     assert list(time_of) == [f"{i:06d}" for i in range(6)]
     assert list(time_of.values()) == pytest.approx(times, abs=1e-4)
+
+
+def test_skipped_videos_are_noted_in_the_first_clip(tmp_path):
+    write_frames(tmp_path / "good", 4)
+    (tmp_path / "bad.mp4").touch()
+    clips, notes = open_clips(str(tmp_path), 2)
+    first, second = clips
+    assert notes == ()
+    assert [note for note in first["notes"] if "bad.mp4: the file is empty" in note]
+    assert second["notes"] == []
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_outputs_of_a_writer_inside_the_input_are_no_frames(tmp_path, elsewhere):
+    write_frames(tmp_path, 4)
+    folder = tmp_path / "out" if elsewhere else tmp_path
+    write_frames(folder / "topk_diffs" / "cam", 3)
+    for path in (folder / "topk_diffs" / "cam").iterdir():
+        path.rename(path.with_name(f"top20_{path.name}"))
+    (folder / "annotated.mp4").touch()
+    (folder / "summary.json").write_text('{"complete": true, "settings": {}}')
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        callbacks=[ChangeBoxes(str(tmp_path))],
+    )
+    data = Frames(str(tmp_path))
+    data.trainer = trainer
+    data.setup("predict")
+    assert [sequence.folder for sequence in data.dataset.sequences] == [tmp_path]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

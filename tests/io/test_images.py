@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from patchmatch.core.errors import InputError
-from patchmatch.io import IMAGE_SUFFIXES, read_image, read_image_size, to_rgb_uint8, write_image
+from patchmatch.io import read_image, read_image_size, to_rgb_uint8, write_image
 
-LOSSLESS = [suffix for suffix in IMAGE_SUFFIXES if suffix not in {".jpg", ".jpeg"}]
+LOSSLESS = [".png", ".bmp", ".tif", ".tiff", ".webp"]
 HEIGHT, WIDTH = 13, 29
 
 

@@ -54,8 +54,8 @@ def test_frames_subfolders_and_videos_are_found_in_natural_order(tmp_path):
     make_video(source / "a.avi")
     make_frames(source / "cam2" / "deeper")
     found = find_sequences(source)
-    assert names(found) == ["run", "cam2", "cam10", "a", "b"]
-    assert [type(sequence) for sequence in found.sequences] == [FolderSequence] * 3 + [
+    assert names(found) == ["run", "cam2", "cam2_deeper", "cam10", "a", "b"]
+    assert [type(sequence) for sequence in found.sequences] == [FolderSequence] * 4 + [
         VideoSequence
     ] * 2
     assert found.notes == ()
@@ -85,11 +85,9 @@ def test_ignored_files_are_noted(tmp_path):
         (source / name).write_text("x")
     make_video(source / "sub" / "b.avi")
     found = find_sequences(source)
-    assert names(found) == ["run", "a"]
-    assert found.notes == (
-        f"{source}: ignored n1.txt, n2.txt, n10.txt and 1 more",
-        f"{source / 'sub'}: ignored b.avi",
-    )
+    assert names(found) == ["run", "a", "sub_b"]
+    assert found.notes == (f"{source}: ignored n1.txt, n2.txt, n10.txt and 1 more",)
+    assert found.skipped == ()
 
 
 def test_sequence_of_one_frame_among_longer_ones_is_skipped_and_noted(tmp_path):
@@ -98,9 +96,10 @@ def test_sequence_of_one_frame_among_longer_ones_is_skipped_and_noted(tmp_path):
     make_video(tmp_path / "one.avi", 1)
     found = find_sequences(tmp_path)
     assert names(found) == ["good"]
-    assert found.notes == (
-        f"{tmp_path / 'short'}: expected at least two frames, got one; skipped",
-        f"{tmp_path / 'one.avi'}: expected at least two frames, got one; skipped",
+    reason = "expected at least two frames, got one; add frames, or give the folder with all frames"
+    assert found.skipped == (
+        f"folder skipped: {tmp_path / 'short'}: {reason}",
+        f"video skipped: {tmp_path / 'one.avi'}: {reason}",
     )
 
 
@@ -142,27 +141,98 @@ def test_folder_without_frames_raises_and_its_content_is_listed(tmp_path):
         find_sequences(tmp_path)
 
 
-@pytest.mark.parametrize("where", ["source", "sub"])
-def test_folder_without_read_permission_raises(tmp_path, monkeypatch, where):
-    source = make_frames(tmp_path / "source")
-    make_frames(source / "sub")
+def forbid_listing(monkeypatch, name: str) -> None:
     iterdir = Path.iterdir
 
     def fail(self):
-        if self.name == where:
+        if self.name == name:
             raise PermissionError(13, "Permission denied")
         return iterdir(self)
 
     monkeypatch.setattr(Path, "iterdir", fail)
-    with pytest.raises(InputError, match=rf"{where}: the folder cannot be listed"):
-        find_sequences(source)
 
 
-def test_broken_video_raises_and_is_not_skipped(tmp_path):
-    make_frames(tmp_path / "good")
-    (tmp_path / "broken.mp4").write_bytes(b"x")
-    with pytest.raises(InputError, match=r"broken\.mp4: cannot be read as a video"):
+def test_source_without_read_permission_raises(tmp_path, monkeypatch):
+    make_frames(tmp_path / "source")
+    forbid_listing(monkeypatch, "source")
+    with pytest.raises(InputError, match="source: the folder cannot be listed"):
+        find_sequences(tmp_path / "source")
+
+
+def test_subfolder_without_read_permission_is_skipped_and_noted(tmp_path, monkeypatch):
+    make_frames(tmp_path / "day")
+    make_frames(tmp_path / "lost+found")
+    forbid_listing(monkeypatch, "lost+found")
+    found = find_sequences(tmp_path)
+    assert names(found) == ["day"]
+    (note,) = found.skipped
+    assert note.startswith(f"folder skipped: {tmp_path / 'lost+found'}: the folder cannot be")
+    forbid_listing(monkeypatch, "day")
+    with pytest.raises(InputError, match=r"day: the folder cannot be listed .* \(and 1 more\)$"):
         find_sequences(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["empty", "fake", "cut", "folder"])
+def test_unreadable_video_among_good_ones_is_skipped_and_noted(tmp_path, damage):
+    good = make_video(tmp_path / "good.avi").read_bytes()
+    bad = tmp_path / "cam" / "bad.mp4"
+    bad.parent.mkdir()
+    if damage == "folder":  # a folder named like a video
+        make_video(bad / "inner.avi")
+        assert names(find_sequences(tmp_path)) == ["good", "cam_bad.mp4_inner"]
+        return
+    bad.write_bytes({"empty": b"", "fake": b"<html>404</html>", "cut": good[:300]}[damage])
+    found = find_sequences(tmp_path)
+    assert names(found) == ["good"]
+    (note,) = found.skipped
+    assert note.startswith(f"video skipped: {bad}: ")
+    (tmp_path / "good.avi").unlink()
+    with pytest.raises(InputError, match=r"bad\.mp4: "):
+        find_sequences(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "suffix", [".ts", ".m2ts", ".flv", ".wmv", ".3gp", ".ogv", ".h264", ".MTS", ".unknown", ""]
+)
+def test_video_is_recognized_by_its_content(tmp_path, suffix):
+    path = make_video(tmp_path / "a.avi").rename(tmp_path / f"clip{suffix}")
+    (sequence,) = find_sequences(path).sequences
+    assert isinstance(sequence, VideoSequence)
+    assert len(sequence) == 3
+    if suffix not in ("", ".unknown"):
+        assert names(find_sequences(tmp_path)) == ["clip"]
+
+
+def test_long_text_is_not_a_video(tmp_path):
+    (tmp_path / "a.txt").write_text("some words\n" * 1000)
+    with pytest.raises(InputError, match="expected a folder or a video"):
+        find_sequences(tmp_path / "a.txt")
+
+
+def test_videos_below_subfolders_are_named_by_their_path(tmp_path):
+    for camera in ("cam1", "cam2"):
+        make_video(tmp_path / camera / "monday" / "a.avi")
+    found = find_sequences(tmp_path)
+    assert names(found) == ["cam1_monday_a", "cam2_monday_a"]
+
+
+def test_link_to_a_parent_folder_ends(tmp_path):
+    make_frames(tmp_path / "a")
+    try:
+        (tmp_path / "a" / "again").symlink_to(tmp_path)
+    except OSError:
+        pytest.skip("this system has no links")
+    assert names(find_sequences(tmp_path)) == ["a"]
+
+
+def test_outputs_of_runs_are_no_frames(tmp_path):
+    source = make_frames(tmp_path / "run")
+    make_frames(source / "topk_diffs")
+    make_video(source / "annotated.avi")
+    written = [*(source / "topk_diffs").iterdir(), source / "annotated.avi"]
+    found = find_sequences(source, lambda folder: written if folder == source else ())
+    assert names(found) == ["run"]
+    assert found.notes == found.skipped == ()
 
 
 def test_folder_has_no_times_and_no_notes(tmp_path):

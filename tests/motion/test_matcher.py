@@ -250,10 +250,13 @@ def test_empty_clip_has_no_changes(shipped):
     assert shipped.predict_step(clip, 0) == []
 
 
-def test_frames_smaller_than_a_block_raise(shipped):
+def test_frames_smaller_than_a_block_are_skipped_with_a_note(shipped):
     frame = textured(31, 90)
-    with pytest.raises(InputError, match="walk: frames of 90x31 pixels are smaller than a"):
-        shipped.predict_step(clip_of(frame, frame), 0)
+    clip = clip_of(frame, frame) | {"notes": []}
+    assert shipped.predict_step(clip, 0) == []
+    (note,) = clip["notes"]
+    assert note.startswith("walk: frames of 90x31 pixels are smaller than a block of 32x32")
+    assert clip["pairs"] == []
 
 
 def test_all_image_formats_give_the_same_motion(loaded):
