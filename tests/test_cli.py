@@ -195,6 +195,22 @@ def test_frames_without_one_whole_pair_raise(tmp_path, capsys):
     assert "frame_1.png" in message
 
 
+def test_unusable_entries_of_a_folder_are_listed_and_the_rest_is_predicted(tmp_path):
+    write_frames(tmp_path / "in" / "good", count=3)
+    for path in write_frames(tmp_path / "in" / "thumbs", count=3).glob("*.png"):
+        cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (20, 20)))
+    (tmp_path / "in" / "empty.mp4").touch()
+    out = tmp_path / "in" / "out"
+    arguments = [f"--data.predict_dir={tmp_path / 'in'}", f"--writer.output_path={out}", *QUIET]
+    for repeat in ([], ["--writer.overwrite=true"]):  # its own images are not read the second time
+        main(["predict", "-c", PREDICT, *arguments, *repeat])
+        summary = json.loads((out / "summary.json").read_text())
+        assert (summary["sources"], summary["pairs"]) == (1, 2)
+        video, thumbs = summary["skipped"]
+        assert "empty.mp4: the file is empty" in video
+        assert "thumbs: frames of 20x20 pixels are smaller than a block" in thumbs
+
+
 def test_frames_smaller_than_a_block_raise(tmp_path, capsys):
     folder = write_frames(tmp_path / "f")
     message = refusal(
