@@ -3,8 +3,12 @@
 import logging
 import os
 import re
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from difflib import get_close_matches
 from importlib import import_module
@@ -91,6 +95,8 @@ class MatchingCLI(LightningCLI):
         config = self.config.get(self.config.get("subcommand"))
         if config is not None:
             self._find_checkpoint(config)
+            if config.get("return_predictions", 0) is None:  # the default of predict
+                config.return_predictions = False  # else all predictions stay in memory
         self.requested: Namespace = deepcopy(self.config)
 
     def _find_checkpoint(self, config: Namespace) -> None:
@@ -172,6 +178,26 @@ class MatchingCLI(LightningCLI):
             )
 
 
+@contextmanager
+def stop_on_sigterm() -> Iterator[None]:
+    """Treat SIGTERM, which docker, systemd and Slurm send, like Ctrl+C.
+
+    Lightning only remembers it by default, and the run continues to its end.
+    """
+
+    def stop(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only it may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _is_no_tip(record: logging.LogRecord) -> bool:
     return "Tip:" not in record.getMessage()
 
@@ -191,7 +217,7 @@ def main(args: ArgsType = None) -> None:
     """
     # hides the advertisements of Lightning
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_tip)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), stop_on_sigterm():
         # a deprecated call in Lightning itself
         warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\)")
         warnings.filterwarnings("ignore", "Found .* in eval mode")  # by intent

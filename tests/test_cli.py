@@ -374,6 +374,38 @@ def test_the_scripts_of_main_cli_are_the_same_program(tmp_path):
         assert done.stdout.startswith("patchmatch ")
 
 
+def test_sigterm_stops_a_prediction_that_can_be_resumed(tmp_path):
+    folder = write_frames(tmp_path / "f", count=200, size=(70, 700))
+    command = [sys.executable, "-m", "patchmatch", "predict", "-c", PREDICT]
+    command += [f"--data.predict_dir={folder}", "--data.batch_size=2", *QUIET]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    while process.poll() is None and len(list(Path("data/output/chunks").glob("*.csv"))) < 3:
+        pass
+    process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "--writer.resume true" in output
+    summary = json.loads(Path("data/output/summary.json").read_text())
+    assert summary["complete"] is False
+    assert 0 < summary["pairs"] < 199
+    resume = [*command, "--writer.resume=true"]
+    done = subprocess.run(resume, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    summary = json.loads(Path("data/output/summary.json").read_text())
+    assert (summary["complete"], summary["pairs"]) == (True, 199)
+
+
+def test_predict_without_a_configuration_keeps_no_predictions(tmp_path, capsys):
+    folder = write_frames(tmp_path / "f")
+    options = ["--model=ShiftMatcher", "--data=Frames", f"--data.predict_dir={folder}"]
+    options += ["--writer=ChangeBoxes", "--writer.output_path=out", "--trainer.logger=false"]
+    main(["predict", *options, *QUIET])
+    assert Path("out/changes.csv").is_file()
+
+
 def test_a_killed_prediction_leaves_only_whole_files(tmp_path):
     """Kill -9 in the middle: pictures open, part tables have whole lines, nothing else is left."""
     folder = write_frames(tmp_path / "f", count=200, size=(70, 700))
