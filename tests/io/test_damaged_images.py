@@ -95,10 +95,10 @@ def test_bytes_after_the_end_of_a_png_are_ignored(file):
 
 @pytest.mark.parametrize("read", [read_image, read_image_size])
 def test_files_that_are_not_images_raise(file, read, tmp_path):
-    with pytest.raises(InputError, match="expected PNG, JPEG, BMP, TIFF, WEBP, PPM, got another"):
+    with pytest.raises(InputError, match=r"expected PNG, .*, GIF, PPM, got another"):
         read(file(b"a text with suffix .png\n"))
     with pytest.raises(InputError, match="expected PNG, JPEG"):
-        read(file(encode(RGB, "GIF")))
+        read(file(encode(RGB, "PCX")))
     with pytest.raises(InputError, match=r"frame 1\.png: the file is empty"):
         read(file(b""))
     with pytest.raises(InputError, match=r"absent\.png: no such file"):
