@@ -53,6 +53,7 @@ def test_damaged_file_skips_only_its_pair(whole):
     assert {"hloc/matches.h5", "colmap/matches.txt", "pairs/8/matches.npz"} <= set(whole)
 
 
+@pytest.mark.slow  # tests/frames has the same of the shared base
 def test_killed_run_is_resumed(tmp_path, pairs, whole):
     process = start(command(pairs, tmp_path / "out"), tmp_path)
     kill_when_exists(tmp_path / "out/chunks/000003.json", process)
@@ -61,6 +62,7 @@ def test_killed_run_is_resumed(tmp_path, pairs, whole):
     assert contents(tmp_path / "out", ["pairs.csv"]) == whole
 
 
+@pytest.mark.slow  # tests/frames has the same of the shared base
 def test_two_processes_write_the_same_files_as_one(tmp_path, pairs, whole):
     run(command(pairs, tmp_path / "out", *TWO), tmp_path)
     assert contents(tmp_path / "out", ["pairs.csv"]) == whole

@@ -89,6 +89,7 @@ def test_killed_run_is_resumed(tmp_path, inputs, whole):
     assert contents(tmp_path / "out") == whole
 
 
+@pytest.mark.slow  # tests/frames has the same of the shared base
 def test_two_processes_write_the_same_files_as_one(tmp_path, inputs, whole):
     run(arguments(inputs, tmp_path / "out", *TWO), tmp_path)
     assert contents(tmp_path / "out") == whole
