@@ -67,6 +67,7 @@ def test_features_of_each_scene_are_extracted_once(benchmark, monkeypatch):
     assert correct.partition(" of ")[0] == str((scores.diagonal() >= threshold).sum())
 
 
+@pytest.mark.slow
 def test_tables_compare_features_before_and_after_tuning(benchmark, monkeypatch, tmp_path, capsys):
     if len(bundled_photographs()) < 5:
         pytest.skip("photographs come with scikit-image and scikit-learn")

@@ -24,6 +24,7 @@ def script():
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_onnxruntime_agrees_with_torch_on_shifts(script, tmp_path):
     shifts = script.Shifts(load_shift_matcher(device="cpu").matcher.net)
