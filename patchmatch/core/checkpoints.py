@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from patchmatch.core.errors import InputError
-from patchmatch.core.weights import first_line
+from patchmatch.core.errors import InputError, first_line
 
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
 

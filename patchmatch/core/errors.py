@@ -1,4 +1,4 @@
-"""The exception for errors that the user can fix."""
+"""The exception for errors that the user can fix, and the reason in errors of libraries."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,13 @@ class InputError(ValueError):
     The message is one line, ``SUBJECT: what is wrong; what to do``. The command line prints it
     without a traceback and exits with code 2.
     """
+
+
+def first_line(error: Exception, length: int | None = 100) -> str:
+    """Return the first line of an error message, or the name of the error if it is empty.
+
+    Args:
+        error: Any exception.
+        length: Largest number of characters; None for no limit.
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:length]

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from patchmatch.core.errors import InputError
+from patchmatch.core.errors import InputError, first_line
 
 
 def read_state_dict(path: str | Path, advice: str) -> Mapping[str, Any]:
@@ -32,8 +32,3 @@ def read_state_dict(path: str | Path, advice: str) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: contains no state_dict; {advice}")
     return content
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error message, or the name of the error if it is empty."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:100]

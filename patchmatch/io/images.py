@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from patchmatch.core.errors import InputError
+from patchmatch.core.errors import InputError, first_line
 from patchmatch.io.atomic import write_bytes_atomic
 from patchmatch.io.decoding import decode_image, decode_orientation, decode_size, to_array
 from patchmatch.io.files import read_bytes
@@ -223,5 +223,5 @@ def _read_error(path: str | Path, error: Exception) -> InputError:
             f"{path}: the image has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; shrink "
             "it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file"
         )
-    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    reason = first_line(error, length=None)
     return InputError(f"{path}: cannot be read as an image: {reason}; copy or export it again")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from patchmatch.core.errors import InputError
+from patchmatch.core.errors import InputError, first_line
 from patchmatch.io import tiff
 from patchmatch.io.decoding import FORMATS, decode_image, to_array
 from patchmatch.io.files import read_bytes
@@ -64,7 +64,7 @@ class ImageStack(FrameSequence):
             self._animation.seek(index)
             return to_array(self._animation)
         except Exception as error:  # as in count_pages
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            reason = first_line(error, length=None)
             raise InputError(
                 f"{self.path}: page {index} cannot be read: {reason}; copy or export it again"
             ) from error

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from patchmatch.core.errors import InputError
-from patchmatch.core.weights import first_line, read_state_dict
+from patchmatch.core.errors import InputError, first_line
+from patchmatch.core.weights import read_state_dict
 from patchmatch.ops.contrast import local_contrast_normalization
 from patchmatch.templates.handcrafted import opponent_colors, orientation_histograms
 
