@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchmatch.frames.results import FrameChanges, Kind, kind_of
+from patchmatch.frames.results import FrameChanges, Kind, kind_of, rank
 
 CHUNK = 512  # blocks compared with all others at once, to bound the memory
 
@@ -38,7 +38,7 @@ def merge_blocks(changes: FrameChanges) -> tuple[FrameChanges, Tensor]:
     sizes = changes.boxes[single, 2:] - changes.boxes[single, :2]
     areas = torch.tensor([union_area(changes.boxes[group]) for group in groups], dtype=torch.long)
     area = torch.cat([sizes.prod(dim=1), areas])
-    order = torch.argsort(regions.score, descending=True, stable=True)
+    order = rank(regions.score, regions.confidence)
     return regions[order], area[order]
 
 

@@ -36,6 +36,24 @@ def kind_of(displacement: Tensor) -> Tensor:
     return (length >= STILL_BELOW).long() + (length >= LARGER_FROM).long()
 
 
+def score_of_length(length: Tensor) -> Tensor:
+    """Return the score of each block of a frame pair: how much it changed.
+
+    The score is ``length / (length + 1 + m)`` with the median length m of all blocks, which is
+    zero unless the scene moves as a whole: 0 is still, 0.5 one pixel in a still scene. It grows
+    with the length everywhere, so that the largest changes rank first.
+
+    Args:
+        length: (N,) expected length of the displacement in pixels.
+
+    Returns:
+        (N,) in [0, 1).
+    """
+    if not len(length):
+        return length
+    return length / (length + 1 + length.median())
+
+
 @dataclass(frozen=True, kw_only=True)
 class PatchMatches:
     """The shift between the two patches of each of N patch pairs.
@@ -67,9 +85,8 @@ class FrameChanges:
         displacement: (N, 2) float, dx and dy in pixels from ``frame0`` to ``frame1``; unreliable
             where ``matched`` is False.
         kind: (N,) long, values of ``Kind``.
-        score: (N,) float in [0, 1], how much a block changed: half the expected length of its
-            displacement, where ``LARGER`` counts as two pixels. 0 is certainly still, 0.5
-            certainly one pixel along an axis, 1 certainly more.
+        score: (N,) float in [0, 1), how much a block changed, see ``score_of_length``: 0 is
+            still, 0.5 about one pixel in a still scene.
         matched: (N,) bool, True where the content of the block is found in ``frame1``. False where
             it is occluded, has left the frame or lies outside the search range.
         confidence: (N,) float in [0, 1], the probability that the displacement is correct.
@@ -112,8 +129,19 @@ class FrameChanges:
         """Return the ``k`` blocks with the highest scores in descending order.
 
         Still blocks and blocks with a score below ``min_score`` are excluded, so the result may
-        have fewer than ``k`` blocks. Blocks with equal scores keep their order.
+        have fewer than ``k`` blocks. Of equal scores the higher confidence is first, see ``rank``.
         """
         changed = torch.nonzero((self.kind != Kind.STILL) & (self.score >= min_score)).flatten()
-        order = torch.argsort(self.score[changed], descending=True, stable=True)
-        return self[changed[order[:k]]]
+        return self[changed[rank(self.score[changed], self.confidence[changed])[:k]]]
+
+
+def rank(score: Tensor, confidence: Tensor) -> Tensor:
+    """Return the order of N blocks by descending score, then by descending confidence.
+
+    What is equal in both is ordered at random, by a fixed seed, so that the first k are spread
+    over the frame instead of lying at its top.
+    """
+    order = torch.randperm(len(score), generator=torch.Generator().manual_seed(len(score)))
+    for values in (confidence, score):
+        order = order[torch.argsort(values[order], descending=True, stable=True)]
+    return order

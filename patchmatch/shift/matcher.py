@@ -15,27 +15,31 @@ from patchmatch.core.matcher import (
     pairs_of_features,
 )
 from patchmatch.core.process import keep_freed_memory
-from patchmatch.frames.results import FrameChanges, Kind, PatchMatches
+from patchmatch.frames.results import FrameChanges, Kind, PatchMatches, score_of_length
 from patchmatch.ops.blocks import block_boxes
+from patchmatch.shift.correlation import CorrelationNet
+from patchmatch.shift.decision import decide, discount_noise, length_of, noise_variance
+from patchmatch.shift.energy import EnergyNet
 from patchmatch.shift.metrics import ExactShiftAccuracy, count_exact_shifts
-from patchmatch.shift.net import CLASSES, VARIANCE_EPS, FrameFeatures, ShiftNet
-from patchmatch.shift.ops import LARGER, SHIFTS, STILL
+from patchmatch.shift.net import CLASSES, VARIANCE_EPS, FrameFeatures
+from patchmatch.shift.ops import STILL
 from patchmatch.shift.pairs import PairBatch
 
-#: Length in pixels of the displacement of each class, 2 for ``larger``; the score is its mean.
-LENGTHS = torch.tensor([math.hypot(dx, dy) for dx, dy in SHIFTS] + [2.0])
+NETS = {"energy": EnergyNet, "correlation": CorrelationNet}
 MIN_BLOCK = 8  # pixels: the window of a smaller block has fewer than 6x6 pixels
 MAX_PATCHES = 4096  # patch pairs in one forward pass: bounds the memory
 
 
 class ShiftMatcher(Matcher):
-    """Block matching between two frames by a small 3D-convolutional network.
+    """Block matching between two frames by a small 3D convolution.
 
     The network is trained on generated patch pairs (self-supervised). The same weights apply to
     one patch pair and to every block of a frame pair.
 
     Args:
-        filters: Number of learned smoothing filters, at least 2.
+        net: ``energy``, opponent motion energies of 3D kernels over both frames, or
+            ``correlation``, normalised cross-correlation of filtered frames.
+        filters: Number of learned filters per frame, at least 2.
         kernel: Side of a filter in pixels, odd.
         width: Channels of the hidden layers.
         lr: Highest learning rate of AdamW; it warms up and decays over the whole training.
@@ -51,7 +55,8 @@ class ShiftMatcher(Matcher):
 
     def __init__(
         self,
-        filters: int = 3,
+        net: str = "energy",
+        filters: int = 4,
         kernel: int = 7,
         width: int = 48,
         lr: float = 6e-3,
@@ -62,12 +67,14 @@ class ShiftMatcher(Matcher):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["block", "stride", "prior_still"])
+        if net not in NETS:
+            raise ValueError(f"net must be one of {', '.join(NETS)}, got {net!r}")
         for name, value, least in (("block", block, MIN_BLOCK), ("stride", stride, 1)):
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} must be an integer of at least {least}, got {value}")
         if not 0 < prior_still < 1:
             raise ValueError(f"prior_still must lie between 0 and 1, got {prior_still}")
-        self.net = ShiftNet(filters, kernel, width)
+        self.net = NETS[net](filters, kernel, width)
         self.lr, self.weight_decay = lr, weight_decay
         self.block, self.stride, self.prior_still = block, stride, prior_still
         self.val_exact, self.test_exact = ExactShiftAccuracy(), ExactShiftAccuracy()
@@ -127,21 +134,26 @@ class ShiftMatcher(Matcher):
         changes = []
         for (first, second), (features0, features1) in zip(batch["pairs"], features, strict=True):
             height, width = frames[first].shape[-2:]
-            boxes = block_boxes(height, width, self.block, self.stride)
-            logits = self.net.match(features0, features1, self.block, self.stride)
-            logits = logits[0, :, 0].flatten(1).T.float().cpu()  # (N, 10)
+            found = self.net.match(features0, features1, self.block, self.stride)
+            logits = found.logits[0, :, 0].flatten(1).T.float()  # (N, 10)
             logits[:, STILL] += math.log(odds)
-            probability = logits.softmax(dim=1)
+            residual, total = (  # (9, C, N)
+                x[:, 0, :, 0].flatten(2).float() for x in (found.residual, found.total)
+            )
+            noise = noise_variance(residual, total)
+            probability = discount_noise(logits.softmax(dim=1), residual, noise)
+            score = score_of_length(length_of(probability, residual, noise)).cpu()
+            probability = probability.cpu()
             displacement, kind = decide(probability)
             changes.append(
                 FrameChanges(
                     source=batch["source"],
                     frame0=names[first],
                     frame1=names[second],
-                    boxes=boxes,
+                    boxes=block_boxes(height, width, self.block, self.stride),
                     displacement=displacement,
                     kind=kind,
-                    score=(probability * LENGTHS).sum(dim=1) / LENGTHS[LARGER],
+                    score=score,
                     matched=kind != Kind.LARGER,  # no search beyond one pixel
                     confidence=probability.amax(dim=1),
                     time0=batch["times"][first],
@@ -187,25 +199,6 @@ class ShiftMatcher(Matcher):
         probability[(variance < VARIANCE_EPS).all(dim=1).cpu()] = 1 / CLASSES
         displacement, kind = decide(probability)
         return PatchMatches(displacement=displacement, kind=kind, score=probability.amax(dim=1))
-
-
-def decide(probability: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the likeliest of the nine shifts as (N, 2) dx, dy, and the kind (N,).
-
-    Ties with zero motion give zero motion.
-
-    Args:
-        probability: (N, 10), of the nine ``SHIFTS`` and of ``larger``.
-    """
-    still = probability[:, STILL]
-    shift, label = probability[:, :LARGER].argmax(dim=1), probability.argmax(dim=1)
-    shift[still >= probability[:, :LARGER].amax(dim=1)] = STILL
-    label[still >= probability.amax(dim=1)] = STILL
-    displacement = torch.tensor(SHIFTS, dtype=torch.float32)[shift]
-    kind = torch.full_like(label, Kind.ONE_PIXEL)
-    kind[label == STILL] = Kind.STILL
-    kind[label == LARGER] = Kind.LARGER
-    return displacement, kind
 
 
 def _require_patches(patches: Tensor, name: str) -> None:

@@ -1,20 +1,20 @@
-"""Network of the shift matcher: filter bank, correlation under nine shifts, classifier."""
+"""Base of the networks of the shift matcher: what goes in, what comes out."""
 
+import abc
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from patchmatch.shift.ops import SHIFTS, STILL, shift_similarity, window_moments
+from patchmatch.shift.ops import SHIFTS
 
 VARIANCE_EPS = 1e-6  # (1/4 gray level of 255)^2: below the variance of rounding to uint8
 CLASSES = len(SHIFTS) + 1  # nine shifts and ``larger``
 
 
 class FrameFeatures(NamedTuple):
-    """Feature maps of frames, with mean and variance in each block's shifted windows."""
+    """Feature maps of frames, with mean and variance in nine windows of each block."""
 
     features: Float[Tensor, "B C T H W"]
     mean: Float[Tensor, "9 B C T rows columns"]
@@ -27,96 +27,37 @@ class FrameFeatures(NamedTuple):
         )
 
 
-class ShiftNet(nn.Module):
-    """Logits of the nine one-pixel shifts and of ``larger``, for every block of every frame pair.
+class BlockScores(NamedTuple):
+    """What a network says about every block of a frame pair.
 
-    A learned filter bank smooths the frames: one 3D convolution over time, y and x, whose kernels
-    span one frame. Each block is compared under the nine shifts by normalised cross-correlation,
-    filter by filter. A gate weights the filters by the contrast and the residual of the block. A
-    head corrects the weighted correlations and scores ``larger``. The logits depend on the frames
-    only through correlations and variances, so a single frame does not reveal the shift.
-
-    Args:
-        filters: Filters in the bank, in addition to the identity.
-        kernel: Side of a filter in pixels, odd.
-        width: Channels of the hidden layers.
+    Attributes:
+        logits: Of ``SHIFTS`` and ``larger``.
+        residual: Variance of the difference of the two frames under each shift, per feature map.
+        total: Sum of the variances of the two frames under each shift.
     """
 
-    def __init__(self, filters: int = 3, kernel: int = 7, width: int = 48) -> None:
-        super().__init__()
-        if filters < 2 or width < 1:
-            raise ValueError(
-                f"filters must be at least 2 and width at least 1, got {filters} and {width}"
-            )
-        if kernel < 1 or kernel % 2 == 0:
-            raise ValueError(f"kernel must be an odd number of pixels, got {kernel}")
-        self.kernel = kernel
-        self.identity: Tensor
-        channels = filters + 1
-        self.bank = nn.Conv3d(1, filters, (1, kernel, kernel), bias=False)
-        with torch.no_grad():
-            self.bank.weight.mul_(0.1).add_(gaussian_kernels(filters, kernel)[:, None, None])
-        identity = torch.zeros(1, 1, 1, kernel, kernel)
-        identity[..., kernel // 2, kernel // 2] = 1
-        self.register_buffer("identity", identity, persistent=False)
-        # per channel: nine residuals, their mean, and the log-variances of both frames
-        self.scale = nn.BatchNorm1d((len(SHIFTS) + 3) * channels, affine=False)
-        self.gate = nn.Sequential(
-            nn.Linear(3 * channels, width), nn.ReLU(), nn.Linear(width, 2 * channels), nn.Softplus()
-        )
-        self.head = nn.Sequential(
-            nn.Linear((len(SHIFTS) + 3) * channels, width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, CLASSES),
-        )
+    logits: Float[Tensor, "B 10 T rows columns"]
+    residual: Float[Tensor, "9 B C T rows columns"]
+    total: Float[Tensor, "9 B C T rows columns"]
 
+
+class ShiftNet(nn.Module, abc.ABC):
+    """Logits of the nine one-pixel shifts and of ``larger``, for every block of every frame pair.
+
+    Fully convolutional: the same weights apply to one patch pair and to every block of a frame.
+    """
+
+    @abc.abstractmethod
     def extract_features(
         self, frames: Float[Tensor, "B 1 T H W"], block: int = 26, stride: int = 13
     ) -> FrameFeatures:
         """Return the features and window statistics of each frame, the input of ``match``."""
-        frames = frames - frames.mean(dim=(-2, -1), keepdim=True)  # for numerical precision only
-        batch, _, time, height, width = frames.shape
-        margin = self.kernel // 2
-        folded = frames.reshape(batch * time, 1, height, width)
-        padded = F.pad(folded, (margin,) * 4, mode="replicate")
-        # Channel 0 is the frame itself. The kernels span one frame, so conv2d gives the same sums
-        # as conv3d, ten times faster on a CPU.
-        kernels = torch.cat([self.identity, self.bank.weight]).squeeze(2)
-        features = F.conv2d(padded, kernels)  # (B * T, C, H, W)
-        features = features.unflatten(0, (batch, time)).transpose(1, 2)  # (B, C, T, H, W)
-        return FrameFeatures(features, *window_moments(features, block, stride))
 
+    @abc.abstractmethod
     def match(
         self, frames0: FrameFeatures, frames1: FrameFeatures, block: int = 26, stride: int = 13
-    ) -> Float[Tensor, "B 10 T rows columns"]:
-        """Return the logits of ``SHIFTS`` and ``larger`` from ``frames0`` to ``frames1``."""
-        correlation, residual = shift_similarity(
-            frames0.features,
-            (frames0.mean, frames0.variance),
-            frames1.features,
-            (frames1.mean, frames1.variance),
-            block,
-            stride,
-            VARIANCE_EPS,
-        )
-        # to (B, T, rows, columns, 9, C)
-        correlation = correlation.permute(1, 3, 4, 5, 0, 2).contiguous()
-        residual = residual.permute(1, 3, 4, 5, 0, 2).contiguous()
-        mean = residual.mean(dim=-2)  # (..., C)
-        relative = (residual - mean.unsqueeze(-2)).flatten(-2)  # (..., 9 * C)
-        log_variance0, log_variance1 = (
-            (frames.variance[STILL] + VARIANCE_EPS).log().movedim(1, -1)  # (..., C)
-            for frames in (frames0, frames1)
-        )
-        statistics = torch.cat([relative, mean, log_variance0, log_variance1], dim=-1)
-        statistics = self.scale(statistics.flatten(0, 3)).view_as(statistics)  # (..., 12 * C)
-        weights = 4 * self.gate(statistics[..., relative.shape[-1] :])  # (..., 2 * C)
-        of_correlation, of_residual = weights.unsqueeze(-2).chunk(2, dim=-1)
-        score = (of_correlation * correlation - of_residual * residual).sum(dim=-1)  # (..., 9)
-        score = F.pad(score - score.mean(dim=-1, keepdim=True), (0, 1))  # (..., 10)
-        return (self.head(statistics) + score).movedim(-1, 1)
+    ) -> BlockScores:
+        """Compare ``frames0`` with ``frames1``, block by block."""
 
     def forward(
         self, frames: Float[Tensor, "B 1 T H W"], block: int = 26, stride: int = 13
@@ -124,18 +65,40 @@ class ShiftNet(nn.Module):
         """Return the logits of ``SHIFTS`` and ``larger`` for each consecutive pair of frames.
 
         Args:
-            frames: Gray frames in [0, 1]; time is the depth axis of the convolution. Two frames
-                of the size of one block are a patch pair, as in training.
+            frames: Gray frames in [0, 1]; time is the depth axis. Two frames of the size of one
+                block are a patch pair, as in training.
             block: Side of a block in pixels.
             stride: Distance from one block to the next in pixels.
         """
         features = self.extract_features(frames, block, stride)
-        return self.match(features.at(slice(None, -1)), features.at(slice(1, None)), block, stride)
+        first, second = features.at(slice(None, -1)), features.at(slice(1, None))
+        return self.match(first, second, block, stride).logits
 
 
-def gaussian_kernels(count: int, side: int) -> Float[Tensor, "count side side"]:
-    """Return Gaussian kernels of unit norm, sigma 0.45 to 1.65 pixels, to initialise the bank."""
-    sigma = torch.linspace(0.45, 1.65, count)[:, None, None]
+def standardise(
+    layer: nn.BatchNorm1d, statistics: Float[Tensor, "*batch C"]
+) -> Float[Tensor, "*batch C"]:
+    """Standardise statistics by those of the training, in the precision of the weights."""
+    assert layer.running_mean is not None
+    flat = statistics.flatten(0, -2).to(layer.running_mean.dtype)
+    return layer(flat).view_as(statistics)
+
+
+def require_sizes(filters: int, kernel: int, width: int) -> None:
+    """Raise ValueError unless a network can be built from these sizes."""
+    if filters < 2 or width < 1:
+        raise ValueError(
+            f"filters must be at least 2 and width at least 1, got {filters} and {width}"
+        )
+    if kernel < 1 or kernel % 2 == 0:
+        raise ValueError(f"kernel must be an odd number of pixels, got {kernel}")
+
+
+def gaussian_kernels(
+    count: int, side: int, sigma: tuple[float, float] = (0.45, 1.65)
+) -> Float[Tensor, "count side side"]:
+    """Return Gaussian kernels of unit norm, with sigma in pixels from the first to the last."""
+    sigmas = torch.linspace(*sigma, count)[:, None, None]
     x = torch.arange(side) - side // 2
-    kernels = torch.exp(-(x[:, None] ** 2 + x**2) / (2 * sigma**2))
+    kernels = torch.exp(-(x[:, None] ** 2 + x**2) / (2 * sigmas**2))
     return kernels / kernels.flatten(1).norm(dim=1)[:, None, None]

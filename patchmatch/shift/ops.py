@@ -84,8 +84,8 @@ def shift_similarity(
     block: int,
     stride: int,
     eps: float,
-) -> tuple[Float[Tensor, "9 *batch rows columns"], Float[Tensor, "9 *batch rows columns"]]:
-    """Return correlation and log-residual of two feature maps per block and shift.
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return correlation, log-residual, residual and total variance per block and shift.
 
     Args:
         features0: Features of the earlier frame.
@@ -98,20 +98,84 @@ def shift_similarity(
             log-residual of an exact match is finite.
 
     Returns:
-        The normalised cross-correlation in [-1, 1] and the logarithm of 1 - correlation, both
-        averaged over the forward and backward comparison; entry ``s`` is for ``SHIFTS[s]``.
+        The normalised cross-correlation in [-1, 1], the logarithm of 1 - correlation, the variance
+        of the difference and the sum of both variances, each (9, *batch, rows, columns), averaged
+        over the forward and the backward comparison; entry ``s`` is for ``SHIFTS[s]``.
     """
     (mean0, variance0), (mean1, variance1) = moments0, moments1
     forward, backward = shifted_products(features0, features1, block, stride)
-    correlation, residual = torch.zeros_like(forward), torch.zeros_like(forward)
-    for product, means, variances in (
-        (forward, mean0[STILL] * mean1, variance0[STILL] * variance1),
+    correlation, log_residual, residual, total = (torch.zeros_like(forward) for _ in range(4))
+    for product, means, inner, shifted in (
+        (forward, mean0[STILL] * mean1, variance0[STILL], variance1),
         # SHIFTS in reverse order are the opposite shifts
-        (backward, mean1[STILL] * mean0.flip(0), variance1[STILL] * variance0.flip(0)),
+        (backward, mean1[STILL] * mean0.flip(0), variance1[STILL], variance0.flip(0)),
     ):
-        scale = (variances + 1e-14).sqrt()  # sqrt has no finite gradient at 0
+        scale = (inner * shifted + 1e-14).sqrt()  # sqrt has no finite gradient at 0
         covariance = product - means
         correlation = correlation + covariance / (scale + eps) / 2
         unexplained = (scale - covariance).clamp_min(0)
-        residual = residual + ((unexplained + eps) / (scale + eps)).log() / 2
-    return correlation, residual
+        log_residual = log_residual + ((unexplained + eps) / (scale + eps)).log() / 2
+        residual = residual + (inner + shifted - 2 * covariance).clamp_min(0) / 2
+        total = total + (inner + shifted) / 2
+    return correlation, log_residual, residual, total
+
+
+def overlap_moments(
+    features: Float[Tensor, "*batch H W"], block: int, stride: int
+) -> tuple[Float[Tensor, "9 *batch rows columns"], Float[Tensor, "9 *batch rows columns"]]:
+    """Return mean and variance of the features in the overlap of every block with itself, shifted.
+
+    Entry ``s`` is over the pixels x of a block for which x + (dx, dy) = x + ``SHIFTS[s]`` lies in
+    the block, too.
+    """
+    moments = []
+    for values in (features, features * features):
+        sums = [
+            columns
+            for rows in _overlap_sums(values, -2, block, stride)
+            for columns in _overlap_sums(rows, -1, block, stride)
+        ]
+        moments.append(torch.stack([s / _overlap(i, block) for i, s in enumerate(sums)]))
+    mean, mean_of_squares = moments
+    return mean, (mean_of_squares - mean * mean).clamp_min(0)
+
+
+def overlap_products(
+    features0: Float[Tensor, "*batch H W"],
+    features1: Float[Tensor, "*batch H W"],
+    block: int,
+    stride: int,
+) -> Float[Tensor, "9 *batch rows columns"]:
+    """Return the mean of ``features0(x) * features1(x + SHIFTS[s])`` over the overlap.
+
+    The overlap of a block are its pixels x for which x + ``SHIFTS[s]`` lies in the block, too.
+    """
+    height, width = features0.shape[-2:]
+    products = []
+    for index, (dx, dy) in enumerate(SHIFTS):
+        x0, x1, y0, y1 = max(0, -dx), width - max(0, dx), max(0, -dy), height - max(0, dy)
+        product = (
+            features0[..., y0:y1, x0:x1] * features1[..., y0 + dy : y1 + dy, x0 + dx : x1 + dx]
+        )
+        rows = product.unfold(-2, block - abs(dy), stride).sum(dim=-1)
+        sums = rows.unfold(-1, block - abs(dx), stride).sum(dim=-1)
+        products.append(sums / _overlap(index, block))
+    return torch.stack(products)
+
+
+def _overlap(index: int, block: int) -> int:
+    """Return the number of pixels in the overlap of a block with itself under a shift."""
+    dx, dy = SHIFTS[index]
+    return (block - abs(dx)) * (block - abs(dy))
+
+
+def _overlap_sums(values: Tensor, dim: int, block: int, stride: int) -> tuple[Tensor, ...]:
+    """Sum along a dimension over each block without its first, without any, without its last."""
+    full = values.unfold(dim, block, stride).sum(dim=-1)
+    span = (full.shape[dim] - 1) * stride + 1
+    index: list[slice] = [slice(None)] * -dim
+    index[0] = slice(0, span, stride)
+    first = values[(..., *index)]
+    index[0] = slice(block - 1, block - 1 + span, stride)
+    last = values[(..., *index)]
+    return full - first, full, full - last

@@ -1,0 +1,118 @@
+"""From the numbers of a network to an answer for every block of a frame pair."""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from patchmatch.frames.results import Kind
+from patchmatch.shift.ops import LARGER, SHIFTS, STILL
+
+#: Length in pixels of the displacement of each class, 2 for ``larger``.
+LENGTHS = torch.tensor([math.hypot(dx, dy) for dx, dy in SHIFTS] + [2.0])
+FITTED_BELOW = 0.05  # residual over total variance of a block that a shift explains
+FITTED_SHARE = 0.05  # of the blocks: fewer of them do not estimate the noise
+FLAT_QUANTILE = 0.05  # of the least residuals, if no shift explains the scene
+NOISE_FLOOR = 1.5e-5  # variance of (1 gray level of 255)^2: rounding and compression of a video
+NOISE_FACTOR = 6.0  # times the noise: a residual that is half noise, half change
+IMPROVEMENT = 1.6  # factor between the residuals of still and of a shift that is half chance
+STEEPNESS = {"larger": 4.0, "shift": 12.0}  # of the change from one to the other, per factor of e
+EXCESS_WEIGHT = 0.25  # added share of the length, per factor of ten
+
+
+def decide(probability: Float[Tensor, "N 10"]) -> tuple[Float[Tensor, "N 2"], Int[Tensor, "N"]]:
+    """Return the likeliest of the nine shifts as dx, dy, and the kind.
+
+    Ties with zero motion give zero motion.
+
+    Args:
+        probability: Of the nine ``SHIFTS`` and of ``larger``.
+    """
+    still = probability[:, STILL]
+    shift, label = probability[:, :LARGER].argmax(dim=1), probability.argmax(dim=1)
+    shift[still >= probability[:, :LARGER].amax(dim=1)] = STILL
+    label[still >= probability.amax(dim=1)] = STILL
+    displacement = torch.tensor(SHIFTS, dtype=torch.float32)[shift]
+    kind = torch.full_like(label, Kind.ONE_PIXEL)
+    kind[label == STILL] = Kind.STILL
+    kind[label == LARGER] = Kind.LARGER
+    return displacement, kind
+
+
+def noise_variance(
+    residual: Float[Tensor, "9 C N"], total: Float[Tensor, "9 C N"]
+) -> Float[Tensor, "C"]:
+    """Estimate the noise in the difference of two frames from all of their blocks.
+
+    Where one of the nine shifts explains a block, what it leaves is noise: the median over such
+    blocks. If too few blocks are explained, as when the camera moves by more than a pixel, a low
+    quantile of the least residuals, that of flat blocks.
+
+    Args:
+        residual: Variance of the difference under each shift, for C feature maps and N blocks.
+        total: Sum of the variances of both frames.
+
+    Returns:
+        Variance per feature map, in squared gray levels of 1.
+    """
+    least = residual.amin(dim=0)  # (C, N)
+    fitted = (residual / total.clamp_min(1e-12)).amax(dim=1).amin(dim=0) < FITTED_BELOW  # (N,)
+    if fitted.float().mean() > FITTED_SHARE:
+        noise = least[:, fitted].median(dim=1).values
+    else:
+        noise = least.quantile(FLAT_QUANTILE, dim=1)
+    return noise.clamp_min(NOISE_FLOOR)
+
+
+def discount_noise(
+    probability: Float[Tensor, "N 10"],
+    residual: Float[Tensor, "9 C N"],
+    noise: Float[Tensor, "C"],
+) -> Float[Tensor, "N 10"]:
+    """Remove the probability of changes that the noise of the frames explains as well.
+
+    A network sees one block and takes flickering noise on a wall for new content. ``larger`` needs
+    a residual above the noise under each of the nine shifts; what is removed goes to these in
+    proportion. A shift needs a residual well below that without a shift; what is removed goes to
+    still.
+
+    Args:
+        probability: Of the nine ``SHIFTS`` and of ``larger``.
+        residual: Variance of the difference under each shift, for C feature maps.
+        noise: Variance of the noise per feature map, see ``noise_variance``.
+    """
+    over_noise = (residual / noise[:, None]).amax(dim=1).amin(dim=0)  # (N,)
+    improvement = residual[STILL] / residual.clamp_min(1e-12)  # (9, C, N)
+    supported = {
+        "larger": over_noise / NOISE_FACTOR,
+        "shift": improvement.amax(dim=1).T / IMPROVEMENT,  # (N, 9)
+    }
+    keep = {
+        name: torch.sigmoid(STEEPNESS[name] * ratio.clamp_min(1e-6).log())
+        for name, ratio in supported.items()
+    }
+    shifts, larger = probability[:, :LARGER], probability[:, LARGER:]
+    share = shifts / shifts.sum(dim=1, keepdim=True).clamp_min(1e-30)
+    kept = larger * keep["larger"][:, None]
+    shifts = shifts + (larger - kept) * share
+    moved = shifts * keep["shift"]
+    moved[:, STILL] = 0
+    still = 1 - kept - moved.sum(dim=1, keepdim=True)
+    moved[:, STILL] = still[:, 0].clamp_min(0)
+    return torch.cat([moved, kept], dim=1)
+
+
+def length_of(
+    probability: Float[Tensor, "N 10"],
+    residual: Float[Tensor, "9 C N"],
+    noise: Float[Tensor, "C"],
+) -> Float[Tensor, "N"]:
+    """Return how far a block has changed, in pixels; it ranks beyond the search of one pixel.
+
+    The expected length of the displacement, increased by a quarter for each factor of ten between
+    the residual without a shift and the noise. The arguments are those of ``discount_noise``.
+    """
+    excess = (residual[STILL] / noise[:, None]).amax(dim=0)  # (N,)
+    expected = probability @ LENGTHS.to(probability)
+    return expected * (1 + EXCESS_WEIGHT * excess.clamp_min(1).log10())
