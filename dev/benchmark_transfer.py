@@ -2,26 +2,35 @@
 
 python3 dev/benchmark_transfer.py
 python3 dev/benchmark_transfer.py --images CCTV=FOLDER --images Middlebury=FOLDER
-python3 dev/benchmark_transfer.py --ckpt_path A.ckpt B.ckpt C.ckpt   (trained with several seeds)
+python3 dev/benchmark_transfer.py --ckpt_path A.ckpt B.ckpt C.ckpt   (of several seeds and nets)
+python3 dev/benchmark_transfer.py --peers   (trains plain 3D CNNs first, for five minutes)
+python3 dev/benchmark_transfer.py --reliability
 
-Prints the table of docs/shift.md: the percentage of exactly right displacements, as the mean over
+Prints the tables of docs/shift.md: the percentage of exactly right displacements, as the mean over
 seeds and checkpoints. All methods match the same pairs. The line below the table is the worst run.
+With --reliability, how often the blocks of frame pairs are right, by their confidence.
 """
 
 import argparse
+import itertools
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from shift_peers import PEERS
+
 from patchmatch import load_shift_matcher
+from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
+from patchmatch.frames.results import Kind
 from patchmatch.io import IMAGE_SUFFIXES, read_image, to_gray_float
 from patchmatch.public.motion import LoadedShiftMatcher
 from patchmatch.shift.transfer import (
@@ -37,13 +46,14 @@ from patchmatch.shift.transfer import (
 from patchmatch.synthetic.digits import load_digits, split_indices
 
 CONDITIONS = {"clean": (0.0, 0.0), "noise 3": (3.0, 0.0), "noise 8, gain 10%": (8.0, 0.1)}
-BLURRED_NCC, SHIFT_MATCHER = "NCC, 0.8 px blur", "patchmatch, digits only"
+BLURRED_NCC = "NCC, 0.8 px blur"
 BASELINES: dict[str, PatchMatcher] = {
     "SSD 3x3": match_ssd,
     "NCC 3x3": match_ncc,
     BLURRED_NCC: partial(match_ncc, blur=0.8),
     "NCC, 0.8 px blur, symmetric": partial(match_ncc, blur=0.8, symmetric=True),
 }
+RELIABILITY_PAIRS = 200
 SKIMAGE = "astronaut brick camera cat chelsea coffee coins grass gravel moon page rocket text"
 
 
@@ -98,6 +108,71 @@ def _gray(image: np.ndarray) -> np.ndarray:
     return np.round(255 * to_gray_float(image[..., :3] if image.ndim == 3 else image))
 
 
+def print_reliability(matcher: LoadedShiftMatcher, images: list[np.ndarray]) -> None:
+    """Print how often blocks are right by their confidence, on moved and noisy photographs.
+
+    Half of the frame pairs are still, a quarter move by one pixel, a quarter by 2 to 6 pixels.
+    """
+    rng = np.random.default_rng(0)
+    margin = 6
+    confidence, right = [], []
+    images = [image for image in images if min(image.shape) > 60 + 2 * margin]
+    for index in range(RELIABILITY_PAIRS):
+        image = images[index % len(images)]
+        reach = (0, 0, 1, margin)[index % 4]
+        while True:
+            dx, dy = (int(d) for d in rng.integers(-reach, reach + 1, 2))
+            if reach < 2 or max(abs(dx), abs(dy)) > 1:
+                break
+        noise = float(np.exp(rng.uniform(np.log(0.5), np.log(8))))
+        height, width = (side - 2 * margin for side in image.shape)
+        frames = [
+            np.clip(np.round(crop + rng.normal(0, noise, crop.shape)), 0, 255)
+            for crop in (
+                image[margin : margin + height, margin : margin + width],
+                image[margin - dy : margin - dy + height, margin - dx : margin - dx + width],
+            )
+        ]
+        gray = torch.from_numpy(np.stack(frames).astype(np.float32) / 255)[:, None]
+        with torch.inference_mode():
+            (changes,) = matcher.matcher.predict_step(pair_clip(gray), 0)
+        if reach > 1:
+            correct = changes.kind == Kind.LARGER
+        else:
+            correct = (changes.displacement == torch.tensor([dx, dy])).all(dim=1)
+            correct &= changes.kind != Kind.LARGER
+        confidence.append(changes.confidence)
+        right.append(correct)
+    values, hits = torch.cat(confidence), torch.cat(right).double()
+    table = Table("confidence", "blocks", "mean confidence", "right", title="reliability")
+    edges = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.01)
+    for low, high in itertools.pairwise(edges):
+        chosen = (values >= low) & (values < high)
+        if chosen.any():
+            table.add_row(
+                f"{low:.2f} to {min(high, 1):.2f}",
+                str(int(chosen.sum())),
+                f"{values[chosen].mean():.3f}",
+                f"{hits[chosen].mean():.3f}",
+            )
+    Console(width=130).print(table)
+
+
+def pair_clip(frames: torch.Tensor) -> Clip:
+    """Return the clip of one frame pair, (2, 1, H, W)."""
+    return {
+        "index": 0,
+        "source": "",
+        "several": False,
+        "frames": frames,
+        "images": [],
+        "names": ["0", "1"],
+        "times": [None, None],
+        "pairs": [(0, 1)],
+        "notes": [],
+    }
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -107,13 +182,26 @@ def main() -> None:
     parser.add_argument("--images", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--pairs", type=int, default=4000, help="number of pairs per set and seed")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds of the pairs")
+    parser.add_argument("--peers", action="store_true", help="train and compare plain 3D CNNs")
+    parser.add_argument(
+        "--reliability", action="store_true", help="measure the confidence of blocks of frames"
+    )
     args = parser.parse_args()
     try:
-        nets = [trained(load_shift_matcher(path)) for path in args.ckpt_path]
+        matchers = [load_shift_matcher(path) for path in args.ckpt_path]
         sets = {name: load() for name, load in image_sets(args.images).items()}
     except InputError as error:
         parser.error(str(error))
-    methods = {name: [match] for name, match in BASELINES.items()} | {SHIFT_MATCHER: nets}
+    if args.reliability:
+        print_reliability(matchers[0], [image for images in sets.values() for image in images])
+        return
+    methods = {name: [match] for name, match in BASELINES.items()}
+    if args.peers:
+        methods |= {name: [train()] for name, train in PEERS.items()}
+    nets: dict[str, list[PatchMatcher]] = {}
+    for matcher in matchers:
+        nets.setdefault(str(matcher.matcher.hparams["net"]), []).append(trained(matcher))
+    methods |= nets
     table = Table("condition", "images", *methods, title="exactly right shifts, %")
     margins = []
     for condition, (noise, gain) in CONDITIONS.items():
@@ -126,8 +214,9 @@ def main() -> None:
                 for method, matchers in methods.items():
                     scores[method].append([percent_exact(match, pairs) for match in matchers])
             table.add_row(condition, name, *(f"{np.mean(s):.2f}" for s in scores.values()))
-            margin = np.min(np.array(scores[SHIFT_MATCHER]) - np.array(scores[BLURRED_NCC]))
-            margins.append((margin, f"{name}, {condition}"))
+            for net in nets:
+                margin = np.min(np.array(scores[net]) - np.array(scores[BLURRED_NCC]))
+                margins.append((margin, f"{net}, {name}, {condition}"))
     digits = load_digits("embedded", "data")
     held_out = digits[split_indices(len(digits), "test")]
     digit_pairs = [sample_digit_pairs(held_out, args.pairs, seed) for seed in range(args.seeds)]
