@@ -27,8 +27,7 @@ def merge_blocks(changes: FrameChanges) -> tuple[FrameChanges, Tensor]:
         of each, (N,) long. A region of a single block equals that block. Otherwise its box is the
         union, its score the maximum, its confidence the mean weighted by the score, and its
         displacement and camera motion the medians weighted by the score. Its kind is that of the
-        displacement without camera motion, but at least ``ONE_PIXEL``, and ``LARGER`` if it is
-        unmatched.
+        displacement, but at least ``ONE_PIXEL``, and ``LARGER`` if it is unmatched.
     """
     labels = connected_components(changes.boxes, _motion(changes))
     counts = torch.bincount(labels, minlength=len(labels))
@@ -125,8 +124,7 @@ def _merge_group(blocks: FrameChanges) -> FrameChanges:
     matched = not motion.isnan().any()
     displacement = _weighted_median(motion if matched else blocks.displacement, weights)
     camera = None if blocks.camera is None else _weighted_median(blocks.camera, weights)
-    own = displacement if camera is None else displacement - camera.nan_to_num()
-    kind = kind_of(own).clamp_min(Kind.ONE_PIXEL) if matched else torch.tensor(Kind.LARGER)
+    kind = kind_of(displacement).clamp_min(Kind.ONE_PIXEL) if matched else torch.tensor(Kind.LARGER)
     return replace(
         blocks,
         boxes=torch.cat([corner0, corner1])[None],

@@ -156,7 +156,7 @@ class MotionMatcher(Matcher):
         kind = kind_of(own)
         kind[~matched] = Kind.LARGER
         return {
-            "displacement": displacement,
+            "displacement": own,
             "kind": kind,
             "score": (expected / 2).clamp(0, 1),
             "matched": matched,

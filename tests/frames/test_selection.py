@@ -103,7 +103,7 @@ def test_kind_of_a_region_follows_its_displacement():
 
 def test_kind_of_a_region_excludes_camera_motion():
     camera = torch.tensor([[2.0, 0.0]] * 3)
-    regions, _ = merge_blocks(changes(ROW, [[3.0, 0.0]] * 3, camera=camera))
+    regions, _ = merge_blocks(changes(ROW, [[1.0, 0.0]] * 3, camera=camera))
     assert regions.kind.tolist() == [Kind.ONE_PIXEL]
     assert regions.camera.tolist() == [[2.0, 0.0]]
     unknown = torch.full((3, 2), NAN)

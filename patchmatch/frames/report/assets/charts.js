@@ -18,7 +18,7 @@ function niceStep(minimum) {
 }
 
 function drawHistogram() {
-  const lengths = [[], [], [], []]; // by layer
+  const lengths = LAYERS.map(() => []);
   let longest = 0, known = 0, all = 0;
   forEachVisibleRow((row) => {
     all++;

@@ -9,7 +9,6 @@ const timeline = {
 };
 
 function countOf(layer, pair) {
-  if (layer === 2) return Math.max(0, pairs.larger[pair] - pairs.unmatched[pair]);
   return pairs[LAYERS[layer]][pair];
 }
 
@@ -20,7 +19,7 @@ function labelOf(layer) {
 // Draw the part that does not depend on the position.
 function drawTimeline() {
   const width = timeline.width = timeline.canvas.clientWidth;
-  const maxima = [1, 2, 3].map((layer) => {
+  const maxima = [1, 2].map((layer) => {
     return state.sequence.pairs.reduce((high, pair) => Math.max(high, countOf(layer, pair)), 0);
   });
   timeline.bottom = maxima.reduce((sum, count) => sum + LABEL + (count ? BARS + GAP : 0), 0);
