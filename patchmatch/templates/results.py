@@ -21,7 +21,7 @@ class Detections:
         rotations: (N,) float, rotation of the template in degrees, counter-clockwise; the box
             encloses the rotated template.
         reason: Why there are no detections; empty if there are some.
-        best_score: Score of the best location, also if it is no detection; NaN if the template was
+        best_score: Score of the best location, also below the threshold; NaN if the template was
             not searched.
     """
 
