@@ -1,7 +1,8 @@
-"""``patchmatch-eval PREDICTIONS TRUTH``: evaluate the matches of a run on a benchmark."""
+"""``patchmatch-eval RUN TRUTH``: evaluate the files of a run against ground truth."""
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,36 +11,38 @@ from rich.console import Console
 from rich.table import Table
 
 from patchmatch.core.errors import InputError
+from patchmatch.frames.box_evaluation import score_boxes
+from patchmatch.frames.evaluation import score_changes
+from patchmatch.frames.evaluation_files import MASKS
+from patchmatch.frames.flow_evaluation import score_flow
 from patchmatch.io import write_csv, write_text_atomic
 from patchmatch.pairs.benchmarks import read_benchmark
 from patchmatch.pairs.evaluation import Protocol, read_predictions, score_benchmark
+from patchmatch.templates.evaluation import score_templates
 
 PRINTED = ("mma_1", "mma_3", "mma_5", "mma_10")  # the files contain all ten thresholds
+Rows = list[dict[str, object]]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Evaluate predictions, print a table and write it; wrong input ends with exit code 2."""
+    """Evaluate the files of a run, print a table and write it; wrong input ends with exit code 2.
+
+    Matches are compared with a benchmark, changes with masks of moving objects, true boxes, true
+    flow or the ground truth of rendered frames, detections of templates with true boxes.
+    """
     options = _parser().parse_args(arguments)
+    skipped: list[str] = []
     try:
-        protocol = Protocol(
-            resize=options.resize,
-            max_matches=options.max_matches,
-            threshold=options.threshold,
-            pose_threshold=options.pose_threshold,
-            seed=options.seed,
-        )
-        predictions = read_predictions(options.predictions)
-        truth = read_benchmark(options.truth, options.exclude)
-        rows, pairs = score_benchmark(truth, predictions, protocol)
+        rows, details, settings = _evaluate(options, skipped)
         target = Path(options.output or options.predictions)
         columns = list(rows[0])
-        settings = str(protocol)
-        if options.exclude:
-            settings += "; without the eight sequences that D2-Net excludes"
         table_rows = [{**_rounded(row), "protocol": settings} for row in rows]
         write_csv(target / "evaluation.csv", [*columns, "protocol"], table_rows)
-        write_csv(target / "evaluation_pairs.csv", list(pairs[0]), [_rounded(p) for p in pairs])
+        if details:
+            detail_rows = [_rounded(row) for row in details]
+            write_csv(target / "evaluation_pairs.csv", list(details[0]), detail_rows)
         content = {"protocol": settings, "excluded": options.exclude, "groups": rows}
+        content |= {"skipped": skipped} if skipped else {}
         write_text_atomic(target / "evaluation.json", json.dumps(content, indent=2) + "\n")
     except InputError as error:
         sys.stderr.write(f"patchmatch-eval: error: {error}\n")
@@ -53,22 +56,85 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table.add_row(*(str(_rounded(row)[column]) for column in printed))
     console = Console(highlight=False, width=max(120, Console().width))
     console.print(table)
-    if missing := sum(int(pair["missing"] == 1) for pair in pairs):
-        console.print(f"{missing} of {len(pairs)} pairs have no prediction and count as failed")
-    console.print(f"table     {target / 'evaluation.csv'}")
+    for note in skipped:
+        console.print(f"warning: {note}", markup=False, soft_wrap=True)
+    if missing := sum(int(row.get("missing") == 1) for row in details):
+        console.print(f"{missing} of {len(details)} pairs have no prediction and count as failed")
+    console.print(f"table     {target / 'evaluation.csv'}", soft_wrap=True)
+
+
+def _evaluate(options: argparse.Namespace, skipped: list[str]) -> tuple[Rows, Rows, str]:
+    """Return the table, its details and the protocol, by what the run contains."""
+    run, truth = Path(options.predictions), Path(options.truth)
+    if (run / "boxes.csv").is_file():
+        return *score_templates(run, truth), "boxes of templates; found from an IoU of 0.5"
+    if (run / "changes.csv").is_file():
+        return _evaluate_frames(run, truth, options.frame_offset, skipped)
+    return _evaluate_matches(options, skipped)
+
+
+def _evaluate_frames(
+    run: Path, truth: Path, offset: int, skipped: list[str]
+) -> tuple[Rows, Rows, str]:
+    if (truth / MASKS).is_file():
+        scores = score_changes(run / "changes.csv", truth)
+        kinds = (("one_pixel", scores.one_pixel), ("larger", scores.larger))
+        rows: Rows = [
+            {"group": name, **vars(k), "precision": k.precision, "recall": k.recall}
+            for name, k in kinds
+        ]
+        return rows, [], f"rendered frames, {scores.pairs} pairs; ambiguous blocks are not counted"
+    if truth.suffix == ".flo" or any(truth.rglob("*.flo")):
+        if not (run / "flow").is_dir():
+            raise InputError(f"{run}: has no flow; predict with --writer.formats [flo]")
+        return *score_flow(run, truth, skipped), "endpoint error in pixels, where both are known"
+    if not truth.exists():
+        raise InputError(f"{truth}: no such file or folder; check the path")
+    rows, details = score_boxes(run, truth, offset)
+    return rows, details, "boxes of the earlier frames; frames with ground truth only"
+
+
+def _evaluate_matches(options: argparse.Namespace, skipped: list[str]) -> tuple[Rows, Rows, str]:
+    protocol = Protocol(
+        resize=options.resize,
+        max_matches=options.max_matches,
+        threshold=options.threshold,
+        pose_threshold=options.pose_threshold,
+        seed=options.seed,
+    )
+    predictions = read_predictions(options.predictions)
+    truth = read_benchmark(options.truth, options.exclude, skipped)
+    if not truth:
+        raise InputError(f"{options.truth}: no sequence is complete; first: {skipped[0]}")
+    rows, pairs = score_benchmark(truth, predictions, protocol)
+    settings = str(protocol)
+    if options.exclude:
+        settings += "; without the eight sequences that D2-Net excludes"
+    return rows, pairs, settings
 
 
 def _rounded(row: Mapping[str, object]) -> dict[str, object]:
-    return {
-        key: f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
-        for key, value in row.items()
-    }
+    return {key: _as_text(value) for key, value in row.items()}
+
+
+def _as_text(value: object) -> object:
+    """Return a float with four decimals at most; empty for NaN."""
+    if not isinstance(value, float):
+        return value
+    return "" if math.isnan(value) else f"{value:.4f}".rstrip("0").rstrip(".")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="patchmatch-eval", description=main.__doc__)
-    parser.add_argument("predictions", help="output folder of a run, with pairs/*/matches.npz")
-    parser.add_argument("truth", help="folder of HPatches, MegaDepth-1500 or ScanNet-1500")
+    parser.add_argument("predictions", help="output folder of a run")
+    parser.add_argument(
+        "truth",
+        help=(
+            "matches: folder of HPatches, MegaDepth-1500 or ScanNet-1500; changes: folder of "
+            "masks, csv of true boxes, .flo files, or rendered frames; templates: csv of true "
+            "boxes"
+        ),
+    )
     parser.add_argument(
         "--exclude",
         action="store_true",
@@ -87,6 +153,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--pose_threshold", type=float, default=0.5, help="inlier threshold of poses in pixels"
+    )
+    parser.add_argument(
+        "--frame_offset",
+        type=int,
+        default=0,
+        help="changes: added to the frame numbers of the run to get those of masks or boxes",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the random samples")
     parser.add_argument("--output", help="folder for the tables; default: PREDICTIONS")

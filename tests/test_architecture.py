@@ -21,7 +21,7 @@ DOORS = {
     "__init__": {"core.process", "public", "version"},
     "__main__": {"__init__", "cli", "core.process", "version"},
     "cli": {"systems", "core", "writing"},
-    "evaluate": {"pairs", "core", "io"},
+    "evaluate": {"pairs", "frames", "templates", "core", "io"},
     "systems": SYSTEMS,
     "public": {*SYSTEMS, *SHARED},
     # Systems use the shared rooms; three doors lead from one system to another.

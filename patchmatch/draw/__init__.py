@@ -4,6 +4,7 @@ from patchmatch.draw.arrows import draw_arrows
 from patchmatch.draw.boxes import draw_boxes
 from patchmatch.draw.colors import COLORS, Color, parse_color
 from patchmatch.draw.cost import cost_colors, draw_cost, robust_max_cost
+from patchmatch.draw.epipolar import draw_epipolar_lines
 from patchmatch.draw.flow import color_wheel, draw_flow, flow_colors, robust_max_flow
 from patchmatch.draw.heat import draw_heat
 from patchmatch.draw.matches import draw_checkerboard, draw_matches, draw_panorama
@@ -19,6 +20,7 @@ __all__ = [
     "draw_boxes",
     "draw_checkerboard",
     "draw_cost",
+    "draw_epipolar_lines",
     "draw_flow",
     "draw_heat",
     "draw_matches",

@@ -24,20 +24,22 @@ def draw_matches(
     inliers: np.ndarray | None = None,
     max_lines: int = 150,
     size: int = 1600,
+    caption: str | None = None,
 ) -> np.ndarray:
     """Draw matches as lines between two images, side by side or stacked.
 
-    Inliers of the homography are bluish green with dots at their ends, outliers are orange with
-    crosses. If there are more than ``max_lines``, the drawn ones are spread over the image.
+    Inliers are bluish green with dots at their ends, outliers are orange with crosses. If there are
+    more than ``max_lines``, the drawn ones are spread over the image.
 
     Args:
         image0: An image as from ``read_image``.
         image1: The other image.
         keypoints0: (N, 2), x and y in image 0, best matches first.
         keypoints1: (N, 2), matched keypoints in image 1.
-        inliers: (N,) bool; None without a homography, then all lines are orange.
+        inliers: (N,) bool; None without a model, then all lines are orange.
         max_lines: Maximum number of inliers and of outliers to draw.
         size: Maximum of the longer side of the two images together; larger ones are shrunk.
+        caption: Text below; None for the numbers of matches and inliers.
 
     Returns:
         ``(H, W, 3)`` uint8 with a line of text below.
@@ -48,13 +50,12 @@ def draw_matches(
     stacked = sum(widths) > 3 * max(heights)
     across, down = (max(widths), sum(heights)) if stacked else (sum(widths), max(heights))
     scale = min(1.0, size / max(across, down))
-    small = [_resized(image, scale) for image in images]
+    small = [resized(image, scale) for image in images]
     x1, y1 = (0, small[0].shape[0] + _GAP) if stacked else (small[0].shape[1] + _GAP, 0)
     height = max(small[0].shape[0], y1 + small[1].shape[0])
     width = max(small[0].shape[1], x1 + small[1].shape[1])
-    text = f"{len(is_inlier)} matches, no homography"
-    if inliers is not None:
-        text = f"{is_inlier.sum()} of {len(is_inlier)} matches are inliers (green)"
+    text = f"{is_inlier.sum()} of {len(is_inlier)} matches are inliers (green)"
+    text = text if caption is None else caption
     text_width, text_height = text_size(text, 0.5)
     canvas = np.full((height + text_height + 10, max(width, text_width + 8), 3), 255, np.uint8)
     canvas[: small[0].shape[0], : small[0].shape[1]] = small[0]
@@ -209,7 +210,8 @@ def _draw_line(
             cv2.drawMarker(canvas, (x, y), color, cv2.MARKER_TILTED_CROSS, 7, 1, cv2.LINE_AA)
 
 
-def _resized(image: np.ndarray, scale: float) -> np.ndarray:
+def resized(image: np.ndarray, scale: float) -> np.ndarray:
+    """Return an image shrunk by a factor of at most one."""
     if scale == 1:
         return image
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from patchmatch.draw import Color, difference_image, draw_arrows, draw_boxes, draw_flow, montage
 from patchmatch.frames.exports import block_flow
@@ -62,12 +61,13 @@ class ChangeRenderer:
             return draw_flow(image1, flow, valid, self.max_flow)
         colors = [self.colors[Kind(kind)] for kind in selected.kind.tolist()]
         if self.style == "boxes":
-            return draw_boxes(image1, selected.boxes, colors, thickness=self.line_width)
+            return draw_boxes(image1, selected.boxes1, colors, thickness=self.line_width)
         if self.style == "arrows":
-            centres = (selected.boxes[:, :2] + selected.boxes[:, 2:] - 1) / 2
-            displacement = selected.displacement.masked_fill(~selected.matched[:, None], torch.nan)
+            starts = (selected.boxes[:, :2] + selected.boxes[:, 2:] - 1) / 2
+            if selected.camera is not None:  # where the block would be if it had not moved
+                starts = starts + selected.camera.nan_to_num()
             return draw_arrows(
-                image1, centres, displacement, colors, self.arrow_scale, self.line_width
+                image1, starts, selected.displacement, colors, self.arrow_scale, self.line_width
             )
         if not len(selected):
             return None

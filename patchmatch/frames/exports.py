@@ -23,7 +23,9 @@ from patchmatch.writing.chunks import Row
 DEFAULT_FPS, MIN_FPS, MAX_FPS = 25.0, 1.0, 120.0  # the range that players support
 
 
-def block_flow(changes: FrameChanges, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def block_flow(
+    changes: FrameChanges, height: int, width: int, total: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Return a dense flow where each pixel has the displacement of its block.
 
     A pixel in several blocks belongs to the block with the nearest centre, and to the first of
@@ -33,6 +35,7 @@ def block_flow(changes: FrameChanges, height: int, width: int) -> tuple[np.ndarr
         changes: All blocks of a pair.
         height: Height of the frames in pixels.
         width: Width of the frames in pixels.
+        total: Whether to include the motion of the camera.
 
     Returns:
         The flow, (H, W, 2) float32, dx and dy in pixels, 0 where invalid; and the valid mask,
@@ -49,23 +52,22 @@ def block_flow(changes: FrameChanges, height: int, width: int) -> tuple[np.ndarr
         nearest[y0:y1, x0:x1][nearer] = distance[nearer]
         owner[y0:y1, x0:x1][nearer] = index
     # Row -1 is for pixels outside all blocks.
-    displacement = np.concatenate(
-        [changes.displacement.numpy(), np.full((1, 2), np.nan)], dtype=np.float32
-    )
-    displacement[:-1][~changes.matched.numpy()] = np.nan
+    motion = changes.total_displacement if total else changes.displacement
+    displacement = np.concatenate([motion.numpy(), np.full((1, 2), np.nan)], dtype=np.float32)
     flow = displacement[owner]  # (H, W, 2)
     valid = np.isfinite(np.abs(flow).max(axis=2))
     return np.where(valid[..., None], flow, np.float32(0)), valid
 
 
 def write_block_arrays(path: Path, changes: FrameChanges) -> None:
-    """Write all blocks of a pair as arrays of an .npz; ``camera`` is NaN where unknown."""
+    """Write all blocks of a pair as arrays of an .npz; unknown values are NaN."""
     camera = changes.camera
     content = io.BytesIO()
     np.savez_compressed(
         content,
         boxes=changes.boxes.numpy(),
         displacement=changes.displacement.numpy(),
+        displacement_total=changes.total_displacement.numpy(),
         kind=changes.kind.numpy(),
         score=changes.score.numpy(),
         matched=changes.matched.numpy(),

@@ -17,7 +17,8 @@ def merge_blocks(changes: FrameChanges) -> tuple[FrameChanges, Tensor]:
 
     Two displacements are similar if they differ by at most one pixel, or by at most a quarter of
     the longer one. Unmatched blocks are similar only to each other. Regions are the connected
-    components of similar touching blocks.
+    components of similar touching blocks. A region whose box lies inside the box of a larger one is
+    part of that one: it counts in its area and score only.
 
     Args:
         changes: Blocks that changed, without still blocks.
@@ -27,19 +28,54 @@ def merge_blocks(changes: FrameChanges) -> tuple[FrameChanges, Tensor]:
         of each, (N,) long. A region of a single block equals that block. Otherwise its box is the
         union, its score the maximum, its confidence the mean weighted by the score, and its
         displacement and camera motion the medians weighted by the score. Its kind is that of the
-        displacement without camera motion, but at least ``ONE_PIXEL``, and ``LARGER`` if it is
-        unmatched.
+        displacement, but at least ``ONE_PIXEL``, and ``LARGER`` if it is unmatched.
     """
     labels = connected_components(changes.boxes, _motion(changes))
-    counts = torch.bincount(labels, minlength=len(labels))
-    groups = [torch.nonzero(labels == label).flatten() for label in torch.nonzero(counts > 1)]
-    single = torch.nonzero(counts[labels] == 1).flatten()
-    regions = _concatenate([changes[single], *(_merge_group(changes[group]) for group in groups)])
-    sizes = changes.boxes[single, 2:] - changes.boxes[single, :2]
-    areas = torch.tensor([union_area(changes.boxes[group]) for group in groups], dtype=torch.long)
-    area = torch.cat([sizes.prod(dim=1), areas])
+    if not len(labels):
+        return changes, labels
+    members = labels.argsort(stable=True)
+    groups = members.split(torch.unique(labels, return_counts=True)[1].tolist())
+    boxes = torch.stack([_bounding_box(changes.boxes[group]) for group in groups])
+    owner = _outermost(boxes)
+    parts = owner.bincount(minlength=len(groups)).tolist()
+    single, merged, areas = [], [], []
+    for index in owner.unique().tolist():
+        group = groups[index]
+        if parts[index] == len(group) == 1:
+            single.append(group)
+            continue
+        inside = group
+        if parts[index] > 1:
+            inside = torch.cat([groups[i] for i in torch.nonzero(owner == index).flatten()])
+        region = changes[group] if len(group) == 1 else _merge_group(changes[group])
+        merged.append(replace(region, score=changes.score[inside].max()[None]))
+        areas.append(union_area(changes.boxes[inside]))
+    unmerged = changes[torch.cat(single) if single else labels[:0]]
+    sizes = unmerged.boxes[:, 2:] - unmerged.boxes[:, :2]
+    regions = _concatenate([unmerged, *merged])
+    area = torch.cat([sizes.prod(dim=1), torch.tensor(areas, dtype=torch.long)])
     order = rank(regions.score, regions.confidence)
     return regions[order], area[order]
+
+
+def _bounding_box(boxes: Tensor) -> Tensor:
+    return torch.cat([boxes[:, :2].amin(dim=0), boxes[:, 2:].amax(dim=0)])
+
+
+def _outermost(boxes: Tensor) -> Tensor:
+    """Return for each box the largest box that contains it, itself if there is none, (N,) long."""
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+    owner = torch.arange(len(boxes))
+    for index in area.argsort(descending=True, stable=True).tolist():
+        if area[index] == area.min():
+            break
+        if owner[index] != index:
+            continue  # what it contains is contained in its owner as well
+        box = boxes[index]
+        contained = (boxes[:, :2] >= box[:2]).all(dim=1) & (boxes[:, 2:] <= box[2:]).all(dim=1)
+        contained &= (area < area[index]) & (owner == torch.arange(len(boxes)))
+        owner[contained] = index
+    return owner
 
 
 def connected_components(boxes: Tensor, motion: Tensor) -> Tensor:
@@ -125,8 +161,7 @@ def _merge_group(blocks: FrameChanges) -> FrameChanges:
     matched = not motion.isnan().any()
     displacement = _weighted_median(motion if matched else blocks.displacement, weights)
     camera = None if blocks.camera is None else _weighted_median(blocks.camera, weights)
-    own = displacement if camera is None else displacement - camera.nan_to_num()
-    kind = kind_of(own).clamp_min(Kind.ONE_PIXEL) if matched else torch.tensor(Kind.LARGER)
+    kind = kind_of(displacement).clamp_min(Kind.ONE_PIXEL) if matched else torch.tensor(Kind.LARGER)
     return replace(
         blocks,
         boxes=torch.cat([corner0, corner1])[None],

@@ -82,16 +82,16 @@ class FrameChanges:
         frame0: Name of the earlier frame.
         frame1: Name of the later frame.
         boxes: The blocks, (N, 4) long, xyxy in pixels, half-open.
-        displacement: (N, 2) float, dx and dy in pixels from ``frame0`` to ``frame1``; unreliable
-            where ``matched`` is False.
+        displacement: (N, 2) float, dx and dy in pixels from ``frame0`` to ``frame1``, without
+            ``camera``; NaN where ``matched`` is False, whatever is passed.
         kind: (N,) long, values of ``Kind``.
         score: (N,) float in [0, 1), how much a block changed, see ``score_of_length``: 0 is
             still, 0.5 about one pixel in a still scene.
         matched: (N,) bool, True where the content of the block is found in ``frame1``. False where
             it is occluded, has left the frame or lies outside the search range.
         confidence: (N,) float in [0, 1], the probability that the displacement is correct.
-        camera: (N, 2) float, the part of the displacement caused by camera motion; None where it
-            is not estimated. ``kind`` and ``score`` describe the remaining motion.
+        camera: (N, 2) float, the motion caused by the camera, which ``displacement``, ``kind`` and
+            ``score`` exclude; None where it is not estimated.
         time0: Time of the earlier frame in seconds from the start; None where unknown.
         time1: Time of the later frame.
     """
@@ -109,8 +109,29 @@ class FrameChanges:
     time0: float | None = None
     time1: float | None = None
 
+    def __post_init__(self) -> None:
+        known = self.displacement.masked_fill(~self.matched[:, None], torch.nan)
+        object.__setattr__(self, "displacement", known)
+
     def __len__(self) -> int:
         return len(self.boxes)
+
+    @property
+    def total_displacement(self) -> Tensor:
+        """(N, 2), the displacement with the motion of the camera; NaN where unmatched."""
+        if self.camera is None:
+            return self.displacement
+        return self.displacement + self.camera.nan_to_num()
+
+    @property
+    def boxes1(self) -> Tensor:
+        """(N, 4) long, where the content of each block is in ``frame1``, to the nearest pixel.
+
+        Unmatched blocks, and those that moved by less than 1.5 pixels, stay where they are.
+        """
+        total = self.total_displacement.nan_to_num(0.0, 0.0, 0.0)
+        moved = total.norm(dim=1, keepdim=True) >= LARGER_FROM
+        return self.boxes + torch.where(moved, total, 0.0).round().long().repeat(1, 2)
 
     def __getitem__(self, index: Tensor) -> "FrameChanges":
         """Return the blocks selected by a long or bool index."""

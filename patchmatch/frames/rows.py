@@ -11,6 +11,7 @@ from patchmatch.writing.rows import number
 CHANGE_COLUMNS = (
     *("source", "frame0", "frame1", "x0", "y0", "x1", "y1", "dx", "dy", "kind", "score"),
     *("time0", "time1", "matched", "confidence", "camera_dx", "camera_dy", "area"),
+    *("dx_total", "dy_total"),
 )
 PAIR_COLUMNS = (
     *("source", "frame0", "frame1", "time0", "time1", "blocks", "still", "one_pixel", "larger"),
@@ -31,14 +32,15 @@ def change_rows(changes: FrameChanges, area: Tensor) -> list[Row]:
     if changes.camera is not None:
         cameras = changes.camera.tolist()
     rows: list[Row] = []
-    for box, displacement, kind, score, matched, confidence, camera, pixels in zip(
+    for box, displacement, kind, score, matched, total, confidence, camera, pixels in zip(
         *(column.tolist() for column in columns),
+        changes.total_displacement.tolist(),
         changes.confidence.tolist(),
         cameras,
         area.tolist(),
         strict=True,
     ):
-        dx, dy = (number(d) if matched else None for d in displacement)
+        dx, dy = (number(d) for d in displacement)
         rows.append(
             {"source": changes.source, "frame0": changes.frame0, "frame1": changes.frame1}
             | dict(zip(("x0", "y0", "x1", "y1"), box, strict=True))
@@ -46,6 +48,7 @@ def change_rows(changes: FrameChanges, area: Tensor) -> list[Row]:
             | {"time0": number(changes.time0, 6), "time1": number(changes.time1, 6)}
             | {"matched": matched, "confidence": number(confidence)}
             | {"camera_dx": number(camera[0]), "camera_dy": number(camera[1]), "area": pixels}
+            | {"dx_total": number(total[0]), "dy_total": number(total[1])}
         )
     return rows
 

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 
 from patchmatch.core.clips import Clip
 from patchmatch.draw import parse_color
+from patchmatch.frames.common_motion import moves_alike
 from patchmatch.frames.drawing import ChangeRenderer
 from patchmatch.frames.exports import (
     block_flow,
@@ -43,6 +44,9 @@ _IMAGE_ROWS = "pictures"  # chunk rows for the video and the report: the image o
 class ChangeBoxes(PredictionWriter):
     """Draw the most changed blocks of each frame pair on the later frame and list them in tables.
 
+    A block that moved by more than a pixel is drawn where its content is in the later frame; the
+    tables list its location in the earlier frame. Unmatched blocks are drawn where they were.
+
     Images are topk_diffs/top{top_k}_{later frame}.png in the output folder, in one subfolder per
     sequence if there are several. If several pairs share a later frame, the pair with the nearest
     earlier frame has this name and the others are top{top_k}_{earlier frame}_to_{later frame}.png.
@@ -64,7 +68,7 @@ class ChangeBoxes(PredictionWriter):
         roi: Mask image of the size of the frames, white where changes count. Blocks with half or
             less of their area inside are skipped, also in the counts of pairs.csv.
         ignore: Mask image of the size of the frames, white where changes do not count.
-        style: boxes; arrows from the block centres along the displacements; flow, the
+        style: boxes; arrows along the displacements to where the blocks are; flow, the
             displacements of all blocks as colors with a color wheel; patches, a montage of each
             changed patch as earlier, later and difference.
         export_box_overlay: False is the same as style patches.
@@ -76,8 +80,8 @@ class ChangeBoxes(PredictionWriter):
         max_flow: Displacement in pixels that style flow draws with full saturation; null chooses
             it per image, so set it for videos.
         formats: Additional outputs: jsonl (changes.jsonl, the rows of changes.csv as JSON), flo
-            (flow/FRAME.flo, the block displacement of every pixel), npz (fields/FRAME.npz, all
-            blocks as arrays). [] writes none.
+            (flow/FRAME.flo, the displacement of every pixel's block, with the motion of the
+            camera), npz (fields/FRAME.npz, all blocks as arrays). [] writes none.
         video: Write annotated.mp4 from the images at the end, annotated/SEQUENCE.mp4 if there are
             several sequences.
         report: Write report.html at the end: frames with boxes, charts, tables and settings on
@@ -158,11 +162,13 @@ class ChangeBoxes(PredictionWriter):
             max_flow=max_flow,
         )
         self._masks = Masks()
+        self._suggests_camera = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Read the masks and check the output folder."""
         if stage == "predict":
             self._masks = Masks.read(self.roi, self.ignore)
+        self._suggests_camera = getattr(pl_module, "camera", None) is False
         super().setup(trainer, pl_module, stage)
 
     def on_predict_batch_start(
@@ -186,6 +192,12 @@ class ChangeBoxes(PredictionWriter):
             nearest[index1] = max(index0, nearest.get(index1, 0))
         for (index0, index1), changes in zip(batch["pairs"], prediction, strict=True):
             valid = changes[self._masks.contains(changes.boxes)]
+            if self._suggests_camera and moves_alike(valid):
+                self._suggests_camera = False
+                self._warn(
+                    "most of a frame moves alike, as with a moving camera; --model.camera true "
+                    "measures the motion against the scene"
+                )
             selected, area = self._select(valid)
             rows["changes"] += change_rows(selected, area)
             rows["pairs"].append(pair_row(valid, len(selected)))
@@ -228,7 +240,7 @@ class ChangeBoxes(PredictionWriter):
     def _write_arrays(self, name: Path, changes: FrameChanges, shape: tuple[int, ...]) -> None:
         """Write the displacements of a pair in the requested formats."""
         if "flo" in self.formats:
-            flow, valid = block_flow(changes, shape[0], shape[1])
+            flow, valid = block_flow(changes, shape[0], shape[1], total=True)
             write_flo(self.folder / "flow" / f"{name}.flo", flow, valid)
         if "npz" in self.formats:
             write_block_arrays(self.folder / "fields" / f"{name}.npz", changes)

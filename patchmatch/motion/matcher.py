@@ -10,7 +10,7 @@ from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
 from patchmatch.core.matcher import Matcher, drop_small_pairs, pairs_of_features
 from patchmatch.core.process import keep_freed_memory
-from patchmatch.frames.results import FrameChanges, Kind, kind_of
+from patchmatch.frames.results import FrameChanges, Kind, kind_of, score_of_length
 from patchmatch.motion.camera import camera_motion
 from patchmatch.motion.coarse_to_fine import Motion
 from patchmatch.motion.data import MotionBatch
@@ -151,14 +151,14 @@ class MotionMatcher(Matcher):
             centres = (boxes[:, :2] + boxes[:, 2:] - 1) / 2
             camera = camera_motion(centres, displacement, confidence * visible)
             own = displacement - camera
-        # The score counts a length of two pixels as the largest change, and an occluded block too.
-        expected = visible * own.norm(dim=1).clamp_max(2) + (1 - visible) * 2
+        # The length of an occluded block is unknown; it counts as two pixels.
+        length = visible * own.norm(dim=1) + (1 - visible) * 2
         kind = kind_of(own)
         kind[~matched] = Kind.LARGER
         return {
-            "displacement": displacement,
+            "displacement": own,
             "kind": kind,
-            "score": (expected / 2).clamp(0, 1),
+            "score": score_of_length(length),
             "matched": matched,
             "confidence": confidence,
             "camera": camera,

@@ -57,7 +57,9 @@ def is_benchmark(root: str | Path) -> bool:
     return bool(_sequences(root) or _is_scannet(root) or any(map(_lists_pairs, root.glob("*.npz"))))
 
 
-def read_benchmark(root: str | Path, exclude: bool = False) -> list[TruePair]:
+def read_benchmark(
+    root: str | Path, exclude: bool = False, skipped: list[str] | None = None
+) -> list[TruePair]:
     """Read the pairs of HPatches, MegaDepth-1500 or ScanNet-1500.
 
     Args:
@@ -66,18 +68,16 @@ def read_benchmark(root: str | Path, exclude: bool = False) -> list[TruePair]:
             image_paths (relative to the root), intrinsics, poses and pair_infos. ScanNet-1500:
             test.npz with name, intrinsics.npz, and scene*/color/*.jpg and scene*/pose/*.txt.
         exclude: Whether to skip the eight sequences of HPatches in ``EXCLUDED``.
+        skipped: Gets a note on each sequence of HPatches that is incomplete and left out; None
+            raises instead.
 
     Raises:
         InputError: If the folder contains none of them, or a file is missing or damaged.
     """
     root = Path(root)
     if sequences := _sequences(root):
-        return [
-            pair
-            for folder in sequences
-            if not (exclude and folder.name in EXCLUDED)
-            for pair in _hpatches(folder)
-        ]
+        chosen = [f for f in sequences if not (exclude and f.name in EXCLUDED)]
+        return [pair for folder in chosen for pair in _complete(folder, skipped)]
     if _is_scannet(root):
         return list(_scannet(root))
     if found := sorted(root.glob("*.npz")):
@@ -108,6 +108,17 @@ def _lists_pairs(path: Path) -> bool:
             return "pair_infos.npy" in archive.namelist()
     except (OSError, zipfile.BadZipFile):
         return False
+
+
+def _complete(folder: Path, skipped: list[str] | None) -> list[TruePair]:
+    """Return the pairs of a sequence; none, and a note, if it is incomplete."""
+    try:
+        return list(_hpatches(folder))
+    except InputError as error:
+        if skipped is None:
+            raise
+        skipped.append(f"{folder.name} is left out: {error}")
+        return []
 
 
 def _hpatches(folder: Path) -> Iterator[TruePair]:

@@ -87,7 +87,10 @@ def read_predictions(folder: str | Path) -> dict[tuple[str, ...], Prediction]:
     """
     paths = sorted(Path(folder).glob("pairs/*/matches.npz"))
     if not paths:
-        raise InputError(f"{folder}: no pairs/*/matches.npz; give the output folder of a run")
+        raise InputError(
+            f"{folder}: no pairs/*/matches.npz, changes.csv or boxes.csv; give the "
+            "output folder of a run"
+        )
     found = {}
     for path in paths:
         try:
@@ -158,6 +161,7 @@ def score_benchmark(
     """Return a table with a row for each group and for all pairs, and one with a row for each pair.
 
     A pair without prediction has accuracy 0 and infinite error, and is counted in ``missing``.
+    ``corner_mean`` is the mean over the pairs with a homography, ``corner_median`` that of all.
     """
     pairs: list[dict[str, object]] = []
     for pair in truth:
@@ -185,6 +189,10 @@ def _summary(name: str, pairs: Sequence[Mapping[str, object]]) -> dict[str, obje
     if "corner_error" in pairs[0]:
         row |= {f"mma_{t}": float(np.mean(values(f"mma_{t}"))) for t in THRESHOLDS}
         areas = area_under_recall(values("corner_error"), CORNERS)
+        errors = np.array(values("corner_error"))
+        finite = errors[np.isfinite(errors)]
+        row["corner_mean"] = float(finite.mean()) if len(finite) else float("nan")
+        row["corner_median"] = float(np.median(errors))
         row |= {f"corner_auc_{t}": area for t, area in zip(CORNERS, areas, strict=True)}
     if "pose_error" in pairs[0]:
         areas = area_under_recall(values("pose_error"), DEGREES)

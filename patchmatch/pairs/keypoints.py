@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 DESCRIPTOR_SIZE = 128  # of SIFT and HardNet
+CONTRAST, LOWEST_CONTRAST = 0.04, 0.01  # thresholds of SIFT: the usual one, and of faint images
+ENOUGH_KEYPOINTS = 2000  # in an image or tile; if there are fewer, the lowest threshold applies
 LOW_CONTRAST = 0.25  # range of values below which an image is stretched, as thresholds are absolute
 
 
@@ -42,7 +44,7 @@ class Keypoints:
 
 def detect_sift_keypoints(
     image: np.ndarray,
-    contrast: float = 0.04,
+    contrast: float | None = CONTRAST,
     mask: np.ndarray | None = None,
     describe: bool = False,
 ) -> Keypoints:
@@ -50,10 +52,18 @@ def detect_sift_keypoints(
 
     Args:
         image: (H, W) uint8, gray.
-        contrast: Contrast threshold of SIFT.
+        contrast: Contrast threshold of SIFT; None chooses it by the image: 0.04, or 0.01 and the
+            2,000 strongest keypoints if there are fewer than that.
         mask: (H, W) uint8, nonzero where keypoints may lie; None for everywhere.
         describe: Whether to compute SIFT descriptors as well.
     """
+    if contrast is None:
+        found = detect_sift_keypoints(image, CONTRAST, mask, describe)
+        if len(found.points) >= ENOUGH_KEYPOINTS:
+            return found
+        found = detect_sift_keypoints(image, LOWEST_CONTRAST, mask, describe)
+        strongest = found.response.argsort(descending=True, stable=True)[:ENOUGH_KEYPOINTS]
+        return found[strongest.sort().values]
     # without enable_precise_upscale OpenCV shifts every keypoint by a quarter of a pixel
     sift = cv2.SIFT.create(contrastThreshold=contrast, enable_precise_upscale=True)
     descriptors = None
@@ -77,7 +87,7 @@ def detect_sift_keypoints(
 def detect_in_tensor(
     image: Float[Tensor, "1 1 H W"],
     valid: Bool[Tensor, "1 H W"] | None,
-    contrast: float,
+    contrast: float | None,
     describe: bool = False,
 ) -> Keypoints:
     """Return the SIFT keypoints of a gray image in [0, 1], on its device.
@@ -85,7 +95,7 @@ def detect_in_tensor(
     Args:
         image: Gray, in [0, 1].
         valid: Where keypoints may lie; None for everywhere.
-        contrast: Contrast threshold of SIFT.
+        contrast: Contrast threshold of SIFT; None chooses it by the image.
         describe: Whether to compute SIFT descriptors as well.
     """
     mask = None if valid is None else valid[0].cpu().numpy().astype(np.uint8)

@@ -26,6 +26,7 @@ class AffNetHardNetMatcher(FeatureMatcher):
             kornia; null downloads them.
         affine: Estimate affine regions by AffNet; false describes circular ones.
         contrast: Contrast threshold of SIFT; a lower value finds more keypoints in flat regions.
+            Null chooses it by the image: 0.04, or 0.01 in dark and soft images with few keypoints.
         half: Compute descriptors in half precision, on CUDA only.
         options: Options of ``FeatureMatcher`` and ``PairMatcher``.
     """
@@ -37,7 +38,7 @@ class AffNetHardNetMatcher(FeatureMatcher):
         affnet_weights: str | None = None,
         hardnet_weights: str | None = None,
         affine: bool = True,
-        contrast: float = 0.04,
+        contrast: float | None = None,
         half: bool = False,
         **options: Any,
     ) -> None:

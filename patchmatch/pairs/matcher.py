@@ -5,7 +5,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -14,12 +13,13 @@ from patchmatch.core.errors import InputError
 from patchmatch.core.image_pairs import MIN_SIDE, ImagePair
 from patchmatch.core.matcher import Matcher
 from patchmatch.core.process import keep_freed_memory
+from patchmatch.pairs.alignment import MIN_ALIGNED
 from patchmatch.pairs.cameras import Cameras, camera_matrices
-from patchmatch.pairs.geometry import (
-    estimate_essential,
-    estimate_fundamental,
-    estimate_homography,
-    relative_pose,
+from patchmatch.pairs.estimation import (
+    EPIPOLAR,
+    add_alignment,
+    add_epipolar,
+    add_homography,
 )
 from patchmatch.pairs.matching import drop_duplicates
 from patchmatch.pairs.points import (
@@ -33,7 +33,6 @@ from patchmatch.pairs.points import (
 from patchmatch.pairs.results import Matches
 
 ROTATIONS = (1, 2, 4)
-EPIPOLAR = ("fundamental", "essential")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +78,8 @@ class PairMatcher(Matcher, abc.ABC):
         max_matches: Number of best matches to keep; null keeps all.
         min_score: Matches with a lower score are discarded.
         rotations: Number of orientations of image 0 to try, 1, 2 or 4 (steps of 360, 180 or 90
-            degrees); the one with the most homography inliers is kept. For matchers that are not
-            invariant to rotation.
+            degrees); the one with the most homography inliers is kept, preferably one whose
+            homography aligns the images. For matchers that are not invariant to rotation.
         threshold: Inlier threshold of the homography: reprojection error in pixels of image 1.
         seed: Seed of the random samples in robust estimation.
         epipolar: Matrix to estimate beside the homography, for scenes that are not planar:
@@ -193,7 +192,9 @@ class PairMatcher(Matcher, abc.ABC):
                 points0 = rescale_points(points0, small0.shape[-2:], image0.shape[-2:])
                 points1 = rescale_points(points1, small1.shape[-2:], image1.shape[-2:])
                 found = replace(found, points0=points0, points1=points1, score=score)[keep]
-                best = max(best, self._with_homography(self._sorted(found)), key=_inlier_count)
+                matches = add_homography(self._sorted(found), self.threshold, self.seed)
+                matches = add_alignment(matches, (image0, image1), (valid0, valid1))
+                best = max(best, matches, key=_reliability)
         return replace(self._with_epipolar(best, cameras), seconds=time.perf_counter() - start)
 
     def predict_step(self, batch: ImagePair, batch_idx: int) -> list[Matches]:
@@ -215,7 +216,10 @@ class PairMatcher(Matcher, abc.ABC):
             )
         )
         in_files = replace(found, keypoints0=points0, keypoints1=points1)
-        return [self._with_epipolar(self._with_homography(in_files), cameras)]
+        in_files = add_homography(in_files, self.threshold, self.seed)
+        images, masks = (batch["image0"], batch["image1"]), (batch["valid0"], batch["valid1"])
+        in_files = add_alignment(in_files, images, masks, batch["sizes"])
+        return [self._with_epipolar(in_files, cameras)]
 
     def setup(self, stage: str) -> None:
         """Load the weights before the first pair, so that missing ones stop the run early."""
@@ -247,41 +251,13 @@ class PairMatcher(Matcher, abc.ABC):
             descriptors1=None if descriptors1 is None else descriptors1.cpu(),
         )
 
-    def _with_homography(self, matches: Matches) -> Matches:
-        estimate = estimate_homography(
-            matches.keypoints0.numpy(), matches.keypoints1.numpy(), self.threshold, self.seed
-        )
-        if estimate.model is None:
-            return replace(matches, inliers=None, homography=None)
-        return replace(
-            matches,
-            inliers=torch.from_numpy(estimate.inliers),
-            homography=torch.from_numpy(estimate.model),
-        )
-
     def _with_epipolar(self, matches: Matches, cameras: Cameras) -> Matches:
-        """Add the fundamental or essential matrix that ``epipolar`` names."""
-        points = matches.keypoints0.numpy(), matches.keypoints1.numpy()
-        camera0, camera1 = cameras
-        options = (self.epipolar_threshold, self.seed)
-        pose = None
-        if self.epipolar == "fundamental":
-            estimate = estimate_fundamental(*points, *options)
-        elif self.epipolar == "essential" and camera0 is not None and camera1 is not None:
-            estimate = estimate_essential(*points, camera0, camera1, *options)
-            pose = relative_pose(estimate, *points, camera0, camera1)
-        else:
-            return matches
-        if estimate.model is None:
-            return replace(matches, epipolar=None, epipolar_inliers=None, pose=None)
-        return replace(
-            matches,
-            epipolar=torch.from_numpy(estimate.model),
-            epipolar_inliers=torch.from_numpy(estimate.inliers),
-            pose=None if pose is None else torch.from_numpy(np.c_[pose]),
-        )
+        return add_epipolar(matches, self.epipolar, cameras, self.epipolar_threshold, self.seed)
 
 
-def _inlier_count(matches: Matches) -> tuple[int, int]:
-    """Return the number of inliers and, to break ties, of matches."""
-    return 0 if matches.inliers is None else int(matches.inliers.sum()), len(matches)
+def _reliability(matches: Matches) -> tuple[bool, int, int]:
+    """Return whether the images are aligned, and the numbers of inliers and of matches."""
+    if matches.inliers is None:
+        return False, 0, len(matches)
+    is_aligned = matches.aligned is None or matches.aligned >= MIN_ALIGNED
+    return is_aligned, int(matches.inliers.sum()), len(matches)

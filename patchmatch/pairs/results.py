@@ -18,9 +18,14 @@ class Matches:
         inliers: (N,) bool, matches that agree with ``homography``; None without a homography.
         homography: (3, 3) double, maps points of image 0 to image 1, last entry 1; None if fewer
             than four matches agree on one.
+        aligned: Share in [0, 1] of the textured cells of the overlap in which the homography aligns
+            the images; it is measured on the images, not on the matches. None without a homography
+            or without such cells.
         epipolar: (3, 3) double, the fundamental matrix F with x1 F x0 = 0 for pixels, or the
             essential matrix for rays; None if not requested or not found.
-        epipolar_inliers: (N,) bool, matches that agree with ``epipolar``; None without one.
+        epipolar_inliers: (N,) bool, matches that agree with ``epipolar``, all False if it is not
+            found; None if not requested.
+        fundamental: (3, 3) double, ``epipolar`` for pixels of both images; None without one.
         pose: (3, 4) double, rotation and unit translation from camera 0 to camera 1; None without
             an essential matrix.
         descriptors0: (N, D) float, descriptors of ``keypoints0``; None for matchers without them.
@@ -33,8 +38,10 @@ class Matches:
     score: Tensor
     inliers: Tensor | None = None
     homography: Tensor | None = None
+    aligned: float | None = None
     epipolar: Tensor | None = None
     epipolar_inliers: Tensor | None = None
+    fundamental: Tensor | None = None
     pose: Tensor | None = None
     descriptors0: Tensor | None = None
     descriptors1: Tensor | None = None

@@ -11,13 +11,13 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from patchmatch.core.image_pairs import ImagePair, ImagePairDataset
-from patchmatch.draw import draw_checkerboard, draw_matches, draw_panorama, tensor_to_uint8
+from patchmatch.draw import tensor_to_uint8
 from patchmatch.io import write_bytes_atomic, write_csv, write_image
-from patchmatch.ops.homography import resize_homography
 from patchmatch.pairs.colmap import require_colmap_names, write_colmap
+from patchmatch.pairs.drawing import draw_pair
 from patchmatch.pairs.hloc import require_hloc_names, write_hloc
-from patchmatch.pairs.points import rescale_points
 from patchmatch.pairs.results import Matches
+from patchmatch.pairs.verdict import explain, overlap_kind
 from patchmatch.writing.chunks import Chunk, Row, RunChunks
 from patchmatch.writing.rows import number
 from patchmatch.writing.writer import PredictionWriter
@@ -27,7 +27,7 @@ ENTRIES = tuple(f"h{row}{column}" for row in (1, 2, 3) for column in (1, 2, 3))
 EPIPOLAR = tuple(f"e{row}{column}" for row in (1, 2, 3) for column in (1, 2, 3))
 PAIRS = (
     *("name", "image0", "image1", "width0", "height0", "width1", "height1", "kind", "matches"),
-    *("inliers", "mean_score", "seconds", *ENTRIES, "epipolar_inliers", *EPIPOLAR),
+    *("inliers", "mean_score", "seconds", *ENTRIES, "epipolar_inliers", *EPIPOLAR, "aligned"),
 )
 MIN_PICTURE = 16  # pixels
 
@@ -40,9 +40,12 @@ class PairMatches(PredictionWriter):
     match; inliers are green, outliers orange), panorama.png (image 0 warped into the frame of image
     1 and blended) and checkerboard.png (both images in alternating squares). pairs.csv has a row
     for each pair: sizes, numbers of matches and inliers, seconds of matching, the homography from
-    image 0 to image 1, and kind: overlapping; doubtful, if the inliers may be due to chance (Brown
-    and Lowe 2007); or no_homography. With --model.epipolar, the fundamental or essential matrix is
-    written to the same files, and the pose, where one is found, to matches.npz.
+    image 0 to image 1, aligned, the share of the overlap in which it aligns the images, and kind:
+    overlapping; doubtful, if the inliers may be due to chance (Brown and Lowe 2007) or the images
+    are not aligned; or no_homography. With --model.epipolar, the fundamental or essential matrix
+    is written to the same files, and the pose, where one is found, to matches.npz; the matrix then
+    decides on kind, warnings and the colors of the matches, and epipolar_lines.png replaces
+    panorama and checkerboard if the scene is not flat.
 
     Args:
         output_path: Folder for the table, pairs and summary.json; created if missing.
@@ -61,7 +64,7 @@ class PairMatches(PredictionWriter):
     tables: ClassVar = {"pairs": PAIRS}
     subfolders: ClassVar = {
         "pairs": re.compile(
-            r"matches\.(csv|npz)|(homography_matches|panorama|checkerboard)\.png",
+            r"matches\.(csv|npz)|(homography_matches|panorama|checkerboard|epipolar_lines)\.png",
         ),
         "colmap": re.compile(r".*\.txt"),
         "hloc": re.compile(r"(features|matches)\.h5|pairs\.txt"),
@@ -109,14 +112,8 @@ class PairMatches(PredictionWriter):
         """Write the folder of a pair and return its table row."""
         rows: list[Row] = []
         for matches in prediction:
-            if matches.homography is None:
-                reason = "four are required" if len(matches) < 4 else "too few agree on one"
-                self._warn(f"{batch['name']}: {len(matches)} matches, no homography: {reason}")
-            elif overlap_kind(matches) == "doubtful":
-                self._warn(
-                    f"{batch['name']}: only {int(_inliers(matches).sum())} of {len(matches)} "
-                    "matches are inliers; the images may not overlap"
-                )
+            if (reason := explain(matches)) is not None:
+                self._warn(f"{batch['name']}: {reason}")
             if matches.pose is not None:
                 self._warn_of_turned_cameras(batch)
             self._write_pair(matches, batch)
@@ -154,47 +151,25 @@ class PairMatches(PredictionWriter):
         _write_arrays(folder / "matches.npz", matches, batch, descriptors=self.hloc)
         if self.pictures_size is None:
             return
+        self._draw_pair(folder, matches, batch)
+
+    def _draw_pair(self, folder: Path, matches: Matches, batch: ImagePair) -> None:
         image0, image1 = (tensor_to_uint8(batch[name][0]) for name in ("image0", "image1"))
-        # the images of a batch may be downscaled, but matches are in pixels of the originals
-        size0, size1 = (tuple(image.shape[:2]) for image in (image0, image1))
-        file_size0, file_size1 = batch["sizes"]
-        lines = draw_matches(
-            image0,
-            image1,
-            rescale_points(matches.keypoints0.double(), file_size0, size0).numpy(),
-            rescale_points(matches.keypoints1.double(), file_size1, size1).numpy(),
-            None if matches.inliers is None else matches.inliers.numpy(),
-            self.max_lines,
-            self.pictures_size,
+        images = draw_pair(
+            matches,
+            (image0, image1),
+            batch["sizes"],
+            max_lines=self.max_lines,
+            size=self.pictures_size or 0,
+            panorama_size=self.panorama_size,
         )
-        write_image(folder / "homography_matches.png", lines)
-        if matches.homography is None:
-            return
-        to_file0 = np.linalg.inv(resize_homography(file_size0, size0).numpy())
-        to_image1 = resize_homography(file_size1, size1).numpy()
-        homography = to_image1 @ matches.homography.numpy() @ to_file0
-        panorama = draw_panorama(image0, image1, homography, self.panorama_size)
-        if panorama is None:
+        for name, image in images.items():
+            write_image(folder / f"{name}.png", image)
+        if "checkerboard" in images and "panorama" not in images:
             self._warn(
                 f"{batch['name']}: no panorama: the homography maps part of image 0 to infinity or "
                 "enlarges it too much"
             )
-        else:
-            write_image(folder / "panorama.png", panorama)
-        board = draw_checkerboard(image0, image1, homography)
-        write_image(folder / "checkerboard.png", board)
-
-
-def overlap_kind(matches: Matches) -> str:
-    """Return overlapping, doubtful or no_homography.
-
-    Two images overlap if more than 8 + 0.3 n of the n matches in the overlap are inliers (Brown
-    and Lowe 2007, equation 9); here n counts all matches.
-    """
-    if matches.homography is None:
-        return "no_homography"
-    count = int(_inliers(matches).sum())
-    return "overlapping" if count > 8 + 0.3 * len(matches) else "doubtful"
 
 
 def _inliers(matches: Matches) -> np.ndarray:
@@ -279,6 +254,7 @@ def _pair_row(matches: Matches, batch: ImagePair) -> Row:
             None if matches.epipolar_inliers is None else int(matches.epipolar_inliers.sum())
         ),
         **_entries(EPIPOLAR, matches.epipolar),
+        "aligned": None if matches.aligned is None else number(matches.aligned, 3),
     }
 
 

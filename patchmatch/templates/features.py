@@ -30,6 +30,7 @@ class TemplateFeatures(NamedTuple):
 
     size: tuple[int, int]  #: height and width of the bounding box in pixels
     extent: float  #: square root of the area in pixels
+    scale: float
     rotation: float  #: degrees
     maps: list[Tensor]  #: (T, D) of each kind
     offsets: Tensor  #: (T, 2) x and y of each feature from the centre, in cells
@@ -193,7 +194,9 @@ def extract_template_features(
     share = F.avg_pool2d(F.pad(weight[None], padding, mode="replicate"), stride).flatten()
     used = share >= share.max() / 2
     features = [part.flatten(1).T[used] for part in maps]  # (T, D) each
-    return TemplateFeatures((height, width), extent, pose.rotation, features, offsets[used])
+    return TemplateFeatures(
+        (height, width), extent, pose.scale, pose.rotation, features, offsets[used]
+    )
 
 
 def _scaled_size(template: Tensor, scale: float) -> tuple[int, int]:

@@ -95,3 +95,32 @@ def fit_centre_and_scale(
         if weights.sum() > 0:
             centre = mean_vote - (scale - 1) * mean_offset
     return centre, scale
+
+
+def fit_sides(
+    positions: Float[Tensor, "N 2"],
+    offsets: Float[Tensor, "N 2"],
+    centre: Float[Tensor, " 2"],
+    radius: float,
+    iterations: int = 10,
+) -> Float[Tensor, " 2"]:
+    """Fit the scales of width and height to matches, without limits and without a prior.
+
+    The arguments are those of ``fit_centre_and_scale``.
+
+    Returns:
+        Width and height in the scene divided by those of the template; 1 where the matches do not
+        determine it.
+    """
+    sides = torch.ones_like(centre)
+    for _ in range(iterations):
+        error = (positions - centre - sides * offsets).norm(dim=1) / radius
+        weights = torch.where(error < 1.5, (-2 * error**2).exp(), 0)[:, None]
+        total = weights.sum().clamp_min(1e-6)
+        mean, mean_offset = ((weights * v).sum(dim=0) / total for v in (positions, offsets))
+        position, offset = positions - mean, offsets - mean_offset
+        variance = (weights * offset**2).sum(dim=0)
+        fitted = (weights * position * offset).sum(dim=0) / variance.clamp_min(1e-6)
+        sides = torch.where(variance > 1e-3, fitted, 1.0).clamp(0.1, 10.0)
+        centre = mean - sides * mean_offset
+    return sides

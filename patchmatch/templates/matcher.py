@@ -130,6 +130,7 @@ class TemplateMatcher(Matcher):
                 detections=_no_detections(batch["scene"].shape[-2:], reason),
                 template_index=torch.zeros(0, dtype=torch.long),
                 reasons={},
+                best_scores={},
             )
         scene = self.extract_features(batch["scene"])
         found = [
@@ -190,6 +191,7 @@ class TemplateMatcher(Matcher):
         if not poses:
             return _no_detections(scene.size, next(iter(reasons.values())))
         found: list[Location] = []
+        best_score = 0.0
         heatmap = torch.zeros(scene.grid)
         unsuppressed = torch.ones(scene.grid, dtype=torch.bool, device=template.device)
         with torch.inference_mode():
@@ -198,6 +200,7 @@ class TemplateMatcher(Matcher):
                 # Suppressed cells cannot match, but still count in the scores of the others.
                 best = max((s.locate(unsuppressed) for s in searches), key=lambda s: s.score)
                 heatmap = torch.maximum(heatmap, best.heatmap)
+                best_score = max(best_score, best.score)
                 boxes = torch.stack([best.box, *(location.box for location in found)])
                 overlaps = (box_iou(boxes[:1], boxes[1:]) > self.max_overlap).any()
                 if best.score < lowest or overlaps:
@@ -209,7 +212,9 @@ class TemplateMatcher(Matcher):
             boxes=torch.stack([one.box for one in found]).cpu() if found else torch.zeros(0, 4),
             scores=torch.tensor([one.score for one in found], dtype=torch.float32),
             heatmap=heat[0, 0, : scene.size[0], : scene.size[1]].cpu().clone(),
+            scales=torch.tensor([one.scale for one in found], dtype=torch.float32),
             rotations=torch.tensor([one.rotation for one in found], dtype=torch.float32),
+            best_score=best_score,
             reason="" if found else f"nothing scores {lowest:g} or more",
         ).sorted()
 
@@ -243,6 +248,7 @@ def _no_detections(size: Sequence[int], reason: str) -> Detections:
         boxes=torch.zeros(0, 4),
         scores=torch.zeros(0),
         heatmap=torch.zeros(*size),
+        scales=torch.zeros(0),
         rotations=torch.zeros(0),
         reason=reason,
     )
@@ -255,6 +261,7 @@ def _merge(
     names = batch["template_names"]
     boxes = torch.cat([one.boxes for one in found])
     scores = torch.cat([one.scores for one in found])
+    scales = torch.cat([one.scales for one in found])
     rotations = torch.cat([one.rotations for one in found])
     index = torch.cat([torch.full((len(one),), i) for i, one in enumerate(found)])
     keep = nms(boxes, scores, max_overlap)
@@ -265,6 +272,7 @@ def _merge(
         boxes=boxes[keep],
         scores=scores[keep],
         heatmap=functools.reduce(torch.maximum, (one.heatmap for one in found)),
+        scales=scales[keep],
         rotations=rotations[keep],
     )
     return SceneDetections(
@@ -274,4 +282,5 @@ def _merge(
         detections=merged,
         template_index=index[keep],
         reasons=reasons,
+        best_scores={name: found[names.index(name)].best_score for name in reasons},
     )

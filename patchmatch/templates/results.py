@@ -1,5 +1,6 @@
 """Detections of templates in scenes."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,19 +13,25 @@ class Detections:
 
     Attributes:
         boxes: (N, 4) float, xyxy in pixels, half-open; they may extend beyond the scene.
-        scores: (N,) float in [0, 1], probability that the template is there.
+        scores: (N,) float in [0, 1], probability that the template is there; lower if the matches
+            imply another size than that of the box.
         heatmap: (H, W) float in [0, 1] on the pixels of the scene: square root of the share of the
             template's features that vote for each pixel as its centre.
+        scales: (N,) float, size of the object divided by that of the template.
         rotations: (N,) float, rotation of the template in degrees, counter-clockwise; the box
             encloses the rotated template.
         reason: Why there are no detections; empty if there are some.
+        best_score: Score of the best location, also below the threshold; NaN if the template was
+            not searched.
     """
 
     boxes: Tensor
     scores: Tensor
     heatmap: Tensor
+    scales: Tensor
     rotations: Tensor
     reason: str = ""
+    best_score: float = math.nan
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -36,6 +43,7 @@ class Detections:
             self,
             boxes=self.boxes[order],
             scores=self.scores[order],
+            scales=self.scales[order],
             rotations=self.rotations[order],
         )
 
@@ -51,6 +59,7 @@ class SceneDetections:
         detections: Detections of all templates, the best first.
         template_index: (N,) long, index of the template of each detection.
         reasons: Why a template has no detection, by its name.
+        best_scores: Score of its best location, by the same names; NaN if it was not searched.
     """
 
     source: str
@@ -59,6 +68,7 @@ class SceneDetections:
     detections: Detections
     template_index: Tensor
     reasons: dict[str, str]
+    best_scores: dict[str, float]
 
     def __len__(self) -> int:
         return len(self.detections)

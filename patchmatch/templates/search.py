@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from patchmatch.templates.features import SceneFeatures, TemplateFeatures
-from patchmatch.templates.hough import box_mean, fit_centre_and_scale, hough_voting
+from patchmatch.templates.hough import box_mean, fit_centre_and_scale, fit_sides, hough_voting
 from patchmatch.templates.qatm import BestMatches, PairScores, best_matches
 
 VOTE_SIGMA = 0.12  # of the Hough accumulator, in sizes of the template
 FIT_RADIUS = 0.3  # of the matches that refine a detection, in sizes of the template
 SCALE_LIMITS = (0.7, 1.4)  # of a detection, relative to the template
+MIN_SIZE_AGREEMENT = 0.7  # of the sizes of a box and of its matches; below, the score decreases
 _MIN_SHARE = 1e-3  # added to the share of votes, so that its logarithm is finite
 # Coefficients of a logistic regression, fitted to the pairs of dev/benchmark_templates.py: 1, log
 # share of votes, log number of features, mean log quality of the template, and that of the box.
@@ -24,8 +25,9 @@ class Location(NamedTuple):
     """The best location of a template in one pose."""
 
     box: Tensor  #: (4,) xyxy in pixels
-    score: float  #: probability that the template is there
+    score: float  #: probability that the template is there, in the size of the box
     heatmap: Tensor  #: (rows, columns) of the cells of the scene
+    scale: float  #: size of the object divided by that of the template
     rotation: float  #: degrees, counter-clockwise
 
 
@@ -78,16 +80,21 @@ class TemplateSearch:
         total = quality + 0.5 * (votes + _MIN_SHARE).log()
         total = total.masked_fill(~unsuppressed, -math.inf)
         row, column = divmod(int(total.argmax()), columns)
+        radius = max(2.0, FIT_RADIUS * extent)
         centre, scale = fit_centre_and_scale(
-            positions, template.offsets, positions.new_tensor([column, row]),
-            max(2.0, FIT_RADIUS * extent),
+            positions, template.offsets, positions.new_tensor([column, row]), radius,
             scale_limits=SCALE_LIMITS if self.adapt_size else (1.0, 1.0),
         )  # fmt: skip
+        # The intersection over union of the box and of a box of the size that the matches imply.
+        sides = fit_sides(positions, template.offsets, centre, radius)
+        agreement = torch.minimum(sides / scale, scale / sides).prod().item()
         score = self._probability(votes[row, column], quality[row, column], matches)
+        score *= min(1.0, agreement / MIN_SIZE_AGREEMENT)
         centre = (centre + 0.5) * stride
         half = centre.new_tensor([template.size[1], template.size[0]]) * scale / 2
         box = torch.cat([centre - half, centre + half])
-        return Location(box, score, votes.sqrt().cpu(), template.rotation)
+        heatmap = votes.sqrt().cpu()
+        return Location(box, score, heatmap, template.scale * float(scale), template.rotation)
 
     def _probability(self, votes: Tensor, quality: Tensor, matches: BestMatches) -> float:
         """Return the probability that the template is at the best location."""

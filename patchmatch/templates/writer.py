@@ -14,7 +14,8 @@ from patchmatch.writing.chunks import Chunk, Row, RunChunks
 from patchmatch.writing.rows import as_csv, number
 from patchmatch.writing.writer import PredictionWriter
 
-COLUMNS = ("scene", "template", "x0", "y0", "x1", "y1", "score")
+COLUMNS = ("scene", "template", "x0", "y0", "x1", "y1", "score", "scale", "rotation")
+MISSED = ("scene", "template", "reason", "best_score")
 _GOLDEN_RATIO = 0.618034  # step of the hue: each new hue is far from all earlier ones
 
 
@@ -23,7 +24,7 @@ class TemplateBoxes(PredictionWriter):
 
     Each scene has a folder scenes/SCENE with result.png (boxes drawn on the scene), heatmap.png
     and boxes.csv. In the output folder, boxes.csv lists the boxes of all scenes, and not_found.csv
-    the templates without a detection.
+    the templates without a detection, with the score of their best location.
 
     Args:
         output_path: Folder for the tables, the scenes and summary.json; created if missing.
@@ -32,8 +33,8 @@ class TemplateBoxes(PredictionWriter):
         line_width: Width of the lines in pixels; null chooses it by the size of the scene.
     """
 
-    tables: ClassVar = {"boxes": COLUMNS, "not_found": ("scene", "template", "reason")}
-    csv_formats: ClassVar = {"score": ".4f"}
+    tables: ClassVar = {"boxes": COLUMNS, "not_found": MISSED}
+    csv_formats: ClassVar = {"score": ".4f", "best_score": ".4f"}
     subfolders: ClassVar = {"scenes": re.compile(r"result\.png|heatmap\.png|boxes\.csv")}
     image_folder = "scenes"
     row_noun = "boxes"
@@ -58,13 +59,16 @@ class TemplateBoxes(PredictionWriter):
         rows: list[Row] = [
             {"scene": prediction.scene, "template": names[template]}
             | {name: number(v, 2) for name, v in zip(COLUMNS[2:6], box, strict=True)}
-            | {"score": number(score)}
-            for template, box, score in zip(
-                index, found.boxes.tolist(), found.scores.tolist(), strict=True
+            | {"score": number(score), "scale": number(scale, 3), "rotation": number(rotation, 3)}
+            for template, box, score, scale, rotation in zip(
+                index,
+                *(v.tolist() for v in (found.boxes, found.scores, found.scales, found.rotations)),
+                strict=True,
             )
         ]
         missed: list[Row] = [
             {"scene": prediction.scene, "template": name, "reason": reason}
+            | {"best_score": number(prediction.best_scores[name])}
             for name, reason in prediction.reasons.items()
         ]
         labels = [

@@ -72,16 +72,25 @@ def test_flow_without_blocks_is_invalid_and_blocks_are_clipped_to_the_frame():
     assert block_flow(changes([[-3, 2, 3, 9]], [[1.0, 1.0]]), 4, 6)[1].sum() == 2 * 3
 
 
+def test_flow_is_against_the_scene_and_the_total_includes_the_camera():
+    camera = torch.tensor([[6.0, -2.0]])
+    blocks = changes([[0, 0, 8, 8]], [[0.0, 1.0]], camera=camera)
+    assert block_flow(blocks, 8, 8)[0][3, 3].tolist() == [0, 1]
+    assert block_flow(blocks, 8, 8, total=True)[0][3, 3].tolist() == [6, -1]
+
+
 def test_npz_contains_all_blocks_as_arrays(tmp_path):
     blocks = changes([[0, 0, 8, 8], [2, 0, 10, 8]], [[1.0, 0.0], [2.0, 0.5]], [False, True])
     write_block_arrays(tmp_path / "a.npz", blocks)
     with np.load(tmp_path / "a.npz") as arrays:
         assert arrays["boxes"].tolist() == blocks.boxes.tolist()
-        assert arrays["displacement"].tolist() == [[1, 0], [2, 0.5]]
+        assert np.isnan(arrays["displacement"][0]).all()  # unmatched
+        assert arrays["displacement"][1].tolist() == [2, 0.5]
         assert arrays["matched"].tolist() == [False, True]
         assert np.isnan(arrays["camera"]).all()
         assert set(arrays) == {
-            *("boxes", "displacement", "kind", "score", "matched", "confidence", "camera")
+            *("boxes", "displacement", "kind", "score", "matched", "confidence", "camera"),
+            "displacement_total",
         }
     camera = torch.tensor([[0.5, 0.0]] * 2)
     write_block_arrays(
@@ -89,6 +98,8 @@ def test_npz_contains_all_blocks_as_arrays(tmp_path):
     )
     with np.load(tmp_path / "b.npz") as arrays:
         assert arrays["camera"].tolist() == [[0.5, 0]] * 2
+        assert arrays["displacement"].tolist() == [[1, 0]] * 2
+        assert arrays["displacement_total"].tolist() == [[1.5, 0]] * 2
 
 
 def test_row_of_a_block_has_all_columns():
@@ -103,7 +114,7 @@ def test_row_of_a_block_has_all_columns():
     assert tuple(row) == CHANGE_COLUMNS
     assert list(row.values()) == [
         *("run", "a", "b", 2, 1, 14, 9, 12.3457, -3, "larger", 0.5, 1, 0.333333),
-        *(True, 0.75, 0.25, -1, 96),
+        *(True, 0.75, 0.25, -1, 96, 12.5957, -4),
     ]
 
 
@@ -112,10 +123,13 @@ def test_unknown_values_are_none_in_a_row():
     blocks = changes([[0, 0, 8, 8]], [[NAN, 2.0]], score=nan, confidence=nan)
     (row,) = change_rows(blocks, torch.tensor([64]))
     unknown = {name for name, value in row.items() if value is None}
-    assert unknown == {*("dx", "score", "time0", "time1", "confidence", "camera_dx", "camera_dy")}
+    assert unknown == {
+        *("dx", "score", "time0", "time1", "confidence", "camera_dx", "camera_dy", "dx_total")
+    }
     unmatched = changes([[0, 0, 8, 8]], [[1.0, 2.0]], [False])
     (row,) = change_rows(unmatched, torch.tensor([64]))
     assert (row["dx"], row["dy"], row["matched"]) == (None, None, False)
+    assert (row["dx_total"], row["dy_total"]) == (None, None)
 
 
 def test_row_of_a_pair_counts_its_blocks():

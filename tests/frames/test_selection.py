@@ -103,11 +103,32 @@ def test_kind_of_a_region_follows_its_displacement():
 
 def test_kind_of_a_region_excludes_camera_motion():
     camera = torch.tensor([[2.0, 0.0]] * 3)
-    regions, _ = merge_blocks(changes(ROW, [[3.0, 0.0]] * 3, camera=camera))
+    regions, _ = merge_blocks(changes(ROW, [[1.0, 0.0]] * 3, camera=camera))
     assert regions.kind.tolist() == [Kind.ONE_PIXEL]
     assert regions.camera.tolist() == [[2.0, 0.0]]
     unknown = torch.full((3, 2), NAN)
     assert len(merge_blocks(changes(ROW, camera=unknown))[0]) == 1
+
+
+def test_region_absorbs_the_smaller_ones_inside_its_box():
+    """A frame of blocks that move alike around a block that moves otherwise."""
+    grid = [[8 * x, 8 * y, 8 * x + 8, 8 * y + 8] for y in range(3) for x in range(3)]
+    motion = [[3.0, 0.0]] * 9
+    motion[4] = [-9.0, 0.0]
+    score = [0.5] * 9
+    score[4] = 0.9
+    outside = [20, 30, 28, 38]
+    blocks = changes([*grid, outside], [*motion, [0.0, 7.0]], score=[*score, 0.3])
+    regions, area = merge_blocks(blocks)
+    assert regions.boxes.tolist() == [[0, 0, 24, 24], outside]
+    assert regions.displacement.tolist() == [[3, 0], [0, 7]]
+    assert regions.score.tolist() == pytest.approx([0.9, 0.3])
+    assert area.tolist() == [24 * 24, 64]
+
+
+def test_equal_boxes_are_not_inside_each_other():
+    blocks = changes([ROW[0], ROW[0]], [[3.0, 0.0], [-3.0, 0.0]])
+    assert len(merge_blocks(blocks)[0]) == 2
 
 
 def test_regions_are_sorted_by_score():

@@ -1,3 +1,4 @@
+import csv
 import json
 import re
 import signal
@@ -20,7 +21,8 @@ from patchmatch.io import read_csv, read_flo, read_image, write_image
 GREEN, RED, GRAY = [0, 255, 0], [255, 0, 0], [100, 100, 100]
 HEADER = (
     "source,frame0,frame1,x0,y0,x1,y1,dx,dy,kind,score,"
-    "time0,time1,matched,confidence,camera_dx,camera_dy,area"
+    "time0,time1,matched,confidence,camera_dx,camera_dy,area,"
+    "dx_total,dy_total"
 )
 TABLES = ["changes.csv", "changes.jsonl", "pairs.csv", "summary.json"]
 # Blocks at different heights: still, one pixel, larger, one pixel with a low score.
@@ -135,12 +137,12 @@ def test_table_lists_the_drawn_boxes_by_descending_score(tmp_path):
     predict(ChangeBoxes(str(tmp_path)), [clip()])
     assert (tmp_path / "changes.csv").read_text().splitlines() == [
         HEADER,
-        "cows,f000,f001,40,21,52,29,,,larger,0.9688,,,false,0.9688,,,96",
-        "cows,f000,f001,20,11,32,19,1,-1,one_pixel,0.5000,,,true,0.5000,,,96",
-        "cows,f000,f001,3,31,15,39,0,0.25,one_pixel,0.2600,,,true,0.2600,,,96",
-        "cows,f001,f002,40,21,52,29,,,larger,0.9688,,,false,0.9688,,,96",
-        "cows,f001,f002,20,11,32,19,1,-1,one_pixel,0.5000,,,true,0.5000,,,96",
-        "cows,f001,f002,3,31,15,39,0,0.25,one_pixel,0.2600,,,true,0.2600,,,96",
+        "cows,f000,f001,40,21,52,29,,,larger,0.9688,,,false,0.9688,,,96,,",
+        "cows,f000,f001,20,11,32,19,1,-1,one_pixel,0.5000,,,true,0.5000,,,96,1,-1",
+        "cows,f000,f001,3,31,15,39,0,0.25,one_pixel,0.2600,,,true,0.2600,,,96,0,0.25",
+        "cows,f001,f002,40,21,52,29,,,larger,0.9688,,,false,0.9688,,,96,,",
+        "cows,f001,f002,20,11,32,19,1,-1,one_pixel,0.5000,,,true,0.5000,,,96,1,-1",
+        "cows,f001,f002,3,31,15,39,0,0.25,one_pixel,0.2600,,,true,0.2600,,,96,0,0.25",
     ]
 
 
@@ -445,6 +447,53 @@ def test_arrows_point_along_the_displacement(tmp_path):
     left, right = np.argwhere(red[:, :30]), np.argwhere(red[:, 30:])
     assert np.ptp(left[:, 1]) >= 16 > np.ptp(left[:, 0])  # 6 pixels to the right
     assert np.ptp(right[:, 0]) >= 17  # 9.5 pixels down
+
+
+def test_moved_boxes_are_drawn_where_their_content_is_in_the_later_frame(tmp_path):
+    predict(ChangeBoxes(str(tmp_path)), [clip()], MovingBlocks())
+    image = read_image(tmp_path / "topk_diffs/top20_f001.png")
+    assert image[10, 10].tolist() == list(RED)  # from x = 4 by 6 pixels to the right
+    assert image[10, 5].tolist() == [100] * 3
+    row = (tmp_path / "changes.csv").read_text().splitlines()[-1]
+    assert row.startswith("cows,f001,f002,4,10,12,18,6,0,larger")
+
+
+class PanningCamera(StubMatcher):
+    """Predicts blocks that stand still while the camera moves, but for one."""
+
+    camera = True
+
+    def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
+        values: dict[str, object] = {
+            "displacement": torch.tensor([[0.0, 0.0], [0.0, 0.0], [6.0, 0.0], [0.0, 0.0]]),
+            "kind": torch.tensor([Kind.STILL, Kind.STILL, Kind.LARGER, Kind.STILL]),
+            "matched": torch.ones(4, dtype=torch.bool),
+            "camera": torch.tensor([[0.0, 9.0]] * 4),
+        }
+        if not self.camera:
+            values["displacement"] = torch.tensor([[6.0, 9.0]] + [[0.0, 9.0]] * 3)
+            values |= {"camera": None, "kind": torch.tensor([Kind.LARGER] * 4)}
+        return [changes(batch, pair, **values) for pair in batch["pairs"]]
+
+
+def test_columns_and_arrows_show_the_motion_against_the_scene(tmp_path):
+    writer = ChangeBoxes(str(tmp_path), style="arrows", arrow_scale=3, line_width=2)
+    predict(writer, [clip()], PanningCamera())
+    (row, _) = csv.DictReader((tmp_path / "changes.csv").open())
+    assert [row[name] for name in ("dx", "dy", "dx_total", "dy_total")] == ["6", "0", "6", "9"]
+    assert (row["camera_dx"], row["camera_dy"], row["kind"]) == ("0", "9", "larger")
+    image = read_image(tmp_path / "topk_diffs/top20_f001.png").astype(int)
+    y, x = np.nonzero((image[..., 0] > 200) & (image[..., 1] < 60))
+    assert np.ptp(x) > 12 > np.ptp(y)
+    assert y.mean() == pytest.approx(24.5 + 9, abs=1.5)  # where the camera moved the block to
+
+
+@pytest.mark.parametrize(("camera", "times"), [(False, 1), (True, 0), (None, 0)])
+def test_common_motion_suggests_the_option_camera_once(tmp_path, capsys, camera, times):
+    model = PanningCamera()
+    model.camera = camera
+    predict(ChangeBoxes(str(tmp_path)), [clip(), clip(start=2)], model)
+    assert capsys.readouterr().err.count("--model.camera true") == times
 
 
 def test_flow_style_colors_the_blocks(tmp_path):

@@ -119,6 +119,60 @@ def test_fundamental_matrix_is_written_with_its_inliers(folder):
     assert float(row["e12"]) == pytest.approx(entry, rel=1e-6)
 
 
+def depth_pair(folder):
+    """Two views of random depth by a camera that moves to the right: each patch moves by itself."""
+    rng, size = np.random.default_rng(3), 40
+    views = [random_image(seed=8, height=330, width=420) for _ in (0, 1)]
+    for i, y in enumerate(range(10, 290, size + 4)):
+        for j, x in enumerate(range(40, 350, size + 4)):
+            patch = random_image(seed=100 + 20 * i + j, height=size, width=size)
+            shift = int(rng.integers(2, 38))
+            views[0][y : y + size, x : x + size] = patch
+            views[1][y : y + size, x - shift : x - shift + size] = patch
+    for name, view in zip(("left.png", "right.png"), views, strict=True):
+        write(folder / name, view)
+    return f"{folder}/left.png,{folder}/right.png"
+
+
+@pytest.mark.parametrize("matrix", ["fundamental", "essential"])
+def test_epipolar_matrix_decides_on_verdict_and_drawings(tmp_path, capsys, matrix):
+    camera = "--model.intrinsics0=[400,400,210,165]"
+    pair = depth_pair(tmp_path)
+    predict(pair, f"--model.epipolar={matrix}", camera)
+    row = rows()[0]
+    assert row["kind"] == "overlapping"
+    assert int(row["epipolar_inliers"]) > 8 + 0.3 * int(row["matches"])
+    assert "inliers" not in capsys.readouterr().err
+    folder = Path("out/pairs/left-right")
+    drawn = {path.name for path in folder.glob("*.png")}
+    assert drawn == {"homography_matches.png", "epipolar_lines.png"}
+
+
+def test_flat_scene_has_a_panorama_with_an_epipolar_matrix_too(folder):
+    predict(folder, "--model.epipolar=fundamental")
+    assert all(Path("out/pairs/a", name).is_file() for name in PICTURES)
+
+
+def test_matches_of_a_wrong_homography_are_doubtful(tmp_path, capsys, monkeypatch):
+    """The network finds no turned image; its matches agree with its own homography."""
+    monkeypatch.setattr("patchmatch.pairs.homography.matcher.MIN_CORRELATION", -2.0)
+    page = random_image(height=240, width=240)
+    write(tmp_path / "page" / "1.png", page)
+    write(tmp_path / "page" / "2.png", np.rot90(page))
+    predict(tmp_path / "page", "--model.min_score=0", "--model.grid=40", name="homography_net")
+    row = rows()[0]
+    assert int(row["inliers"]) > 8 + 0.3 * int(row["matches"])
+    assert row["kind"] == "doubtful"
+    assert float(row["aligned"]) < 0.35
+    assert "aligns only" in capsys.readouterr().err
+    predict(
+        *(tmp_path / "page", "--model.rotations=4", "--writer.overwrite=true"),
+        name="homography_net",
+    )
+    assert rows()[0]["kind"] == "overlapping"
+    assert float(rows()[0]["aligned"]) > 0.8
+
+
 def test_essential_matrix_requires_intrinsics(folder, capsys):
     line = error_line(capsys, folder, "--model.epipolar=essential")
     assert "requires intrinsics0: give fx, fy, cx, cy" in line

@@ -207,7 +207,24 @@ def test_missing_or_damaged_file_is_named_in_the_error(tmp_path, hpatches, predi
     with pytest.raises(SystemExit) as stop:
         main([str(hpatches), str(hpatches)])
     assert stop.value.code == 2
-    assert "no pairs/*/matches.npz" in capsys.readouterr().err
+    assert "no pairs/*/matches.npz, changes.csv or boxes.csv" in capsys.readouterr().err
     (tmp_path / "y.npz").write_bytes(b"not an archive")
     with pytest.raises(InputError, match=r"y.npz: cannot be read"):
         read_benchmark(tmp_path)
+
+
+def test_incomplete_sequence_is_named_and_left_out(hpatches, predictions, capsys):
+    (hpatches / "i_one" / "H_1_2").unlink()
+    main([str(predictions), str(hpatches)])
+    output = " ".join(capsys.readouterr().out.split())
+    assert "i_one is left out:" in output
+    assert "H_1_2: no such file" in output
+    with (predictions / "evaluation.csv").open(newline="") as file:
+        assert [row["group"] for row in csv.DictReader(file)] == ["viewpoint"]
+
+
+def test_corner_errors_have_a_mean_and_a_median(hpatches, predictions):
+    truth = read_benchmark(hpatches, exclude=True)
+    (row,), _ = score_benchmark(truth, read_predictions(predictions), Protocol())
+    assert row["corner_mean"] == pytest.approx(0.9, abs=1e-3)  # of the two homographies found
+    assert row["corner_median"] == np.inf  # three of five have none

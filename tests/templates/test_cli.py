@@ -45,9 +45,11 @@ def predict(folder, *more):
 def test_images_and_tables_are_written(folder):
     predict(folder)
     text = (folder / "out" / "boxes.csv").read_text()
-    assert text.startswith("scene,template,x0,y0,x1,y1,score\n")
+    assert text.startswith("scene,template,x0,y0,x1,y1,score,scale,rotation\n")
     rows = read_csv(folder / "out" / "boxes.csv")
-    assert list(rows[0]) == ["scene", "template", "x0", "y0", "x1", "y1", "score"]
+    assert list(rows[0]) == text.splitlines()[0].split(",")
+    assert all(float(row["scale"]) == pytest.approx(1, abs=0.1) for row in rows)
+    assert all(row["rotation"] == "0" for row in rows)
     found = {
         (row["scene"], row["template"]): [float(row[c]) for c in ("x0", "y0", "x1", "y1")]
         for row in rows
@@ -58,6 +60,7 @@ def test_images_and_tables_are_written(folder):
     assert found["s1", "plate"] == pytest.approx([6, 4, 69, 40], abs=2.5)
     (missed,) = read_csv(folder / "out" / "not_found.csv")
     assert (missed["scene"], missed["template"]) == ("s0", "plate")
+    assert 0 <= float(missed["best_score"]) < 0.9
     scene_folder = folder / "out" / "scenes" / "s1"
     assert read_image(scene_folder / "result.png").shape == (130, 190, 3)
     height, width, _ = read_image(scene_folder / "heatmap.png").shape

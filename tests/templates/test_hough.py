@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from patchmatch.templates.hough import box_mean, fit_centre_and_scale, hough_voting
+from patchmatch.templates.hough import box_mean, fit_centre_and_scale, fit_sides, hough_voting
 
 
 def test_hough_voting_agrees_with_loops(device, dtype):
@@ -66,3 +66,21 @@ def test_scale_stays_in_its_limits_and_distant_matches_are_ignored():
     centre, scale = fit_centre_and_scale(positions + 500, offsets, start, 4.0)
     assert_close(centre, start)
     assert scale.item() == 1
+
+
+@pytest.mark.parametrize("sides", [(0.5, 1.0), (2.0, 2.0), (1.0, 1.6)])
+def test_sides_are_fitted_separately_and_beyond_the_limits_of_the_scale(sides, device):
+    generator = torch.Generator().manual_seed(0)
+    offsets = (torch.rand(300, 2, generator=generator) * 20 - 10).to(device)
+    scale = torch.tensor(sides, device=device)
+    positions = torch.tensor([40.0, 30.0], device=device) + scale * offsets
+    positions[:60] = torch.rand(60, 2, generator=generator).to(device) * 80  # outliers
+    start = torch.tensor([41.0, 29.0], device=device)
+    fitted = fit_sides(positions, offsets, start, radius=6.0)
+    assert fitted.tolist() == pytest.approx(sides, rel=0.1)
+
+
+def test_sides_of_no_matches_are_those_of_the_template(device):
+    offsets = torch.ones(5, 2, device=device)
+    far = torch.full((5, 2), 500.0, device=device)
+    assert fit_sides(far, offsets, torch.zeros(2, device=device), 6.0).tolist() == [1, 1]

@@ -270,3 +270,31 @@ def test_convention_rotation_is_counter_clockwise():
     found = matcher(rotations=(0.0, 90.0, 180.0, 270.0)).match(scene, rotated)
     assert found.rotations[0] == 90
     assert found.boxes[0].tolist() == pytest.approx([60, 40, 130, 90], abs=2)
+
+
+def test_score_decreases_if_the_object_has_another_size_than_the_box():
+    """The object is twice as wide as the template; a box adapts to 1.4 times at most."""
+    template, scene = texture(48, 48, seed=3), texture(160, 240, seed=4)
+    scores = []
+    for width in (48, 96):
+        shown = scene.clone()
+        wide = cv2.resize(template.permute(1, 2, 0).numpy(), (width, 48))
+        shown[:, 50:98, 60 : 60 + width] = torch.from_numpy(wide).permute(2, 0, 1)
+        found = matcher(threshold=0.0, max_detections=1).match(shown, template)
+        assert found.boxes[0, 1].item() == pytest.approx(50, abs=8)
+        scores.append(found.scores.item())
+    assert scores[0] > 0.9
+    assert scores[1] < 0.8
+
+
+def test_scale_of_a_detection_and_the_score_of_a_miss_are_reported():
+    template, scene = texture(40, 50, seed=3), texture(160, 240, seed=4)
+    large = cv2.resize(template.permute(1, 2, 0).numpy(), (75, 60))
+    scene[:, 50:110, 60:135] = torch.from_numpy(large).permute(2, 0, 1)
+    found = matcher(scales=(1.0, 1.5)).match(scene, template)
+    assert found.scales[0].item() == pytest.approx(1.5, abs=0.1)
+    assert found.best_score == pytest.approx(found.scores[0].item())
+    missed = matcher(scales=(1.5,), threshold=1.0).match(scene, template)
+    assert len(missed) == len(missed.scales) == 0
+    assert missed.best_score == pytest.approx(found.best_score, rel=0.2)
+    assert np.isnan(matcher().match(scene, texture(500, 500)).best_score)

@@ -11,7 +11,7 @@ import numpy as np
 
 Row = Mapping[str, object]
 
-LAYERS = ("still", "one_pixel", "larger", "unmatched")
+LAYERS = ("still", "one_pixel", "larger")  # the kinds
 FIXED_POINT = ("score", "confidence")  # stored as uint16 in units of 1/10000, as in the tables
 UNKNOWN = 65535  # of a fixed-point value
 _NAMES = ("source", "frame0", "frame1")
@@ -90,13 +90,15 @@ def change_columns(
         max_rows: Rows to keep per pair, from the first.
 
     Returns:
-        The columns, and ``layer``, an index into ``LAYERS``. ``area`` is omitted if it equals the
-        area of the box in every row.
+        The columns; ``layer`` is an index into ``LAYERS``, ``matched`` is 0 or 1. ``area`` is
+        omitted if it equals the area of the box in every row.
 
     Raises:
         ValueError: If the rows do not belong to the pairs.
     """
-    columns: dict[str, array[Any]] = {name: array("i") for name in (*_BOX, "area", "layer")}
+    columns: dict[str, array[Any]] = {
+        name: array("i") for name in (*_BOX, "area", "layer", "matched")
+    }
     columns |= {name: array("f") for name in _MOTION}
     columns |= {name: array("H") for name in FIXED_POINT}
     has_regions = False
@@ -114,9 +116,8 @@ def change_columns(
             for name in FIXED_POINT:
                 value = _measure(row[name])
                 columns[name].append(round(value * 10_000) if 0 <= value <= 1 else UNKNOWN)
-            is_unmatched = _text(row["matched"]).lower() == "false"
-            layer = "unmatched" if is_unmatched else _text(row["kind"])
-            columns["layer"].append(LAYERS.index(layer))
+            columns["matched"].append(_text(row["matched"]).lower() != "false")
+            columns["layer"].append(LAYERS.index(_text(row["kind"])))
     if next(remaining, None) is not None:
         raise ValueError(f"rows must belong to the {len(pairs)} pairs, got more rows")
     if not has_regions:

@@ -34,7 +34,8 @@ class DescriptorMatcher(TrainablePairMatcher, FeatureMatcher):
         margin: Margin of the triplet loss.
         lr: Peak learning rate of AdamW; it warms up and decays over the whole training.
         weight_decay: Weight decay of AdamW.
-        contrast: Contrast threshold of SIFT; lower detects more keypoints in faint images.
+        contrast: Contrast threshold of SIFT; a lower value finds more keypoints in flat regions.
+            Null chooses it by the image: 0.04, or 0.01 in dark and soft images with few keypoints.
         options: Options of ``FeatureMatcher`` and ``PairMatcher``.
     """
 
@@ -52,11 +53,11 @@ class DescriptorMatcher(TrainablePairMatcher, FeatureMatcher):
         margin: float = 1.0,
         lr: float = 3e-3,
         weight_decay: float = 1e-4,
-        contrast: float = 0.04,
+        contrast: float | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        if not 0 <= contrast < 1:
+        if contrast is not None and not 0 <= contrast < 1:
             raise ValueError(f"contrast must be at least 0 and below 1, got {contrast}")
         if not 0 < margin <= 2:
             raise ValueError(f"margin must be above 0 and at most 2, got {margin}")

@@ -124,8 +124,8 @@ def test_layers_arrows_and_minimum_score_change_the_drawing(show, tmp_path, run)
     seen = {pixels(page)}
     charts = {pixels(page, "histogram") + pixels(page, "heat")}
     assert page.locator("#rows tr").count() == 3
-    for number, name in enumerate(("one_pixel", "larger", "unmatched")):
-        page.uncheck(f"#layer-{name}")
+    for number, name in enumerate(("layer-one_pixel", "unmatched", "layer-larger")):
+        page.uncheck(f"#{name}")
         seen.add(pixels(page))
         charts.add(pixels(page, "histogram") + pixels(page, "heat"))
         assert page.locator("#rows tr").count() == 2 - number
@@ -143,7 +143,7 @@ def test_layers_arrows_and_minimum_score_change_the_drawing(show, tmp_path, run)
 def test_earlier_frame_is_shown_from_the_previous_pair(show, tmp_path, run):
     page = show(run.write(tmp_path / "r.html"))
     assert page.is_disabled("#earlier")
-    for name in ("one_pixel", "larger", "unmatched"):
+    for name in ("one_pixel", "larger"):
         page.uncheck(f"#layer-{name}")
     first = pixels(page)
     page.keyboard.press("ArrowRight")
@@ -179,6 +179,30 @@ def test_box_shows_a_tooltip_and_its_row_highlights_the_box(show, tmp_path, run)
     assert pixels(page) == plain
     page.focus("#rows tr:nth-child(3) a")
     assert pixels(page) != plain
+
+
+def test_moved_box_is_where_its_content_is_in_the_displayed_frame(show, tmp_path, run):
+    """Its displacement of 20 pixels and the camera motion of 10 add up in the later frame."""
+    rows = [
+        row | {"dx": "20", "dy": "0", "camera_dx": "0", "camera_dy": "10", "kind": "larger"}
+        for row in run.rows(2, boxes=1)
+    ]
+    jpeg = thumbnail(run.image(0))
+    write_report(tmp_path / "r.html", rows, run.pairs(2, boxes=1), lambda i: jpeg, {})
+    page = show(tmp_path / "r.html")
+    page.keyboard.press("ArrowRight")
+    box = page.locator("#frame").bounding_box()
+    scale = box["width"] / run.width
+
+    def is_over(x, y):
+        page.mouse.move(box["x"] + x * scale, box["y"] + y * scale)
+        return page.is_visible("#tooltip")
+
+    assert is_over(34, 30)
+    assert not is_over(10, 10)
+    page.keyboard.press("e")
+    assert is_over(10, 10)
+    assert not is_over(34, 30)
 
 
 def test_row_numbers_equal_those_of_the_csv_file(show, tmp_path, run):

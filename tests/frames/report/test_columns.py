@@ -19,7 +19,8 @@ def test_columns_contain_the_numbers_of_the_table(run):
     assert kind == "Uint16Array"
     assert np.frombuffer(base64.b64decode(text), "<u2").tolist() == [10_000, 7_500] * 2
     complete = change_columns(run.rows(2), pairs, max_rows=9)
-    assert complete["layer"].tolist() == [1, 2, 3] * 2
+    assert complete["layer"].tolist() == [1, 2, 2] * 2
+    assert complete["matched"].tolist() == [1, 1, 0] * 2
     assert np.isnan(complete["dx"][2])
 
 

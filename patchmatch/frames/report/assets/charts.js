@@ -18,7 +18,7 @@ function niceStep(minimum) {
 }
 
 function drawHistogram() {
-  const lengths = [[], [], [], []]; // by layer
+  const lengths = LAYERS.map(() => []);
   let longest = 0, known = 0, all = 0;
   forEachVisibleRow((row) => {
     all++;
@@ -59,10 +59,14 @@ function drawHistogram() {
   context.fillStyle = cssColor("muted");
   context.fillText(`maximum ${format(maximum)} boxes`, 0, 9);
   const tick = niceStep((count * step) / 5);
+  let free = 0;
   for (let value = 0; value <= count * step; value += tick) {
     const x = (value / step) * barWidth, text = String(+value.toFixed(2));
     const size = context.measureText(text).width;
-    if (x + size < width - 18) context.fillText(text, value ? x - size / 2 : x, height - 4);
+    const left = value ? x - size / 2 : x;
+    if (left < free || left + size > width - 20) continue;
+    context.fillText(text, left, height - 4);
+    free = left + size + 6;
   }
   context.fillText("px", width - 13, height - 4);
 }

@@ -12,6 +12,7 @@ const COLUMNS = [ // name, function that returns the text of a row
   ["dy", (row) => decimal(valueOf(rows.dy, row), 2)],
   ["score", (row) => decimal(scoreOf(rows.score, row), 4)],
   ["confidence", (row) => decimal(scoreOf(rows.confidence, row), 4)],
+  ["matched", (row) => (rows.matched[row] ? "yes" : "no")],
   ["camera dx", (row) => decimal(valueOf(rows.camera_dx, row), 2)],
   ["camera dy", (row) => decimal(valueOf(rows.camera_dy, row), 2)],
   ["area", (row) => format(rows.area[row])],
@@ -70,7 +71,7 @@ function tableRow(row, pair) {
 function tooltipText(row, pair) {
   const motion = Number.isFinite(valueOf(rows.dx, row))
     ? `displacement (${decimal(rows.dx[row], 2)}, ${decimal(rows.dy[row], 2)}) px`
-    : "displacement unknown";
+    : rows.matched[row] ? "displacement unknown" : "unmatched";
   const lines = [
     `${labelOf(rows.layer[row])}, score ${decimal(scoreOf(rows.score, row), 4)}`,
     motion,

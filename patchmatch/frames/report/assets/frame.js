@@ -1,12 +1,13 @@
 // The frame with its boxes and displacements.
 
-const COLORS = ["#c9ccd1", "#3fe06f", "#ff4238", "#c08bff"]; // of boxes on frames, by layer
-const WIDTHS = [1, 1.5, 2.5, 2]; // by layer, in CSS pixels
-const DASHES = [[], [7, 4], [], [2.5, 2]]; // layers differ by line style, not by color alone
+const COLORS = ["#c9ccd1", "#3fe06f", "#ff4238"]; // of boxes on frames, by layer
+const WIDTHS = [1, 1.5, 2.5]; // by layer, in CSS pixels
+const DASHES = [[], [7, 4], []]; // layers differ by line style, not by color alone
+const UNMATCHED_DASH = [2.5, 2];
 const HALO = "rgba(0, 0, 0, 0.45)"; // contrast to frames of the same color
 const MIN_ARROW = 12; // CSS pixels, so that the direction of short arrows is visible
 
-const frame = {canvas: byId("frame"), image: null, pair: 0, scale: 1, request: 0};
+const frame = {canvas: byId("frame"), image: null, pair: 0, isEarlier: false, scale: 1, request: 0};
 
 // Resize a canvas to its size in device pixels and clear it.
 function prepareCanvas(canvas, width, height) {
@@ -27,6 +28,7 @@ async function showFrame(pair) {
   if (request !== frame.request) return;
   frame.image = image;
   frame.pair = pair;
+  frame.isEarlier = earlier !== undefined;
   byId("missing").hidden = image !== null;
   drawFrame();
 }
@@ -49,19 +51,29 @@ function drawFrame() {
     `Frame ${data.names[pairs.frame1[pair]]} with ${visible.length} boxes`);
 }
 
-function boxOf(row) {
-  const s = frame.scale;
-  return [rows.x0[row] * s, rows.y0[row] * s, (rows.x1[row] - rows.x0[row]) * s,
-    (rows.y1[row] - rows.y0[row]) * s];
+// Motion of the camera, 0 where unknown.
+function cameraOf(row) {
+  return [rows.camera_dx, rows.camera_dy].map((column) => valueOf(column, row) || 0);
 }
 
-function stroke(context, layer, path) {
+// Left, top, width and height on the canvas. In the later frame, a block that moved by more than
+// a pixel is where its content is, as in the images of the run.
+function boxOf(row) {
+  const s = frame.scale, [cameraX, cameraY] = cameraOf(row);
+  let dx = valueOf(rows.dx, row) + cameraX, dy = valueOf(rows.dy, row) + cameraY;
+  if (frame.isEarlier || !(Math.hypot(dx, dy) >= 1.5)) dx = dy = 0;
+  return [(rows.x0[row] + Math.round(dx)) * s, (rows.y0[row] + Math.round(dy)) * s,
+    (rows.x1[row] - rows.x0[row]) * s, (rows.y1[row] - rows.y0[row]) * s];
+}
+
+function stroke(context, row, path) {
+  const layer = rows.layer[row];
   context.lineCap = "butt";
   context.setLineDash([]);
   context.strokeStyle = HALO;
   context.lineWidth = WIDTHS[layer] + 1.5;
   context.stroke(path);
-  context.setLineDash(DASHES[layer]);
+  context.setLineDash(rows.matched[row] ? DASHES[layer] : UNMATCHED_DASH);
   context.strokeStyle = COLORS[layer];
   context.lineWidth = WIDTHS[layer];
   context.stroke(path);
@@ -69,20 +81,22 @@ function stroke(context, layer, path) {
 
 function drawBox(context, row) {
   const [x, y, width, height] = boxOf(row);
-  const layer = rows.layer[row], inset = WIDTHS[layer] / 2;
+  const inset = WIDTHS[rows.layer[row]] / 2;
   const path = new Path2D();
   path.rect(x + inset, y + inset, Math.max(1, width - 2 * inset), Math.max(1, height - 2 * inset));
   if (row === state.highlighted) {
     context.fillStyle = "rgba(255, 255, 255, 0.35)";
     context.fill(path);
   }
-  stroke(context, layer, path);
+  stroke(context, row, path);
 }
 
-// Draw an arrow from the centre of the box, or a cross if it is unmatched.
+// Draw an arrow from where the box would be without its own motion, or a cross if it is unmatched.
 function drawDisplacement(context, row) {
-  const [left, top, width, height] = boxOf(row);
-  const x = left + width / 2, y = top + height / 2;
+  const s = frame.scale, width = (rows.x1[row] - rows.x0[row]) * s;
+  const height = (rows.y1[row] - rows.y0[row]) * s;
+  const [cameraX, cameraY] = frame.isEarlier ? [0, 0] : cameraOf(row);
+  const x = (rows.x0[row] + cameraX) * s + width / 2, y = (rows.y0[row] + cameraY) * s + height / 2;
   const dx = valueOf(rows.dx, row) * frame.scale, dy = valueOf(rows.dy, row) * frame.scale;
   const length = Math.hypot(dx, dy);
   const path = new Path2D();

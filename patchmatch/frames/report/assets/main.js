@@ -2,7 +2,7 @@
 
 const state = {
   sequence: sequences[0], position: 0, highlighted: -1, arrows: true, earlier: false, minScore: 0,
-  layers: [true, true, true, true], timer: 0,
+  layers: [true, true, true], unmatched: true, timer: 0,
 };
 
 function byId(name) {
@@ -27,7 +27,8 @@ function clamp(value, low, high) {
 
 function isVisible(row) {
   const score = rows.score[row];
-  return state.layers[rows.layer[row]] && (score === UNKNOWN || score >= state.minScore * 10000 - 0.5);
+  if (!state.layers[rows.layer[row]] || !(state.unmatched || rows.matched[row])) return false;
+  return (score === UNKNOWN || score >= state.minScore * 10000 - 0.5);
 }
 
 function visibleRows(pair) {
@@ -166,7 +167,7 @@ function createLayerControls() {
 function addKeyListener() {
   const steps = {ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity};
   const toggles = {
-    1: "layer-one_pixel", 2: "layer-larger", 3: "layer-unmatched", a: "arrows", e: "earlier",
+    1: "layer-one_pixel", 2: "layer-larger", 3: "unmatched", a: "arrows", e: "earlier",
   };
   document.addEventListener("keydown", (event) => {
     const control = event.target.closest("input, select, button, summary, a, .scroll");
@@ -199,6 +200,10 @@ function addListeners() {
   byId("earlier").addEventListener("change", (event) => {
     state.earlier = event.target.checked;
     goTo(state.position);
+  });
+  byId("unmatched").addEventListener("change", (event) => {
+    state.unmatched = event.target.checked;
+    updateVisible();
   });
   byId("minScore").addEventListener("input", (event) => {
     state.minScore = event.target.valueAsNumber;
@@ -235,10 +240,11 @@ function addTimelineListeners(canvas) {
   canvas.addEventListener("pointermove", (event) => {
     const position = positionAt(event.clientX), pair = state.sequence.pairs[position];
     if (event.buttons) goTo(position);
-    const counts = [1, 2, 3].map((layer) => `${format(countOf(layer, pair))} ${labelOf(layer)}`);
+    const counts = [1, 2].map((layer) => `${format(countOf(layer, pair))} ${labelOf(layer)}`);
     const time = Number.isFinite(timeOf(pair)) ? ", " + clock(timeOf(pair), 0.01) : "";
     const text = `${data.names[pairs.frame1[pair]]}${time}\n${counts.join(", ")} of `;
-    showTooltip(`${text}${format(pairs.blocks[pair])} blocks`, event.clientX, event.clientY);
+    const rest = `${format(pairs.blocks[pair])} blocks, ${format(pairs.unmatched[pair])} unmatched`;
+    showTooltip(text + rest, event.clientX, event.clientY);
   });
   canvas.addEventListener("pointerleave", () => showTooltip(""));
 }

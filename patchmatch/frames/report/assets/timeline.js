@@ -6,10 +6,10 @@ const SECONDS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 
 
 const timeline = {
   canvas: byId("timeline"), background: document.createElement("canvas"), width: 0, bottom: 0,
+  labels: [], // [text, y] of each strip
 };
 
 function countOf(layer, pair) {
-  if (layer === 2) return Math.max(0, pairs.larger[pair] - pairs.unmatched[pair]);
   return pairs[LAYERS[layer]][pair];
 }
 
@@ -20,7 +20,7 @@ function labelOf(layer) {
 // Draw the part that does not depend on the position.
 function drawTimeline() {
   const width = timeline.width = timeline.canvas.clientWidth;
-  const maxima = [1, 2, 3].map((layer) => {
+  const maxima = [1, 2].map((layer) => {
     return state.sequence.pairs.reduce((high, pair) => Math.max(high, countOf(layer, pair)), 0);
   });
   timeline.bottom = maxima.reduce((sum, count) => sum + LABEL + (count ? BARS + GAP : 0), 0);
@@ -28,11 +28,12 @@ function drawTimeline() {
   const context = prepareCanvas(timeline.background, width, timeline.bottom + AXIS);
   context.font = font(11);
   context.textBaseline = "top";
+  timeline.labels = [];
   let top = 0;
   maxima.forEach((count, index) => {
     const label = labelOf(index + 1);
-    context.fillStyle = cssColor("muted");
-    context.fillText(count ? `${label}, maximum ${format(count)}` : `${label}: none`, 6, top + 2);
+    const text = count ? `${label}, maximum ${format(count)}` : `${label}: none`;
+    timeline.labels.push([text, top + 2]);
     if (count) drawStrip(context, index + 1, top + LABEL + BARS, count, width);
     top += LABEL + (count ? BARS + GAP : 0);
   });
@@ -135,6 +136,19 @@ function drawCursor() {
     context.globalAlpha = 1;
   }
   context.fillRect(Math.min(width - 1.5, x + columnWidth / 2 - 0.75), 0, 1.5, height);
+  drawLabels(context);
+}
+
+// Draw the labels of the strips over the cursor, on a ground of their own.
+function drawLabels(context) {
+  context.font = font(11);
+  context.textBaseline = "top";
+  for (const [text, y] of timeline.labels) {
+    context.fillStyle = cssColor("paper");
+    context.fillRect(3, y - 1, context.measureText(text).width + 6, 13);
+    context.fillStyle = cssColor("muted");
+    context.fillText(text, 6, y);
+  }
 }
 
 function positionAt(clientX) {
