@@ -1,7 +1,6 @@
 """Conventions that belong to no room alone; docs/conventions.md names the test of each."""
 
 import ast
-import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from patchmatch.core.clips import Clip
 from patchmatch.draw import draw_boxes
-from patchmatch.frames.results import FrameChanges, Kind, kind_of
+from patchmatch.frames.results import FrameChanges, Kind, kind_of, rank, score_of_length
 from patchmatch.frames.rows import change_rows
 from patchmatch.io import read_image, read_image_size, to_gray_float, write_image
 from patchmatch.ops.blocks import block_counts
+from patchmatch.shift.energy import EnergyNet
 from patchmatch.shift.matcher import ShiftMatcher, decide
-from patchmatch.shift.net import ShiftNet
-from patchmatch.shift.ops import LARGER, SHIFTS
 
 ROOT = Path(__file__).parents[1]
 CONVENTION = re.compile(r"\btest_convention_\w+")
@@ -63,7 +60,7 @@ def test_convention_boxes_are_drawn_inside_their_pixels():
 
 
 def test_convention_time_is_the_depth_axis_of_frames():
-    net = ShiftNet().eval()
+    net = EnergyNet().eval()
     frames = noise(2, 1, 3, 29, 44)  # (B, C, T, H, W)
     logits = net(frames, block=20, stride=8)
     assert logits.shape == (2, 10, 2, 2, 4)  # (B, classes, T - 1, rows, columns)
@@ -80,38 +77,20 @@ def test_convention_kinds_are_still_one_pixel_and_larger():
     ]
 
 
-@pytest.mark.parametrize(
-    ("shift", "kind", "score"),
-    [
-        ((0, 0), Kind.STILL, 0),
-        ((-1, 0), Kind.ONE_PIXEL, 0.5),
-        ((0, 1), Kind.ONE_PIXEL, 0.5),
-        ((1, -1), Kind.ONE_PIXEL, math.sqrt(2) / 2),
-        (None, Kind.LARGER, 1),
-    ],
-)
-def test_convention_change_score_is_half_the_expected_length(shift, kind, score, monkeypatch):
-    matcher = ShiftMatcher(block=8, stride=4).eval()
-    sure = torch.zeros(1, 10, 1, 2, 3)  # (B, classes, T - 1, rows, columns)
-    sure[:, LARGER if shift is None else SHIFTS.index(shift)] = 100
-    monkeypatch.setattr(matcher.net, "match", lambda *_: sure)
-    clip: Clip = {
-        "index": 0,
-        "source": "run",
-        "several": False,
-        "frames": noise(2, 1, 12, 16),
-        "images": [],
-        "names": ["a", "b"],
-        "times": [None, None],
-        "pairs": [(0, 1)],
-        "notes": [],
-    }
-    (found,) = matcher.predict_step(clip, 0)
-    assert (found.frame0, found.frame1) == ("a", "b")
-    assert found.kind.tolist() == [kind] * 6
-    assert found.score.tolist() == pytest.approx([score] * 6, abs=1e-6)
-    if shift is not None:
-        assert found.displacement.tolist() == [list(shift)] * 6
+@pytest.mark.parametrize(("length", "score"), [(0.0, 0), (1.0, 0.5), (3.0, 0.75), (9.0, 0.9)])
+def test_convention_change_score_is_the_length_beyond_that_of_the_scene(length, score):
+    still_scene = torch.tensor([0.0, 0.0, 0.0, length])
+    assert score_of_length(still_scene)[3].item() == pytest.approx(score)
+    moving_scene = torch.tensor([4.0, 4.0, 4.0, length])
+    assert score_of_length(moving_scene)[3].item() == pytest.approx(length / (length + 5))
+
+
+def test_convention_equal_scores_are_ordered_by_confidence():
+    score, confidence = torch.tensor([0.5, 0.5, 0.9]), torch.tensor([0.6, 0.8, 0.1])
+    assert rank(score, confidence).tolist() == [2, 1, 0]
+    first = rank(torch.full((1000,), 0.5), torch.ones(1000))[:20]  # spread, not the first 20
+    assert first.sort().values.diff().max() < 300
+    assert first.max() > 500
 
 
 def test_convention_score_of_a_patch_pair_is_the_probability_of_the_answer():
@@ -127,7 +106,7 @@ def test_convention_higher_scores_come_first_and_still_is_no_change():
     kinds = [Kind.ONE_PIXEL, Kind.STILL, Kind.LARGER, Kind.ONE_PIXEL]
     top = changes(kinds, [0.5, 0.9, 0.8, 0.5]).top(3)
     assert top.score.tolist() == pytest.approx([0.8, 0.5, 0.5])
-    assert top.boxes[:, 0].tolist() == [8, 0, 12]  # equal scores keep their order
+    assert top.boxes[0, 0] == 8
 
 
 def test_convention_the_two_images_have_the_suffixes_0_and_1():

@@ -58,7 +58,7 @@ class ChangeBoxes(PredictionWriter):
         resume: Continue an interrupted run with the same settings. Starts a new run if there is
             none, and does nothing if the run is complete.
         top_k: Maximum number of boxes per pair, highest scores first.
-        min_score: Skip blocks with a lower score, from 0 to 1: 0.5 is one pixel, 1 is more.
+        min_score: Skip blocks with a lower score, from 0 to 1: 0.5 is one pixel in a still scene.
         min_confidence: Skip blocks whose displacement has a lower confidence, from 0 to 1.
         min_area: Skip blocks, or regions with merge, that cover fewer pixels.
         max_overlap: Intersection over union above which only the block with the highest score is

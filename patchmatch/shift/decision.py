@@ -15,6 +15,7 @@ FITTED_BELOW = 0.05  # residual over total variance of a block that a shift expl
 FITTED_SHARE = 0.05  # of the blocks: fewer of them do not estimate the noise
 FLAT_QUANTILE = 0.05  # of the least residuals, if no shift explains the scene
 NOISE_FLOOR = 1.5e-5  # variance of (1 gray level of 255)^2: rounding and compression of a video
+NOISE_CEILING = 4.4e-3  # variance of noise of 12 gray levels in each frame, the most in training
 NOISE_FACTOR = 6.0  # times the noise: a residual that is half noise, half change
 IMPROVEMENT = 1.6  # factor between the residuals of still and of a shift that is half chance
 STEEPNESS = {"larger": 4.0, "shift": 12.0}  # of the change from one to the other, per factor of e
@@ -62,7 +63,7 @@ def noise_variance(
         noise = least[:, fitted].median(dim=1).values
     else:
         noise = least.quantile(FLAT_QUANTILE, dim=1)
-    return noise.clamp_min(NOISE_FLOOR)
+    return noise.clamp(NOISE_FLOOR, NOISE_CEILING)
 
 
 def discount_noise(

@@ -237,8 +237,8 @@ def test_unmatched_blocks_are_of_kind_larger_whatever_their_displacement():
     found = MotionMatcher(block=16)._block_changes(motion, boxes)
     assert found["kind"].tolist() == [Kind.STILL, Kind.LARGER, Kind.ONE_PIXEL, Kind.LARGER]
     assert found["matched"].tolist()[:3] == [True, False, True]
-    # (visible * min(length, 2) + (1 - visible) * 2) / 2
-    assert_close(found["score"], torch.tensor([0.145, 0.715, 0.5, 1.0]), rtol=0, atol=1e-5)
+    length = torch.tensor([0.29, 1.43, 1.0, 3.5])  # visible * length + (1 - visible) * 2
+    assert_close(found["score"], length / (length + 1 + 1.0))  # the median length is 1
     assert_close(found["confidence"], torch.tensor([0.9, 0.2, 0.8, 0.7]))
     assert found["camera"] is None
     found = MotionMatcher(block=16, min_matched=0)._block_changes(motion, boxes)

@@ -1,0 +1,85 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from patchmatch.shift.decision import (
+    FITTED_SHARE,
+    NOISE_CEILING,
+    NOISE_FLOOR,
+    discount_noise,
+    length_of,
+    noise_variance,
+)
+from patchmatch.shift.ops import LARGER, STILL
+
+BLOCKS = 40
+
+
+def probability_of(index, value=0.9):
+    """Return (1, 10) with one likely class."""
+    probability = torch.full((1, 10), (1 - value) / 9)
+    probability[0, index] = value
+    return probability
+
+
+def residual_of(still, *others):
+    """Return (9, 1, 1): without a shift ``still``, elsewhere the others, repeated."""
+    residual = torch.tensor([*others] * 9)[:9]
+    residual[STILL] = still
+    return residual.reshape(9, 1, 1)
+
+
+def test_noise_is_the_residual_of_the_blocks_that_a_shift_explains():
+    residual = torch.full((9, 1, BLOCKS), 4e-3)
+    residual[2, 0, :10] = 1e-4  # a quarter of the blocks moves
+    assert_close(noise_variance(residual, torch.full_like(residual, 8e-3)), torch.tensor([1e-4]))
+
+
+def test_noise_is_that_of_flat_blocks_if_no_shift_explains_the_scene():
+    residual = torch.full((9, 1, BLOCKS), 4e-3)
+    residual[:, 0, :4] = 1e-4
+    total = 2 * residual
+    assert 4 / BLOCKS > FITTED_SHARE
+    assert noise_variance(residual, total).item() < 4e-3
+
+
+def test_noise_has_a_floor_and_a_ceiling():
+    zeros = torch.zeros(9, 2, BLOCKS)
+    assert_close(noise_variance(zeros, zeros), torch.full((2,), NOISE_FLOOR))
+    assert_close(noise_variance(zeros + 1, zeros + 1), torch.full((2,), NOISE_CEILING))
+
+
+@pytest.mark.parametrize(("times_noise", "kept"), [(1, 0.0), (6, 0.5), (100, 1.0)])
+def test_larger_needs_a_residual_above_the_noise(times_noise, kept):
+    noise = torch.tensor([1e-4])
+    residual = residual_of(times_noise * 1e-4, times_noise * 1e-4)
+    found = discount_noise(probability_of(LARGER, 1.0), residual, noise)
+    assert found[0, LARGER].item() == pytest.approx(kept, abs=0.01)
+    assert_close(found.sum(dim=1), torch.ones(1))
+
+
+@pytest.mark.parametrize(("ratio", "kept"), [(1.0, 0.0), (1.6, 0.5), (4.0, 1.0)])
+def test_a_shift_needs_a_lower_residual_than_without(ratio, kept):
+    noise = torch.tensor([1e-4])
+    residual = residual_of(ratio * 1e-3, 1e-3)
+    found = discount_noise(probability_of(0, 1.0), residual, noise)
+    assert found[0, 0].item() == pytest.approx(kept, abs=0.01)
+    assert found[0, STILL].item() == pytest.approx(1 - kept, abs=0.01)
+
+
+def test_what_larger_loses_goes_to_the_likeliest_shift():
+    noise = torch.tensor([1e-4])
+    probability = torch.zeros(1, 10)
+    probability[0, LARGER], probability[0, 2] = 0.9, 0.1
+    residual = residual_of(1e-2, 1e-4)
+    found = discount_noise(probability, residual, noise)
+    assert found[0, 2] > 0.99
+
+
+def test_length_grows_with_the_residual():
+    noise = torch.tensor([1e-4])
+    lengths = [
+        length_of(probability_of(LARGER, 1.0), residual_of(value, 1e-4), noise).item()
+        for value in (1e-4, 1e-3, 1e-2)
+    ]
+    assert lengths == pytest.approx([2.0, 2.5, 3.0])
