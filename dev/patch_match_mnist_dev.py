@@ -1,6 +1,7 @@
-"""Show the training data of the shift matcher, or run one of its stages.
+"""Show the training data or the filters of the shift matcher, or run one of its stages.
 
 python3 ./dev/patch_match_mnist_dev.py --visualize_shifts True
+python3 ./dev/patch_match_mnist_dev.py --visualize_filters True
 python3 ./dev/patch_match_mnist_dev.py --stage fit --max_epochs 2
 python3 ./dev/patch_match_mnist_dev.py --stage predict --predict_dir FOLDER_OR_VIDEO --top_k_dets 10
 """
@@ -14,11 +15,13 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from patchmatch import load_shift_matcher  # noqa: E402
 from patchmatch.cli import main as run  # noqa: E402
 from patchmatch.core.errors import InputError  # noqa: E402
 from patchmatch.draw import difference_image, montage  # noqa: E402
 from patchmatch.io import write_image  # noqa: E402
 from patchmatch.shift.data import ShiftedDigits  # noqa: E402
+from patchmatch.shift.energy import EnergyNet  # noqa: E402
 from patchmatch.shift.ops import LARGER, SHIFTS  # noqa: E402
 from patchmatch.synthetic.digits import load_digits, split_indices  # noqa: E402
 
@@ -55,6 +58,39 @@ def visualize(data_dir: Path, seed: int = 0) -> list[Path]:
         name = "pairs_augmented.png" if augment else "pairs.png"
         written.append(data_dir / "visualise_shifts" / name)
         write_image(written[-1], montage(tiles, columns=6, captions=captions, scale=2))
+    return written
+
+
+def visualize_filters(data_dir: Path, ckpt_path: str | None = None) -> list[Path]:
+    """Write images of the learned kernels; return their paths.
+
+    A row is a band, a column a shift (dx, dy). A tile shows a kernel over time: its part in
+    frame 0, its part in frame 1, and the slice through its centre over x (to the right) and t
+    (downwards). Gray is zero, white positive, black negative.
+    """
+    net = load_shift_matcher(ckpt_path, device="cpu").matcher.net
+    if not isinstance(net, EnergyNet):
+        raise InputError(
+            f"{ckpt_path}: its network has no kernels over time; give a checkpoint of "
+            "--model.net energy"
+        )
+    kernels = net.kernels().detach().numpy()  # (9, 2, C, 2, K, K)
+    written = []
+    for phase, name in enumerate(("even", "odd")):
+        tiles, captions = [], []
+        for band in range(kernels.shape[2]):
+            for shift in range(len(SHIFTS)):
+                kernel = kernels[shift, phase, band]  # (2, K, K)
+                gap = np.zeros((kernel.shape[1], 1))
+                middle = kernel.shape[1] // 2
+                over_time = kernel[:, middle].repeat((middle, middle + 1), axis=0)
+                tile = np.hstack([kernel[0], gap, kernel[1], gap, over_time])
+                gray = 0.5 + 0.5 * tile / np.abs(kernels[:, :, band]).max()
+                tiles.append(np.round(255 * gray).astype(np.uint8))
+                captions.append("{} {}".format(*SHIFTS[shift]))
+        written.append(data_dir / "visualise_filters" / f"kernels_{name}.png")
+        image = montage(tiles, columns=len(SHIFTS), captions=captions, scale=4, gap=4)
+        write_image(written[-1], image)
     return written
 
 
@@ -115,6 +151,13 @@ def main(argv: list[str] | None = None) -> None:
         metavar="True|False",
         help="write montages of digits, dead-leaves images and shifted pairs",
     )
+    parser.add_argument(
+        "--visualize_filters",
+        type=boolean,
+        default=False,
+        metavar="True|False",
+        help="write images of the kernels of the shipped weights, or of --ckpt_path",
+    )
     parser.add_argument("--stage", choices=["fit", "validate", "test", "predict"])
     parser.add_argument("--ckpt_path", help="checkpoint; default: the shipped weights")
     parser.add_argument("--data_dir", default="data", help="folder of montages and downloads")
@@ -135,9 +178,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--overwrite", type=boolean, metavar="True|False")
     args = parser.parse_args(argv)
     try:
-        if args.visualize_shifts or args.stage is None:
-            for path in visualize(Path(args.data_dir)):
-                print(f"written: {path}")
+        written = []
+        if args.visualize_shifts or (args.stage is None and not args.visualize_filters):
+            written += visualize(Path(args.data_dir))
+        if args.visualize_filters:
+            written += visualize_filters(Path(args.data_dir), args.ckpt_path)
+        for path in written:
+            print(f"written: {path}")
     except InputError as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     if args.stage is not None:

@@ -18,7 +18,7 @@ NOISE_FLOOR = 1.5e-5  # variance of (1 gray level of 255)^2: rounding and compre
 NOISE_CEILING = 4.4e-3  # variance of noise of 12 gray levels in each frame, the most in training
 NOISE_FACTOR = 6.0  # times the noise: a residual that is half noise, half change
 IMPROVEMENT = 1.6  # factor between the residuals of still and of a shift that is half chance
-STEEPNESS = {"larger": 4.0, "shift": 12.0}  # of the change from one to the other, per factor of e
+STEEPNESS = {"larger": 2.0, "shift": 8.0}  # of the change from one to the other, per factor of e
 EXCESS_WEIGHT = 0.25  # added share of the length, per factor of ten
 
 
