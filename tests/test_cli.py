@@ -14,6 +14,7 @@ from program_runs import one_line
 from patchmatch import load_shift_matcher
 from patchmatch.cli import main
 from patchmatch.core.checkpoints import shipped_checkpoint
+from patchmatch.core.configs import find_config, short_name
 from patchmatch.core.errors import InputError
 from patchmatch.core.matcher import Matcher
 
@@ -78,9 +79,9 @@ def test_print_config_works_for_every_verb(verb, capsys):
 
 def test_every_config_starts_with_its_command():
     for config in CONFIGS.glob("*.yaml"):
-        first = config.read_text().splitlines()[0]
-        assert first.startswith("# patchmatch ")
-        assert f"configs/{config.name}" in first
+        words = config.read_text().splitlines()[0].removeprefix("# patchmatch ").split()
+        assert words[1:3] == ["-c", short_name(config.name)]
+        assert find_config(words[2], words[0]).samefile(config)
 
 
 def test_fit_then_test_then_predict(tmp_path, capsys):
@@ -161,9 +162,10 @@ def test_the_same_seed_trains_the_same_weights():
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-def test_the_checkpoint_overrides_settings_of_training_with_a_warning(tmp_path):
-    with pytest.warns(UserWarning, match="overrides settings of the model: width: 8 -> 48"):
-        predict(write_frames(tmp_path / "f"), "--model.width=8", "--model.block=20")
+def test_the_checkpoint_overrides_settings_of_training_with_a_warning(tmp_path, capsys):
+    predict(write_frames(tmp_path / "f"), "--model.width=8", "--model.block=20")
+    warning = "warning: the checkpoint overrides settings of the model: width: 8 -> 48\n"
+    assert warning in capsys.readouterr().err
     with Path("data/output/changes.csv").open(newline="") as file:
         row = next(csv.DictReader(file))
     assert int(row["x1"]) - int(row["x0"]) == 20  # a setting of prediction is not overruled

@@ -1,7 +1,6 @@
 """Changes and motion between frames."""
 
 import functools
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from patchmatch.core.errors import InputError
 from patchmatch.core.integers import coerce_integers
+from patchmatch.core.messages import warn
 from patchmatch.frames.data import open_clips
 from patchmatch.frames.dataset import Clips, LiveClips
 from patchmatch.frames.results import FrameChanges, PatchMatches
@@ -214,7 +214,7 @@ def predict_frames(
         matcher = matcher.matcher
     clips, notes = open_clips(str(source), batch_size, gaps, max_frames)
     for note in notes:
-        warnings.warn(note, stacklevel=2)
+        warn(note)
     return _predict(matcher, clips)
 
 
@@ -228,7 +228,7 @@ def _predict(
             clip["frames"] = [frame.to(matcher.device) for frame in clip["frames"]]
             changes = matcher.predict_step(clip, index)
         for note in clip["notes"]:
-            warnings.warn(note, stacklevel=2)
+            warn(note)
         notes, pairs = notes or clip["notes"], pairs + len(changes)
         yield from changes
     if not pairs:

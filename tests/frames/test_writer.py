@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
+from patchmatch.core.messages import warnings_as_lines
 from patchmatch.frames.results import FrameChanges, Kind
 from patchmatch.frames.writer import ChangeBoxes
 from patchmatch.io import read_csv, read_flo, read_image, write_image
@@ -238,7 +239,8 @@ def test_summary_has_counts_and_the_console_shows_the_paths(tmp_path, capsys):
 
 def test_notes_are_printed_once_and_stored_in_the_summary(tmp_path, capsys):
     note = "cows/[b]f003.png: truncated; skipped"
-    predict(ChangeBoxes(str(tmp_path)), [clip(notes=[note, note]), clip(start=2, notes=[note])])
+    with warnings_as_lines():
+        predict(ChangeBoxes(str(tmp_path)), [clip(notes=[note, note]), clip(start=2, notes=[note])])
     assert capsys.readouterr().err.count(f"warning: {note}\n") == 1
     assert summary(tmp_path)["skipped"] == [note]
 
