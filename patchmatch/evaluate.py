@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from patchmatch.core.errors import InputError
+from patchmatch.core.messages import write_any_text, write_error
 from patchmatch.io import write_csv, write_text_atomic
 from patchmatch.pairs.benchmarks import read_benchmark
 from patchmatch.pairs.evaluation import Protocol, read_predictions, score_benchmark
@@ -19,6 +20,7 @@ PRINTED = ("mma_1", "mma_3", "mma_5", "mma_10")  # the files contain all ten thr
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Evaluate predictions, print a table and write it; wrong input ends with exit code 2."""
+    write_any_text()
     options = _parser().parse_args(arguments)
     try:
         protocol = Protocol(
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         content = {"protocol": settings, "excluded": options.exclude, "groups": rows}
         write_text_atomic(target / "evaluation.json", json.dumps(content, indent=2) + "\n")
     except InputError as error:
-        sys.stderr.write(f"patchmatch-eval: error: {error}\n")
+        write_error("patchmatch-eval", error)
         sys.exit(2)
     printed = [c for c in columns if not c.startswith("mma_") or c in PRINTED]
     table = Table(caption=settings)

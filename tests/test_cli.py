@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,44 @@ def test_every_config_starts_with_its_command():
         words = config.read_text().splitlines()[0].removeprefix("# patchmatch ").split()
         assert words[1:3] == ["-c", short_name(config.name)]
         assert find_config(words[2], words[0]).samefile(config)
+
+
+def config_comments():
+    """Yield each configuration with the options that its comments name."""
+    for config in sorted(CONFIGS.glob("*.yaml")):
+        lines = [line for line in config.read_text().splitlines() if line.startswith("# ")]
+        found = re.findall(
+            r"(--(?!ckpt_path|config)[\w.]+) ([\w,./]+)", " ".join(lines).replace("# ", "")
+        )
+        yield pytest.param(config, dict(found), id=config.stem)
+
+
+@pytest.mark.parametrize(("config", "options"), list(config_comments()))
+def test_options_in_the_comments_of_a_configuration_belong_to_it(config, options, capsys):
+    verb = "fit" if "train" in config.stem else "predict"
+    if verb == "fit":  # the comments also name the command that predicts
+        options = {name: value for name, value in options.items() if value != "CHECKPOINT"}
+    words = [word for name, value in options.items() for word in (name, value)]
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "-c", str(config), *words, "--print_config"])
+    assert stop.value.code == 0, capsys.readouterr().err
+
+
+def frame_options():
+    """Return the options of the table in docs/frames.md, without those of one matcher."""
+    page = (ROOT / "docs" / "frames.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("| `--writer")]
+    return [option for line in lines for option in re.findall(r"`(--writer[^`]+)`", line)]
+
+
+@pytest.mark.parametrize("config", ["patch_match", "motion", "patch_match_cows"])
+@pytest.mark.parametrize("option", [*frame_options(), "--writer.export_box_overlay false"])
+def test_options_of_frames_work_with_every_configuration_of_frames(
+    tmp_path, capsys, config, option
+):
+    line = ["predict", "-c", config, "--data=Frames", f"--data.predict_dir={tmp_path / 'none'}"]
+    message = refusal(capsys, *line, *option.split(" ", 1), *QUIET)
+    assert "none: no such file or folder" in message
 
 
 def test_fit_then_test_then_predict(tmp_path, capsys):
