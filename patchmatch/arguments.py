@@ -1,5 +1,6 @@
 """The arguments of the command line, checked and put in order before torch is imported."""
 
+import os
 from collections.abc import Iterator, Sequence, Set
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,6 +12,9 @@ from patchmatch.core.errors import InputError, first_line
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 SYNONYMS = {"train": "fit", "eval": "test", "evaluate": "test", "match": "predict"}
+
+#: Values of --ckpt_path that are not paths.
+CHECKPOINT_NAMES = ("best", "last", "hpc", "registry", "null")
 
 _COMMON = ("config", "model", "data", "trainer", "seed_everything", "print_config")
 _STAGE = ("ckpt_path", "weights_only")
@@ -58,6 +62,8 @@ def prepare_arguments(arguments: Sequence[str]) -> list[str]:
         _require_option(words, subcommand)
         if len(words) == 1 and "=" not in words[0] and words[0] != "--print_config":
             raise InputError(f"{words[0]}: no value given; add it, as in {words[0]} VALUE")
+        if _name(words) == "--ckpt_path":
+            _require_checkpoint(words)
     configs = [words for words in groups if _name(words) in _CONFIG]
     classes = [words for words in groups if _name(words) in _CLASSES]
     others = [words for words in groups if words not in configs and words not in classes]
@@ -130,6 +136,13 @@ def _unknown(name: str, root: str, options: Sequence[str], subcommand: str) -> s
     rest = name.removeprefix(root)
     guess = f"did you mean {near[0]}{rest}?" if near else f"it has {', '.join(options)}"
     return f"{name}: {subcommand} has no such option; {guess}"
+
+
+def _require_checkpoint(words: Sequence[str]) -> None:
+    path = words[1] if len(words) > 1 else words[0].partition("=")[2]
+    # Not Path.exists, which raises an error for a name that is too long.
+    if path not in CHECKPOINT_NAMES and not os.path.exists(path):  # noqa: PTH110
+        raise InputError(f"{path}: no such checkpoint; look under data/output/lightning_logs")
 
 
 def _require_classes(subcommand: str, given: Set[str]) -> None:

@@ -56,6 +56,7 @@ def test_help_is_passed_on():
         ("predict -c=", "-c=: no configuration given"),
         ("predict -c motion --data.predict_dir", "--data.predict_dir: no value given"),
         ("predict -c motion --data.predict_dir=caf\udce9", "--data.predict_dir=caf\udce9: is not"),
+        ("predict -c motion --ckpt_path no.ckpt", "no.ckpt: no such checkpoint; look under data/"),
         ("predict FOLDER", "FOLDER: has no option; give its name, for example --data.predict"),
         ("predict -c motion --dta.x 1", "--dta.x: predict has no such option; did you mean --d"),
         ("fit -c motion --writer.top_k 1", "--writer.top_k: fit has no such option"),
@@ -130,6 +131,7 @@ def test_help_is_one_screen_and_lists_the_configurations():
 
 def test_every_command_of_the_help_pages_is_accepted(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "FILE").touch()
     pages = [help_text(words) for words in ([], *([verb, "--help"] for verb in OPTIONS))]
     lines = {line.strip() for page in pages for line in page.splitlines()}
     commands = [line.partition("   ")[0] for line in lines if line.startswith("patchmatch ")]

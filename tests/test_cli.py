@@ -89,9 +89,8 @@ def config_comments():
     """Yield each configuration with the options that its comments name."""
     for config in sorted(CONFIGS.glob("*.yaml")):
         lines = [line for line in config.read_text().splitlines() if line.startswith("# ")]
-        found = re.findall(
-            r"(--(?!ckpt_path|config)[\w.]+) ([\w,./]+)", " ".join(lines).replace("# ", "")
-        )
+        text = " ".join(lines).replace("# ", "")
+        found = re.findall(r"(--(?!ckpt_path|config)[\w.]+) ([\w,./]+)", text)
         yield pytest.param(config, dict(found), id=config.stem)
 
 

@@ -65,7 +65,7 @@ def elsewhere(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("command", commands(), ids=str)
 def test_every_command_of_the_readme_runs(command, checkout, elsewhere):
     words = shlex.split(command.partition("  #")[0])
     if words[0] == "make":
