@@ -7,12 +7,13 @@ from typing import ClassVar, TypedDict
 import cv2
 import numpy as np
 import torch
-from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from patchmatch.core.data import PredictionData
 from patchmatch.core.errors import InputError
+from patchmatch.core.messages import warn
 from patchmatch.core.pair_files import Intrinsics, PairFiles, find_pairs
 from patchmatch.io import (
     read_image,
@@ -204,7 +205,7 @@ class ImagePairs(PredictionData):
             )
         files, notes = self.find_pairs()
         for note in notes:
-            rank_zero_warn(note)
+            rank_zero_only(warn)(note)
         self.dataset = ImagePairDataset(files, self.base_dir, self.max_size, self.warn_large)
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from patchmatch.core.clips import Clip
 from patchmatch.core.data import PredictionData
 from patchmatch.core.errors import InputError
+from patchmatch.core.messages import warn
 from patchmatch.core.samplers import identity_collate
 from patchmatch.frames.dataset import Clips, LiveClips
 from patchmatch.io import LiveSequence, find_sequences, is_live
@@ -105,7 +106,7 @@ class Frames(PredictionData):
             self.predict_dir, self.batch_size, self.gaps, self.max_frames, self.outputs_in
         )
         for note in notes:
-            rank_zero_warn(note)
+            rank_zero_only(warn)(note)
 
     def skip(self, done: Collection[int]) -> None:
         """Skip clips that an earlier run has finished; the other clips keep their ``index``.

@@ -2,10 +2,9 @@
 
 import warnings
 
-from pytorch_lightning.utilities import rank_zero_info
-
 from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
+from patchmatch.core.messages import inform
 from patchmatch.frames.cows.files import check_folder, write_sequence
 from patchmatch.frames.cows.sequence import check_options, render_sequence
 from patchmatch.frames.data import Frames
@@ -74,7 +73,7 @@ class RenderedCows(Frames):
             write_sequence(sequence, self.predict_dir)
             count, height, width = sequence.labels.shape
             cows = len(sequence.velocity) - 1
-            rank_zero_info(
+            inform(
                 f"rendered {count} frames of {width}x{height} with {cows} cows and their ground "
                 f"truth to {self.predict_dir}"
             )

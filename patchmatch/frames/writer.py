@@ -32,6 +32,7 @@ from patchmatch.frames.rows import (
 )
 from patchmatch.frames.selection import Selection
 from patchmatch.io import write_flo, write_image
+from patchmatch.io.frames import fit_file_name
 from patchmatch.writing.chunks import Chunk, Row, RunChunks
 from patchmatch.writing.rows import number
 from patchmatch.writing.summary import summarize
@@ -71,7 +72,7 @@ class ChangeBoxes(PredictionWriter):
         style: boxes; arrows along the displacements to where the blocks are; flow, the
             displacements of all blocks as colors with a color wheel; patches, a montage of each
             changed patch as earlier, later and difference.
-        export_box_overlay: False is the same as style patches.
+        export_box_overlay: False draws style patches, whatever the style.
         color_one_pixel: Color of blocks that moved by one pixel, a name or "#rrggbb".
         color_larger: Color of blocks that moved by more, a name or "#rrggbb".
         line_width: Line width in pixels; null chooses it by the frame size.
@@ -132,7 +133,7 @@ class ChangeBoxes(PredictionWriter):
         self.color_one_pixel, self.color_larger = color_one_pixel, color_larger
         self.line_width, self.arrow_scale, self.max_flow = line_width, arrow_scale, max_flow
         self.formats, self.video, self.report = list(formats), video, report
-        self.style = _resolve_style(style, export_box_overlay)
+        self.style = style if export_box_overlay else "patches"
         if unknown := sorted(set(self.formats) - set(FORMATS)):
             raise ValueError(
                 f"formats must be among {', '.join(FORMATS)}, got {', '.join(unknown)}"
@@ -203,6 +204,7 @@ class ChangeBoxes(PredictionWriter):
             rows["pairs"].append(pair_row(valid, len(selected)))
             is_nearest = index0 == nearest[index1]
             name = changes.frame1 if is_nearest else f"{changes.frame0}_to_{changes.frame1}"
+            name = fit_file_name(name)
             folder = Path(batch["source"] if batch["several"] else "")
             image0, image1 = batch["images"][index0], batch["images"][index1]
             self._write_arrays(folder / name, changes, image1.shape)
@@ -278,15 +280,3 @@ class ChangeBoxes(PredictionWriter):
             summary,
         )
         return path
-
-
-def _resolve_style(style: str, export_box_overlay: bool) -> str:
-    """Return the style; ``export_box_overlay`` is the older option for style patches."""
-    if export_box_overlay or style == "patches":
-        return style
-    if style != "boxes":
-        raise ValueError(
-            f"export_box_overlay false means style patches, but style is {style!r}; give one of "
-            "the two options"
-        )
-    return "patches"

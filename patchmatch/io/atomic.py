@@ -62,8 +62,11 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
 
 
 def write_text_atomic(path: str | Path, text: str) -> None:
-    """Write text as UTF-8 to a file atomically, without converting line ends."""
-    write_bytes_atomic(path, text.encode("utf-8"))
+    """Write text as UTF-8 to a file atomically, without converting line ends.
+
+    Bytes of file names that are not UTF-8 are written as escapes, which JSON reads back.
+    """
+    write_bytes_atomic(path, text.encode("utf-8", "backslashreplace"))
 
 
 def require_writable_folder(path: str | Path) -> Path:

@@ -10,8 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
+from rich.markup import escape
 
 from patchmatch.core.image_pairs import ImagePair
+from patchmatch.core.messages import printable
 from patchmatch.draw import draw_cost, draw_flow, tensor_to_uint8
 from patchmatch.io import write_bytes_atomic, write_csv, write_flo, write_image
 from patchmatch.nnf.curves import draw_curves
@@ -192,7 +194,8 @@ def _show_progress(trainer: pl.Trainer, name: str, metrics: IterationMetrics) ->
     bar = trainer.progress_bar_callback
     if isinstance(bar, RichProgressBar) and bar.progress is not None:
         if bar.predict_progress_bar_id is not None:
-            bar.progress.update(bar.predict_progress_bar_id, description=text)
+            description = escape(printable(text))
+            bar.progress.update(bar.predict_progress_bar_id, description=description)
             bar.refresh()
     elif isinstance(bar, TQDMProgressBar) and bar.is_enabled:
         bar.predict_progress_bar.set_postfix_str(text)

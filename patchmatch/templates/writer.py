@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from patchmatch.draw import draw_boxes, draw_heat
+from patchmatch.draw.text import to_ascii
 from patchmatch.io import write_csv, write_image
 from patchmatch.templates.results import SceneDetections
 from patchmatch.templates.scenes import TemplateScene
@@ -72,11 +73,10 @@ class TemplateBoxes(PredictionWriter):
             for name, reason in prediction.reasons.items()
         ]
         labels = [
-            f"{row['template']} {row['score']:.2f}" + (f" {rotation:g} deg" if rotation else "")
-            for row, rotation in zip(rows, found.rotations.tolist(), strict=True)
+            f"{to_ascii(names[template], f'template {template + 1}')} {row['score']:.2f}"
+            + (f" {rotation:g} deg" if rotation else "")
+            for template, row, rotation in zip(index, rows, found.rotations.tolist(), strict=True)
         ]
-        # The font contains ASCII characters only.
-        labels = [label.encode("ascii", "replace").decode() for label in labels]
         folder = self.folder / Path(self.image_folder, prediction.scene)
         colors = [template_color(template) for template in index]
         image = batch["scene_image"]

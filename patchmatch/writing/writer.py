@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BasePredictionWriter
-from rich.console import Console
 
 from patchmatch.core.errors import InputError
+from patchmatch.core.messages import warn
 from patchmatch.io import require_writable_folder, write_csv, write_text_atomic
 from patchmatch.writing.chunks import (
     SETTINGS_FILE,
@@ -284,11 +284,10 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
             self._warn(f"{self.output_path}: {text}")
 
     def _warn(self, note: str) -> None:
-        """Print a warning on stderr, each text once."""
+        """Issue a warning, each text once."""
         if note not in self._warned:
             self._warned.add(note)
-            console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-            console.print(f"warning: {note}", style="yellow")
+            warn(note)
 
     def _print_summary(self) -> None:
         """Print the summary once."""

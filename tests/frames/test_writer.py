@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
+from patchmatch.core.messages import warnings_as_lines
 from patchmatch.frames.results import FrameChanges, Kind
 from patchmatch.frames.writer import ChangeBoxes
 from patchmatch.io import read_csv, read_flo, read_image, write_image
@@ -199,7 +200,8 @@ def test_several_sequences_have_one_folder_each(tmp_path):
 
 def test_montage_shows_earlier_patch_later_patch_and_difference(tmp_path):
     images = [np.full((40, 60), value, np.uint8) for value in (10, 20, 30)]
-    predict(ChangeBoxes(str(tmp_path), export_box_overlay=False), [clip(images=images)])
+    options = {"style": "arrows", "export_box_overlay": False}  # as in the motion configuration
+    predict(ChangeBoxes(str(tmp_path), **options), [clip(images=images)])
     image = read_image(tmp_path / "topk_diffs/top20_f001.png")
     # The first tile: a gap of 8, a border of 3, then patches of 12 x 8 pixels enlarged eightfold.
     row = image[8 + 3 + 10]
@@ -240,7 +242,8 @@ def test_summary_has_counts_and_the_console_shows_the_paths(tmp_path, capsys):
 
 def test_notes_are_printed_once_and_stored_in_the_summary(tmp_path, capsys):
     note = "cows/[b]f003.png: truncated; skipped"
-    predict(ChangeBoxes(str(tmp_path)), [clip(notes=[note, note]), clip(start=2, notes=[note])])
+    with warnings_as_lines():
+        predict(ChangeBoxes(str(tmp_path)), [clip(notes=[note, note]), clip(start=2, notes=[note])])
     assert capsys.readouterr().err.count(f"warning: {note}\n") == 1
     assert summary(tmp_path)["skipped"] == [note]
 
@@ -343,7 +346,7 @@ def test_run_that_fails_at_its_first_batch_writes_nothing(tmp_path):
     assert files(tmp_path) == []
 
 
-def test_failed_write_raises_and_keeps_the_chunks(tmp_path, monkeypatch, capsys):
+def test_failed_write_raises_and_keeps_the_chunks(tmp_path, monkeypatch):
     real = Path.write_bytes
 
     def write_bytes(path: Path, data: bytes) -> int:
@@ -353,11 +356,13 @@ def test_failed_write_raises_and_keeps_the_chunks(tmp_path, monkeypatch, capsys)
 
     writer = ChangeBoxes(str(tmp_path))
     monkeypatch.setattr(Path, "write_bytes", write_bytes)
-    with pytest.raises(InputError, match=r"top20_f00\d\.png: cannot be written: the disk is full"):
+    with (
+        pytest.warns(UserWarning, match="the chunks of the tables are in"),
+        pytest.raises(InputError, match=r"top20_f00\d\.png: cannot be written: the disk is full"),
+    ):
         predict(writer, [clip(), clip(start=2), clip(start=4)])
     assert {"chunks/000000.csv", "chunks/000000.json"} <= set(files(tmp_path))
     assert "changes.csv" not in files(tmp_path)
-    assert "the chunks of the tables are in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -373,7 +378,6 @@ def test_failed_write_raises_and_keeps_the_chunks(tmp_path, monkeypatch, capsys)
         ({"min_confidence": 2}, r"min_confidence must be in \[0, 1\], got 2"),
         ({"min_area": -1}, "min_area must be at least 0 pixels, got -1"),
         ({"style": "dots"}, "style must be one of boxes, arrows, flow, patches, got 'dots'"),
-        ({"style": "flow", "export_box_overlay": False}, "means style patches, but style is 'fl"),
         ({"arrow_scale": 0}, "arrow_scale must be a positive number, got 0"),
         ({"max_flow": float("nan")}, "max_flow must be a positive number, got nan"),
         ({"formats": ["jsonl", "xls"]}, "formats must be among jsonl, flo, npz, got xls"),

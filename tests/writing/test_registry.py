@@ -9,6 +9,7 @@ import yaml
 from program_runs import quiet_trainer
 
 import patchmatch.systems  # noqa: F401
+from patchmatch.core.configs import short_name
 from patchmatch.core.errors import InputError
 from patchmatch.core.matcher import Matcher
 from patchmatch.core.registration import subclasses
@@ -85,7 +86,7 @@ def test_writer_accepts_its_matchers_and_names_alternatives_for_others(matchers,
     assert problem == f"{writer.__name__} cannot write the predictions of {matcher.__name__}"
     # The configuration of the matcher may be combined with another writer.
     own_config = matcher.predict_config
-    assert right == f"--writer {WRITER_OF[matcher]} as in configs/{own_config}, or "
+    assert right == f"--writer {WRITER_OF[matcher]} as in -c {short_name(own_config)}, or "
 
 
 class ThirdPartyMatcher(pl.LightningModule):
