@@ -67,7 +67,7 @@ class RenderedCows(Frames):
             InputError: If the folder cannot be written, or contains a single image.
         """
         try:
-            find_sequences(self.predict_dir, self.outputs_in)
+            find_sequences(self.predict_dir)
         except InputError:  # no folder yet, or no usable frames in it
             check_folder(self.predict_dir)
             sequence = render_sequence(**self.rendering)
