@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from patchmatch.core.errors import InputError
-from patchmatch.io.atomic import write_error, write_text_atomic
+from patchmatch.io.atomic import write_error
 from patchmatch.io.files import remove_files
 
 CHUNKS_FOLDER, SETTINGS_FILE, SUMMARY_FILE = "chunks", "run.json", "summary.json"
@@ -128,17 +128,15 @@ class Manifest:
 
     def start_replacing(self) -> None:
         """List all files as those of an earlier run, which the run that starts replaces."""
-        for name, states in self.files.items():
-            self.former.setdefault(name, []).extend(states)
+        states = {n: [*self.files.get(n, ()), *self.former.get(n, ())] for n in self.names}
         if self.summary is not None and (state := _state(self.folder / SUMMARY_FILE)):
-            self.former[SUMMARY_FILE] = [state]
-        self.files = {}
-        records = (
+            states[SUMMARY_FILE] = [state]
+        records = [
             {"path": name, "size": size, "mtime_ns": mtime_ns, "former": True}
-            for name, states in self.former.items()
-            for size, mtime_ns in states
-        )
-        write_text_atomic(self.log, "".join(json.dumps(record) + "\n" for record in records))
+            for name, found in states.items()
+            for size, mtime_ns in found
+        ]
+        self._append(*records)
         remove_files(log for log in _logs(self.folder) if log != self.log)
 
     def remove_former(self) -> list[str]:
@@ -193,14 +191,16 @@ class Manifest:
         size, mtime_ns = state
         return any(size == s and abs(mtime_ns - m) < _COARSEST for s, m in states[name])
 
-    def _append(self, record: dict[str, Any]) -> None:
+    def _append(self, *records: dict[str, Any]) -> None:
         try:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with self.log.open("a", encoding="utf-8") as file:
-                file.write(f"\n{json.dumps(record)}")  # the line before may be cut off
+                # the line before may be cut off
+                file.write("".join(f"\n{json.dumps(record)}" for record in records))
         except OSError as error:
             raise write_error(self.log, self.log.parent, error) from error
-        self._add(record)
+        for record in records:
+            self._add(record)
 
     def _add(self, record: Any) -> None:
         """Add a record of a log or of summary.json; those that no run wrote are ignored."""
@@ -208,6 +208,8 @@ class Manifest:
             case {"temporary": str(name)} if _is_inside(name):
                 self.temporaries.add(name)
             case {"path": str(name), "size": int(size), "mtime_ns": int(time)} if _is_inside(name):
+                if record.get("former"):  # this run has not written it
+                    self.files.pop(name, None)
                 target = self.former if record.get("former") else self.files
                 target.setdefault(name, []).append((size, time))
 

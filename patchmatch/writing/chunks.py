@@ -13,6 +13,7 @@ from patchmatch.io.manifest import CHUNKS_FOLDER, SETTINGS_FILE
 
 Row = Mapping[str, object]
 
+_AGAIN = "give --writer.resume true to predict its batch again"
 _RECORD = re.compile(r"(\d{6,})\.json")
 
 
@@ -59,7 +60,7 @@ class RunChunks:
 
     def completed(self) -> list[int]:
         """Return the indices of the batches with a complete chunk, in ascending order."""
-        return [index for index, _ in self.records()]
+        return [index for index in self._indices() if self._is_readable(index)]
 
     def add(
         self,
@@ -90,15 +91,40 @@ class RunChunks:
         return self.folder / f"{index:06d}-{name}"
 
     def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield index and record of each complete chunk, in ascending order."""
+        """Yield index and record of each chunk, in ascending order.
+
+        Raises:
+            InputError: If a chunk is damaged: without its rows the tables would be incomplete.
+        """
+        for index in self._indices():
+            record = read_json(path := self.folder / f"{index:06d}.json")
+            if "rows" not in record:
+                raise InputError(f"{path}: is damaged; {_AGAIN}")
+            yield index, record
+
+    def require(self, names: Iterable[str]) -> None:
+        """Raise InputError if the record of a chunk is missing.
+
+        Args:
+            names: Names of files that the run wrote into the folder; those of other kinds are
+                ignored.
+        """
+        found = (_RECORD.fullmatch(name) for name in names)
+        written = {int(match[1]) for match in found if match}
+        for index in sorted(written.difference(self._indices())):
+            raise InputError(f"{self.folder / f'{index:06d}.json'}: is missing; {_AGAIN}")
+
+    def _indices(self) -> list[int]:
+        """Return the indices of all records, in ascending order."""
         found = (_RECORD.fullmatch(path.name) for path in self.folder.glob("*.json"))
-        for index in sorted(int(match[1]) for match in found if match):
-            try:
-                record = read_json(self.folder / f"{index:06d}.json")
-            except InputError:  # damaged by another program: the batch is predicted again
-                continue
-            if "rows" in record:
-                yield index, record
+        return sorted(int(match[1]) for match in found if match)
+
+    def _is_readable(self, index: int) -> bool:
+        """Return whether a chunk is complete; other programs may have damaged it."""
+        try:
+            return "rows" in read_json(self.folder / f"{index:06d}.json")
+        except InputError:
+            return False
 
     def rows(self, table: str) -> Iterator[dict[str, Any]]:
         """Yield the rows of a table, in the order of the run."""

@@ -168,6 +168,12 @@ class RunFolder:
         content = {**summary, "files": Manifest(self.path).records()}
         write_text_atomic(self.path / SUMMARY_FILE, as_json(content))
 
+    def require_chunks(self) -> None:
+        """Raise InputError if a chunk that the run wrote is missing."""
+        prefix = f"{CHUNKS_FOLDER}/"
+        names = (name for name in Manifest(self.path).files if name.startswith(prefix))
+        self.chunks.require(name.removeprefix(prefix) for name in names)
+
     def finish(self) -> None:
         """Remove the chunks, on the first process, once the summary is written."""
         Manifest(self.path).remove_chunks()

@@ -126,10 +126,9 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         self.release()
         self._warned, self._summary, self._outputs = set(), None, {}
         folder = self._folder = RunFolder(self.output_path, trainer, self._warn)
-        data: Any = getattr(trainer, "datamodule", None)
         folder.open(
             run_settings(trainer, pl_module, self),
-            self.planned_files(getattr(data, "dataset", None)),
+            self.planned_files(getattr(getattr(trainer, "datamodule", None), "dataset", None)),
             input_files(trainer, pl_module, self),
             self.overwrite,
             self.resume,
@@ -255,6 +254,8 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         """Write tables and summary from all chunks; remove these if the run is complete."""
         folder, chunks = self._folder, self.chunks
         assert folder is not None
+        if complete:
+            folder.require_chunks()
         counted = summarize(chunks, next(iter(self.tables)))
         if counted["pairs"]:
             with folder.observe():
@@ -280,7 +281,6 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         raise InputError(f"{self.output_path}: nothing was matched; {reason}")
 
     def _warn_on_rank_zero(self, trainer: pl.Trainer, text: str) -> None:
-        """Print a warning about the folder, from the first process only."""
         if trainer.is_global_zero:
             self._warn(f"{self.output_path}: {text}")
 

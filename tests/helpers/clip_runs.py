@@ -33,10 +33,12 @@ def clip(index: int) -> Clip:
 class FiveClips(pl.LightningDataModule):
     """Five clips, except those to skip."""
 
+    count = 5
+
     def __init__(self, batch_size: int = 2, num_workers: int = 0) -> None:
         super().__init__()
         self.batch_size, self.num_workers = batch_size, num_workers
-        self.dataset = [clip(index) for index in range(5)]
+        self.dataset = [clip(index) for index in range(self.count)]
 
     def skip(self, done: Collection[int]) -> None:
         """Leave out the clips of these indices."""
