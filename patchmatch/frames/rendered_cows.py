@@ -59,6 +59,7 @@ class RenderedCows(Frames):
             "light": light,
         }
         check_options(**self.rendering)
+        vars(self).update(self.rendering)  # settings of the run, with which it may be resumed
 
     def prepare_data(self) -> None:
         """Render the frames if the folder contains none.

@@ -21,6 +21,7 @@ from patchmatch.io.files import remove_files
 CHUNKS_FOLDER, SETTINGS_FILE, SUMMARY_FILE = "chunks", "run.json", "summary.json"
 _LOG = re.compile(r"written-\d+\.jsonl")
 _CHUNK = re.compile(r"\d{6,}(-.+)?\.(csv|json|jpg|png)|run\.json", re.DOTALL)
+_TEMPORARY = re.compile(r"(^|/)\.[0-9a-f]{12}\.tmp[^/]*$")  # see io.atomic_path
 _COARSEST = 2_000_000_000  # ns; FAT stores times in steps of two seconds
 
 State = tuple[int, int]  #: size in bytes and modification time in ns
@@ -205,7 +206,7 @@ class Manifest:
     def _add(self, record: Any) -> None:
         """Add a record of a log or of summary.json; those that no run wrote are ignored."""
         match record:
-            case {"temporary": str(name)} if _is_inside(name):
+            case {"temporary": str(name)} if _is_inside(name) and _TEMPORARY.search(name):
                 self.temporaries.add(name)
             case {"path": str(name), "size": int(size), "mtime_ns": int(time)} if _is_inside(name):
                 if record.get("former"):  # this run has not written it

@@ -45,7 +45,7 @@ class PicturePairs(ImagePairs):
         super().__init__(pairs, None, num_workers)
         if order not in ORDERS:
             raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {order}")
-        self.order = order
+        self.pairs, self.order = pairs, order
 
     def find_pairs(self) -> tuple[list[PairFiles], list[str]]:
         """Return the files of the pairs, and a line for each warning about them."""

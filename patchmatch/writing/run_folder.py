@@ -52,7 +52,7 @@ class RunFolder:
         self.settings: Mapping[str, Any] = {}
         self._warn = warn
         self._is_first = trainer.is_global_zero
-        self._lock = FolderLock(self.path)
+        self._lock = FolderLock(self.path, trainer.global_rank)
         problem = None
         if self._is_first:
             try:
@@ -66,6 +66,8 @@ class RunFolder:
         # all processes fail together: a single one would leave the others waiting
         if problem := trainer.strategy.broadcast(problem):
             raise InputError(problem)
+        if not self._is_first:
+            self._lock.join()
         self.manifest = Manifest(self.path, trainer.global_rank)
 
     def open(

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,25 +16,30 @@ HOLD = """
 import sys
 from pathlib import Path
 from patchmatch.io.lock import FolderLock
-lock = FolderLock(Path(sys.argv[1]))
-assert lock.acquire() is None
+lock = FolderLock(Path(sys.argv[1]), int(sys.argv[2]))
+assert (lock.join() if int(sys.argv[2]) else lock.acquire()) is None
 print("locked", flush=True)
 sys.stdin.read()
 lock.release()
 """
 
 
-@pytest.fixture
-def holder(tmp_path):
-    """A process that holds the lock of the folder until its standard input is closed."""
+def hold(folder: Path, index: int) -> subprocess.Popen[str]:
+    """Start a process that holds the lock of a folder until its standard input is closed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)],
+        [sys.executable, "-c", HOLD, str(folder), str(index)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "locked\n"
+    return process
+
+
+@pytest.fixture
+def holder(tmp_path):
+    process = hold(tmp_path, 0)
     yield process
     process.kill()
     process.communicate()
@@ -55,6 +61,21 @@ def test_kill_releases_the_lock(tmp_path, holder):
     lock = FolderLock(tmp_path)
     assert lock.acquire() is None
     assert (tmp_path / LOCK_FILE).read_text().startswith(f"process {os.getpid()} on ")
+    assert (tmp_path / LOCK_FILE).read_text().count("process") == 1
+    lock.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_is_locked_while_any_process_of_the_run_is_alive(tmp_path, holder):
+    second = hold(tmp_path, 1)
+    holder.kill()
+    holder.communicate()
+    message = rf"process {holder.pid} on \S+, process {second.pid} on \S+; wait"
+    with pytest.raises(InputError, match=message):
+        FolderLock(tmp_path).acquire()
+    second.communicate("")
+    lock = FolderLock(tmp_path)
+    assert lock.acquire() is None
     lock.release()
     assert list(tmp_path.iterdir()) == []
 
