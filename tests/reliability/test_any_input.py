@@ -84,7 +84,7 @@ def folder() -> Iterator[Path]:
 def one_line(error: InputError, path: Path) -> None:
     """Check that an error is one line that names the file or its folder and what to do."""
     text = str(error)
-    assert "\n" not in text.strip()
+    assert len(text.splitlines()) == 1
     assert str(path) in text or str(path.parent) in text
     assert ";" in text or ":" in text
 
