@@ -85,6 +85,18 @@ def test_two_processes_write_the_files_of_one_process(tmp_path, frames, expected
 
 
 @pytest.mark.slow
+def test_two_processes_replace_an_earlier_run(tmp_path, frames, expected):
+    run(command(frames, tmp_path / "out", "--writer.top_k=1"), tmp_path)
+    run(command(frames, tmp_path / "out", "--writer.overwrite=true", *TWO), tmp_path)
+    assert contents(tmp_path / "out") == expected
+    line = command(frames / "absent", tmp_path / "out", "--writer.overwrite=true", *TWO)
+    process = start(line, tmp_path)
+    process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert contents(tmp_path / "out") == expected
+
+
+@pytest.mark.slow
 def test_killed_run_with_two_processes_can_be_resumed(tmp_path, frames, expected):
     process = start(command(frames, tmp_path / "out", *TWO), tmp_path)
     kill_when_exists(tmp_path / "out/chunks/000003.json", process)
