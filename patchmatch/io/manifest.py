@@ -74,7 +74,7 @@ class Manifest:
         """
         if name == SUMMARY_FILE and self.summary is not None:
             return True
-        if name.startswith(f"{CHUNKS_FOLDER}/") and name in self.names:
+        if name.startswith(f"{CHUNKS_FOLDER}/") and (name in self.files or name in self.former):
             return True
         return self._is_in(name, self.files) or self._is_in(name, self.former)
 

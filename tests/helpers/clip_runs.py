@@ -100,5 +100,5 @@ def contents(folder: Path) -> dict[str, bytes]:
         if path.is_file()
     }
     if "summary.json" in found:
-        found["summary.json"] = without_times(found["summary.json"])
+        found["summary.json"] = without_times(found["summary.json"]).encode()
     return found

@@ -105,9 +105,9 @@ def contents(folder: Path, timed: Sequence[str] = ()) -> dict[str, object]:
     return found
 
 
-def without_times(summary: bytes) -> bytes:
+def without_times(summary: bytes) -> str:
     """Return the content of summary.json without seconds, and with the names of the files only."""
     content = json.loads(summary)
     del content["seconds"]
     content["files"] = [file["path"] for file in content["files"]]
-    return json.dumps(content, indent=2).encode()
+    return json.dumps(content, indent=2, ensure_ascii=False)
