@@ -52,6 +52,7 @@ REQUIRES = [
 
 TEST = [
     "beartype>=0.19",  # carries out the shapes in the signatures
+    "hypothesis>=6.100",  # invents images, tables, names and checkpoints
     "onnx",  # the exported network
     "onnxruntime",
     "onnxscript",

@@ -67,6 +67,11 @@ class ImagePairDataset(Dataset[ImagePair]):
         self.files, self.source, self.max_size = list(files), source, max_size
         self.warn_large = warn_large
 
+    @property
+    def input_files(self) -> list[Path]:
+        """The images and masks."""
+        return [path for pair in self.files for path in (*pair.images, *pair.masks) if path]
+
     def __len__(self) -> int:
         return len(self.files)
 

@@ -58,6 +58,7 @@ class RenderedCows(Frames):
             "light": light,
         }
         check_options(**self.rendering)
+        vars(self).update(self.rendering)  # settings of the run, with which it may be resumed
 
     def prepare_data(self) -> None:
         """Render the frames if the folder contains none.
@@ -66,7 +67,7 @@ class RenderedCows(Frames):
             InputError: If the folder cannot be written, or contains a single image.
         """
         try:
-            find_sequences(self.predict_dir, self.outputs_in)
+            find_sequences(self.predict_dir)
         except InputError:  # no folder yet, or no usable frames in it
             check_folder(self.predict_dir)
             sequence = render_sequence(**self.rendering)

@@ -1,7 +1,6 @@
 """Writer of frame changes: images, tables, flow files, arrays, video and report."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +10,7 @@ import pytorch_lightning as pl
 from patchmatch.core.clips import Clip
 from patchmatch.draw import parse_color
 from patchmatch.frames.common_motion import moves_alike
+from patchmatch.frames.dataset import Clips
 from patchmatch.frames.drawing import ChangeRenderer
 from patchmatch.frames.exports import (
     block_flow,
@@ -91,13 +91,6 @@ class ChangeBoxes(PredictionWriter):
 
     tables: ClassVar = {"changes": CHANGE_COLUMNS, "pairs": PAIR_COLUMNS}
     csv_formats = CSV_FORMATS
-    top_files = re.compile(r"changes\.jsonl|annotated\.mp4|report\.html")
-    subfolders: ClassVar = {
-        "topk_diffs": re.compile(r"top\d+_.+\.png", re.DOTALL),
-        "flow": re.compile(r".+\.flo", re.DOTALL),
-        "fields": re.compile(r".+\.npz", re.DOTALL),
-        "annotated": re.compile(r".+\.mp4", re.DOTALL),
-    }
     image_folder = "topk_diffs"
     row_noun = "boxes"
 
@@ -171,6 +164,26 @@ class ChangeBoxes(PredictionWriter):
             self._masks = Masks.read(self.roi, self.ignore)
         self._suggests_camera = getattr(pl_module, "camera", None) is False
         super().setup(trainer, pl_module, stage)
+
+    def planned_files(self, dataset: Any) -> Iterator[str]:
+        """Yield the names of the files that a run will write."""
+        yield from super().planned_files(dataset)
+        several = len(getattr(dataset, "sequences", ())) > 1
+        if "jsonl" in self.formats:
+            yield "changes.jsonl"
+        if self.report:
+            yield "report.html"
+        if self.video:
+            names = [f"annotated/{s.name}" for s in dataset.sequences] if several else ["annotated"]
+            yield from (f"{name}.mp4" for name in names)
+        # the images of pairs with another earlier frame are checked when they are written
+        for source, frame in dataset.later_frames() if isinstance(dataset, Clips) else ():
+            folder = f"{source}/" if several else ""
+            yield f"{self.image_folder}/{folder}top{self.top_k}_{frame}.png"
+            if "flo" in self.formats:
+                yield f"flow/{folder}{frame}.flo"
+            if "npz" in self.formats:
+                yield f"fields/{folder}{frame}.npz"
 
     def on_predict_batch_start(
         self,

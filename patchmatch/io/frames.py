@@ -111,6 +111,11 @@ class FrameSequence(abc.ABC):
     name: str
 
     @property
+    def files(self) -> Sequence[Path]:
+        """The files that the frames are read from."""
+        return ()
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Warnings about the sequence as a whole, one sentence each."""
         return ()
@@ -171,6 +176,11 @@ class FolderSequence(FrameSequence):
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The images."""
+        return self.paths
 
     @property
     def ignored(self) -> tuple[str, ...]:

@@ -51,6 +51,12 @@ def write_colmap(folder: Path, pairs: Path, files: Sequence[Row]) -> None:
         write_text_atomic(folder / f"{name}.txt", text)
 
 
+def colmap_files(pairs: Sequence[Paths]) -> list[str]:
+    """Return the names of the files that ``write_colmap`` writes for pairs of images."""
+    names = names_from_common_folder(pairs) if pairs else {}
+    return [MATCH_LIST, *sorted({f"{name}.txt" for name in names.values()})]
+
+
 def require_colmap_names(pairs: Iterable[Paths]) -> None:
     """Raise InputError if the files of COLMAP cannot contain the name of an image."""
     names = names_from_common_folder(pairs)

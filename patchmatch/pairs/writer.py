@@ -1,10 +1,9 @@
 """Writer of matches: tables, arrays and images of each pair, and a table of all pairs."""
 
 import io
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytorch_lightning as pl
@@ -13,9 +12,10 @@ from torch import Tensor
 from patchmatch.core.image_pairs import ImagePair, ImagePairDataset
 from patchmatch.draw import tensor_to_uint8
 from patchmatch.io import write_bytes_atomic, write_csv, write_image
-from patchmatch.pairs.colmap import require_colmap_names, write_colmap
+from patchmatch.pairs.colmap import colmap_files, require_colmap_names, write_colmap
 from patchmatch.pairs.drawing import draw_pair
-from patchmatch.pairs.hloc import require_hloc_names, write_hloc
+from patchmatch.pairs.exports import Paths
+from patchmatch.pairs.hloc import HLOC_FILES, require_hloc_names, write_hloc
 from patchmatch.pairs.results import Matches
 from patchmatch.pairs.verdict import explain, overlap_kind
 from patchmatch.writing.chunks import Chunk, Row, RunChunks
@@ -28,6 +28,11 @@ EPIPOLAR = tuple(f"e{row}{column}" for row in (1, 2, 3) for column in (1, 2, 3))
 PAIRS = (
     *("name", "image0", "image1", "width0", "height0", "width1", "height1", "kind", "matches"),
     *("inliers", "mean_score", "seconds", *ENTRIES, "epipolar_inliers", *EPIPOLAR, "aligned"),
+)
+FILES = ("matches.csv", "matches.npz")  # of a pair
+PICTURES = (
+    *("homography_matches.png", "panorama.png", "checkerboard.png"),
+    "epipolar_lines.png",
 )
 MIN_PICTURE = 16  # pixels
 
@@ -62,13 +67,6 @@ class PairMatches(PredictionWriter):
     """
 
     tables: ClassVar = {"pairs": PAIRS}
-    subfolders: ClassVar = {
-        "pairs": re.compile(
-            r"matches\.(csv|npz)|(homography_matches|panorama|checkerboard|epipolar_lines)\.png",
-        ),
-        "colmap": re.compile(r".*\.txt"),
-        "hloc": re.compile(r"(features|matches)\.h5|pairs\.txt"),
-    }
     image_folder = "pairs"
     row_noun = "matched"
     batch_noun = "pairs"
@@ -93,6 +91,16 @@ class PairMatches(PredictionWriter):
         self.pictures_size, self.max_lines = pictures_size, max_lines
         self.panorama_size, self.colmap, self.hloc = panorama_size, colmap, hloc
 
+    def planned_files(self, dataset: Any) -> Iterator[str]:
+        """Yield the names of the files that a run will write."""
+        yield from super().planned_files(dataset)
+        files = getattr(dataset, "files", ())
+        names = FILES if self.pictures_size is None else (*FILES, *PICTURES)
+        yield from (f"{self.image_folder}/{pair.name}/{name}" for pair in files for name in names)
+        colmap = colmap_files(_paths(dataset)) if self.colmap else ()
+        yield from (f"colmap/{name}" for name in colmap)
+        yield from (f"hloc/{name}" for name in (HLOC_FILES if self.hloc else ()))
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Check matcher, folder and the names to export before anything is computed.
 
@@ -101,7 +109,7 @@ class PairMatches(PredictionWriter):
         """
         dataset = getattr(getattr(trainer, "datamodule", None), "dataset", None)
         if stage == "predict" and isinstance(dataset, ImagePairDataset):
-            paths = [(str(pair.images[0]), str(pair.images[1])) for pair in dataset.files]
+            paths = _paths(dataset)
             if self.colmap:
                 require_colmap_names(paths)
             if self.hloc:
@@ -170,6 +178,11 @@ class PairMatches(PredictionWriter):
                 f"{batch['name']}: no panorama: the homography maps part of image 0 to infinity or "
                 "enlarges it too much"
             )
+
+
+def _paths(dataset: Any) -> list[Paths]:
+    """Return the paths of both images of each pair of a dataset."""
+    return [(str(p.images[0]), str(p.images[1])) for p in getattr(dataset, "files", ())]
 
 
 def _inliers(matches: Matches) -> np.ndarray:

@@ -3,14 +3,13 @@
 import csv
 import json
 import math
-import re
 import signal
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from program_runs import quiet_trainer
+from program_runs import quiet_trainer, without_times
 from torch.utils.data import DataLoader
 
 from patchmatch.core.errors import InputError
@@ -115,7 +114,7 @@ def rows(path):
 def contents(folder):
     found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
     content = {name: path.read_bytes() for name, path in found.items()}
-    content["summary.json"] = re.sub(rb'"seconds": [0-9.]+', b"", content["summary.json"])
+    content["summary.json"] = without_times(content["summary.json"])
     return content
 
 

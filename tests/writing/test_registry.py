@@ -15,6 +15,7 @@ from patchmatch.core.matcher import Matcher
 from patchmatch.core.registration import subclasses
 from patchmatch.frames.results import FrameChanges
 from patchmatch.frames.writer import ChangeBoxes
+from patchmatch.io.lock import LOCK_FILE
 from patchmatch.nnf.patch_match import PatchMatch
 from patchmatch.nnf.results import DenseMatches
 from patchmatch.nnf.writer import Reconstructions
@@ -116,12 +117,13 @@ def test_classes_without_annotations_are_accepted():
     require_writer_fits(UntypedWriter(), PatchMatch())
 
 
-def test_earlier_run_is_kept_if_the_writer_does_not_fit(tmp_path):
-    (tmp_path / "summary.json").write_text("{}")
+def test_folder_is_unchanged_if_the_writer_does_not_fit(tmp_path):
     writer = PairMatches(str(tmp_path), overwrite=True)
     trainer = quiet_trainer(writer)
     with pytest.raises(InputError, match="PairMatches cannot write the predictions of PatchMatch"):
         writer.setup(trainer, PatchMatch(), "predict")
-    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+    assert list(tmp_path.iterdir()) == []
     writer.setup(trainer, SIFTMatcher(), "predict")
+    assert {path.name for path in tmp_path.iterdir()} == {LOCK_FILE, "chunks"}
+    writer.release()
     assert [path.name for path in tmp_path.iterdir()] == ["chunks"]
