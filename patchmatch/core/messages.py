@@ -31,6 +31,19 @@ def warn(text: str) -> None:
     warnings.warn(text, UserWarning, stacklevel=3)
 
 
+class Warner:
+    """Issues warnings of the program, each text once."""
+
+    def __init__(self) -> None:
+        self._issued: set[str] = set()
+
+    def __call__(self, text: str) -> None:
+        """Issue a warning; see ``warn``."""
+        if text not in self._issued:
+            self._issued.add(text)
+            warnings.warn(text, UserWarning, stacklevel=3)
+
+
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
     """Print all warnings as ``warning: TEXT`` on stderr, without the file and line of the code."""

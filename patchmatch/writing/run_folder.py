@@ -35,7 +35,7 @@ class RunFolder:
     Args:
         path: The folder; created if missing.
         trainer: The trainer of the run, whose first process locks the folder.
-        warn: Prints a warning.
+        warn: Issues a warning.
 
     Attributes:
         state: State of the run in the folder, from ``open``.
@@ -175,6 +175,13 @@ class RunFolder:
         prefix = f"{CHUNKS_FOLDER}/"
         names = (name for name in Manifest(self.path).files if name.startswith(prefix))
         self.chunks.require(name.removeprefix(prefix) for name in names)
+
+    def end(self, complete: bool, has_pairs: bool) -> None:
+        """Remove the chunks of a complete run, and all files of a run without results."""
+        if not has_pairs and (complete or not self.has_results()):
+            self.discard()
+        elif complete:
+            self.finish()
 
     def finish(self) -> None:
         """Remove the chunks, on the first process, once the summary is written."""

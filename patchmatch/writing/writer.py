@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BasePredictionWriter
 
 from patchmatch.core.errors import InputError
-from patchmatch.core.messages import warn
+from patchmatch.core.messages import Warner
 from patchmatch.io import write_csv
 from patchmatch.io.manifest import SUMMARY_FILE
 from patchmatch.writing.chunks import Chunk, RunChunks
@@ -72,7 +72,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         self.overwrite, self.resume = overwrite, resume
         self._is_open = False
         self._start = 0.0
-        self._warned: set[str] = set()
+        self._warn = Warner()
         self._folder: RunFolder | None = None
         self._settings: Mapping[str, Any] = {}
         self._withheld: list[tuple[Any, Any, int]] = []  # batches until there is a result
@@ -124,7 +124,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         # An iterable dataset has no sample indices.
         warnings.filterwarnings("ignore", message="Couldn't infer the batch indices")
         self.release()
-        self._warned, self._summary, self._outputs = set(), None, {}
+        self._warn, self._summary, self._outputs = Warner(), None, {}
         folder = self._folder = RunFolder(self.output_path, trainer, self._warn)
         folder.open(
             run_settings(trainer, pl_module, self),
@@ -269,10 +269,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
                 }
                 folder.write_summary(self._summary)
         self._is_open = False  # the tables are complete, and the chunks soon are not
-        if not counted["pairs"] and (complete or not folder.has_results()):
-            folder.discard()
-        elif complete:
-            folder.finish()
+        folder.end(complete, has_pairs=counted["pairs"] > 0)
         if complete and not counted["pairs"]:
             self._raise_nothing_matched(counted["skipped"])
 
@@ -283,12 +280,6 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
     def _warn_on_rank_zero(self, trainer: pl.Trainer, text: str) -> None:
         if trainer.is_global_zero:
             self._warn(f"{self.output_path}: {text}")
-
-    def _warn(self, note: str) -> None:
-        """Issue a warning, each text once."""
-        if note not in self._warned:
-            self._warned.add(note)
-            warn(note)
 
     def _print_summary(self) -> None:
         """Print the summary once."""

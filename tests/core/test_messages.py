@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from patchmatch.core.messages import printable, warn, warnings_as_lines, write_any_text
+from patchmatch.core.messages import Warner, printable, warn, warnings_as_lines, write_any_text
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,15 @@ def test_a_warning_is_one_line_on_stderr(capsys):
 def test_in_python_it_is_a_user_warning():
     with pytest.warns(UserWarning, match="skipped"):
         warn("skipped")
+
+
+def test_a_warner_issues_each_text_once():
+    issue = Warner()
+    with warnings.catch_warnings(record=True) as issued:
+        warnings.simplefilter("always")
+        for text in ("a", "b", "a"):
+            issue(text)
+    assert [str(warning.message) for warning in issued] == ["a", "b"]
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "cp932", "latin-1", "ascii", "utf-8"])

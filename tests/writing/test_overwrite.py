@@ -113,12 +113,12 @@ def test_mask_that_an_option_names_is_an_input(tmp_path):
     assert Path(mask).exists()
 
 
-def test_output_that_the_user_changed_is_kept_and_named(tmp_path, capsys):
+def test_output_that_the_user_changed_is_kept_and_named(tmp_path):
     predict(tmp_path)
     (tmp_path / "topk_diffs/top20_f003.png").write_text("my notes")
-    predict(tmp_path, top_k=1, overwrite=True)
+    with pytest.warns(UserWarning, match=r"top20_f003\.png: kept, because it changed after"):
+        predict(tmp_path, top_k=1, overwrite=True)
     assert (tmp_path / "topk_diffs/top20_f003.png").read_text() == "my notes"
-    assert "top20_f003.png: kept, because it changed after" in capsys.readouterr().err
     (tmp_path / "pairs.csv").write_text("my table")
     with pytest.raises(InputError, match=r"pairs\.csv: exists, and was changed after a run wrote"):
         predict(tmp_path, top_k=1, overwrite=True)
@@ -206,14 +206,15 @@ def test_second_run_in_a_folder_is_told_which_process_uses_it(tmp_path, option):
     assert contents(tmp_path / "run") == contents(tmp_path / "alone")
 
 
-def test_file_system_without_locks_warns_once_and_runs(tmp_path, monkeypatch, capsys):
+def test_file_system_without_locks_warns_once_and_runs(tmp_path, monkeypatch):
     def cannot_lock(file: int) -> None:
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(locks, "_lock", cannot_lock)
-    predict(tmp_path)
+    with pytest.warns(UserWarning, match="this file system cannot lock files") as issued:
+        predict(tmp_path)
     message = "this file system cannot lock files (No locks available); do not start another run"
-    assert capsys.readouterr().err.count(message) == 1
+    assert sum(message in str(warning.message) for warning in issued) == 1
     assert json.loads((tmp_path / "summary.json").read_text())["complete"] is True
 
 
