@@ -22,7 +22,8 @@ from patchmatch.writing.writer import PredictionWriter
 
 FILES = ("matches.csv", "matches.npz")  # of a pair
 PICTURES = (
-    *("homography_matches.png", "panorama.png", "checkerboard.png", "epipolar_lines.png"),
+    *("homography_matches.png", "panorama.png"),
+    *("checkerboard.png", "epipolar_lines.png"),
 )
 MIN_PICTURE = 16  # pixels
 
