@@ -514,7 +514,8 @@ def test_columns_and_arrows_show_the_motion_against_the_scene(tmp_path):
 def test_common_motion_suggests_the_option_camera_once(tmp_path, capsys, camera, times):
     model = PanningCamera()
     model.camera = camera
-    predict(ChangeBoxes(str(tmp_path)), [clip(), clip(start=2)], model)
+    with warnings_as_lines():
+        predict(ChangeBoxes(str(tmp_path)), [clip(), clip(start=2)], model)
     assert capsys.readouterr().err.count("--model.camera true") == times
 
 
