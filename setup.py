@@ -52,6 +52,7 @@ REQUIRES = [
 
 TEST = [
     "beartype>=0.19",  # carries out the shapes in the signatures
+    "hypothesis>=6.100",  # invents images, tables, names and checkpoints
     "onnx",  # the exported network
     "onnxruntime",
     "onnxscript",
@@ -77,8 +78,12 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
-    packages=find_packages(include=["patchmatch", "patchmatch.*"]),
-    package_data={"patchmatch": ["weights/*", "frames/report/assets/*"]},
+    packages=[*find_packages(include=["patchmatch", "patchmatch.*"]), "patchmatch.configs"],
+    package_dir={"patchmatch.configs": "configs"},  # beside the package in a checkout
+    package_data={
+        "patchmatch": ["weights/*", "frames/report/assets/*"],
+        "patchmatch.configs": ["*.yaml"],
+    },
     # 3.11: the oldest that NumPy, SciPy and kornia still release for; 3.14: not tried yet
     python_requires=">=3.11,<3.14",
     install_requires=REQUIRES,

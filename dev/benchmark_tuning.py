@@ -1,6 +1,6 @@
 """Benchmark tuned features against the same features before: docs/templates.md, "Tuned features".
 
-patchmatch fit -c configs/config_template_train.yaml
+patchmatch fit -c template
 python3 dev/benchmark_tuning.py --checkpoint CHECKPOINT
 python3 dev/benchmark_tuning.py --checkpoint CHECKPOINT --weights vgg19.pth --pairs FOLDER
 

@@ -1,6 +1,6 @@
 r"""Compare finished reconstructions of the same pairs, iteration by iteration.
 
-patchmatch predict -c configs/config_reconstruct_predict.yaml --data.base_dir FOLDER \
+patchmatch predict -c reconstruct --data.base_dir FOLDER \
     --model.preset plain --model.iterations 20 --writer.keep_iterations [1,5,10,20] \
     --writer.output_path RUN0
 python3 dev/compare_reconstructions.py RUN0 RUN1

@@ -2,22 +2,20 @@
 
 import logging
 import os
-import re
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from difflib import get_close_matches
 from importlib import import_module
-from inspect import signature
 from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import Namespace
-from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_only, rank_zero_warn
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import (
@@ -28,6 +26,7 @@ from pytorch_lightning.cli import (
 )
 
 import patchmatch.systems  # noqa: F401  registers every class that --model, --data and --writer name
+from patchmatch.arguments import prepare_arguments
 from patchmatch.core.checkpoints import (
     check_class,
     check_weights,
@@ -35,9 +34,12 @@ from patchmatch.core.checkpoints import (
     shipped_checkpoint,
     trained_settings,
 )
+from patchmatch.core.configs import short_name
 from patchmatch.core.data import MatchingData
-from patchmatch.core.errors import InputError
+from patchmatch.core.errors import InputError, first_line
 from patchmatch.core.matcher import Matcher
+from patchmatch.core.messages import inform, warn, warnings_as_lines, write_error
+from patchmatch.parser import MatchingParser, protect_texts, require_texts
 from patchmatch.writing.registry import require_writer_fits
 from patchmatch.writing.writer import PredictionWriter
 
@@ -45,10 +47,14 @@ from patchmatch.writing.writer import PredictionWriter
 USAGE = "patchmatch {} [-c CONFIG] [--model CLASS] [--data CLASS] [--KEY VALUE ...]"
 
 
-# jsonargparse reports this inside a dozen lines about unions and their subtypes.
-UNKNOWN_OPTION = re.compile(
-    r'Parser key "(data|model|writer)".*class_path \'([\w.]+)\':\s+Option \'(\w+)\' is not',
-    re.DOTALL,
+# Warnings of Lightning about itself, or about what is intended here.
+LIGHTNING_NOTES = (
+    ".*isinstance\\(treespec, LeafSpec\\)",  # a deprecated call in Lightning itself
+    "Found .* in eval mode",
+    "LightningCLI's args parameter is intended",
+    "The dirpath has changed from",
+    ".* does not have many workers",
+    "The number of training batches .* is smaller than the logging interval",
 )
 
 
@@ -61,25 +67,6 @@ class SaveFitConfig(SaveConfigCallback):
             super().setup(trainer, pl_module, stage)
 
 
-class MatchingParser(LightningArgumentParser):
-    """A parser that reports a misspelled option in one line, with the closest options."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise InputError if a class has no option of the given name."""
-        found = UNKNOWN_OPTION.search(message)
-        if found is None or "JSONARGPARSE_DEBUG" in os.environ:
-            super().error(message, ex)
-        group, path, option = found.groups()
-        module, _, name = path.rpartition(".")
-        valid = list(signature(getattr(import_module(module), name)).parameters)
-        near = get_close_matches(option, valid, n=3, cutoff=0.5) or valid
-        raise InputError(
-            f"--{group}.{option}: {name} has no such option; did you mean "
-            + ", ".join(f"--{group}.{key}" for key in near)
-            + "?"
-        )
-
-
 class MatchingCLI(LightningCLI):
     """LightningCLI with a prediction writer, shipped weights and one-line errors."""
 
@@ -90,10 +77,11 @@ class MatchingCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the arguments, find the checkpoint, and keep the settings from before its merge."""
-        super().parse_arguments(parser, args)
+        super().parse_arguments(parser, protect_texts(args) if isinstance(args, list) else args)
         self.checkpoint: dict[str, Any] | None = None
         config = self.config.get(self.config.get("subcommand"))
         if config is not None:
+            require_texts(config)
             self._find_checkpoint(config)
             if config.get("return_predictions", 0) is None:  # the default of predict
                 config.return_predictions = False  # else all predictions stay in memory
@@ -105,7 +93,7 @@ class MatchingCLI(LightningCLI):
         shipped = kind.shipped_weights
         if config.ckpt_path is None and self.config.subcommand != "fit" and shipped:
             config.ckpt_path = str(shipped_checkpoint(shipped))
-            rank_zero_info(f"no --ckpt_path given: using the shipped weights of {name}")
+            rank_zero_only(inform)(f"no --ckpt_path given: using the shipped weights of {name}")
         if config.ckpt_path in ("best", "last", "hpc", "registry"):
             if self.config.subcommand == "fit" and config.ckpt_path != "best":
                 return
@@ -143,7 +131,8 @@ class MatchingCLI(LightningCLI):
             if key.startswith("init_args.") and value != requested.get(key)
         ]
         if changed and self._get(self.config, "ckpt_path") is not None:
-            rank_zero_warn(f"the checkpoint overrides settings of the model: {', '.join(changed)}")
+            text = f"the checkpoint overrides settings of the model: {', '.join(changed)}"
+            rank_zero_only(warn)(text)
 
     def instantiate_classes(self) -> None:
         """Instantiate all classes; raise InputError instead of a constructor's ValueError."""
@@ -165,17 +154,33 @@ class MatchingCLI(LightningCLI):
         if self.checkpoint is not None:
             check_weights(self._get(self.config, "ckpt_path"), self.checkpoint, self.model)
 
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Instantiate the trainer; raise InputError for settings that Lightning does not accept."""
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, TypeError, ValueError) as error:
+            if "JSONARGPARSE_DEBUG" in os.environ:
+                raise
+            text = first_line(error, None)
+            raise InputError(f"--trainer: {text}") from error
+
     def after_fit(self) -> None:
         """Print the best checkpoint and the command that predicts with it."""
         saver = self.trainer.checkpoint_callback
         if isinstance(saver, ModelCheckpoint) and saver.best_model_path:
             best = os.path.relpath(saver.best_model_path)
             score = "" if saver.best_model_score is None else f" ({saver.best_model_score:.4f})"
-            print_once(
+            print_result(
                 f"best checkpoint: {best}{score}\n"
-                f"next: patchmatch predict -c configs/{type(self.model).predict_config} "
+                f"next: patchmatch predict -c {short_name(type(self.model).predict_config)} "
                 f"{type(self.model).predict_checkpoint} {best} {type(self.model).predict_source}"
             )
+
+
+def _cli_of(subcommand: str) -> type[MatchingCLI]:
+    """Return the command line with one subcommand: a parser takes 0.1 s to build."""
+    chosen = {subcommand: LightningCLI.subcommands()[subcommand]}
+    return type("SubcommandCLI", (MatchingCLI,), {"subcommands": staticmethod(lambda: chosen)})
 
 
 @contextmanager
@@ -198,33 +203,40 @@ def stop_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _is_no_tip(record: logging.LogRecord) -> bool:
-    return "Tip:" not in record.getMessage()
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Hide what Lightning prints about itself; its warnings about the run are kept."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for pattern in LIGHTNING_NOTES:
+            warnings.filterwarnings("ignore", pattern)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 @rank_zero_only
-def print_once(text: str) -> None:
-    """Print a text on the first process only."""
+def print_result(text: str) -> None:
+    """Print a text on stdout, on the first process only."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def main(args: ArgsType = None) -> None:
+def main(args: Sequence[str] | None = None) -> None:
     """Run one subcommand. A mistake of the user ends in one line and exit code 2.
 
     Args:
         args: Command line arguments; ``sys.argv[1:]`` if None.
     """
-    # hides the advertisements of Lightning
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_tip)
-    with warnings.catch_warnings(), stop_on_sigterm():
-        # a deprecated call in Lightning itself
-        warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\)")
-        warnings.filterwarnings("ignore", "Found .* in eval mode")  # by intent
-        if args is not None:  # called from a script or a test
-            warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended")
+    with stop_on_sigterm(), warnings_as_lines(), _quiet_lightning():
         try:
-            MatchingCLI(
+            words = prepare_arguments(sys.argv[1:] if args is None else args)
+            _cli_of(words[0])(
                 Matcher,
                 MatchingData,
                 subclass_mode_model=True,
@@ -232,14 +244,16 @@ def main(args: ArgsType = None) -> None:
                 auto_configure_optimizers=False,
                 save_config_callback=SaveFitConfig,
                 seed_everything_default=0,
+                trainer_defaults={"enable_model_summary": False},
                 parser_kwargs={
-                    name: {"usage": USAGE.format(name)} for name in LightningCLI.subcommands()
+                    "prog": "patchmatch",
+                    words[0]: {"prog": "patchmatch", "usage": USAGE.format(words[0])},
                 },
                 parser_class=MatchingParser,
-                args=args,
+                args=words,
             )
         except InputError as error:
             if "JSONARGPARSE_DEBUG" in os.environ:
                 raise
-            sys.stderr.write(f"patchmatch: error: {error}\n")
+            write_error("patchmatch", error)
             sys.exit(2)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from patchmatch.core.errors import InputError
+from patchmatch.core.messages import warn, warnings_as_lines, write_any_text, write_error
 from patchmatch.frames.box_evaluation import score_boxes
 from patchmatch.frames.evaluation import score_changes
 from patchmatch.frames.evaluation_files import MASKS
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Matches are compared with a benchmark, changes with masks of moving objects, true boxes, true
     flow or the ground truth of rendered frames, detections of templates with true boxes.
     """
+    write_any_text()
     options = _parser().parse_args(arguments)
     skipped: list[str] = []
     try:
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         content |= {"skipped": skipped} if skipped else {}
         write_text_atomic(target / "evaluation.json", json.dumps(content, indent=2) + "\n")
     except InputError as error:
-        sys.stderr.write(f"patchmatch-eval: error: {error}\n")
+        write_error("patchmatch-eval", error)
         sys.exit(2)
     printed = [c for c in columns if not c.startswith("mma_") or c in PRINTED]
     table = Table(caption=settings)
@@ -54,10 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table.add_column(column.replace("_", " "), justify=side, no_wrap=column == "group")
     for row in rows:
         table.add_row(*(str(_rounded(row)[column]) for column in printed))
-    console = Console(highlight=False, width=max(120, Console().width))
+    console = Console(highlight=False, markup=False, width=max(120, Console().width))
     console.print(table)
-    for note in skipped:
-        console.print(f"warning: {note}", markup=False, soft_wrap=True)
+    with warnings_as_lines():
+        for note in skipped:
+            warn(note)
     if missing := sum(int(row.get("missing") == 1) for row in details):
         console.print(f"{missing} of {len(details)} pairs have no prediction and count as failed")
     console.print(f"table     {target / 'evaluation.csv'}", soft_wrap=True)

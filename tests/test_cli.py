@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from program_runs import one_line
 from patchmatch import load_shift_matcher
 from patchmatch.cli import main
 from patchmatch.core.checkpoints import shipped_checkpoint
+from patchmatch.core.configs import find_config, short_name
 from patchmatch.core.errors import InputError
 from patchmatch.core.matcher import Matcher
 
@@ -78,9 +80,46 @@ def test_print_config_works_for_every_verb(verb, capsys):
 
 def test_every_config_starts_with_its_command():
     for config in CONFIGS.glob("*.yaml"):
-        first = config.read_text().splitlines()[0]
-        assert first.startswith("# patchmatch ")
-        assert f"configs/{config.name}" in first
+        words = config.read_text().splitlines()[0].removeprefix("# patchmatch ").split()
+        assert words[1:3] == ["-c", short_name(config.name)]
+        assert find_config(words[2], words[0]).samefile(config)
+
+
+def config_comments():
+    """Yield each configuration with the options that its comments name."""
+    for config in sorted(CONFIGS.glob("*.yaml")):
+        lines = [line for line in config.read_text().splitlines() if line.startswith("# ")]
+        text = " ".join(lines).replace("# ", "")
+        found = re.findall(r"(--(?!ckpt_path|config)[\w.]+) ([\w,./]+)", text)
+        yield pytest.param(config, dict(found), id=config.stem)
+
+
+@pytest.mark.parametrize(("config", "options"), list(config_comments()))
+def test_options_in_the_comments_of_a_configuration_belong_to_it(config, options, capsys):
+    verb = "fit" if "train" in config.stem else "predict"
+    if verb == "fit":  # the comments also name the command that predicts
+        options = {name: value for name, value in options.items() if value != "CHECKPOINT"}
+    words = [word for name, value in options.items() for word in (name, value)]
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "-c", str(config), *words, "--print_config"])
+    assert stop.value.code == 0, capsys.readouterr().err
+
+
+def frame_options():
+    """Return the options of the table in docs/frames.md, without those of one matcher."""
+    page = (ROOT / "docs" / "frames.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("| `--writer")]
+    return [option for line in lines for option in re.findall(r"`(--writer[^`]+)`", line)]
+
+
+@pytest.mark.parametrize("config", ["patch_match", "motion", "patch_match_cows"])
+@pytest.mark.parametrize("option", [*frame_options(), "--writer.export_box_overlay false"])
+def test_options_of_frames_work_with_every_configuration_of_frames(
+    tmp_path, capsys, config, option
+):
+    line = ["predict", "-c", config, "--data=Frames", f"--data.predict_dir={tmp_path / 'none'}"]
+    message = refusal(capsys, *line, *option.split(" ", 1), *QUIET)
+    assert "none: no such file or folder" in message
 
 
 def test_fit_then_test_then_predict(tmp_path, capsys):
@@ -161,9 +200,10 @@ def test_the_same_seed_trains_the_same_weights():
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-def test_the_checkpoint_overrides_settings_of_training_with_a_warning(tmp_path):
-    with pytest.warns(UserWarning, match="overrides settings of the model: width: 8 -> 48"):
-        predict(write_frames(tmp_path / "f"), "--model.width=8", "--model.block=20")
+def test_the_checkpoint_overrides_settings_of_training_with_a_warning(tmp_path, capsys):
+    predict(write_frames(tmp_path / "f"), "--model.width=8", "--model.block=20")
+    warning = "warning: the checkpoint overrides settings of the model: width: 8 -> 48\n"
+    assert warning in capsys.readouterr().err
     with Path("data/output/changes.csv").open(newline="") as file:
         row = next(csv.DictReader(file))
     assert int(row["x1"]) - int(row["x0"]) == 20  # a setting of prediction is not overruled

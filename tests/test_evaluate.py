@@ -78,14 +78,16 @@ def test_flow_is_compared_with_the_truth_of_the_earlier_frame(tmp_path):
     assert float(row["epe"]) == pytest.approx((0.25 + 18**0.5) / 2, abs=1e-3)
 
 
-def test_flow_of_another_size_is_named_and_left_out(tmp_path, capsys):
+def test_flow_of_another_size_is_named_in_a_warning_and_left_out(tmp_path, capsys):
     run = write_run(tmp_path / "run", {"1": [], "2": []})
     for name, size in (("1", (20, 30)), ("2", (10, 30))):
         write_flo(run / "flow" / f"{name}_next.flo", np.zeros((*size, 2), np.float32))
         write_flo(tmp_path / "truth" / f"{name}.flo", np.zeros((20, 30, 2), np.float32))
     main([str(run), str(tmp_path / "truth")])
     assert result(run)["pairs"] == "1"
-    assert "2_next.flo: the flow has 30x10 pixels" in capsys.readouterr().out
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: ")
+    assert "2_next.flo: the flow has 30x10 pixels" in line
 
 
 def test_templates_are_compared_with_true_boxes(tmp_path):

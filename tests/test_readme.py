@@ -13,11 +13,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+#: An installed program to test instead of the checkout; .ci/wheel sets it.
+PROGRAM = os.environ.get("PATCHMATCH_PROGRAM")
 LITTLE = {
     "fit": "--trainer.max_epochs=1 --data.train_pairs=64 --data.eval_pairs=32 --data.canvases=5",
-    "fit -c configs/config_template": (
-        "--trainer.max_epochs=1 --data.batches=2 --data.places=2 --data.views=2"
-    ),
+    "fit -c template": ("--trainer.max_epochs=1 --data.batches=2 --data.places=2 --data.views=2"),
     "test": "--data.eval_pairs=32 --data.canvases=5",
     "cows": "--data.frames=3 --data.height=192 --data.width=256",
 }
@@ -35,10 +35,17 @@ def test_there_are_commands():
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A folder that looks like a checkout and holds what the placeholders stand for."""
+    """A folder that looks like a checkout and holds the inputs of the scripts."""
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("configs", "dev", "main_cli", "patchmatch"):
         (folder / name).symlink_to(ROOT / name, target_is_directory=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """A folder that contains what the placeholders stand for, and nothing else."""
+    folder = tmp_path_factory.mktemp("elsewhere")
     rng = np.random.default_rng(0)
     for name, count in (("FOLDER_OR_VIDEO", 3), ("FOLDER_OF_IMAGES", 6)):
         (folder / name).mkdir()
@@ -58,8 +65,8 @@ def checkout(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("command", commands())
-def test_every_command_of_the_readme_runs(command, checkout):
+@pytest.mark.parametrize("command", commands(), ids=str)
+def test_every_command_of_the_readme_runs(command, checkout, elsewhere):
     words = shlex.split(command.partition("  #")[0])
     if words[0] == "make":
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -67,21 +74,26 @@ def test_every_command_of_the_readme_runs(command, checkout):
         return
     if "benchmark" in command:
         words += ["--help"]
-    elif "fit -c configs/config_template" in command:
-        words += LITTLE["fit -c configs/config_template"].split()
+    elif "fit -c template" in command:
+        words += LITTLE["fit -c template"].split()
     elif " fit " in command:
         words += LITTLE["fit"].split()
     elif " test " in command:
         words += LITTLE["test"].split()
     elif "cows" in command:
         words += LITTLE["cows"].split()
-    if "predict" in words:
-        words.append("--writer.overwrite=true")
-    program = {"patchmatch": ["-m", "patchmatch"], "python3": []}[words[0]]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    if words[0] == "python3":
+        folder, program = checkout, [sys.executable]
+    elif PROGRAM:
+        del environment["PYTHONPATH"]
+        folder, program = elsewhere, [PROGRAM]
+    else:
+        folder, program = elsewhere, [sys.executable, "-m", "patchmatch"]
     done = subprocess.run(
-        [sys.executable, *program, *words[1:]],
-        cwd=checkout,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        [*program, *words[1:]],
+        cwd=folder,
+        env=environment,
         capture_output=True,
         text=True,
     )

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from patchmatch.core.errors import InputError, first_line
+from patchmatch.core.weights import reason
 
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
 
@@ -37,8 +38,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         ) from error
     except Exception as error:  # torch.load raises many classes for other files
         raise InputError(
-            f"{path}: not a checkpoint, or a damaged one ({first_line(error)}); give a .ckpt that "
-            "fit wrote"
+            f"{path}: not a checkpoint, or a damaged one{reason(error)}; give a .ckpt that fit "
+            "wrote"
         ) from error
     if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= set(
         checkpoint

@@ -1,6 +1,6 @@
 """Base classes of data modules."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,7 +41,8 @@ class PredictionData(MatchingData):
         num_workers: Worker processes of the data loader; 0 reads in the main process.
 
     Attributes:
-        dataset: The batches; created by ``setup``. Writers read its length.
+        dataset: The batches; created by ``setup``. Writers read its length and, if it has them,
+            ``input_files``: the files that it reads.
     """
 
     dataset: Any = None
@@ -52,15 +53,9 @@ class PredictionData(MatchingData):
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._done: frozenset[int] = frozenset()
 
-    def outputs_in(self, folder: Path) -> set[Path]:
-        """Return the files that the writers of this trainer wrote into a folder; not an input.
-
-        Args:
-            folder: Any folder; it has outputs if it is the folder of this or an earlier run.
-        """
-        writers = getattr(self.trainer, "callbacks", ())
-        found = (getattr(writer, "outputs_in", None) for writer in writers)
-        return {path for outputs_in in found if outputs_in for path in outputs_in(folder)}
+    def input_files(self) -> Iterable[Path]:
+        """Return the files that ``predict`` reads, which a writer must not replace."""
+        return getattr(self.dataset, "input_files", ())
 
     def skip(self, done: Collection[int]) -> None:
         """Skip batches that an earlier run has completed; the others keep their ``index``.

@@ -5,8 +5,11 @@ class InputError(ValueError):
     """An input of the user cannot be used: a file, a folder, a checkpoint or an option.
 
     The message is one line, ``SUBJECT: what is wrong; what to do``. The command line prints it
-    without a traceback and exits with code 2.
+    without a traceback and exits with code 2. Line breaks, which names may contain, are escaped.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__("\\n".join(message.splitlines()))
 
 
 def first_line(error: Exception, length: int | None = 100) -> str:

@@ -7,12 +7,13 @@ from typing import ClassVar, TypedDict
 import cv2
 import numpy as np
 import torch
-from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from patchmatch.core.data import PredictionData
 from patchmatch.core.errors import InputError
+from patchmatch.core.messages import warn
 from patchmatch.core.pair_files import Intrinsics, PairFiles, find_pairs
 from patchmatch.io import (
     read_image,
@@ -65,6 +66,11 @@ class ImagePairDataset(Dataset[ImagePair]):
     ) -> None:
         self.files, self.source, self.max_size = list(files), source, max_size
         self.warn_large = warn_large
+
+    @property
+    def input_files(self) -> list[Path]:
+        """The images and masks."""
+        return [path for pair in self.files for path in (*pair.images, *pair.masks) if path]
 
     def __len__(self) -> int:
         return len(self.files)
@@ -204,7 +210,7 @@ class ImagePairs(PredictionData):
             )
         files, notes = self.find_pairs()
         for note in notes:
-            rank_zero_warn(note)
+            rank_zero_only(warn)(note)
         self.dataset = ImagePairDataset(files, self.base_dir, self.max_size, self.warn_large)
 
 

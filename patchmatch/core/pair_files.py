@@ -8,6 +8,7 @@ from pathlib import Path
 from patchmatch.core.errors import InputError
 from patchmatch.io import FolderSequence, read_csv, read_image_size, read_orientation
 from patchmatch.io.frames import safe_name, unique_name
+from patchmatch.io.manifest import outputs_in
 
 FOLDERS, MASK_FOLDERS, TABLE = ("image_1", "image_2"), ("mask_1", "mask_2"), "pairs.csv"
 COLUMNS, MASK_COLUMNS = ("image0", "image1"), ("mask0", "mask1")
@@ -54,11 +55,17 @@ def find_pairs(base_dir: str | Path) -> tuple[list[PairFiles], list[str]]:
         raise InputError(f"{folder}: this is a file; give the folder that contains it")
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; check the spelling of --data.base_dir")
-    if (folder / TABLE).is_file():
+    if has_table(folder):
         return pairs_of_table(folder / TABLE), []
     found, notes = _pairs_of_folders(folder)
     _require_masks_fit(found)
     return found, notes
+
+
+def has_table(folder: Path) -> bool:
+    """Return whether a folder contains a table of pairs that is not the output of a run."""
+    table = folder / TABLE
+    return table.is_file() and table not in outputs_in(folder)
 
 
 def _pairs_of_folders(folder: Path) -> tuple[list[PairFiles], list[str]]:

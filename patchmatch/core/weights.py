@@ -1,12 +1,30 @@
-"""Reading the weights of networks from other libraries."""
+"""Reading files that ``torch.save`` wrote, and the weights of networks from other libraries."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from patchmatch.core.errors import InputError, first_line
+from patchmatch.core.errors import InputError
+
+_FOREIGN_CLASS = re.compile(r"GLOBAL ([\w.]+)")
+
+
+def reason(error: Exception) -> str:
+    """Return why ``torch.load`` failed, in parentheses; nothing for a file of another format.
+
+    Its own messages are a page of advice about code, or a number.
+
+    Args:
+        error: The error of ``torch.load(weights_only=True)``.
+    """
+    if isinstance(error, PermissionError):
+        return " (permission denied)"
+    if found := _FOREIGN_CLASS.search(str(error)):
+        return f" (contains {found[1]}; only tensors and plain values are loaded)"
+    return ""
 
 
 def read_state_dict(path: str | Path, advice: str) -> Mapping[str, Any]:
@@ -24,9 +42,7 @@ def read_state_dict(path: str | Path, advice: str) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the errors of torch.load have no common base
-        raise InputError(
-            f"{path}: cannot be read as weights ({first_line(error)}); {advice}"
-        ) from error
+        raise InputError(f"{path}: cannot be read as weights{reason(error)}; {advice}") from error
     if isinstance(content, Mapping):
         content = content.get("state_dict", content)
     if not isinstance(content, Mapping):

@@ -1,14 +1,14 @@
 """Data module that reads ordered frames as clips."""
 
-from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 
-from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from patchmatch.core.clips import Clip
 from patchmatch.core.data import PredictionData
 from patchmatch.core.errors import InputError
+from patchmatch.core.messages import warn
 from patchmatch.core.samplers import identity_collate
 from patchmatch.frames.dataset import Clips, LiveClips
 from patchmatch.io import LiveSequence, find_sequences, is_live
@@ -19,7 +19,6 @@ def open_clips(
     frames: int,
     gaps: Sequence[int] = (1,),
     max_frames: int | None = None,
-    outputs_in: Callable[[Path], Collection[Path]] = lambda folder: (),
 ) -> tuple[Clips | LiveClips, tuple[str, ...]]:
     """Open the frames of a source as a dataset of clips.
 
@@ -28,7 +27,6 @@ def open_clips(
         frames: New frames of a clip.
         gaps: Distances from the earlier to the later frame of a pair.
         max_frames: Frames of each sequence to read; None reads all.
-        outputs_in: Returns the outputs of earlier runs in a folder, which are left out.
 
     Returns:
         The clips, which iterate in order, and notes on ignored files. The first clip has a note
@@ -41,7 +39,7 @@ def open_clips(
         sequence = LiveSequence(source)
         sequence.open()  # fail before any output is written
         return LiveClips(sequence, frames, gaps, max_frames), ()
-    found = find_sequences(source, outputs_in)
+    found = find_sequences(source)
     clips = Clips(found.sequences, frames, gaps, max_frames, found.skipped)
     if len(clips) == 0:
         raise InputError(
@@ -102,10 +100,10 @@ class Frames(PredictionData):
                 f"{processes}; give --trainer.devices 1 --trainer.num_nodes 1"
             )
         self.dataset, notes = open_clips(
-            self.predict_dir, self.batch_size, self.gaps, self.max_frames, self.outputs_in
+            self.predict_dir, self.batch_size, self.gaps, self.max_frames
         )
         for note in notes:
-            rank_zero_warn(note)
+            rank_zero_only(warn)(note)
 
     def skip(self, done: Collection[int]) -> None:
         """Skip clips that an earlier run has finished; the other clips keep their ``index``.

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,17 @@ class Clips(Dataset[Clip]):
         self._notes = [*notes, *(f"{name}: {reason}" for name in too_short)]
         self._which: int | None = None  # index of the sequence that the cache belongs to
         self._cache: dict[int, np.ndarray | InputError] = {}  # recent frames by number
+
+    @property
+    def input_files(self) -> list[Path]:
+        """The files of the frames."""
+        return [path for sequence in self.sequences for path in sequence.files]
+
+    def later_frames(self) -> Iterator[tuple[str, str]]:
+        """Yield source and name of each later frame."""
+        for which, later in self._later:
+            sequence = self.sequences[which]
+            yield from ((sequence.name, sequence.frame_name(number)) for number in later)
 
     def __len__(self) -> int:
         return len(self._later)

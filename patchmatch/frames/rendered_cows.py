@@ -2,10 +2,9 @@
 
 import warnings
 
-from pytorch_lightning.utilities import rank_zero_info
-
 from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
+from patchmatch.core.messages import inform
 from patchmatch.frames.cows.files import check_folder, write_sequence
 from patchmatch.frames.cows.sequence import check_options, render_sequence
 from patchmatch.frames.data import Frames
@@ -59,6 +58,7 @@ class RenderedCows(Frames):
             "light": light,
         }
         check_options(**self.rendering)
+        vars(self).update(self.rendering)  # settings of the run, with which it may be resumed
 
     def prepare_data(self) -> None:
         """Render the frames if the folder contains none.
@@ -67,14 +67,14 @@ class RenderedCows(Frames):
             InputError: If the folder cannot be written, or contains a single image.
         """
         try:
-            find_sequences(self.predict_dir, self.outputs_in)
+            find_sequences(self.predict_dir)
         except InputError:  # no folder yet, or no usable frames in it
             check_folder(self.predict_dir)
             sequence = render_sequence(**self.rendering)
             write_sequence(sequence, self.predict_dir)
             count, height, width = sequence.labels.shape
             cows = len(sequence.velocity) - 1
-            rank_zero_info(
+            inform(
                 f"rendered {count} frames of {width}x{height} with {cows} cows and their ground "
                 f"truth to {self.predict_dir}"
             )

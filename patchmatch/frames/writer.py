@@ -1,8 +1,6 @@
 """Writer of frame changes: images, tables, flow files, arrays, video and report."""
 
-import re
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,16 +9,10 @@ import pytorch_lightning as pl
 from patchmatch.core.clips import Clip
 from patchmatch.draw import parse_color
 from patchmatch.frames.common_motion import moves_alike
+from patchmatch.frames.dataset import Clips
 from patchmatch.frames.drawing import ChangeRenderer
-from patchmatch.frames.exports import (
-    block_flow,
-    frame_rate,
-    write_annotated_video,
-    write_block_arrays,
-    write_jsonl,
-)
+from patchmatch.frames.exports import block_flow, write_block_arrays, write_jsonl
 from patchmatch.frames.masks import Masks
-from patchmatch.frames.report.page import write_report
 from patchmatch.frames.report.thumbnails import thumbnail
 from patchmatch.frames.results import FrameChanges, Kind
 from patchmatch.frames.rows import (
@@ -30,15 +22,15 @@ from patchmatch.frames.rows import (
     change_rows,
     pair_row,
 )
+from patchmatch.frames.run_outputs import IMAGE_ROWS, write_run_report, write_videos
 from patchmatch.frames.selection import Selection
 from patchmatch.io import write_flo, write_image
+from patchmatch.io.frames import fit_file_name
 from patchmatch.writing.chunks import Chunk, Row, RunChunks
 from patchmatch.writing.rows import number
-from patchmatch.writing.summary import summarize
 from patchmatch.writing.writer import PredictionWriter
 
 FORMATS = ("jsonl", "flo", "npz")
-_IMAGE_ROWS = "pictures"  # chunk rows for the video and the report: the image of each pair
 
 
 class ChangeBoxes(PredictionWriter):
@@ -71,7 +63,7 @@ class ChangeBoxes(PredictionWriter):
         style: boxes; arrows along the displacements to where the blocks are; flow, the
             displacements of all blocks as colors with a color wheel; patches, a montage of each
             changed patch as earlier, later and difference.
-        export_box_overlay: False is the same as style patches.
+        export_box_overlay: False draws style patches, whatever the style.
         color_one_pixel: Color of blocks that moved by one pixel, a name or "#rrggbb".
         color_larger: Color of blocks that moved by more, a name or "#rrggbb".
         line_width: Line width in pixels; null chooses it by the frame size.
@@ -90,13 +82,6 @@ class ChangeBoxes(PredictionWriter):
 
     tables: ClassVar = {"changes": CHANGE_COLUMNS, "pairs": PAIR_COLUMNS}
     csv_formats = CSV_FORMATS
-    top_files = re.compile(r"changes\.jsonl|annotated\.mp4|report\.html")
-    subfolders: ClassVar = {
-        "topk_diffs": re.compile(r"top\d+_.+\.png", re.DOTALL),
-        "flow": re.compile(r".+\.flo", re.DOTALL),
-        "fields": re.compile(r".+\.npz", re.DOTALL),
-        "annotated": re.compile(r".+\.mp4", re.DOTALL),
-    }
     image_folder = "topk_diffs"
     row_noun = "boxes"
 
@@ -132,7 +117,7 @@ class ChangeBoxes(PredictionWriter):
         self.color_one_pixel, self.color_larger = color_one_pixel, color_larger
         self.line_width, self.arrow_scale, self.max_flow = line_width, arrow_scale, max_flow
         self.formats, self.video, self.report = list(formats), video, report
-        self.style = _resolve_style(style, export_box_overlay)
+        self.style = style if export_box_overlay else "patches"
         if unknown := sorted(set(self.formats) - set(FORMATS)):
             raise ValueError(
                 f"formats must be among {', '.join(FORMATS)}, got {', '.join(unknown)}"
@@ -171,6 +156,27 @@ class ChangeBoxes(PredictionWriter):
         self._suggests_camera = getattr(pl_module, "camera", None) is False
         super().setup(trainer, pl_module, stage)
 
+    def planned_files(self, dataset: Any) -> Iterator[str]:
+        """Yield the names of the files that a run will write."""
+        yield from super().planned_files(dataset)
+        several = len(getattr(dataset, "sequences", ())) > 1
+        if "jsonl" in self.formats:
+            yield "changes.jsonl"
+        if self.report:
+            yield "report.html"
+        if self.video:
+            names = [f"annotated/{s.name}" for s in dataset.sequences] if several else ["annotated"]
+            yield from (f"{name}.mp4" for name in names)
+        # the images of pairs with another earlier frame are checked when they are written
+        for source, frame in dataset.later_frames() if isinstance(dataset, Clips) else ():
+            folder = f"{source}/" if several else ""
+            name = fit_file_name(frame)
+            yield f"{self.image_folder}/{folder}top{self.top_k}_{name}.png"
+            if "flo" in self.formats:
+                yield f"flow/{folder}{name}.flo"
+            if "npz" in self.formats:
+                yield f"fields/{folder}{name}.npz"
+
     def on_predict_batch_start(
         self,
         trainer: pl.Trainer,
@@ -185,7 +191,7 @@ class ChangeBoxes(PredictionWriter):
 
     def write_batch(self, prediction: list[FrameChanges], batch: Clip) -> Chunk:
         """Write the files of each pair of a clip and return the table rows."""
-        rows: dict[str, list[Row]] = {"changes": [], "pairs": [], _IMAGE_ROWS: []}
+        rows: dict[str, list[Row]] = {"changes": [], "pairs": [], IMAGE_ROWS: []}
         files: dict[str, bytes] = {}
         nearest: dict[int, int] = {}  # the nearest earlier frame of each later frame
         for index0, index1 in batch["pairs"]:
@@ -203,6 +209,7 @@ class ChangeBoxes(PredictionWriter):
             rows["pairs"].append(pair_row(valid, len(selected)))
             is_nearest = index0 == nearest[index1]
             name = changes.frame1 if is_nearest else f"{changes.frame0}_to_{changes.frame1}"
+            name = fit_file_name(name)
             folder = Path(batch["source"] if batch["several"] else "")
             image0, image1 = batch["images"][index0], batch["images"][index1]
             self._write_arrays(folder / name, changes, image1.shape)
@@ -218,7 +225,7 @@ class ChangeBoxes(PredictionWriter):
                 row["thumbnail"] = f"{index1}.jpg"
                 if row["thumbnail"] not in files:  # pairs may share their later frame
                     files[row["thumbnail"]] = thumbnail(image1)
-            rows[_IMAGE_ROWS].append(row)
+            rows[IMAGE_ROWS].append(row)
         return Chunk(rows=rows, files=files)
 
     def write_tables(self, chunks: RunChunks) -> None:
@@ -230,11 +237,10 @@ class ChangeBoxes(PredictionWriter):
     def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
         """Write a video of each sequence, and the report."""
         paths: dict[str, Path] = {}
-        if self.video:
-            for source, rows in groupby(chunks.rows(_IMAGE_ROWS), key=lambda row: row["source"]):
-                paths["video"] = self._write_video(source, list(rows))
+        if self.video and (video := write_videos(self.folder, chunks, self._warn)):
+            paths["video"] = video
         if self.report:
-            paths["report"] = self._write_report(chunks)
+            paths["report"] = write_run_report(self.folder, chunks, self._settings)
         return paths
 
     def _write_arrays(self, name: Path, changes: FrameChanges, shape: tuple[int, ...]) -> None:
@@ -244,49 +250,3 @@ class ChangeBoxes(PredictionWriter):
             write_flo(self.folder / "flow" / f"{name}.flo", flow, valid)
         if "npz" in self.formats:
             write_block_arrays(self.folder / "fields" / f"{name}.npz", changes)
-
-    def _write_video(self, source: str, rows: list[dict[str, Any]]) -> Path:
-        """Write the video of a sequence; return the video, or its folder if there are several."""
-        frames = [row for row in rows if row["nearest"] and row["picture"]]  # each frame once
-        several = rows[0]["several"]
-        path = self.folder / (f"annotated/{source}.mp4" if several else "annotated.mp4")
-        images = (self.folder / row["picture"] for row in frames)
-        note = write_annotated_video(path, images, frame_rate([row["time1"] for row in frames]))
-        if note:
-            self._warn(note)
-        return path.parent if several else path
-
-    def _write_report(self, chunks: RunChunks) -> Path:
-        """Write the report and return its path."""
-        path = self.folder / "report.html"
-        thumbnails = [
-            chunks.file(index, row["thumbnail"])
-            for index, record in chunks.records()
-            for row in record["rows"][_IMAGE_ROWS]
-        ]
-        pairs = (
-            {**pair, **{name: row[name] for name in ("height", "width", "picture")}}
-            for _, record in chunks.records()
-            for pair, row in zip(record["rows"]["pairs"], record["rows"][_IMAGE_ROWS], strict=True)
-        )
-        summary = {**summarize(chunks, "changes"), "settings": self._settings}
-        write_report(
-            path,
-            chunks.rows("changes"),
-            pairs,
-            lambda i: thumbnails[i].read_bytes() if thumbnails[i].is_file() else None,
-            summary,
-        )
-        return path
-
-
-def _resolve_style(style: str, export_box_overlay: bool) -> str:
-    """Return the style; ``export_box_overlay`` is the older option for style patches."""
-    if export_box_overlay or style == "patches":
-        return style
-    if style != "boxes":
-        raise ValueError(
-            f"export_box_overlay false means style patches, but style is {style!r}; give one of "
-            "the two options"
-        )
-    return "patches"

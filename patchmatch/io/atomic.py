@@ -4,7 +4,9 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Protocol
 from uuid import uuid4
 
 from patchmatch.core.errors import InputError
@@ -18,6 +20,31 @@ _REMEDIES = {
     errno.EISDIR: "a folder of this name exists; choose another name",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
+
+
+class WriteObserver(Protocol):
+    """Is called for each file that ``atomic_path`` writes; an exception cancels the write."""
+
+    def begin(self, path: Path, temporary: Path) -> None:
+        """Handle a file before its temporary file is created."""
+        ...
+
+    def ready(self, path: Path, temporary: Path) -> None:
+        """Handle a file whose temporary file is complete, before it is renamed."""
+        ...
+
+
+_observer: ContextVar[WriteObserver | None] = ContextVar("observer of writes", default=None)
+
+
+@contextlib.contextmanager
+def observe_writes(observer: WriteObserver) -> Iterator[None]:
+    """Call an observer for each file that this thread writes atomically inside the block."""
+    token = _observer.set(observer)
+    try:
+        yield
+    finally:
+        _observer.reset(token)
 
 
 @contextlib.contextmanager
@@ -40,16 +67,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = path.parent / f".{uuid4().hex[:12]}.tmp{path.suffix}"
+    observer = _observer.get()
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
+        if observer is not None:
+            observer.begin(path, temporary)
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        if observer is not None:
+            observer.ready(path, temporary)
         temporary.replace(path)
     except OSError as error:
         if _concerns_another_file(error, path, temporary):
             raise
-        raise _write_error(path, path.parent, error) from error
+        raise write_error(path, path.parent, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -62,8 +94,11 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
 
 
 def write_text_atomic(path: str | Path, text: str) -> None:
-    """Write text as UTF-8 to a file atomically, without converting line ends."""
-    write_bytes_atomic(path, text.encode("utf-8"))
+    """Write text as UTF-8 to a file atomically, without converting line ends.
+
+    Bytes of file names that are not UTF-8 are written as escapes, which JSON reads back.
+    """
+    write_bytes_atomic(path, text.encode("utf-8", "backslashreplace"))
 
 
 def require_writable_folder(path: str | Path) -> Path:
@@ -89,7 +124,7 @@ def require_writable_folder(path: str | Path) -> Path:
         finally:
             probe.unlink(missing_ok=True)
     except OSError as error:
-        raise _write_error(folder, folder, error) from error
+        raise write_error(folder, folder, error) from error
     return folder
 
 
@@ -100,7 +135,7 @@ def _concerns_another_file(error: OSError, path: Path, temporary: Path) -> bool:
     return Path(error.filename) not in {path, temporary, *path.parents}
 
 
-def _write_error(path: Path, folder: Path, error: OSError) -> InputError:
+def write_error(path: Path, folder: Path, error: OSError) -> InputError:
     """Return the one-line error for a failed write of ``path`` into ``folder``."""
     for parent in (folder, *folder.parents):
         with contextlib.suppress(OSError):

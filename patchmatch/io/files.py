@@ -1,5 +1,6 @@
-"""Reading of files, with one-line messages for errors of the operating system."""
+"""Reading and removing of files, with one-line messages for errors of the operating system."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from patchmatch.core.errors import InputError
@@ -53,3 +54,19 @@ def require_file(path: Path) -> None:
     except OSError as error:  # a parent without permission, a name that is too long
         reason = error.strerror or type(error).__name__
         raise InputError(f"{path}: cannot be reached ({reason}); check the path") from error
+
+
+def remove_files(paths: Iterable[Path]) -> None:
+    """Remove files; missing ones are ignored.
+
+    Raises:
+        InputError: If a file cannot be removed.
+    """
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise InputError(
+                f"{path}: cannot be removed ({reason}); remove it or choose another folder"
+            ) from error

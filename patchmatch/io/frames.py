@@ -2,6 +2,8 @@
 
 import abc
 import collections
+import hashlib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +13,8 @@ import numpy as np
 from patchmatch.core.errors import InputError
 from patchmatch.io.files import is_folder
 from patchmatch.io.images import IMAGE_SUFFIXES, read_image
+
+LONGEST_NAME = 200  # bytes of a name in a file name; the rest is for what is added to it
 
 # Files and folders that operating systems and network storages create.
 _SYSTEM_FILES = {
@@ -53,9 +57,23 @@ def unique_name(name: str, taken: set[str]) -> str:
 
 
 def safe_name(name: str) -> str:
-    """Replace characters that some operating system does not allow in file names."""
+    """Replace what some operating system does not allow in file names, and fit the length."""
     safe = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).rstrip(". ")
-    return safe or "frames"
+    return fit_file_name(safe or "frames")
+
+
+def fit_file_name(name: str) -> str:
+    """Return a name short enough to be part of a file name, which has at most 255 bytes.
+
+    Args:
+        name: Any name. A long one is cut and ends in a digest, so that it stays unique.
+    """
+    if len(os.fsencode(name)) <= LONGEST_NAME:
+        return name
+    digest = f"~{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+    while len(os.fsencode(name)) > LONGEST_NAME - len(digest):
+        name = name[:-1]
+    return name + digest
 
 
 def list_folder(folder: Path) -> list[Path]:
@@ -91,6 +109,11 @@ class FrameSequence(abc.ABC):
     """
 
     name: str
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files that the frames are read from."""
+        return ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -153,6 +176,11 @@ class FolderSequence(FrameSequence):
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The images."""
+        return self.paths
 
     @property
     def ignored(self) -> tuple[str, ...]:

@@ -1,13 +1,14 @@
 """Finding frame sequences: a video, a folder of images, or a tree of folders and videos."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from patchmatch.core.errors import InputError
 from patchmatch.io.files import is_folder, require_file
 from patchmatch.io.frames import FolderSequence, FrameSequence, list_folder, safe_name, unique_name
 from patchmatch.io.images import IMAGE_SUFFIXES
+from patchmatch.io.manifest import outputs_in
 from patchmatch.io.stacks import STACK_SUFFIXES, ImageStack, count_pages
 from patchmatch.io.videos import VIDEO_SUFFIXES, VideoSequence
 
@@ -31,24 +32,17 @@ class FoundSequences:
     skipped: tuple[str, ...] = ()
 
 
-def _no_files(folder: Path) -> Collection[Path]:
-    return ()
-
-
-def find_sequences(
-    source: str | Path, outputs_in: Callable[[Path], Collection[Path]] = _no_files
-) -> FoundSequences:
+def find_sequences(source: str | Path) -> FoundSequences:
     """Find the frame sequences of a source.
 
     A video file is one sequence, and so is an image file of several pages or an animation. In a
     folder, the images directly in it, the images of each folder
-    below it, and each video are one sequence each, in this order. Hidden files are ignored. What
-    cannot be read is skipped as long as one sequence remains.
+    below it, and each video are one sequence each, in this order. Hidden files and those
+    that a run lists as its outputs are ignored. What cannot be read is skipped as long as one
+    sequence remains.
 
     Args:
         source: A folder or a video file.
-        outputs_in: Returns the files that an earlier run wrote into a folder or into folders below
-            it; they are left out.
 
     Returns:
         The sequences, and notes on what was skipped.
@@ -58,7 +52,7 @@ def find_sequences(
     """
     source = Path(source)
     if is_folder(source):
-        return _find_in_folder(source, outputs_in)
+        return _find_in_folder(source)
     require_file(source)
     suffix = source.suffix.lower()
     if count_pages(source) > 1:
@@ -80,12 +74,12 @@ def find_sequences(
     return FoundSequences(sequences=(video,))
 
 
-def _find_in_folder(source: Path, outputs_in: Callable[[Path], Collection[Path]]) -> FoundSequences:
+def _find_in_folder(source: Path) -> FoundSequences:
     """Find the sequences of a folder and of all folders below it."""
     search = _Search(source)
     content: list[str] = []
     videos: list[Path] = []
-    for folder, entries in search.walk(source, outputs_in):
+    for folder, entries in search.walk(source):
         content += [entry.name for entry in entries if folder == source]
         frames = FolderSequence(folder, entries=entries)
         stacks = [path for path in frames.paths if _is_stack(path)]
@@ -138,10 +132,8 @@ class _Search:
         self.problems: list[tuple[str, str]] = []  # folder or video; the error
         self._taken: set[str] = set()  # names of sequences
 
-    def walk(
-        self, source: Path, outputs_in: Callable[[Path], Collection[Path]]
-    ) -> Iterator[tuple[Path, list[Path]]]:
-        """Yield every folder with its entries; each before the folders below it."""
+    def walk(self, source: Path) -> Iterator[tuple[Path, list[Path]]]:
+        """Yield every folder with its entries, without outputs; each before those below it."""
         waiting, visited, outputs = [source], set(), set()
         while waiting:
             folder = waiting.pop()

@@ -1,5 +1,6 @@
 """Frames in one image file: pages of a TIFF, or an animated GIF, WebP or PNG."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,11 @@ class ImageStack(FrameSequence):
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The file."""
+        return (self.path,)
 
     def frame_name(self, index: int) -> str:
         """Return the index, zero-padded to at least six digits."""

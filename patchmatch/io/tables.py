@@ -26,8 +26,9 @@ def write_csv(
         ValueError: If a row has other columns than the header.
         InputError: If the file cannot be written.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    lines = _Lines()
+    # with this end of line, fields that contain one of its characters are quoted
+    writer = csv.writer(lines, lineterminator="\r\n")
     writer.writerow(columns)
     for number, row in enumerate(rows):
         if set(row) != set(columns):
@@ -36,7 +37,14 @@ def write_csv(
                 "give every column a value, None for an empty field"
             )
         writer.writerow([row[column] for column in columns])
-    write_text_atomic(path, text.getvalue())
+    write_text_atomic(path, "".join(line.removesuffix("\r\n") + "\n" for line in lines))
+
+
+class _Lines(list[str]):
+    """A list to which ``csv.writer`` appends each line."""
+
+    def write(self, line: str) -> None:
+        self.append(line)
 
 
 def read_csv(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:

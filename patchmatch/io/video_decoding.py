@@ -42,6 +42,8 @@ def open_video(path: Path, strict: bool = True) -> tuple[InputContainer, VideoSt
             container_options={"protocol_whitelist": "file"},
             metadata_errors="replace",
         )
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path}: its name is not UTF-8, as FFmpeg requires; rename it") from error
     except (FFmpegError, OSError) as error:
         require_file(path)  # it may have been removed meanwhile
         if not os.access(path, os.R_OK):

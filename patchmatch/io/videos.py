@@ -1,7 +1,7 @@
 """Random access to the frames of a video file."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,11 @@ class VideoSequence(FrameSequence):
 
     def __len__(self) -> int:
         return self._index.count
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The video."""
+        return (self.path,)
 
     @property
     def notes(self) -> tuple[str, ...]:

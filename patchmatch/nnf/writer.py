@@ -2,16 +2,17 @@
 
 import io
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
+from rich.markup import escape
 
 from patchmatch.core.image_pairs import ImagePair
+from patchmatch.core.messages import printable
 from patchmatch.draw import draw_cost, draw_flow, tensor_to_uint8
 from patchmatch.io import write_bytes_atomic, write_csv, write_flo, write_image
 from patchmatch.nnf.curves import draw_curves
@@ -27,6 +28,11 @@ PAIR_COLUMNS = (
 )
 DECIMALS = {"ssd": 8, "psnr": 3, "ssim": 5, "seconds": 3}
 ITERATION_COLUMNS = ("iteration", *DECIMALS)
+
+FILES = (
+    *("rebuilt_centre.png", "rebuilt_vote.png", "field.npz", "field.flo", "flow.png", "cost.png"),
+    *("consistent.png", "iterations.csv", "iterations.png", "overview.png"),
+)
 
 
 class Reconstructions(PredictionWriter):
@@ -55,12 +61,6 @@ class Reconstructions(PredictionWriter):
     """
 
     tables: ClassVar = {"pairs": PAIR_COLUMNS}
-    subfolders: ClassVar = {
-        "pairs": re.compile(
-            r"(rebuilt_centre|rebuilt_vote|rebuilt_vote_\d+|image0|flow|cost|iterations|"
-            r"consistent|overview)\.png|field\.(npz|flo)|iterations\.csv"
-        )
-    }
     image_folder = "pairs"
     row_noun = "reconstructions"
     batch_noun = "pairs"
@@ -93,6 +93,15 @@ class Reconstructions(PredictionWriter):
             matcher: Any = pl_module
             matcher.keep_iterations = tuple(self.keep_iterations)
             matcher.progress_callback = lambda name, metrics: _show_progress(trainer, name, metrics)
+
+    def planned_files(self, dataset: Any) -> Iterator[str]:
+        """Yield the names of the files that a run will write."""
+        yield from super().planned_files(dataset)
+        names = ["image0.png"] if self.keep_iterations else []
+        names += [f"rebuilt_vote_{iteration}.png" for iteration in self.keep_iterations]
+        for pair in getattr(dataset, "files", ()):
+            for name in (*FILES, *names):
+                yield f"{self.image_folder}/{pair.name}/{name}"
 
     def write_batch(self, prediction: list[DenseMatches], batch: ImagePair) -> Chunk:
         """Write the folder of a pair, and return its row of the table."""
@@ -192,7 +201,8 @@ def _show_progress(trainer: pl.Trainer, name: str, metrics: IterationMetrics) ->
     bar = trainer.progress_bar_callback
     if isinstance(bar, RichProgressBar) and bar.progress is not None:
         if bar.predict_progress_bar_id is not None:
-            bar.progress.update(bar.predict_progress_bar_id, description=text)
+            description = escape(printable(text))
+            bar.progress.update(bar.predict_progress_bar_id, description=description)
             bar.refresh()
     elif isinstance(bar, TQDMProgressBar) and bar.is_enabled:
         bar.predict_progress_bar.set_postfix_str(text)

@@ -1,5 +1,6 @@
 """Export of matches to the text files that COLMAP imports."""
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from patchmatch.writing.chunks import Row
 
 CORNER = 0.5  # COLMAP's origin is the corner of the top-left pixel, ours is its centre
 DESCRIPTOR = " 0" * 128  # required by the importer, but not used with given matches
+LONGEST_NAME = 251  # bytes; a file name has at most 255
 MATCH_LIST = "matches.txt"
 OPTION = "--writer.colmap true"
 
@@ -49,6 +51,12 @@ def write_colmap(folder: Path, pairs: Path, files: Sequence[Row]) -> None:
         write_text_atomic(folder / f"{name}.txt", text)
 
 
+def colmap_files(pairs: Sequence[Paths]) -> list[str]:
+    """Return the names of the files that ``write_colmap`` writes for pairs of images."""
+    names = names_from_common_folder(pairs) if pairs else {}
+    return [MATCH_LIST, *sorted({f"{name}.txt" for name in names.values()})]
+
+
 def require_colmap_names(pairs: Iterable[Paths]) -> None:
     """Raise InputError if the files of COLMAP cannot contain the name of an image."""
     names = names_from_common_folder(pairs)
@@ -58,4 +66,9 @@ def require_colmap_names(pairs: Iterable[Paths]) -> None:
             raise InputError(
                 f"{path}: cannot be exported: its keypoints would replace {MATCH_LIST}; rename it, "
                 f"or leave out {OPTION}"
+            )
+        if len(os.fsencode(Path(name).name)) > LONGEST_NAME:
+            raise InputError(
+                f"{path}: cannot be exported: the name is too long to append .txt, as COLMAP "
+                f"requires; shorten it, or leave out {OPTION}"
             )

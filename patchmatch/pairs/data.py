@@ -7,7 +7,14 @@ from pathlib import Path
 
 from patchmatch.core.errors import InputError
 from patchmatch.core.image_pairs import ImagePair, ImagePairs
-from patchmatch.core.pair_files import FOLDERS, TABLE, PairFiles, find_pairs, pairs_of_table
+from patchmatch.core.pair_files import (
+    FOLDERS,
+    TABLE,
+    PairFiles,
+    find_pairs,
+    has_table,
+    pairs_of_table,
+)
 from patchmatch.io import FolderSequence, read_bytes
 from patchmatch.io.frames import safe_name, unique_name
 from patchmatch.pairs.benchmarks import is_benchmark, read_benchmark
@@ -38,7 +45,7 @@ class PicturePairs(ImagePairs):
         super().__init__(pairs, None, num_workers)
         if order not in ORDERS:
             raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {order}")
-        self.order = order
+        self.pairs, self.order = pairs, order
 
     def find_pairs(self) -> tuple[list[PairFiles], list[str]]:
         """Return the files of the pairs, and a line for each warning about them."""
@@ -56,7 +63,7 @@ def find_image_pairs(pairs: str | Path, order: str = "all") -> tuple[list[PairFi
     """
     path = Path(pairs)
     if path.is_dir():
-        if (path / TABLE).is_file() or any((path / name).is_dir() for name in FOLDERS):
+        if has_table(path) or any((path / name).is_dir() for name in FOLDERS):
             return find_pairs(path)
         if is_benchmark(path):
             return _pairs_of_benchmark(path), []

@@ -18,6 +18,7 @@ from patchmatch.pairs.exports import (
 from patchmatch.writing.chunks import Row
 
 UNMATCHED = -1
+FEATURES, MATCHES, PAIRS = HLOC_FILES = ("features.h5", "matches.h5", "pairs.txt")
 OPTION = "--writer.hloc true"
 
 
@@ -43,7 +44,7 @@ def write_hloc(folder: Path, pairs: Path, files: Sequence[Row]) -> None:
     require_hloc_names(paths_of(files))
     features, found = collect_matches(pairs, files)
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / "features.h5") as path, h5py.File(path, "w") as file:
+    with atomic_path(folder / FEATURES) as path, h5py.File(path, "w") as file:
         for name, image in features.items():
             group = file.create_group(name)
             group["keypoints"] = np.array(list(image.index), np.float32).reshape(-1, 2)
@@ -51,7 +52,7 @@ def write_hloc(folder: Path, pairs: Path, files: Sequence[Row]) -> None:
             group["image_size"] = np.array(image.size[::-1], np.int64)
             if image.descriptors:
                 group["descriptors"] = np.stack(image.descriptors, axis=1)  # (D, N)
-    with atomic_path(folder / "matches.h5") as path, h5py.File(path, "w") as file:
+    with atomic_path(folder / MATCHES) as path, h5py.File(path, "w") as file:
         for (name0, name1), matches in found.items():
             count = len(features[name0].index)
             matches0, scores0 = np.full(count, UNMATCHED, np.int32), np.zeros(count, np.float32)
@@ -60,7 +61,7 @@ def write_hloc(folder: Path, pairs: Path, files: Sequence[Row]) -> None:
                 matches0[index0], scores0[index0] = index1, score
             group = file.create_group(_group_name(name0, name1))
             group["matches0"], group["matching_scores0"] = matches0, scores0
-    write_text_atomic(folder / "pairs.txt", "".join(f"{name0} {name1}\n" for name0, name1 in found))
+    write_text_atomic(folder / PAIRS, "".join(f"{name0} {name1}\n" for name0, name1 in found))
 
 
 def require_hloc_names(pairs: Iterable[Paths]) -> None:

@@ -1,33 +1,29 @@
 """Writer of matches: tables, arrays and images of each pair, and a table of all pairs."""
 
-import io
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
 import pytorch_lightning as pl
-from torch import Tensor
 
 from patchmatch.core.image_pairs import ImagePair, ImagePairDataset
 from patchmatch.draw import tensor_to_uint8
-from patchmatch.io import write_bytes_atomic, write_csv, write_image
-from patchmatch.pairs.colmap import require_colmap_names, write_colmap
+from patchmatch.io import write_csv, write_image
+from patchmatch.pairs.arrays import write_match_arrays
+from patchmatch.pairs.colmap import colmap_files, require_colmap_names, write_colmap
 from patchmatch.pairs.drawing import draw_pair
-from patchmatch.pairs.hloc import require_hloc_names, write_hloc
+from patchmatch.pairs.exports import Paths
+from patchmatch.pairs.hloc import HLOC_FILES, require_hloc_names, write_hloc
 from patchmatch.pairs.results import Matches
-from patchmatch.pairs.verdict import explain, overlap_kind
+from patchmatch.pairs.rows import MATCHES, PAIRS, match_rows, pair_row
+from patchmatch.pairs.verdict import explain
 from patchmatch.writing.chunks import Chunk, Row, RunChunks
-from patchmatch.writing.rows import number
 from patchmatch.writing.writer import PredictionWriter
 
-MATCHES = ("x0", "y0", "x1", "y1", "score", "inlier", "epipolar_inlier")
-ENTRIES = tuple(f"h{row}{column}" for row in (1, 2, 3) for column in (1, 2, 3))
-EPIPOLAR = tuple(f"e{row}{column}" for row in (1, 2, 3) for column in (1, 2, 3))
-PAIRS = (
-    *("name", "image0", "image1", "width0", "height0", "width1", "height1", "kind", "matches"),
-    *("inliers", "mean_score", "seconds", *ENTRIES, "epipolar_inliers", *EPIPOLAR, "aligned"),
+FILES = ("matches.csv", "matches.npz")  # of a pair
+PICTURES = (
+    *("homography_matches.png", "panorama.png"),
+    *("checkerboard.png", "epipolar_lines.png"),
 )
 MIN_PICTURE = 16  # pixels
 
@@ -62,13 +58,6 @@ class PairMatches(PredictionWriter):
     """
 
     tables: ClassVar = {"pairs": PAIRS}
-    subfolders: ClassVar = {
-        "pairs": re.compile(
-            r"matches\.(csv|npz)|(homography_matches|panorama|checkerboard|epipolar_lines)\.png",
-        ),
-        "colmap": re.compile(r".*\.txt"),
-        "hloc": re.compile(r"(features|matches)\.h5|pairs\.txt"),
-    }
     image_folder = "pairs"
     row_noun = "matched"
     batch_noun = "pairs"
@@ -93,6 +82,16 @@ class PairMatches(PredictionWriter):
         self.pictures_size, self.max_lines = pictures_size, max_lines
         self.panorama_size, self.colmap, self.hloc = panorama_size, colmap, hloc
 
+    def planned_files(self, dataset: Any) -> Iterator[str]:
+        """Yield the names of the files that a run will write."""
+        yield from super().planned_files(dataset)
+        files = getattr(dataset, "files", ())
+        names = FILES if self.pictures_size is None else (*FILES, *PICTURES)
+        yield from (f"{self.image_folder}/{pair.name}/{name}" for pair in files for name in names)
+        colmap = colmap_files(_paths(dataset)) if self.colmap else ()
+        yield from (f"colmap/{name}" for name in colmap)
+        yield from (f"hloc/{name}" for name in (HLOC_FILES if self.hloc else ()))
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Check matcher, folder and the names to export before anything is computed.
 
@@ -101,7 +100,7 @@ class PairMatches(PredictionWriter):
         """
         dataset = getattr(getattr(trainer, "datamodule", None), "dataset", None)
         if stage == "predict" and isinstance(dataset, ImagePairDataset):
-            paths = [(str(pair.images[0]), str(pair.images[1])) for pair in dataset.files]
+            paths = _paths(dataset)
             if self.colmap:
                 require_colmap_names(paths)
             if self.hloc:
@@ -117,7 +116,7 @@ class PairMatches(PredictionWriter):
             if matches.pose is not None:
                 self._warn_of_turned_cameras(batch)
             self._write_pair(matches, batch)
-            rows.append(_pair_row(matches, batch))
+            rows.append(pair_row(matches, batch))
         return Chunk(rows={"pairs": rows, "files": [_files(batch)] if prediction else []})
 
     def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
@@ -147,8 +146,8 @@ class PairMatches(PredictionWriter):
 
     def _write_pair(self, matches: Matches, batch: ImagePair) -> None:
         folder = self.folder / self.image_folder / batch["name"]
-        write_csv(folder / "matches.csv", MATCHES, _match_rows(matches))
-        _write_arrays(folder / "matches.npz", matches, batch, descriptors=self.hloc)
+        write_csv(folder / "matches.csv", MATCHES, match_rows(matches))
+        write_match_arrays(folder / "matches.npz", matches, batch, descriptors=self.hloc)
         if self.pictures_size is None:
             return
         self._draw_pair(folder, matches, batch)
@@ -172,95 +171,10 @@ class PairMatches(PredictionWriter):
             )
 
 
-def _inliers(matches: Matches) -> np.ndarray:
-    if matches.inliers is None:
-        return np.zeros(len(matches), bool)
-    return matches.inliers.numpy()
-
-
-def _match_rows(matches: Matches) -> list[Row]:
-    inliers = _inliers(matches).astype(int).tolist()
-    epipolar: list[int | None] = [None] * len(matches)
-    if matches.epipolar_inliers is not None:
-        epipolar = matches.epipolar_inliers.int().tolist()
-    rows: list[Row] = []
-    for point0, point1, score, *inlier in zip(
-        matches.keypoints0.tolist(),
-        matches.keypoints1.tolist(),
-        matches.score.tolist(),
-        inliers,
-        epipolar,
-        strict=True,
-    ):
-        values = (*(f"{value:.3f}" for value in (*point0, *point1)), f"{score:.4f}", *inlier)
-        rows.append(dict(zip(MATCHES, values, strict=True)))
-    return rows
-
-
-def _write_arrays(path: Path, matches: Matches, batch: ImagePair, descriptors: bool) -> None:
-    """Write the matches as arrays of an .npz; a missing matrix is NaN, a missing pose left out."""
-    content = io.BytesIO()
-    arrays = {
-        "keypoints0": matches.keypoints0.numpy().astype(np.float32),
-        "keypoints1": matches.keypoints1.numpy().astype(np.float32),
-        "score": matches.score.numpy().astype(np.float32),
-        "inliers": _inliers(matches),
-        "homography": _or_nan(matches.homography, (3, 3)),
-        "size0": np.array(batch["sizes"][0]),
-        "size1": np.array(batch["sizes"][1]),
-        "orientation0": np.array(batch["orientations"][0]),
-        "orientation1": np.array(batch["orientations"][1]),
-        "image0": np.array(Path(batch["paths"][0]).as_posix()),
-        "image1": np.array(Path(batch["paths"][1]).as_posix()),
-    }
-    if matches.epipolar_inliers is not None:
-        arrays["epipolar"] = _or_nan(matches.epipolar, (3, 3))
-        arrays["epipolar_inliers"] = matches.epipolar_inliers.numpy()
-    if matches.pose is not None:
-        arrays["pose"] = matches.pose.numpy()
-    if descriptors and matches.descriptors0 is not None and matches.descriptors1 is not None:
-        arrays["descriptors0"] = matches.descriptors0.numpy().astype(np.float16)
-        arrays["descriptors1"] = matches.descriptors1.numpy().astype(np.float16)
-    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
-    write_bytes_atomic(path, content.getvalue())
-
-
-def _or_nan(matrix: Tensor | None, shape: tuple[int, int]) -> np.ndarray:
-    return np.full(shape, np.nan) if matrix is None else matrix.numpy()
+def _paths(dataset: Any) -> list[Paths]:
+    """Return the paths of both images of each pair of a dataset."""
+    return [(str(p.images[0]), str(p.images[1])) for p in getattr(dataset, "files", ())]
 
 
 def _files(batch: ImagePair) -> Row:
     return {"name": batch["name"], "image0": batch["paths"][0], "image1": batch["paths"][1]}
-
-
-def _pair_row(matches: Matches, batch: ImagePair) -> Row:
-    """Return the table row of a pair, with None for unknown values."""
-    (height0, width0), (height1, width1) = batch["sizes"]
-    return {
-        "name": batch["name"],
-        "image0": batch["names"][0],
-        "image1": batch["names"][1],
-        "width0": width0,
-        "height0": height0,
-        "width1": width1,
-        "height1": height1,
-        "kind": overlap_kind(matches),
-        "matches": len(matches),
-        "inliers": int(_inliers(matches).sum()),
-        "mean_score": number(matches.score.mean().item()) if len(matches) else None,
-        "seconds": None if matches.seconds is None else number(matches.seconds, 3),
-        **_entries(ENTRIES, matches.homography),
-        "epipolar_inliers": (
-            None if matches.epipolar_inliers is None else int(matches.epipolar_inliers.sum())
-        ),
-        **_entries(EPIPOLAR, matches.epipolar),
-        "aligned": None if matches.aligned is None else number(matches.aligned, 3),
-    }
-
-
-def _entries(names: Sequence[str], matrix: Tensor | None) -> Row:
-    """Return the entries of a matrix in row-major order; None for each entry without a matrix."""
-    if matrix is None:
-        return dict.fromkeys(names)
-    values = [float(f"{value:.9g}") for value in matrix.flatten().tolist()]
-    return dict(zip(names, values, strict=True))

@@ -4,16 +4,16 @@ import numpy as np
 import torch
 
 from patchmatch.core.errors import InputError
-from patchmatch.core.integers import coerce_integers
 from patchmatch.nnf.results import NearestNeighbourField
 from patchmatch.nnf.search import nearest_neighbours
 from patchmatch.nnf.voting import vote_patches
 from patchmatch.public.images import Image, to_tensors
+from patchmatch.public.options import check_options, resolve_device
 
 PATCH_BYTES = 4 * 2**30  # of memory for the patches of both images
 
 
-@coerce_integers
+@check_options
 def nearest_neighbour_field(
     image0: Image,
     image1: Image,
@@ -52,7 +52,7 @@ def nearest_neighbour_field(
         ValueError: If an image is not valid, the channels differ, or a patch does not fit.
         InputError: If an image cannot be read, or the patches of both exceed the memory.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = resolve_device(device)
     images = to_tensors({"image0": image0, "image1": image1}, features=True)
     _check_room(images, patch_size)
     masks = []
@@ -77,9 +77,9 @@ def nearest_neighbour_field(
     return NearestNeighbourField(flow, cost)
 
 
-@coerce_integers
+@check_options
 def vote(
-    image1: Image, field: NearestNeighbourField | torch.Tensor, patch_size: int = 7
+    image1: Image, field: NearestNeighbourField | torch.Tensor | np.ndarray, patch_size: int = 7
 ) -> torch.Tensor:
     """Reconstruct image 0 from image 1: each pixel is the mean over all patches that cover it.
 

@@ -13,6 +13,7 @@ from patchmatch.core.checkpoints import (
     trained_settings,
 )
 from patchmatch.core.matcher import Matcher
+from patchmatch.public.options import resolve_device
 
 AnyMatcher = TypeVar("AnyMatcher", bound=Matcher)
 
@@ -41,4 +42,4 @@ def load_matcher(
     matcher = kind(**(trained_settings(path, checkpoint, kind) | settings))
     check_weights(path, checkpoint, matcher)
     matcher.load_state_dict(checkpoint["state_dict"])
-    return matcher.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return matcher.eval().to(resolve_device(device))

@@ -1,7 +1,6 @@
 """Changes and motion between frames."""
 
 import functools
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,14 @@ import torch
 from torch import Tensor
 
 from patchmatch.core.errors import InputError
-from patchmatch.core.integers import coerce_integers
+from patchmatch.core.messages import warn
 from patchmatch.frames.data import open_clips
 from patchmatch.frames.dataset import Clips, LiveClips
 from patchmatch.frames.results import FrameChanges, PatchMatches
 from patchmatch.motion.matcher import MotionMatcher
 from patchmatch.public.images import Image, scaled, to_tensors
 from patchmatch.public.loading import load_matcher
+from patchmatch.public.options import check_options, require_options
 from patchmatch.shift.matcher import ShiftMatcher
 
 
@@ -32,7 +32,7 @@ class LoadedMotionMatcher:
 
     matcher: MotionMatcher
 
-    @coerce_integers
+    @check_options
     def measure_motion(self, frame0: Image, frame1: Image, block: int = 32) -> Tensor:
         """Return the displacement of every whole block, see ``patchmatch.measure_motion``."""
         first, second = to_tensors({"frame0": frame0, "frame1": frame1})
@@ -80,7 +80,7 @@ class LoadedShiftMatcher:
         return self.motion.measure_motion(frame0, frame1, block)
 
 
-@coerce_integers
+@check_options
 def load_shift_matcher(
     path: str | Path | None = None,
     *,
@@ -105,7 +105,7 @@ def load_shift_matcher(
     return LoadedShiftMatcher(matcher=load_matcher(ShiftMatcher, path, settings, device))
 
 
-@coerce_integers
+@check_options
 def load_motion_matcher(
     path: str | Path | None = None,
     *,
@@ -133,13 +133,13 @@ def load_motion_matcher(
     return LoadedMotionMatcher(matcher=load_matcher(MotionMatcher, path, settings, device))
 
 
-@coerce_integers
+@check_options
 def measure_motion(
     frame0: Image,
     frame1: Image,
     block: int = 32,
     *,
-    matcher: LoadedMotionMatcher | MotionMatcher | None = None,
+    matcher: LoadedMotionMatcher | LoadedShiftMatcher | MotionMatcher | None = None,
     device: str | torch.device | None = None,
 ) -> Tensor:
     """Measure how far every whole block of an image has moved in another one.
@@ -170,7 +170,7 @@ def _shipped_motion_matcher(device: str | None) -> LoadedMotionMatcher:
     return load_motion_matcher(device=device)
 
 
-@coerce_integers
+@check_options
 def predict_frames(
     source: str | Path,
     *,
@@ -207,6 +207,7 @@ def predict_frames(
     if not gaps or min(gaps) < 1:
         raise ValueError(f"gaps must be integers of at least 1, got {list(gaps)}")
     if matcher is None:
+        require_options("predict_frames", options, [load_shift_matcher])
         matcher = load_shift_matcher(**options)
     elif options:
         raise ValueError(f"expected a matcher or its options, got both: {', '.join(options)}")
@@ -214,7 +215,7 @@ def predict_frames(
         matcher = matcher.matcher
     clips, notes = open_clips(str(source), batch_size, gaps, max_frames)
     for note in notes:
-        warnings.warn(note, stacklevel=2)
+        warn(note)
     return _predict(matcher, clips)
 
 
@@ -228,7 +229,7 @@ def _predict(
             clip["frames"] = [frame.to(matcher.device) for frame in clip["frames"]]
             changes = matcher.predict_step(clip, index)
         for note in clip["notes"]:
-            warnings.warn(note, stacklevel=2)
+            warn(note)
         notes, pairs = notes or clip["notes"], pairs + len(changes)
         yield from changes
     if not pairs:

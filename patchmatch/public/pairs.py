@@ -1,12 +1,10 @@
 """Matching of two images."""
 
-import inspect
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from patchmatch.core.integers import coerce_integers
 from patchmatch.pairs.asift import ASIFTMatcher
 from patchmatch.pairs.dense_field import FieldMatcher
 from patchmatch.pairs.descriptor.matcher import DescriptorMatcher
@@ -19,6 +17,7 @@ from patchmatch.pairs.sift import SIFTMatcher
 from patchmatch.pairs.trainable import TrainablePairMatcher
 from patchmatch.public.images import Image, to_mask, to_tensors
 from patchmatch.public.loading import load_matcher
+from patchmatch.public.options import check_options, require_options, resolve_device
 
 MATCHERS: dict[str, type[PairMatcher]] = {
     "sift": SIFTMatcher,
@@ -32,7 +31,7 @@ MATCHERS: dict[str, type[PairMatcher]] = {
 }
 
 
-@coerce_integers
+@check_options
 def match_images(
     image0: Image,
     image1: Image,
@@ -75,11 +74,8 @@ def match_images(
     if isinstance(matcher, str):
         if matcher not in MATCHERS:
             raise ValueError(f"matcher must be one of {', '.join(MATCHERS)}, got {matcher!r}")
-        known = _options_of(MATCHERS[matcher])
-        if unknown := sorted(set(options) - set(known)):
-            raise ValueError(
-                f"{matcher} has no option {', '.join(unknown)}; it has {', '.join(known)}"
-            )
+        kinds = [part for part in MATCHERS[matcher].__mro__ if issubclass(part, PairMatcher)]
+        require_options(matcher, options, kinds)
         chosen = load_pair_matcher(matcher, ckpt_path, options, device)
     elif options or device is not None or ckpt_path is not None:
         given = ", ".join(options) or ("ckpt_path" if device is None else "device")
@@ -109,17 +105,6 @@ def load_pair_matcher(
     elif ckpt_path is not None:
         raise ValueError(f"{name} takes no ckpt_path: it is not trained by patchmatch")
     chosen = kind(**options).eval()
-    chosen = chosen.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    chosen = chosen.to(resolve_device(device))
     chosen.prepare()
     return chosen
-
-
-def _options_of(kind: type[PairMatcher]) -> list[str]:
-    """Return the options of a matcher, those of its base classes included."""
-    return [
-        name
-        for part in kind.__mro__
-        if issubclass(part, PairMatcher)
-        for name, option in inspect.signature(part).parameters.items()
-        if option.kind is not option.VAR_KEYWORD
-    ]

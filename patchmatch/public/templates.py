@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from patchmatch.core.integers import coerce_integers
 from patchmatch.public.images import Image, to_rgb, to_tensor
+from patchmatch.public.options import check_options, require_options, resolve_device
 from patchmatch.templates.matcher import TemplateMatcher
 from patchmatch.templates.results import Detections
 
 _CACHED_MATCHERS = 4  # with their weights
 
 
-@coerce_integers
+@check_options
 def match_template(
     scene: Image,
     template: Image,
@@ -49,11 +49,12 @@ def match_template(
         InputError: If an image or the weights cannot be read.
         ValueError: If an image or an option is not valid.
     """
+    require_options("match_template", options, [TemplateMatcher])
     settings = {
         name: tuple(v) if isinstance(v, list | np.ndarray) else v for name, v in options.items()
     }
     matcher = _matcher(
-        str(device or ("cuda" if torch.cuda.is_available() else "cpu")),
+        str(resolve_device(device)),
         features=str(features),
         weights=None if weights is None else str(weights),
         stamp=_stamp(features if weights is None else weights),

@@ -1,11 +1,11 @@
 """Base of the data modules that generate their examples from colour images."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 
 from patchmatch.core.errors import InputError
+from patchmatch.core.messages import warn
 from patchmatch.io import to_rgb_uint8
 from patchmatch.synthetic.dataset import MIN_IMAGES, STAGES, SyntheticDataModule
 from patchmatch.synthetic.digits import split_indices
@@ -39,10 +39,9 @@ class PhotoDataModule(SyntheticDataModule):
         if self.source == "photographs":
             if paths := self._bundled_photographs(split):
                 return [load_rgb_image(path) for path in paths]
-            warnings.warn(
+            warn(
                 "scikit-image and scikit-learn are not installed: using dead-leaves images of "
-                "digits; install them, or set data.source to a folder of images",
-                stacklevel=2,
+                "digits; install them, or set --data.source to a folder of images"
             )
         if self.source == "photographs" or self.uses_digits:
             return self._dead_leaves_rgb(split)

@@ -72,6 +72,12 @@ class TemplateScenes(PredictionData):
         masks = {} if self.masks is None else read_masks(Path(self.masks), templates)
         self.dataset = _Scenes(open_scenes(Path(self.scene)), templates, masks, thresholds, notes)
 
+    def input_files(self) -> list[Path]:
+        """Return the files of scenes, templates and masks."""
+        folders = [Path(path) for path in (self.templates, self.masks) if path is not None]
+        files = [] if self.dataset is None else list(self.dataset.sequence.files)
+        return files + [path for folder in folders if folder.is_dir() for path in _images(folder)]
+
 
 class _Scenes(Dataset[TemplateScene]):
     """Data set of the scenes of a sequence, each with all templates."""
@@ -120,6 +126,11 @@ class _SingleImage(FrameSequence):
 
     def __len__(self) -> int:
         return 1
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The image."""
+        return (self.path,)
 
     def frame_name(self, index: int) -> str:
         """Return the file name without suffix."""

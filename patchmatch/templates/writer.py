@@ -1,12 +1,12 @@
 """Writer of template detections: images and boxes of each scene, and tables of all."""
 
 import colorsys
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from patchmatch.draw import draw_boxes, draw_heat
+from patchmatch.draw.text import to_ascii
 from patchmatch.io import write_csv, write_image
 from patchmatch.templates.results import SceneDetections
 from patchmatch.templates.scenes import TemplateScene
@@ -35,7 +35,6 @@ class TemplateBoxes(PredictionWriter):
 
     tables: ClassVar = {"boxes": COLUMNS, "not_found": MISSED}
     csv_formats: ClassVar = {"score": ".4f", "best_score": ".4f"}
-    subfolders: ClassVar = {"scenes": re.compile(r"result\.png|heatmap\.png|boxes\.csv")}
     image_folder = "scenes"
     row_noun = "boxes"
     batch_noun, pair_noun = "scenes", "searches"  # of one template in one scene
@@ -49,6 +48,14 @@ class TemplateBoxes(PredictionWriter):
     ) -> None:
         super().__init__(output_path, overwrite, resume)
         self.line_width = line_width
+
+    def planned_files(self, dataset: Any) -> Iterator[str]:
+        """Yield the names of the files that a run will write."""
+        yield from super().planned_files(dataset)
+        sequence = getattr(dataset, "sequence", ())
+        for scene in map(sequence.frame_name, range(len(sequence))) if sequence else ():
+            for name in ("result.png", "heatmap.png", "boxes.csv"):
+                yield f"{self.image_folder}/{scene}/{name}"
 
     def write_batch(self, prediction: SceneDetections, batch: TemplateScene) -> Chunk:
         """Write the images and the table of a scene, and return its rows."""
@@ -72,11 +79,10 @@ class TemplateBoxes(PredictionWriter):
             for name, reason in prediction.reasons.items()
         ]
         labels = [
-            f"{row['template']} {row['score']:.2f}" + (f" {rotation:g} deg" if rotation else "")
-            for row, rotation in zip(rows, found.rotations.tolist(), strict=True)
+            f"{to_ascii(names[template], f'template {template + 1}')} {row['score']:.2f}"
+            + (f" {rotation:g} deg" if rotation else "")
+            for template, row, rotation in zip(index, rows, found.rotations.tolist(), strict=True)
         ]
-        # The font contains ASCII characters only.
-        labels = [label.encode("ascii", "replace").decode() for label in labels]
         folder = self.folder / Path(self.image_folder, prediction.scene)
         colors = [template_color(template) for template in index]
         image = batch["scene_image"]

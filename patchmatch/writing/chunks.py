@@ -1,21 +1,19 @@
 """The files of an unfinished run, from which the run can be resumed."""
 
-import contextlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from patchmatch.core.errors import InputError
 from patchmatch.io import read_bytes, write_bytes_atomic, write_csv, write_text_atomic
+from patchmatch.io.manifest import CHUNKS_FOLDER, SETTINGS_FILE
 
 Row = Mapping[str, object]
 
-CHUNKS_FOLDER, SETTINGS_FILE, SUMMARY_FILE = "chunks", "run.json", "summary.json"
-TEMPORARY_FILE = re.compile(r"\.[0-9a-f]{12}\.tmp\.\w+")  # left by a kill; see io.atomic_path
-_CHUNK_FILE = re.compile(r"\d{6,}(-.+)?\.(csv|json|jpg|png)|run\.json", re.DOTALL)
+_AGAIN = "give --writer.resume true to predict its batch again"
 _RECORD = re.compile(r"(\d{6,})\.json")
 
 
@@ -62,7 +60,7 @@ class RunChunks:
 
     def completed(self) -> list[int]:
         """Return the indices of the batches with a complete chunk, in ascending order."""
-        return [index for index, _ in self.records()]
+        return [index for index in self._indices() if self._is_readable(index)]
 
     def add(
         self,
@@ -93,33 +91,45 @@ class RunChunks:
         return self.folder / f"{index:06d}-{name}"
 
     def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield index and record of each complete chunk, in ascending order."""
+        """Yield index and record of each chunk, in ascending order.
+
+        Raises:
+            InputError: If a chunk is damaged: without its rows the tables would be incomplete.
+        """
+        for index in self._indices():
+            record = read_json(path := self.folder / f"{index:06d}.json")
+            if "rows" not in record:
+                raise InputError(f"{path}: is damaged; {_AGAIN}")
+            yield index, record
+
+    def require(self, names: Iterable[str]) -> None:
+        """Raise InputError if the record of a chunk is missing.
+
+        Args:
+            names: Names of files that the run wrote into the folder; those of other kinds are
+                ignored.
+        """
+        found = (_RECORD.fullmatch(name) for name in names)
+        written = {int(match[1]) for match in found if match}
+        for index in sorted(written.difference(self._indices())):
+            raise InputError(f"{self.folder / f'{index:06d}.json'}: is missing; {_AGAIN}")
+
+    def _indices(self) -> list[int]:
+        """Return the indices of all records, in ascending order."""
         found = (_RECORD.fullmatch(path.name) for path in self.folder.glob("*.json"))
-        for index in sorted(int(match[1]) for match in found if match):
-            try:
-                record = read_json(self.folder / f"{index:06d}.json")
-            except InputError:  # damaged by another program: the batch is predicted again
-                continue
-            if "rows" in record:
-                yield index, record
+        return sorted(int(match[1]) for match in found if match)
+
+    def _is_readable(self, index: int) -> bool:
+        """Return whether a chunk is complete; other programs may have damaged it."""
+        try:
+            return "rows" in read_json(self.folder / f"{index:06d}.json")
+        except InputError:
+            return False
 
     def rows(self, table: str) -> Iterator[dict[str, Any]]:
         """Yield the rows of a table, in the order of the run."""
         for _, record in self.records():
             yield from record["rows"].get(table, ())
-
-    def remove(self) -> None:
-        """Remove all chunks; removing run.json, which comes first, marks the run as finished."""
-        paths = [path for path in self.folder.glob("*") if is_chunk_file(path)]
-        remove_files(sorted(paths, key=lambda path: path.name != SETTINGS_FILE))
-        with contextlib.suppress(OSError):  # it contains other files
-            self.folder.rmdir()
-
-
-def is_chunk_file(path: Path) -> bool:
-    """Return whether a path in the folder ``chunks`` is a file that a run wrote."""
-    known = _CHUNK_FILE.fullmatch(path.name) or TEMPORARY_FILE.fullmatch(path.name)
-    return bool(known) and path.is_file()
 
 
 def as_json(content: object) -> str:
@@ -140,55 +150,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a JSON object; remove it or choose another folder")
     return content
-
-
-def remove_files(paths: Iterable[Path]) -> None:
-    """Remove files; missing ones are ignored."""
-    for path in paths:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise InputError(
-                f"{path}: cannot be removed ({reason}); remove it or choose another folder"
-            ) from error
-
-
-def remove_empty_folders(folders: Iterable[Path]) -> None:
-    """Remove those folders that are empty."""
-    for folder in folders:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-
-
-def has_run(folder: Path) -> bool:
-    """Return whether a folder contains a complete or an unfinished run."""
-    if RunChunks(folder).settings_path.is_file():
-        return True
-    try:
-        return {"complete", "settings"} <= read_json(folder / SUMMARY_FILE).keys()
-    except InputError:  # none, or the file of another program
-        return False
-
-
-def run_files(
-    folder: Path, is_top_file: Callable[[str], bool], subfolders: Mapping[str, re.Pattern[str]]
-) -> list[Path]:
-    """List the files that a run wrote into its folder.
-
-    Args:
-        folder: The folder of the run.
-        is_top_file: Whether a run writes a file of this name directly into the folder.
-        subfolders: Pattern of the names of files in each subfolder, and one folder below it.
-
-    Returns:
-        The files; those that record the state of the run come first.
-    """
-    found = [path for path in sorted(folder.glob("*")) if is_top_file(path.name)]
-    found += [path for path in sorted((folder / CHUNKS_FOLDER).glob("*")) if is_chunk_file(path)]
-    for name, pattern in subfolders.items():
-        for path in (*sorted((folder / name).glob("*")), *sorted((folder / name).glob("*/*"))):
-            if pattern.fullmatch(path.name) or TEMPORARY_FILE.fullmatch(path.name):
-                found.append(path)
-    states = (SETTINGS_FILE, SUMMARY_FILE)
-    return sorted((p for p in found if p.is_file()), key=lambda path: path.name not in states)

@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BasePredictionWriter
 
+from patchmatch.core.configs import short_name
 from patchmatch.core.errors import InputError
 from patchmatch.core.registration import subclasses
 
@@ -52,7 +53,7 @@ def require_writer_fits(writer: object, matcher: pl.LightningModule) -> None:
         )
     # The run may combine the configuration of the matcher with another --writer.
     config = getattr(matcher, "predict_config", None)
-    example = f" as in configs/{config}" if config else ""
+    example = f" as in -c {short_name(config)}" if config else ""
     writers = (
         f"--writer {_either(writers_of(predicted))}{example}, or " if writers_of(predicted) else ""
     )

@@ -1,10 +1,12 @@
 """The settings that determine the output of a run; only a run with equal settings may resume."""
 
+import contextlib
 import hashlib
 import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping, Sized
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -40,6 +42,20 @@ def run_settings(trainer: pl.Trainer, matcher: object, writer: object) -> dict[s
     if isinstance(dataset, Sized):
         settings["data"]["clips"] = len(dataset)
     return json.loads(_SECRETS.sub("//…@", json.dumps(settings, default=str, ensure_ascii=False)))
+
+
+def input_files(trainer: pl.Trainer, matcher: object, writer: object) -> set[Path]:
+    """Return the files that a run reads: those that its options name, and those of its data."""
+    data: Any = getattr(trainer, "datamodule", None)
+    found = set(data.input_files()) if hasattr(data, "input_files") else set()
+    options = [trainer.ckpt_path]
+    for instance in (matcher, writer, *([] if data is None else [data])):
+        options += _constructor_settings(instance).values()
+    for value in options:
+        with contextlib.suppress(OSError, ValueError):  # a text that is not a path
+            if isinstance(value, str | Path) and (path := Path(value)).is_file():
+                found.add(path)
+    return found
 
 
 def fingerprint(matcher: torch.nn.Module) -> str:

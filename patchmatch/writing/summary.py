@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from patchmatch.core.messages import printable
 from patchmatch.writing.chunks import RunChunks
 
 
@@ -52,7 +53,7 @@ def print_summary(
         pair_noun: Plural noun for pairs.
         outputs: Paths of outputs by their labels; paths that do not exist are not printed.
     """
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     if not summary["complete"]:
         console.print("the run stopped early; all files written so far are valid", style="red")
         console.print("to resume it, add --writer.resume true to the same command")
@@ -64,4 +65,4 @@ def print_summary(
     )
     for label, path in outputs.items():
         if path.exists():
-            console.print(f"{label:9} {path}")
+            console.print(f"{label:9} {printable(str(path))}")

@@ -17,7 +17,7 @@ def test_wrong_file_raises_with_the_advice(tmp_path):
     with pytest.raises(InputError, match=r"net.pth: no such file; give another"):
         read_state_dict(tmp_path / "net.pth", "give another")
     (tmp_path / "net.pth").write_bytes(b"not weights")
-    with pytest.raises(InputError, match=r"net.pth: cannot be read as weights .*; give another"):
+    with pytest.raises(InputError, match=r"net.pth: cannot be read as weights; give another"):
         read_state_dict(tmp_path / "net.pth", "give another")
     torch.save([1.0], tmp_path / "net.pth")
     with pytest.raises(InputError, match=r"net.pth: contains no state_dict; give another"):

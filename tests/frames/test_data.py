@@ -5,12 +5,10 @@ import textwrap
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 from synthetic_frames import SyntheticStream, gap_pairs, pair_names, write_frame_video, write_frames
 
 from patchmatch.core.errors import InputError
 from patchmatch.frames.data import Frames, open_clips
-from patchmatch.frames.writer import ChangeBoxes
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -93,18 +91,12 @@ def test_outputs_of_a_writer_inside_the_input_are_no_frames(tmp_path, elsewhere)
     write_frames(tmp_path, 4)
     folder = tmp_path / "out" if elsewhere else tmp_path
     write_frames(folder / "topk_diffs" / "cam", 3)
-    for path in (folder / "topk_diffs" / "cam").iterdir():
-        path.rename(path.with_name(f"top20_{path.name}"))
     (folder / "annotated.mp4").touch()
-    (folder / "summary.json").write_text('{"complete": true, "settings": {}}')
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        callbacks=[ChangeBoxes(str(tmp_path))],
-    )
+    names = [f"topk_diffs/cam/frame_{i}.png" for i in range(3)] + ["annotated.mp4"]
+    listed = [{"path": name, "size": 0, "mtime_ns": 0} for name in names]
+    summary = {"complete": True, "settings": {}, "files": listed}
+    (folder / "summary.json").write_text(json.dumps(summary))
     data = Frames(str(tmp_path))
-    data.trainer = trainer
     data.setup("predict")
     assert [sequence.folder for sequence in data.dataset.sequences] == [tmp_path]
 

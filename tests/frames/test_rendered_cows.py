@@ -20,7 +20,7 @@ def read_clips(data):
 def messages(monkeypatch):
     """Messages to the user."""
     lines = []
-    monkeypatch.setattr("patchmatch.frames.rendered_cows.rank_zero_info", lines.append)
+    monkeypatch.setattr("patchmatch.frames.rendered_cows.inform", lines.append)
     return lines
 
 

@@ -10,10 +10,13 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from program_runs import quiet_trainer
+from synthetic_frames import write_frames
 from torch.utils.data import DataLoader
 
 from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
+from patchmatch.core.messages import warnings_as_lines
+from patchmatch.frames.data import Frames
 from patchmatch.frames.results import FrameChanges, Kind
 from patchmatch.frames.writer import ChangeBoxes
 from patchmatch.io import read_csv, read_flo, read_image, write_image
@@ -199,7 +202,8 @@ def test_several_sequences_have_one_folder_each(tmp_path):
 
 def test_montage_shows_earlier_patch_later_patch_and_difference(tmp_path):
     images = [np.full((40, 60), value, np.uint8) for value in (10, 20, 30)]
-    predict(ChangeBoxes(str(tmp_path), export_box_overlay=False), [clip(images=images)])
+    options = {"style": "arrows", "export_box_overlay": False}  # as in the motion configuration
+    predict(ChangeBoxes(str(tmp_path), **options), [clip(images=images)])
     image = read_image(tmp_path / "topk_diffs/top20_f001.png")
     # The first tile: a gap of 8, a border of 3, then patches of 12 x 8 pixels enlarged eightfold.
     row = image[8 + 3 + 10]
@@ -220,6 +224,8 @@ def test_summary_has_counts_and_the_console_shows_the_paths(tmp_path, capsys):
     counts = summary(tmp_path)
     assert 0 < counts.pop("seconds") < 60
     settings = counts.pop("settings")
+    images = [f"topk_diffs/top3_f00{i}.png" for i in (1, 2)]
+    assert [file["path"] for file in counts.pop("files")] == [*TABLES[:3], *images]
     assert counts == {
         "complete": True,
         "sources": 2,
@@ -240,31 +246,47 @@ def test_summary_has_counts_and_the_console_shows_the_paths(tmp_path, capsys):
 
 def test_notes_are_printed_once_and_stored_in_the_summary(tmp_path, capsys):
     note = "cows/[b]f003.png: truncated; skipped"
-    predict(ChangeBoxes(str(tmp_path)), [clip(notes=[note, note]), clip(start=2, notes=[note])])
+    with warnings_as_lines():
+        predict(ChangeBoxes(str(tmp_path)), [clip(notes=[note, note]), clip(start=2, notes=[note])])
     assert capsys.readouterr().err.count(f"warning: {note}\n") == 1
     assert summary(tmp_path)["skipped"] == [note]
 
 
 @pytest.mark.parametrize(
-    "leftover",
-    [
-        *TABLES,
-        "chunks/000001.json",
-        "topk_diffs/a/top5_f.png",
-        "flow/f.flo",
-        "fields/a/f.npz",
-        "annotated.mp4",
-    ],
+    "name",
+    [*TABLES, "report.html", "annotated.mp4", "chunks/000001.json", "chunks/run.json"],
 )
-def test_folder_with_an_earlier_run_raises_before_prediction(tmp_path, leftover):
-    (tmp_path / leftover).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / leftover).write_text("old")
-    folder = re.escape(str(tmp_path))
-    message = rf"{folder}: contains an earlier run.*--writer.overwrite true.*_path$"
+@pytest.mark.parametrize("option", [{}, {"overwrite": True}, {"resume": True}])
+def test_file_that_no_run_wrote_raises_before_prediction(tmp_path, name, option):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    writer = ChangeBoxes(str(tmp_path), report=True, video=True, **option)
+    message = (
+        rf"^{re.escape(str(tmp_path / name))}: exists, and no run wrote it; move it, or .*_path$"
+    )
     with pytest.raises(InputError, match=message):
-        predict(ChangeBoxes(str(tmp_path)), [clip()], StubMatcher(fail_at=0))
-    assert files(tmp_path) == [leftover]
-    assert (tmp_path / leftover).read_text() == "old"
+        predict(writer, [clip()], StubMatcher(fail_at=0))
+    assert files(tmp_path) == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["topk_diffs/top20_f001.png", "flow/f002.flo", "fields/f001.npz"])
+def test_file_that_no_run_wrote_is_not_replaced_during_the_run(tmp_path, name):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match=rf"{re.escape(name)}: exists, and no run wrote it"):
+        predict(ChangeBoxes(str(tmp_path), formats=["flo", "npz"]), [clip()])
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_images_of_each_later_frame_are_checked_before_the_run(tmp_path):
+    write_frames(tmp_path / "in", count=3)
+    (mine := tmp_path / "flow/frame_2.flo").parent.mkdir()
+    mine.write_text("truth")
+    writer = ChangeBoxes(str(tmp_path), formats=["flo"])
+    with pytest.raises(InputError, match=r"frame_2\.flo: exists, and no run wrote it"):
+        quiet_trainer(writer).predict(StubMatcher(0), datamodule=Frames(str(tmp_path / "in")))
+    assert mine.read_text() == "truth"
 
 
 def test_other_files_in_the_folder_are_kept(tmp_path):
@@ -275,22 +297,17 @@ def test_other_files_in_the_folder_are_kept(tmp_path):
 
 
 def test_overwrite_removes_the_earlier_run_and_keeps_other_files(tmp_path):
-    mine = ["config.yaml", "chunks/mine-1.csv", "topk_diffs/mine.png", "topk_diffs/top_hat.png"]
-    old = [
-        "chunks/000001.csv",
-        "chunks/000001.json",
-        "chunks/run.json",
-        "topk_diffs/a/top5_f001.png",
-        "topk_diffs/.0123456789ab.tmp.png",
-    ]
-    for name in (*mine, *old):
+    mine = ["config.yaml", "chunks/mine-1.csv", "topk_diffs/top5_mine.png", "flow/f001.flo"]
+    for name in mine:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("old")
-    predict(ChangeBoxes(str(tmp_path), overwrite=True), [clip(pairs=[(0, 1)])])
+        (tmp_path / name).write_text("mine")
+    predict(ChangeBoxes(str(tmp_path), formats=["jsonl", "npz"], top_k=3), [clip()])
+    assert "fields/f002.npz" in files(tmp_path)
     predict(ChangeBoxes(str(tmp_path), overwrite=True, top_k=2), [clip(pairs=[(0, 1)])])
     new = [*TABLES, "topk_diffs/top2_f001.png"]
     assert files(tmp_path) == sorted([*mine, *new])
-    assert all((tmp_path / name).read_text() == "old" for name in mine)
+    assert not (tmp_path / "fields").exists()
+    assert all((tmp_path / name).read_text() == "mine" for name in mine)
     assert len(read_csv(tmp_path / "changes.csv")) == 2
 
 
@@ -309,7 +326,10 @@ def test_every_batch_writes_a_complete_chunk(tmp_path):
             return super().predict_step(batch, batch_idx)
 
     predict(ChangeBoxes(str(tmp_path)), [clip(), clip(start=2)], ListingMatcher())
-    assert listed == [["run.json"], ["000000.csv", "000000.json", "run.json"]]
+    assert listed == [
+        ["run.json", "written-0.jsonl"],
+        ["000000.csv", "000000.json", "run.json", "written-0.jsonl"],
+    ]
 
 
 def test_exception_keeps_complete_images_and_one_table(tmp_path, capsys):
@@ -329,7 +349,8 @@ def test_ctrl_c_keeps_complete_images_and_one_table(tmp_path):
 def assert_stopped_after_four_pairs(folder: Path) -> None:
     images = [f"topk_diffs/top20_f{number:03d}.png" for number in (1, 2, 3, 4)]
     parts = [f"chunks/00000{index}.{kind}" for index in (0, 1) for kind in ("csv", "json")]
-    assert files(folder) == sorted([*TABLES, *parts, "chunks/run.json", *images])
+    parts += ["chunks/run.json", "chunks/written-0.jsonl"]
+    assert files(folder) == sorted([*TABLES, *parts, *images])
     assert all(read_image(folder / name).shape == (40, 60, 3) for name in images)
     frames = [row["frame1"] for row in read_csv(folder / "changes.csv")]
     assert frames == [name for name in ("f001", "f002", "f003", "f004") for _ in range(3)]
@@ -343,7 +364,7 @@ def test_run_that_fails_at_its_first_batch_writes_nothing(tmp_path):
     assert files(tmp_path) == []
 
 
-def test_failed_write_raises_and_keeps_the_chunks(tmp_path, monkeypatch, capsys):
+def test_failed_write_raises_and_keeps_the_chunks(tmp_path, monkeypatch):
     real = Path.write_bytes
 
     def write_bytes(path: Path, data: bytes) -> int:
@@ -353,11 +374,13 @@ def test_failed_write_raises_and_keeps_the_chunks(tmp_path, monkeypatch, capsys)
 
     writer = ChangeBoxes(str(tmp_path))
     monkeypatch.setattr(Path, "write_bytes", write_bytes)
-    with pytest.raises(InputError, match=r"top20_f00\d\.png: cannot be written: the disk is full"):
+    with (
+        pytest.warns(UserWarning, match="the chunks of the tables are in"),
+        pytest.raises(InputError, match=r"top20_f00\d\.png: cannot be written: the disk is full"),
+    ):
         predict(writer, [clip(), clip(start=2), clip(start=4)])
     assert {"chunks/000000.csv", "chunks/000000.json"} <= set(files(tmp_path))
     assert "changes.csv" not in files(tmp_path)
-    assert "the chunks of the tables are in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -373,7 +396,6 @@ def test_failed_write_raises_and_keeps_the_chunks(tmp_path, monkeypatch, capsys)
         ({"min_confidence": 2}, r"min_confidence must be in \[0, 1\], got 2"),
         ({"min_area": -1}, "min_area must be at least 0 pixels, got -1"),
         ({"style": "dots"}, "style must be one of boxes, arrows, flow, patches, got 'dots'"),
-        ({"style": "flow", "export_box_overlay": False}, "means style patches, but style is 'fl"),
         ({"arrow_scale": 0}, "arrow_scale must be a positive number, got 0"),
         ({"max_flow": float("nan")}, "max_flow must be a positive number, got nan"),
         ({"formats": ["jsonl", "xls"]}, "formats must be among jsonl, flo, npz, got xls"),
@@ -492,7 +514,8 @@ def test_columns_and_arrows_show_the_motion_against_the_scene(tmp_path):
 def test_common_motion_suggests_the_option_camera_once(tmp_path, capsys, camera, times):
     model = PanningCamera()
     model.camera = camera
-    predict(ChangeBoxes(str(tmp_path)), [clip(), clip(start=2)], model)
+    with warnings_as_lines():
+        predict(ChangeBoxes(str(tmp_path)), [clip(), clip(start=2)], model)
     assert capsys.readouterr().err.count("--model.camera true") == times
 
 

@@ -1,11 +1,15 @@
 """Interrupted and resumed runs and runs with two processes write the files of a single run."""
 
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from program_runs import QUIET, ROOT, TWO, contents, kill_when_exists, run, start
+
+from patchmatch.core.errors import InputError
+from patchmatch.io.lock import FolderLock
 
 CONFIG = ROOT / "configs" / "config_patch_match_predict.yaml"
 
@@ -21,6 +25,17 @@ def write_frames(folder: Path, count: int, seed: int, size: tuple[int, int] = (6
         left = 2 * i % (size[1] - 26)
         frame[10:36, left : left + 26] = square
         cv2.imwrite(str(folder / f"frame_{i}.png"), frame.astype(np.uint8))
+
+
+def wait_until_unlocked(folder: Path) -> None:
+    for _ in range(600):
+        try:
+            FolderLock(folder).acquire()
+        except InputError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("the folder remains locked")
 
 
 def command(frames: Path, output: Path, *options: str) -> list[str]:
@@ -70,9 +85,26 @@ def test_two_processes_write_the_files_of_one_process(tmp_path, frames, expected
 
 
 @pytest.mark.slow
+def test_two_processes_replace_an_earlier_run(tmp_path, frames, expected):
+    run(command(frames, tmp_path / "out", "--writer.top_k=1"), tmp_path)
+    run(command(frames, tmp_path / "out", "--writer.overwrite=true", *TWO), tmp_path)
+    assert contents(tmp_path / "out") == expected
+    line = command(frames / "absent", tmp_path / "out", "--writer.overwrite=true", *TWO)
+    process = start(line, tmp_path)
+    process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert contents(tmp_path / "out") == expected
+
+
+@pytest.mark.slow
 def test_killed_run_with_two_processes_can_be_resumed(tmp_path, frames, expected):
     process = start(command(frames, tmp_path / "out", *TWO), tmp_path)
-    # the other process ends by itself
     kill_when_exists(tmp_path / "out/chunks/000003.json", process)
-    run(command(frames, tmp_path / "out", "--writer.resume=true", *TWO), tmp_path)
+    line = command(frames, tmp_path / "out", "--writer.resume=true", *TWO)
+    process = start(line, tmp_path)
+    output, _ = process.communicate(timeout=300)
+    if process.returncode:  # the other process of the killed run ends by itself
+        assert "another run uses this folder: process" in output
+        wait_until_unlocked(tmp_path / "out")
+        run(line, tmp_path)
     assert contents(tmp_path / "out") == expected

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -109,3 +110,11 @@ def test_writable_folder_is_created_and_empty(tmp_path):
     folder = require_writable_folder(str(tmp_path / "new" / "folder with ß"))
     assert folder == tmp_path / "new" / "folder with ß"
     assert list(folder.iterdir()) == []
+
+
+def test_bytes_of_names_are_written_as_escapes_that_json_reads_back(tmp_path):
+    name = "caf\udce9 影"
+    write_text_atomic(tmp_path / "a.json", json.dumps({"name": name}, ensure_ascii=False))
+    content = (tmp_path / "a.json").read_text("utf-8")
+    assert content == '{"name": "caf\\udce9 影"}'
+    assert json.loads(content) == {"name": name}

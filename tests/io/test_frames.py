@@ -1,4 +1,5 @@
 import itertools
+import os
 import pickle
 import random
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from patchmatch.core.errors import InputError
 from patchmatch.io import FolderSequence, natural_key, write_image
+from patchmatch.io.frames import fit_file_name, safe_name
 
 
 def frame(value: int) -> np.ndarray:
@@ -116,3 +118,15 @@ def test_folder_sequence_can_be_pickled(tmp_path):
     write_image(tmp_path / "a.png", frame(9))
     frames = pickle.loads(pickle.dumps(FolderSequence(tmp_path)))
     np.testing.assert_array_equal(frames.read(0), frame(9))
+
+
+@pytest.mark.parametrize("letter", ["x", "影", "é", "\udce9"])
+def test_a_long_name_is_cut_to_a_part_of_a_file_name_and_stays_unique(letter):
+    names = [letter * 150 + end for end in ("_1", "_2" * 60)]
+    fitted = [fit_file_name(name) for name in names]
+    assert len(set(fitted)) == 2
+    for name, short in zip(names, fitted, strict=True):
+        assert len(os.fsencode(short)) <= 200
+        assert (short == name) is (len(os.fsencode(name)) <= 200)
+        assert short[:20] == name[:20]
+        assert safe_name(name) == short

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import cv2
@@ -230,7 +231,11 @@ def test_outputs_of_runs_are_no_frames(tmp_path):
     make_frames(source / "topk_diffs")
     make_video(source / "annotated.avi")
     written = [*(source / "topk_diffs").iterdir(), source / "annotated.avi"]
-    found = find_sequences(source, lambda folder: written if folder == source else ())
+    listed = [{"path": p.relative_to(source).as_posix(), "size": 1, "mtime_ns": 1} for p in written]
+    summary = {"complete": True, "settings": {}, "files": listed}
+    assert len(find_sequences(source).sequences) == 3
+    (source / "summary.json").write_text(json.dumps(summary))
+    found = find_sequences(source)
     assert names(found) == ["run"]
     assert found.notes == found.skipped == ()
 

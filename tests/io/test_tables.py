@@ -8,11 +8,11 @@ COLUMNS = ("source", "score")
 
 def test_round_trip(tmp_path):
     path = tmp_path / "tafel é.csv"
-    rows = [{"score": 0.5, "source": 'ä, "quoted"\nline'}, {"source": "b", "score": None}]
+    rows = [{"score": 0.5, "source": 'ä, "quoted"\nline'}, {"source": "b\r", "score": None}]
     write_csv(path, COLUMNS, rows)
     assert read_csv(path, COLUMNS) == [
         {"source": 'ä, "quoted"\nline', "score": "0.5"},
-        {"source": "b", "score": ""},
+        {"source": "b\r", "score": ""},
     ]
 
 

@@ -213,10 +213,10 @@ def test_a_complete_run_is_not_repeated(folder, capsys):
 @pytest.mark.parametrize(
     ("model", "writer", "advice"),
     [
-        ("SIFTMatcher", "Reconstructions", "--writer PairMatches as in configs/config_match"),
-        ("PatchMatch", "ChangeBoxes", "--writer Reconstructions as in configs/config_rec"),
-        ("PatchMatch", "TemplateBoxes", "--writer Reconstructions as in configs/config"),
-        ("ShiftMatcher", "PairMatches", "--writer ChangeBoxes as in configs/config_patch"),
+        ("SIFTMatcher", "Reconstructions", "--writer PairMatches as in -c match_"),
+        ("PatchMatch", "ChangeBoxes", "--writer Reconstructions as in -c rec"),
+        ("PatchMatch", "TemplateBoxes", "--writer Reconstructions as in -c rec"),
+        ("ShiftMatcher", "PairMatches", "--writer ChangeBoxes as in -c patch"),
     ],
 )
 def test_a_writer_of_other_predictions_fails(folder, capsys, model, writer, advice):

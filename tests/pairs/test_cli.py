@@ -305,6 +305,50 @@ def test_overwrite_removes_the_files_of_the_earlier_run(folder, tmp_path):
     assert not list(Path("out").glob("colmap/**/*.txt"))
 
 
+def test_table_of_a_run_is_not_a_list_of_pairs(tmp_path, capsys):
+    """The output folder may be the folder of the images."""
+    for seed, name in enumerate("abc"):
+        write(tmp_path / "in" / f"{name}.png", random_image(seed))
+    output = f"--writer.output_path={tmp_path / 'in'}"
+    predict(tmp_path / "in", output)
+    names = [row["name"] for row in rows(tmp_path / "in/pairs.csv")]
+    assert names == ["a-b", "a-c", "b-c"]
+    predict(tmp_path / "in", output, "--writer.overwrite=true")
+    assert [row["name"] for row in rows(tmp_path / "in/pairs.csv")] == names
+    message = error_line(capsys, tmp_path / "in/pairs.csv", output, "--writer.overwrite=true")
+    assert "pairs.csv: is an input of this run and an output of the run in" in message
+    assert [row["name"] for row in rows(tmp_path / "in/pairs.csv")] == names
+
+
+def test_list_of_pairs_and_exports_of_others_are_kept(tmp_path, capsys):
+    for seed, name in enumerate("ab"):
+        write(tmp_path / "sfm/images" / f"{name}.png", random_image(seed))
+    mine = {
+        "pairs.csv": "image0,image1\nimages/a.png,images/b.png\n",
+        "colmap/sparse/cameras.txt": "mine",
+        "colmap/matches.txt": "mine",
+        "hloc/features.h5": "mine",
+    }
+    for name, text in mine.items():
+        (tmp_path / "sfm" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sfm" / name).write_text(text)
+    output = f"--writer.output_path={tmp_path / 'sfm'}"
+    for options in ([], ["--writer.overwrite=true"], ["--writer.resume=true"]):
+        message = error_line(capsys, tmp_path / "sfm", output, *options)
+        assert f"{tmp_path / 'sfm/pairs.csv'}: exists, and no run wrote it; move it, or" in message
+    message = error_line(capsys, tmp_path / "sfm/images", output, "--writer.colmap=true")
+    assert "(and 1 more)" in message
+    assert {name: (tmp_path / "sfm" / name).read_text() for name in mine} == mine
+
+
+def test_earlier_run_is_kept_if_the_weights_are_missing(folder, capsys):
+    predict(folder)
+    before = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
+    options = ["--writer.overwrite=true", "--model.weights=absent.ckpt"]
+    assert "absent.ckpt: no such file" in error_line(capsys, folder, *options, name="loftr")
+    assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [

@@ -216,9 +216,9 @@ def test_missing_or_damaged_file_is_named_in_the_error(tmp_path, hpatches, predi
 def test_incomplete_sequence_is_named_and_left_out(hpatches, predictions, capsys):
     (hpatches / "i_one" / "H_1_2").unlink()
     main([str(predictions), str(hpatches)])
-    output = " ".join(capsys.readouterr().out.split())
-    assert "i_one is left out:" in output
-    assert "H_1_2: no such file" in output
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "i_one is left out:" in line
+    assert "H_1_2: no such file" in line
     with (predictions / "evaluation.csv").open(newline="") as file:
         assert [row["group"] for row in csv.DictReader(file)] == ["viewpoint"]
 

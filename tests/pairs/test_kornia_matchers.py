@@ -115,7 +115,7 @@ def test_missing_or_damaged_file_raises(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         LoFTRMatcher(weights=str(tmp_path / "none.ckpt")).prepare()
     (tmp_path / "damaged.ckpt").write_bytes(b"not weights")
-    with pytest.raises(InputError, match=r"cannot be read as weights .*give the weights of LoFTR"):
+    with pytest.raises(InputError, match=r"cannot be read as weights.*give the weights of LoFTR"):
         LoFTRMatcher(weights=str(tmp_path / "damaged.ckpt")).prepare()
 
 

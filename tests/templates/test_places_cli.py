@@ -48,9 +48,7 @@ def checkpoints():
 def test_fit_test_resume_and_predict(small, tmp_path, capsys):
     main(["fit", "-c", TRAIN, *QUIET, *small, "--model.lr=0.05"])
     (path,) = checkpoints()
-    assert f"predict -c configs/config_template_predict.yaml --model.features {path}" in (
-        capsys.readouterr().out
-    )
+    assert f"predict -c template --model.features {path}" in (capsys.readouterr().out)
     version = path.parents[1]
     assert any(version.glob("events.out.tfevents.*"))
     columns = (version / "metrics.csv").read_text().splitlines()[0].split(",")

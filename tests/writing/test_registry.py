@@ -9,11 +9,13 @@ import yaml
 from program_runs import quiet_trainer
 
 import patchmatch.systems  # noqa: F401
+from patchmatch.core.configs import short_name
 from patchmatch.core.errors import InputError
 from patchmatch.core.matcher import Matcher
 from patchmatch.core.registration import subclasses
 from patchmatch.frames.results import FrameChanges
 from patchmatch.frames.writer import ChangeBoxes
+from patchmatch.io.lock import LOCK_FILE
 from patchmatch.nnf.patch_match import PatchMatch
 from patchmatch.nnf.results import DenseMatches
 from patchmatch.nnf.writer import Reconstructions
@@ -85,7 +87,7 @@ def test_writer_accepts_its_matchers_and_names_alternatives_for_others(matchers,
     assert problem == f"{writer.__name__} cannot write the predictions of {matcher.__name__}"
     # The configuration of the matcher may be combined with another writer.
     own_config = matcher.predict_config
-    assert right == f"--writer {WRITER_OF[matcher]} as in configs/{own_config}, or "
+    assert right == f"--writer {WRITER_OF[matcher]} as in -c {short_name(own_config)}, or "
 
 
 class ThirdPartyMatcher(pl.LightningModule):
@@ -115,12 +117,13 @@ def test_classes_without_annotations_are_accepted():
     require_writer_fits(UntypedWriter(), PatchMatch())
 
 
-def test_earlier_run_is_kept_if_the_writer_does_not_fit(tmp_path):
-    (tmp_path / "summary.json").write_text("{}")
+def test_folder_is_unchanged_if_the_writer_does_not_fit(tmp_path):
     writer = PairMatches(str(tmp_path), overwrite=True)
     trainer = quiet_trainer(writer)
     with pytest.raises(InputError, match="PairMatches cannot write the predictions of PatchMatch"):
         writer.setup(trainer, PatchMatch(), "predict")
-    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+    assert list(tmp_path.iterdir()) == []
     writer.setup(trainer, SIFTMatcher(), "predict")
+    assert {path.name for path in tmp_path.iterdir()} == {LOCK_FILE, "chunks"}
+    writer.release()
     assert [path.name for path in tmp_path.iterdir()] == ["chunks"]

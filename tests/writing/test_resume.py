@@ -1,107 +1,17 @@
 """A resumed run writes the same files as an uninterrupted run."""
 
 import json
-import re
 import signal
-from collections.abc import Collection
 from pathlib import Path
 
-import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
-from program_runs import quiet_trainer
-from torch.utils.data import DataLoader
+from clip_runs import FailingMatcher, FiveClips, contents, predict
 
-from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
-from patchmatch.frames.results import FrameChanges, Kind
 from patchmatch.frames.writer import ChangeBoxes
-from patchmatch.writing.chunks import CHUNKS_FOLDER, SETTINGS_FILE
-
-
-def clip(index: int) -> Clip:
-    """Return three frames of noise of 24 rows and 30 columns, in two pairs."""
-    rng = np.random.default_rng(index)
-    return {
-        "index": index,
-        "source": "cows",
-        "several": False,
-        "frames": torch.zeros(3, 1, 24, 30),
-        "images": [rng.integers(0, 256, (24, 30), np.uint8) for _ in range(3)],
-        "names": [f"f{2 * index + number:03d}" for number in range(3)],
-        "times": [0.5 * (2 * index + number) for number in range(3)],
-        "pairs": [(0, 1), (1, 2)],
-        "notes": [f"note {index}"],
-    }  # type: ignore[return-value]
-
-
-class FiveClips(pl.LightningDataModule):
-    """Five clips, except those to skip."""
-
-    def __init__(self, batch_size: int = 2, num_workers: int = 0) -> None:
-        super().__init__()
-        self.batch_size, self.num_workers = batch_size, num_workers
-        self.dataset = [clip(index) for index in range(5)]
-
-    def skip(self, done: Collection[int]) -> None:
-        self.dataset = [clip for clip in self.dataset if clip["index"] not in done]
-
-    def predict_dataloader(self) -> DataLoader:
-        return DataLoader(self.dataset, batch_size=None, collate_fn=lambda batch: batch)
-
-
-class FailingMatcher(pl.LightningModule):
-    """Finds two blocks in every pair, records the clips it gets, and can fail at one of them."""
-
-    def __init__(self, fail_at: int = -1, error: type[BaseException] = RuntimeError) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1, 2))
-        self._stop = (fail_at, error)  # not a setting of the run
-        self.seen: list[int] = []
-
-    def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
-        index = batch["index"]  # type: ignore[typeddict-item]
-        if index == self._stop[0]:
-            raise self._stop[1]("in the middle")
-        self.seen.append(index)
-        return [
-            FrameChanges(
-                source=batch["source"],
-                frame0=batch["names"][first],
-                frame1=batch["names"][second],
-                boxes=torch.tensor([[0, 0, 8, 8], [10 + index, 5, 18 + index, 13]]),
-                displacement=torch.tensor([[1.0, 0.0], [index + 1.25, first]]),
-                kind=torch.tensor([Kind.ONE_PIXEL, Kind.LARGER]),
-                score=torch.tensor([0.5, 0.75]),
-                matched=torch.tensor([True, True]),
-                confidence=torch.tensor([0.9, 0.8]),
-                time0=batch["times"][first],
-                time1=batch["times"][second],
-            )
-            for first, second in batch["pairs"]
-        ]
-
-
-def predict(
-    folder: Path, model: FailingMatcher | None = None, batch_size: int = 2, **options: object
-) -> FailingMatcher:
-    model = model or FailingMatcher()
-    writer = ChangeBoxes(str(folder), **{"formats": ["jsonl", "flo", "npz"]} | options)
-    quiet_trainer(writer).predict(model, datamodule=FiveClips(batch_size), return_predictions=False)
-    return model
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return the content of every file by name; without the seconds of the summary."""
-    found = {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    if "summary.json" in found:
-        found["summary.json"] = re.sub(rb'"seconds": [0-9.]+', b"", found["summary.json"])
-    return found
+from patchmatch.io.manifest import CHUNKS_FOLDER, SETTINGS_FILE
+from patchmatch.writing.run_folder import RunFolder
 
 
 @pytest.fixture(autouse=True)
@@ -153,13 +63,17 @@ def test_resume_without_an_earlier_run_starts_a_new_one(tmp_path, uninterrupted)
     assert contents(tmp_path / "run") == uninterrupted
 
 
-def test_finished_run_is_kept_and_its_remaining_chunks_are_removed(tmp_path, uninterrupted, capsys):
-    predict(tmp_path / "run")
-    (tmp_path / "run" / CHUNKS_FOLDER).mkdir()  # killed while removing them
-    (tmp_path / "run" / CHUNKS_FOLDER / "000004.json").write_text("{}")
-    assert predict(tmp_path / "run", resume=True).seen == []
+def test_finished_run_is_kept_and_its_remaining_chunks_are_removed(
+    tmp_path, uninterrupted, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "finish", lambda self: None)  # killed before
+        predict(tmp_path / "run")
+    (tmp_path / "run" / CHUNKS_FOLDER / SETTINGS_FILE).unlink()
+    assert (tmp_path / "run" / CHUNKS_FOLDER / "000004.json").exists()
+    with pytest.warns(UserWarning, match="the run is already complete"):
+        assert predict(tmp_path / "run", resume=True).seen == []
     assert contents(tmp_path / "run") == uninterrupted
-    assert "the run is already complete" in capsys.readouterr().err
 
 
 class Killed(BaseException):
@@ -182,7 +96,7 @@ def test_kill_at_any_file_can_be_resumed(tmp_path, uninterrupted, monkeypatch, l
     def replace(path: Path, target: Path) -> Path:
         is_last = target == folder / last
         if is_last and before:
-            path.rename(path.with_name(".0123456789ab.tmp" + path.suffix))  # not cleaned up
+            patch.setattr(Path, "unlink", lambda *_, **__: None)  # not cleaned up
             raise Killed
         moved = real(path, target)
         if is_last:
@@ -198,7 +112,7 @@ def test_kill_at_any_file_can_be_resumed(tmp_path, uninterrupted, monkeypatch, l
     assert contents(folder) == uninterrupted
 
 
-@pytest.mark.parametrize("count", range(12))
+@pytest.mark.parametrize("count", range(13))
 def test_kill_while_chunks_are_removed_can_be_resumed(tmp_path, uninterrupted, monkeypatch, count):
     folder, real, remaining = tmp_path / "run", Path.unlink, [count]
 
@@ -212,7 +126,7 @@ def test_kill_while_chunks_are_removed_can_be_resumed(tmp_path, uninterrupted, m
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", unlink)
         patch.setattr(ChangeBoxes, "on_exception", lambda *_: None)
-        if count < 11:  # run.json and ten files of five clips
+        if count < 12:  # run.json, ten files of five clips, the list of files
             with pytest.raises(Killed):
                 predict(folder)
         else:
@@ -285,14 +199,18 @@ def test_resume_with_another_folder_name_and_number_of_workers(tmp_path, uninter
 
 
 def test_resume_of_a_run_without_settings_raises(tmp_path):
-    (tmp_path / "changes.csv").write_text("old")
+    with pytest.raises(RuntimeError, match="in the middle"):
+        predict(tmp_path, FailingMatcher(2))
+    (tmp_path / CHUNKS_FOLDER / SETTINGS_FILE).unlink()
+    before = contents(tmp_path)
     with pytest.raises(InputError, match="contains an earlier run"):
         predict(tmp_path, resume=True)
-    assert (tmp_path / "changes.csv").read_text() == "old"
+    assert contents(tmp_path) == before
 
 
 def test_damaged_settings_file_raises(tmp_path):
-    (tmp_path / CHUNKS_FOLDER).mkdir()
+    with pytest.raises(RuntimeError, match="in the middle"):
+        predict(tmp_path, FailingMatcher(2))
     (tmp_path / CHUNKS_FOLDER / SETTINGS_FILE).write_text("{")
     with pytest.raises(InputError, match=r"run.json: is damaged; remove it"):
         predict(tmp_path, resume=True)

@@ -8,12 +8,10 @@ inside functions: importing numba takes half a second.
 """
 
 import functools
-import logging
+import warnings
 
 import torch
 from torch import Tensor
-
-logger = logging.getLogger(__name__)
 
 
 def compiled_for(*tensors: Tensor) -> bool:
@@ -33,6 +31,7 @@ def _can_compile() -> bool:
     try:
         from numba.core import config
     except ImportError as error:
-        logger.warning("numba cannot be used (%s); motion matching is five times slower", error)
+        text = f"numba cannot be used ({error}); motion matching is five times slower"
+        warnings.warn(text, stacklevel=2)
         return False
     return not getattr(config, "DISABLE_JIT", False)

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import logging
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numba
 import numpy as np
 
-logger = logging.getLogger(__name__)
+from patchmatch.core.messages import warn
 
 # as fast as it gets without leave to forget that there are numbers that are none
 OPTIONS: dict[str, Any] = {
@@ -57,8 +56,7 @@ class Kernel:
         if not Kernel.told and self.compiled.stats.cache_misses:
             Kernel.told = True
             often = "once" if self.kept else "at every start, because no cache can be written"
-            text = "compiling the motion network for this block size takes about a minute, %s"
-            logger.warning(text, often)
+            warn(f"compiling the motion network for this block size takes about a minute, {often}")
 
     @property
     def kept(self) -> bool:

@@ -102,7 +102,10 @@ class DifferentiablePatchMatch(DenseMatcher):
             norm=norm,
         )
         self.lr, self.weight_decay, self.train_iterations = lr, weight_decay, train_iterations
-        self.features, self.seed = features, seed
+        self.features, self.seed, self.norm = features, seed, norm
+        # settings of the run, with which it may be resumed
+        self.iterations, self.k, self.samples, self.steps = iterations, k, samples, tuple(steps)
+        self.max_displacement = max_displacement
         self.gain_offset = gain_offset and learned
         #: Side of the patch that the cost of a pixel depends on.
         self.support = self.net.patch_size if learned else patch_size

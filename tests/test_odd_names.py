@@ -1,0 +1,83 @@
+"""Names of files that are no UTF-8, as long as a name may be, or in any script."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+from program_runs import QUIET, rows
+from textures import texture
+
+from patchmatch.cli import main
+
+ROOT = Path(__file__).parents[1]
+NAMES = {
+    "bytes": "caf\udce9_{}.png",
+    "long": "x" * 250 + "{}.png",
+    "long_wide": "影" * 83 + "{}.png",
+    "markup": "[red]:smile:\x1b[1m_{}.png",
+    "japanese": "フレーム_{}.png",
+}
+
+
+def write_frames(folder, pattern, count=3):
+    folder.mkdir(parents=True)
+    image = texture(90, 140)
+    for i in range(count):
+        encoded = cv2.imencode(".png", image[:, 2 * i : 2 * i + 120])[1]
+        (folder / pattern.format(i)).write_bytes(encoded.tobytes())
+
+
+@pytest.fixture(params=NAMES)
+def pattern(request, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    try:
+        write_frames(tmp_path / "in", NAMES[request.param])
+    except OSError:
+        pytest.skip("the file system does not allow the name")
+    return NAMES[request.param]
+
+
+def test_frames_are_predicted(pattern):
+    options = ["--data.predict_dir=in", "--data.gaps=[1,2]", "--writer.formats=[jsonl,flo,npz]"]
+    options += ["--writer.report=true", "--writer.output_path=out", *QUIET]
+    main(["predict", "-c", "patch_match", *options])
+    assert len(list(Path("out/topk_diffs").iterdir())) == 3
+    assert len(list(Path("out/fields").iterdir())) == 3
+    stems = [Path(pattern.format(i)).stem for i in range(3)]
+    lines = Path("out/changes.jsonl").read_text("utf-8").splitlines()
+    assert {json.loads(line)["frame1"] for line in lines} <= set(stems)
+    written = stems[0].encode("utf-8", "backslashreplace").decode()
+    assert {row["frame0"] for row in rows("out/pairs.csv")} >= {written}
+    main(["predict", "-c", "patch_match", *options, "--writer.resume=true"])
+
+
+@pytest.mark.parametrize("config", ["match_sift", "reconstruct"])
+def test_pairs_are_matched(pattern, config):
+    for name in ("image_1", "image_2"):
+        Path("pairs", name).mkdir(parents=True)
+    Path("in", pattern.format(0)).rename(Path("pairs/image_1", pattern.format(0)))
+    Path("in", pattern.format(1)).rename(Path("pairs/image_2", pattern.format(1)))
+    source = "data.pairs" if config == "match_sift" else "data.base_dir"
+    main(["predict", "-c", config, f"--{source}=pairs", "--writer.output_path=out", *QUIET])
+    (row,) = rows("out/pairs.csv")
+    assert row["image0"] == pattern.format(0).encode("utf-8", "backslashreplace").decode()
+
+
+@pytest.mark.parametrize(("name", "encoding"), [("bytes", "ascii"), ("japanese", "cp1252")])
+def test_the_output_fits_any_encoding(tmp_path, name, encoding):
+    write_frames(tmp_path / "in", NAMES[name])
+    (tmp_path / "in" / NAMES[name].format(9)).write_bytes(b"\x89PNG")
+    command = [sys.executable, "-m", "patchmatch", "predict", "-c", "patch_match"]
+    done = subprocess.run(
+        [*command, "--data.predict_dir=in", *QUIET],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"warning: frame skipped: in" in done.stderr
