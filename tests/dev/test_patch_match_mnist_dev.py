@@ -5,6 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+
+from patchmatch.shift.matcher import ShiftMatcher
 
 SCRIPT = Path(__file__).parents[2] / "dev" / "patch_match_mnist_dev.py"
 
@@ -45,6 +48,26 @@ def test_montages_of_digits_and_shifted_pairs_are_written(dev, capsys):
         assert image is not None
         assert image.std() > 10
         assert name in output
+
+
+def test_kernels_of_the_energy_network_are_drawn(dev, capsys):
+    dev.main(["--visualize_filters", "True"])
+    assert "kernels_odd.png" in capsys.readouterr().out
+    even, odd = (cv2.imread(f"data/visualise_filters/kernels_{p}.png") for p in ("even", "odd"))
+    assert even.shape == odd.shape
+    assert (even != odd).any()
+    assert not Path("data/montages").exists()
+
+
+def test_kernels_of_the_correlation_network_are_refused(dev, tmp_path, capsys):
+    matcher = ShiftMatcher(net="correlation")
+    checkpoint = {"state_dict": matcher.state_dict(), "hyper_parameters": dict(matcher.hparams)}
+    matcher.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, tmp_path / "c.ckpt")
+    with pytest.raises(SystemExit) as end:
+        dev.main(["--visualize_filters", "True", "--ckpt_path", str(tmp_path / "c.ckpt")])
+    assert end.value.code == 2
+    assert "give a checkpoint of --model.net energy" in capsys.readouterr().err
 
 
 def test_predict_draws_boxes_or_montages(dev, tmp_path):
