@@ -59,10 +59,10 @@ def noise_variance(
     """
     least = residual.amin(dim=0)  # (C, N)
     fitted = (residual / total.clamp_min(1e-12)).amax(dim=1).amin(dim=0) < FITTED_BELOW  # (N,)
-    if fitted.float().mean() > FITTED_SHARE:
-        noise = least[:, fitted].median(dim=1).values
-    else:
-        noise = least.quantile(FLAT_QUANTILE, dim=1)
+    of_fitted = least.masked_fill(~fitted, torch.nan).nanmedian(dim=1).values
+    of_flat = least.quantile(FLAT_QUANTILE, dim=1)
+    enough = fitted.float().mean() > FITTED_SHARE  # stays on the device
+    noise = torch.where(enough, of_fitted, of_flat)
     return noise.clamp(NOISE_FLOOR, NOISE_CEILING)
 
 

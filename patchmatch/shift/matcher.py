@@ -1,6 +1,7 @@
 """Lightning module of the shift matcher: training, patch matching and block matching."""
 
 import math
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from patchmatch.shift.correlation import CorrelationNet
 from patchmatch.shift.decision import decide, discount_noise, length_of, noise_variance
 from patchmatch.shift.energy import EnergyNet
 from patchmatch.shift.metrics import ExactShiftAccuracy, count_exact_shifts
-from patchmatch.shift.net import CLASSES, VARIANCE_EPS, FrameFeatures
+from patchmatch.shift.net import CLASSES, VARIANCE_EPS, BlockScores, FrameFeatures
 from patchmatch.shift.ops import STILL
 from patchmatch.shift.pairs import PairBatch
 
@@ -130,16 +131,13 @@ class ShiftMatcher(Matcher):
             return []
         keep_freed_memory()
         odds = self.prior_still / (1 - self.prior_still) * (CLASSES - 1)
-        features = pairs_of_features(batch["pairs"], lambda time: self._features(frames[time]))
+        scores = self._scores(frames, batch["pairs"], at_once=self.device.type != "cpu")
         changes = []
-        for (first, second), (features0, features1) in zip(batch["pairs"], features, strict=True):
+        for (first, second), found in zip(batch["pairs"], scores, strict=True):
             height, width = frames[first].shape[-2:]
-            found = self.net.match(features0, features1, self.block, self.stride)
-            logits = found.logits[0, :, 0].flatten(1).T.float()  # (N, 10)
+            logits = found.logits[0].flatten(1).T.float()  # (N, 10)
             logits[:, STILL] += math.log(odds)
-            residual, total = (  # (9, C, N)
-                x[:, 0, :, 0].flatten(2).float() for x in (found.residual, found.total)
-            )
+            residual, total = (x[:, 0].flatten(2) for x in (found.residual, found.total))
             noise = noise_variance(residual, total)
             probability = discount_noise(logits.softmax(dim=1), residual, noise)
             score = score_of_length(length_of(probability, residual, noise)).cpu()
@@ -162,8 +160,32 @@ class ShiftMatcher(Matcher):
             )
         return changes
 
-    def _features(self, frame: Tensor) -> FrameFeatures:
-        return self.net.extract_features(frame[None, :, None], self.block, self.stride)
+    def _scores(
+        self, frames: Tensor | list[Tensor], pairs: Sequence[tuple[int, int]], at_once: bool
+    ) -> Iterator[BlockScores]:
+        """Match pairs of the frames of a clip; yield the scores of each, without a time axis.
+
+        Args:
+            frames: (T, 1, H, W), or a list of frames that differ in size.
+            pairs: Indices of the earlier and the later frame of each pair.
+            at_once: Match all pairs in one call, which suits a GPU; one by one, the frames stay in
+                the cache of a CPU.
+        """
+        if at_once:
+            features = self._features(frames)
+            first, second = (
+                torch.tensor(i, device=frames.device) for i in zip(*pairs, strict=True)
+            )
+            whole = self.net.match(features.at(first), features.at(second), self.block, self.stride)
+            for index in range(len(pairs)):
+                yield whole.at(index)
+            return
+        features = pairs_of_features(pairs, lambda time: self._features(frames[time][None]))
+        for features0, features1 in features:
+            yield self.net.match(features0, features1, self.block, self.stride).at(0)
+
+    def _features(self, frames: Tensor) -> FrameFeatures:
+        return self.net.extract_features(frames.transpose(0, 1)[None], self.block, self.stride)
 
     @torch.inference_mode()
     def match_patches(self, patches0: Tensor, patches1: Tensor) -> PatchMatches:

@@ -20,7 +20,7 @@ class FrameFeatures(NamedTuple):
     mean: Float[Tensor, "9 B C T rows columns"]
     variance: Float[Tensor, "9 B C T rows columns"]
 
-    def at(self, times: slice) -> "FrameFeatures":
+    def at(self, times: slice | Tensor) -> "FrameFeatures":
         """Return the features of some of the frames."""
         return FrameFeatures(
             self.features[:, :, times], self.mean[:, :, :, times], self.variance[:, :, :, times]
@@ -39,6 +39,12 @@ class BlockScores(NamedTuple):
     logits: Float[Tensor, "B 10 T rows columns"]
     residual: Float[Tensor, "9 B C T rows columns"]
     total: Float[Tensor, "9 B C T rows columns"]
+
+    def at(self, time: int) -> "BlockScores":
+        """Return the scores of one pair, without the time axis."""
+        return BlockScores(
+            self.logits[:, :, time], self.residual[:, :, :, time], self.total[:, :, :, time]
+        )
 
 
 class ShiftNet(nn.Module, abc.ABC):

@@ -210,6 +210,20 @@ def test_pairs_need_not_be_consecutive(shipped):
     ]
 
 
+@pytest.mark.parametrize("net", ["energy", "correlation"])
+def test_all_pairs_of_a_clip_at_once_give_the_scores_of_each(net, device):
+    torch.manual_seed(0)
+    matcher = ShiftMatcher(net=net).eval().to(device)
+    frames = torch.stack([textured(40, 53, seed=i) for i in range(3)])[:, None].to(device)
+    pairs = [(0, 1), (1, 2), (0, 2)]
+    with torch.inference_mode():
+        one_by_one = list(matcher._scores(frames, pairs, at_once=False))
+        at_once = list(matcher._scores(frames, pairs, at_once=True))
+    for one, other in zip(one_by_one, at_once, strict=True):
+        for part, same in zip(one, other, strict=True):
+            assert_close(part, same, rtol=1e-3, atol=1e-4)
+
+
 def test_an_empty_clip_gives_no_changes(shipped):
     clip = clip_of(torch.zeros(0, 0)) | {"pairs": [], "names": []}
     assert shipped.matcher.predict_step(clip, 0) == []
