@@ -5,7 +5,8 @@ python3 dev/benchmark_predict.py [--frames FOLDER] [--threads 2] [--device cuda]
 Matches frames of 768x576 at all blocks of 26 pixels with stride 13, and compares the time with
 OpenCV's DIS optical flow (medium preset) and with frame differences. Decoding is excluded, the
 methods alternate, and medians over pairs are printed. Then measures frames per second, the share
-of decoding and peak memory of the whole program for 10 and for 1,000 PNG files, each in its own process.
+of decoding and peak memory of the whole program for 10 and for 1,000 PNG files, each in its own
+process.
 """
 
 import argparse

@@ -161,12 +161,12 @@ class ShiftMatcher(Matcher):
         return changes
 
     def _scores(
-        self, frames: Tensor | list[Tensor], pairs: Sequence[tuple[int, int]], at_once: bool
+        self, frames: Sequence[Tensor], pairs: Sequence[tuple[int, int]], at_once: bool
     ) -> Iterator[BlockScores]:
         """Match pairs of the frames of a clip; yield the scores of each, without a time axis.
 
         Args:
-            frames: (T, 1, H, W), or a list of frames that differ in size.
+            frames: T of (1, H, W); the two of a pair have one size.
             pairs: Indices of the earlier and the later frame of each pair.
             at_once: Match all pairs in one call, which suits a GPU; one by one, the frames stay in
                 the cache of a CPU.
