@@ -171,14 +171,11 @@ class ShiftMatcher(Matcher):
             at_once: Match all pairs in one call, which suits a GPU; one by one, the frames stay in
                 the cache of a CPU.
         """
-        if at_once:
-            features = self._features(frames)
-            first, second = (
-                torch.tensor(i, device=frames.device) for i in zip(*pairs, strict=True)
-            )
-            whole = self.net.match(features.at(first), features.at(second), self.block, self.stride)
-            for index in range(len(pairs)):
-                yield whole.at(index)
+        if at_once and len({frame.shape for frame in frames}) == 1:
+            features = self._features(torch.stack(list(frames)))
+            first, second = torch.tensor(pairs, device=frames[0].device).T
+            found = self.net.match(features.at(first), features.at(second), self.block, self.stride)
+            yield from (found.at(index) for index in range(len(pairs)))
             return
         features = pairs_of_features(pairs, lambda time: self._features(frames[time][None]))
         for features0, features1 in features:
