@@ -54,6 +54,7 @@ BASELINES: dict[str, PatchMatcher] = {
     "NCC, 0.8 px blur, symmetric": partial(match_ncc, blur=0.8, symmetric=True),
 }
 RELIABILITY_PAIRS = 300
+REACHES = {0: (0,), 1: (1,), 6: range(2, 7)}  # pixels, by the largest displacement
 SKIMAGE = "astronaut brick camera cat chelsea coffee coins grass gravel moon page rocket text"
 
 
@@ -119,11 +120,11 @@ def print_reliability(matcher: LoadedShiftMatcher, images: list[np.ndarray]) -> 
     confidence, right = [], []
     images = [image for image in images if min(image.shape) > 60 + 2 * margin]
     for index in range(RELIABILITY_PAIRS):
-        image = images[index % len(images)]
+        image = images[index // 20 % len(images)]
         reach = (*(0,) * 18, 1, margin)[index % 20]
         while True:
             dx, dy = (int(d) for d in rng.integers(-reach, reach + 1, 2))
-            if reach < 2 or max(abs(dx), abs(dy)) > 1:
+            if max(abs(dx), abs(dy)) in REACHES[reach]:
                 break
         noise = float(np.exp(rng.uniform(np.log(0.5), np.log(8))))
         height, width = (side - 2 * margin for side in image.shape)
@@ -165,7 +166,7 @@ def pair_clip(frames: torch.Tensor) -> Clip:
         "index": 0,
         "source": "",
         "several": False,
-        "frames": frames,
+        "frames": list(frames),
         "images": [],
         "names": ["0", "1"],
         "times": [None, None],

@@ -86,7 +86,8 @@ class FrameChanges:
             ``camera``; NaN where ``matched`` is False, whatever is passed.
         kind: (N,) long, values of ``Kind``.
         score: (N,) float in [0, 1), how much a block changed, see ``score_of_length``: 0 is
-            still, 0.5 about one pixel in a still scene.
+            still, 0.5 one pixel in a still scene (0.5 to 0.75 with the shift matcher, where
+            ``larger`` is about 0.8).
         matched: (N,) bool, True where the content of the block is found in ``frame1``. False where
             it is occluded, has left the frame or lies outside the search range.
         confidence: (N,) float in [0, 1], the probability that the displacement is correct.

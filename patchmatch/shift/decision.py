@@ -11,13 +11,14 @@ from patchmatch.shift.ops import LARGER, SHIFTS, STILL
 
 #: Length in pixels of the displacement of each class, 2 for ``larger``.
 LENGTHS = torch.tensor([math.hypot(dx, dy) for dx, dy in SHIFTS] + [2.0])
+ROUND_OFF = 2e-6  # variance: what float32 leaves of the energy of a flat area
 FITTED_BELOW = 0.05  # residual over total variance of a block that a shift explains
 FITTED_SHARE = 0.05  # of the blocks: fewer of them do not estimate the noise
 FLAT_QUANTILE = 0.05  # of the least residuals, if no shift explains the scene
-NOISE_FLOOR = 1.5e-5  # variance of (1 gray level of 255)^2: rounding and compression of a video
-NOISE_CEILING = 4.4e-3  # variance of noise of 12 gray levels in each frame, the most in training
-NOISE_FACTOR = 6.0  # times the noise: a residual that is half noise, half change
-IMPROVEMENT = 1.6  # factor between the residuals of still and of a shift that is half chance
+NOISE_FLOOR = 1.5e-5  # variance per feature map: about 1 gray level of 255, as from compression
+NOISE_CEILING = 4.4e-3  # variance per feature map: white noise of about 7 gray levels per frame
+NOISE_FACTOR = 6.0  # times the noise: the residual at which half of ``larger`` is kept
+IMPROVEMENT = 1.6  # of a shift over still: the ratio of residuals at which half of it is kept
 STEEPNESS = {"larger": 2.0, "shift": 8.0}  # of the change from one to the other, per factor of e
 EXCESS_WEIGHT = 0.25  # added share of the length, per factor of ten
 
@@ -46,23 +47,26 @@ def noise_variance(
 ) -> Float[Tensor, "C"]:
     """Estimate the noise in the difference of two frames from all of their blocks.
 
-    Where one of the nine shifts explains a block, what it leaves is noise: the median over such
-    blocks. If too few blocks are explained, as when the camera moves by more than a pixel, a low
-    quantile of the least residuals, that of flat blocks.
+    Where one of the nine shifts explains a textured block, what it leaves is noise: the median
+    over such blocks. If too few blocks are explained, as when the camera moves by more than a
+    pixel, a low quantile of the least residuals, that of flat blocks.
 
     Args:
         residual: Variance of the difference under each shift, for C feature maps and N blocks.
         total: Sum of the variances of both frames.
 
     Returns:
-        Variance per feature map, in squared gray levels of 1.
+        Variance per feature map, for gray levels from 0 to 1.
     """
     least = residual.amin(dim=0)  # (C, N)
-    fitted = (residual / total.clamp_min(1e-12)).amax(dim=1).amin(dim=0) < FITTED_BELOW  # (N,)
-    of_fitted = least.masked_fill(~fitted, torch.nan).nanmedian(dim=1).values
-    of_flat = least.quantile(FLAT_QUANTILE, dim=1)
+    fitted = (residual / total.clamp_min(ROUND_OFF)).amax(dim=1).amin(dim=0) < FITTED_BELOW  # (N,)
+    # a block of one constant level shows neither texture nor noise
+    fitted &= (FITTED_BELOW * total[STILL] > NOISE_FLOOR).all(dim=0)
+    constant = (total[STILL] < ROUND_OFF).all(dim=0)
+    of_fitted = least.masked_fill(~fitted, torch.nan).nanquantile(0.5, dim=1)
+    of_flat = least.masked_fill(constant, torch.nan).nanquantile(FLAT_QUANTILE, dim=1)
     enough = fitted.float().mean() > FITTED_SHARE  # stays on the device
-    noise = torch.where(enough, of_fitted, of_flat)
+    noise = torch.where(enough, of_fitted, of_flat).nan_to_num(0.0)
     return noise.clamp(NOISE_FLOOR, NOISE_CEILING)
 
 
@@ -83,10 +87,10 @@ def discount_noise(
         residual: Variance of the difference under each shift, for C feature maps.
         noise: Variance of the noise per feature map, see ``noise_variance``.
     """
-    over_noise = (residual / noise[:, None]).amax(dim=1).amin(dim=0)  # (N,)
-    improvement = residual[STILL] / residual.clamp_min(1e-12)  # (9, C, N)
+    over_noise = (residual / noise[:, None]).amax(dim=1)  # (9, N)
+    improvement = residual[STILL] / residual.clamp_min(ROUND_OFF)  # (9, C, N)
     supported = {
-        "larger": over_noise / NOISE_FACTOR,
+        "larger": over_noise.amin(dim=0) / NOISE_FACTOR,
         "shift": improvement.amax(dim=1).T / IMPROVEMENT,  # (N, 9)
     }
     keep = {
@@ -97,22 +101,24 @@ def discount_noise(
     share = shifts / shifts.sum(dim=1, keepdim=True).clamp_min(1e-30)
     kept = larger * keep["larger"][:, None]
     shifts = shifts + (larger - kept) * share
-    moved = shifts * keep["shift"]
+    contradicted = torch.sigmoid(STEEPNESS["shift"] * over_noise[STILL].clamp_min(1e-6).log())
+    moved = shifts * keep["shift"] * contradicted[:, None]
     moved[:, STILL] = 0
     still = 1 - kept - moved.sum(dim=1, keepdim=True)
     moved[:, STILL] = still[:, 0].clamp_min(0)
     return torch.cat([moved, kept], dim=1)
 
 
-def length_of(
+def ranking_length(
     probability: Float[Tensor, "N 10"],
     residual: Float[Tensor, "9 C N"],
     noise: Float[Tensor, "C"],
 ) -> Float[Tensor, "N"]:
-    """Return how far a block has changed, in pixels; it ranks beyond the search of one pixel.
+    """Return how much a block has changed, in pixels; it ranks beyond the search of one pixel.
 
-    The expected length of the displacement, increased by a quarter for each factor of ten between
-    the residual without a shift and the noise. The arguments are those of ``discount_noise``.
+    The expected length of the displacement, 2 for ``larger``, increased by a quarter for each
+    factor of ten between the residual without a shift and the noise. The arguments are those of
+    ``discount_noise``.
     """
     excess = (residual[STILL] / noise[:, None]).amax(dim=0)  # (N,)
     expected = probability @ LENGTHS.to(probability)

@@ -21,7 +21,7 @@ from patchmatch.shift.net import (
 )
 from patchmatch.shift.ops import SHIFTS, overlap_moments, overlap_products
 
-ENERGY_EPS = 5e-7  # below the energy of rounding to uint8: an exact match stands out
+ENERGY_EPS = 5e-7  # of rounding to uint8 and less: an exact match of texture stands out
 SIGMA = (0.2, 1.65)  # pixels: profiles at the start, from a single pixel to a smooth one
 
 

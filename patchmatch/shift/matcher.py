@@ -19,7 +19,7 @@ from patchmatch.core.process import keep_freed_memory
 from patchmatch.frames.results import FrameChanges, Kind, PatchMatches, score_of_length
 from patchmatch.ops.blocks import block_boxes
 from patchmatch.shift.correlation import CorrelationNet
-from patchmatch.shift.decision import decide, discount_noise, length_of, noise_variance
+from patchmatch.shift.decision import decide, discount_noise, noise_variance, ranking_length
 from patchmatch.shift.energy import EnergyNet
 from patchmatch.shift.metrics import ExactShiftAccuracy, count_exact_shifts
 from patchmatch.shift.net import CLASSES, VARIANCE_EPS, BlockScores, FrameFeatures
@@ -28,6 +28,7 @@ from patchmatch.shift.pairs import PairBatch
 
 NETS = {"energy": EnergyNet, "correlation": CorrelationNet}
 MIN_BLOCK = 8  # pixels: the window of a smaller block has fewer than 6x6 pixels
+MAX_PIXELS = 4_000_000  # of the pairs in one call on a GPU: bounds the memory
 MAX_PATCHES = 4096  # patch pairs in one forward pass: bounds the memory
 
 
@@ -140,7 +141,7 @@ class ShiftMatcher(Matcher):
             residual, total = (x[:, 0].flatten(2) for x in (found.residual, found.total))
             noise = noise_variance(residual, total)
             probability = discount_noise(logits.softmax(dim=1), residual, noise)
-            score = score_of_length(length_of(probability, residual, noise)).cpu()
+            score = score_of_length(ranking_length(probability, residual, noise)).cpu()
             probability = probability.cpu()
             displacement, kind = decide(probability)
             changes.append(
@@ -172,10 +173,15 @@ class ShiftMatcher(Matcher):
                 the cache of a CPU.
         """
         if at_once and len({frame.shape for frame in frames}) == 1:
-            features = self._features(torch.stack(list(frames)))
-            first, second = torch.tensor(pairs, device=frames[0].device).T
-            found = self.net.match(features.at(first), features.at(second), self.block, self.stride)
-            yield from (found.at(index) for index in range(len(pairs)))
+            limit = max(1, MAX_PIXELS // frames[0].numel())
+            for start in range(0, len(pairs), limit):
+                part = torch.tensor(pairs[start : start + limit])
+                times, index = part.unique(return_inverse=True)
+                features = self._features(torch.stack([frames[time] for time in times]))
+                first, second = index.T.to(features.features.device)
+                sides = features.at(first), features.at(second)
+                found = self.net.match(*sides, self.block, self.stride)
+                yield from (found.at(i) for i in range(len(part)))
             return
         features = pairs_of_features(pairs, lambda time: self._features(frames[time][None]))
         for features0, features1 in features:

@@ -3,12 +3,12 @@ import torch
 from torch.testing import assert_close
 
 from patchmatch.shift.decision import (
-    FITTED_SHARE,
+    FLAT_QUANTILE,
     NOISE_CEILING,
     NOISE_FLOOR,
     discount_noise,
-    length_of,
     noise_variance,
+    ranking_length,
 )
 from patchmatch.shift.ops import LARGER, STILL
 
@@ -39,8 +39,8 @@ def test_noise_is_that_of_flat_blocks_if_no_shift_explains_the_scene():
     residual = torch.full((9, 1, BLOCKS), 4e-3)
     residual[:, 0, :4] = 1e-4
     total = 2 * residual
-    assert 4 / BLOCKS > FITTED_SHARE
-    assert noise_variance(residual, total).item() < 4e-3
+    assert 4 / BLOCKS > FLAT_QUANTILE
+    assert_close(noise_variance(residual, total), torch.tensor([1e-4]))
 
 
 def test_noise_has_a_floor_and_a_ceiling():
@@ -67,19 +67,20 @@ def test_a_shift_needs_a_lower_residual_than_without(ratio, kept):
     assert found[0, STILL].item() == pytest.approx(1 - kept, abs=0.03)
 
 
-def test_what_larger_loses_goes_to_the_likeliest_shift():
+def test_what_larger_loses_goes_to_the_shifts_in_proportion():
     noise = torch.tensor([1e-4])
     probability = torch.zeros(1, 10)
-    probability[0, LARGER], probability[0, 2] = 0.9, 0.1
+    probability[0, LARGER], probability[0, 2], probability[0, 3] = 0.91, 0.06, 0.03
     residual = residual_of(1e-2, 1e-4)
     found = discount_noise(probability, residual, noise)
-    assert found[0, 2] > 0.95
+    assert found[0, 2] > 0.6
+    assert_close(found[0, 2], 2 * found[0, 3])
 
 
 def test_length_grows_with_the_residual():
     noise = torch.tensor([1e-4])
     lengths = [
-        length_of(probability_of(LARGER, 1.0), residual_of(value, 1e-4), noise).item()
+        ranking_length(probability_of(LARGER, 1.0), residual_of(value, 1e-4), noise).item()
         for value in (1e-4, 1e-3, 1e-2)
     ]
     assert lengths == pytest.approx([2.0, 2.5, 3.0])

@@ -39,7 +39,7 @@ def clip_of(*frames):
         "index": 0,
         "source": "synthetic",
         "several": False,
-        "frames": torch.stack(frames)[:, None],
+        "frames": [frame[None] for frame in frames],
         "images": [],
         "names": [f"frame_{i}" for i in range(len(frames))],
         "times": [None] * len(frames),
@@ -183,6 +183,19 @@ def test_scores_of_a_moving_scene_differ(shipped):
     assert changes.score.max() < 0.8
 
 
+@pytest.mark.parametrize("level", [0, 16, 255])
+@pytest.mark.parametrize("noise", [1, 2, 4])
+def test_bars_of_one_constant_level_do_not_move(shipped, level, noise):
+    rng = np.random.default_rng(level)
+    frames = []
+    for _ in range(2):
+        wall = np.clip(np.round(120 + rng.normal(0, noise, (260, 390))), 0, 255)
+        wall[:40], wall[-40:] = level, level
+        frames.append(torch.from_numpy(wall / 255).float())
+    (changes,) = shipped.matcher.predict_step(clip_of(*frames), 0)
+    assert len(changes.top(20)) == 0
+
+
 @pytest.mark.parametrize("blur", [0, 1.5])
 @pytest.mark.parametrize("texture", [0.0, 0.05, 0.8])
 def test_noise_of_any_spectrum_is_no_change(shipped, blur, texture):
@@ -211,10 +224,11 @@ def test_pairs_need_not_be_consecutive(shipped):
 
 
 @pytest.mark.parametrize("net", ["energy", "correlation"])
-def test_all_pairs_of_a_clip_at_once_give_the_scores_of_each(net, device):
+def test_all_pairs_of_a_clip_at_once_give_the_scores_of_each(net, device, monkeypatch):
     torch.manual_seed(0)
     matcher = ShiftMatcher(net=net).eval().to(device)
-    frames = torch.stack([textured(40, 53, seed=i) for i in range(3)])[:, None].to(device)
+    monkeypatch.setattr("patchmatch.shift.matcher.MAX_PIXELS", 2 * 40 * 53)  # two pairs at once
+    frames = [textured(40, 53, seed=i)[None].to(device) for i in range(3)]
     pairs = [(0, 1), (1, 2), (0, 2)]
     with torch.inference_mode():
         one_by_one = list(matcher._scores(frames, pairs, at_once=False))
