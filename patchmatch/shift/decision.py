@@ -18,7 +18,7 @@ FLAT_QUANTILE = 0.05  # of the least residuals, if no shift explains the scene
 NOISE_FLOOR = 1.5e-5  # variance per feature map: about 1 gray level of 255, as from compression
 NOISE_CEILING = 4.4e-3  # variance per feature map: white noise of about 7 gray levels per frame
 NOISE_FACTOR = 6.0  # times the noise: the residual at which half of ``larger`` is kept
-IMPROVEMENT = 1.6  # of a shift over still: the ratio of residuals at which half of it is kept
+IMPROVEMENT = 1.8  # of a shift over still: the ratio of residuals at which half of it is kept
 STEEPNESS = {"larger": 2.0, "shift": 8.0}  # of the change from one to the other, per factor of e
 EXCESS_WEIGHT = 0.25  # added share of the length, per factor of ten
 
