@@ -52,7 +52,7 @@ class Shifts(Exported):
 
     outputs = ("probability",)
     sizes = ((120, 160), (97, 203), (480, 640))
-    tolerance = 1e-5
+    tolerance = 1e-4
 
     def __init__(self, net: ShiftNet, block: int = 26, stride: int = 13) -> None:
         super().__init__()
