@@ -31,6 +31,7 @@ types: $(READY) ## basedpyright over the package
 
 bench: $(READY) ## the numbers of docs/benchmarks.md
 	$(BIN)/python dev/benchmark_transfer.py
+	$(BIN)/python dev/benchmark_changes.py
 	$(BIN)/python dev/benchmark_predict.py
 	$(BIN)/python dev/benchmark_motion.py
 	$(BIN)/python dev/benchmark_nnf.py
