@@ -25,6 +25,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from frame_clips import clip_of
+
 from patchmatch import load_shift_matcher
 from patchmatch.frames.results import FrameChanges
 from patchmatch.frames.selection import Selection
@@ -60,23 +62,9 @@ def still_frames(scene: np.ndarray, noise: str) -> list[np.ndarray]:
 
 def changes_of(matcher: ShiftMatcher, frames: Sequence[np.ndarray]) -> Iterator[FrameChanges]:
     """Yield the drawn boxes of every pair of consecutive gray frames."""
-    gray = [torch.from_numpy(f.astype(np.float32) / 255)[None] for f in frames]
-    for pair in itertools.pairwise(gray):
+    for pair in itertools.pairwise(frames):
         with torch.inference_mode():
-            (changes,) = matcher.predict_step(
-                {
-                    "index": 0,
-                    "source": "",
-                    "several": False,
-                    "frames": [frame.to(matcher.device) for frame in pair],
-                    "images": [],
-                    "names": ["0", "1"],
-                    "times": [None, None],
-                    "pairs": [(0, 1)],
-                    "notes": [],
-                },
-                0,
-            )
+            (changes,) = matcher.predict_step(clip_of(pair, matcher.device), 0)
         yield SELECT(changes)[0]
 
 

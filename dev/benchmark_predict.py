@@ -26,6 +26,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from frame_clips import clip_of
+
 from patchmatch import load_shift_matcher, predict_frames
 from patchmatch.core.clips import Clip
 from patchmatch.frames.cows.sequence import render_sequence
@@ -60,18 +62,7 @@ def compare_speed(
     times: dict[str, list[float]] = {"patchmatch": [], "DIS medium": [], "frame difference": []}
     for _ in range(rounds):
         # Pairs of a clip share frames, so the whole clip is timed.
-        gray = torch.from_numpy(np.stack(frames).astype(np.float32) / 255)[:, None]
-        clip: Clip = {
-            "index": 0,
-            "source": "",
-            "several": False,
-            "frames": gray.to(matcher.device),
-            "images": [],
-            "names": [str(i) for i in range(len(frames))],
-            "times": [None] * len(frames),
-            "pairs": [(i, i + 1) for i in range(len(frames) - 1)],
-            "notes": [],
-        }
+        clip = clip_of(frames, matcher.device)
         with torch.inference_mode():
             times["patchmatch"].append(_seconds(lambda c=clip: match(c)) / (len(frames) - 1))
         for frame0, frame1 in itertools.pairwise(frames):

@@ -25,10 +25,10 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from frame_clips import clip_of
 from shift_peers import PEERS
 
 from patchmatch import load_shift_matcher
-from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
 from patchmatch.frames.results import Kind
 from patchmatch.io import IMAGE_SUFFIXES, read_image, to_gray_float
@@ -135,9 +135,9 @@ def print_reliability(matcher: LoadedShiftMatcher, images: list[np.ndarray]) -> 
                 image[margin - dy : margin - dy + height, margin - dx : margin - dx + width],
             )
         ]
-        gray = torch.from_numpy(np.stack(frames).astype(np.float32) / 255)[:, None]
         with torch.inference_mode():
-            (changes,) = matcher.matcher.predict_step(pair_clip(gray), 0)
+            clip = clip_of(frames, matcher.matcher.device)
+            (changes,) = matcher.matcher.predict_step(clip, 0)
         if reach > 1:
             correct = changes.kind == Kind.LARGER
         else:
@@ -158,21 +158,6 @@ def print_reliability(matcher: LoadedShiftMatcher, images: list[np.ndarray]) -> 
                 f"{hits[chosen].mean():.3f}",
             )
     Console(width=130).print(table)
-
-
-def pair_clip(frames: torch.Tensor) -> Clip:
-    """Return the clip of one frame pair, (2, 1, H, W)."""
-    return {
-        "index": 0,
-        "source": "",
-        "several": False,
-        "frames": list(frames),
-        "images": [],
-        "names": ["0", "1"],
-        "times": [None, None],
-        "pairs": [(0, 1)],
-        "notes": [],
-    }
 
 
 def main() -> None:

@@ -1,7 +1,9 @@
 """Reading and writing of image files, and conversion to gray float and to RGB uint8."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -11,6 +13,8 @@ from patchmatch.core.errors import InputError, first_line
 from patchmatch.io.atomic import write_bytes_atomic
 from patchmatch.io.decoding import decode_image, decode_orientation, decode_size, to_array
 from patchmatch.io.files import read_bytes
+
+Decoded = TypeVar("Decoded")
 
 # Candidates in a folder. The format is determined from the content.
 IMAGE_SUFFIXES = (
@@ -48,11 +52,7 @@ def read_image(path: str | Path) -> np.ndarray:
         InputError: If the file is missing, damaged, truncated, not an image, or too large, or if
             its pixels are signed, NaN or outside [0, 1].
     """
-    data = read_bytes(path)
-    try:
-        return decode_image(data)
-    except Exception as error:  # each decoder raises classes of its own
-        raise _read_error(path, error) from error
+    return _decode(path, decode_image)
 
 
 def read_image_size(path: str | Path) -> tuple[int, int]:
@@ -67,11 +67,7 @@ def read_image_size(path: str | Path) -> tuple[int, int]:
     Raises:
         InputError: If the header cannot be read; damaged pixels are not detected.
     """
-    data = read_bytes(path)
-    try:
-        return decode_size(data)
-    except Exception as error:  # as in read_image
-        raise _read_error(path, error) from error
+    return _decode(path, decode_size)
 
 
 def read_orientation(path: str | Path) -> int:
@@ -86,11 +82,7 @@ def read_orientation(path: str | Path) -> int:
     Raises:
         InputError: If the header cannot be read; damaged pixels are not detected.
     """
-    data = read_bytes(path)
-    try:
-        return decode_orientation(data)
-    except Exception as error:  # as in read_image
-        raise _read_error(path, error) from error
+    return _decode(path, decode_orientation)
 
 
 def pil_to_array(image: Image.Image) -> np.ndarray:
@@ -214,6 +206,15 @@ def _require_shape(image: np.ndarray) -> None:
             f"image must be (H, W) or (H, W, 3) with at least one pixel, got {image.shape}; "
             "drop alpha and batch axes"
         )
+
+
+def _decode(path: str | Path, decode: Callable[[bytes], Decoded]) -> Decoded:
+    """Return what a decoder makes of a file; raise InputError if it fails."""
+    data = read_bytes(path)
+    try:
+        return decode(data)
+    except Exception as error:  # each decoder raises classes of its own
+        raise _read_error(path, error) from error
 
 
 def _read_error(path: str | Path, error: Exception) -> InputError:

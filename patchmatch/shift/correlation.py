@@ -11,7 +11,10 @@ from patchmatch.shift.net import (
     BlockScores,
     FrameFeatures,
     ShiftNet,
+    filter_frames,
     gaussian_kernels,
+    make_gate,
+    make_head,
     require_sizes,
     standardise,
 )
@@ -36,7 +39,6 @@ class CorrelationNet(ShiftNet):
     def __init__(self, filters: int = 3, kernel: int = 7, width: int = 48) -> None:
         super().__init__()
         require_sizes(filters, kernel, width)
-        self.kernel = kernel
         self.identity: Tensor
         channels = filters + 1
         self.bank = nn.Conv3d(1, filters, (1, kernel, kernel), bias=False)
@@ -47,32 +49,15 @@ class CorrelationNet(ShiftNet):
         self.register_buffer("identity", identity, persistent=False)
         # per channel: nine residuals, their mean, and the log-variances of both frames
         self.scale = nn.BatchNorm1d((len(SHIFTS) + 3) * channels, affine=False)
-        self.gate = nn.Sequential(
-            nn.Linear(3 * channels, width), nn.ReLU(), nn.Linear(width, 2 * channels), nn.Softplus()
-        )
-        self.head = nn.Sequential(
-            nn.Linear((len(SHIFTS) + 3) * channels, width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, CLASSES),
-        )
+        self.gate = make_gate(channels, width)
+        self.head = make_head(channels, width, CLASSES)
 
     def extract_features(
         self, frames: Float[Tensor, "B 1 T H W"], block: int = 26, stride: int = 13
     ) -> FrameFeatures:
         """Return the features and window statistics of each frame, the input of ``match``."""
-        frames = frames - frames.mean(dim=(-2, -1), keepdim=True)  # for numerical precision only
-        batch, _, time, height, width = frames.shape
-        margin = self.kernel // 2
-        folded = frames.reshape(batch * time, 1, height, width)
-        padded = F.pad(folded, (margin,) * 4, mode="replicate")
-        # Channel 0 is the frame itself. The kernels span one frame, so conv2d gives the same sums
-        # as conv3d, ten times faster on a CPU.
-        kernels = torch.cat([self.identity, self.bank.weight]).squeeze(2)
-        features = F.conv2d(padded, kernels)  # (B * T, C, H, W)
-        # variances of small differences need float32, whatever the precision of the weights
-        features = features.float().unflatten(0, (batch, time)).transpose(1, 2)  # (B, C, T, H, W)
+        kernels = torch.cat([self.identity, self.bank.weight]).squeeze(2)  # 0 is the frame itself
+        features = filter_frames(frames, kernels)
         return FrameFeatures(features, *window_moments(features, block, stride))
 
     def match(

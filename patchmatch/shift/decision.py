@@ -19,7 +19,7 @@ NOISE_FLOOR = 1.5e-5  # variance per feature map: about 1 gray level of 255, as 
 NOISE_CEILING = 4.4e-3  # variance per feature map: white noise of about 7 gray levels per frame
 NOISE_FACTOR = 6.0  # times the noise: the residual at which half of ``larger`` is kept
 IMPROVEMENT = 1.8  # of a shift over still: the ratio of residuals at which half of it is kept
-STEEPNESS = {"larger": 2.0, "shift": 8.0}  # of the change from one to the other, per factor of e
+LARGER_STEEPNESS, SHIFT_STEEPNESS = 2.0, 8.0  # of what is kept, per factor of e
 EXCESS_WEIGHT = 0.25  # added share of the length, per factor of ten
 
 
@@ -88,25 +88,23 @@ def discount_noise(
         noise: Variance of the noise per feature map, see ``noise_variance``.
     """
     over_noise = (residual / noise[:, None]).amax(dim=1)  # (9, N)
-    improvement = residual[STILL] / residual.clamp_min(ROUND_OFF)  # (9, C, N)
-    supported = {
-        "larger": over_noise.amin(dim=0) / NOISE_FACTOR,
-        "shift": improvement.amax(dim=1).T / IMPROVEMENT,  # (N, 9)
-    }
-    keep = {
-        name: torch.sigmoid(STEEPNESS[name] * ratio.clamp_min(1e-6).log())
-        for name, ratio in supported.items()
-    }
+    improvement = (residual[STILL] / residual.clamp_min(ROUND_OFF)).amax(dim=1).T  # (N, 9)
+    keep_larger = _support(over_noise.amin(dim=0) / NOISE_FACTOR, LARGER_STEEPNESS)  # (N,)
+    keep_shift = _support(improvement / IMPROVEMENT, SHIFT_STEEPNESS)  # (N, 9)
+    contradicted = _support(over_noise[STILL], SHIFT_STEEPNESS)  # (N,)
     shifts, larger = probability[:, :LARGER], probability[:, LARGER:]
     share = shifts / shifts.sum(dim=1, keepdim=True).clamp_min(1e-30)
-    kept = larger * keep["larger"][:, None]
+    kept = larger * keep_larger[:, None]
     shifts = shifts + (larger - kept) * share
-    contradicted = torch.sigmoid(STEEPNESS["shift"] * over_noise[STILL].clamp_min(1e-6).log())
-    moved = shifts * keep["shift"] * contradicted[:, None]
+    moved = shifts * keep_shift * contradicted[:, None]
     moved[:, STILL] = 0
-    still = 1 - kept - moved.sum(dim=1, keepdim=True)
-    moved[:, STILL] = still[:, 0].clamp_min(0)
+    moved[:, STILL] = (1 - kept[:, 0] - moved.sum(dim=1)).clamp_min(0)
     return torch.cat([moved, kept], dim=1)
+
+
+def _support(ratio: Tensor, steepness: float) -> Tensor:
+    """Return a share that rises with a ratio, from 0 over 0.5 at ratio 1 to 1."""
+    return torch.sigmoid(steepness * ratio.clamp_min(1e-6).log())
 
 
 def ranking_length(

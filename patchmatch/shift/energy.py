@@ -15,7 +15,10 @@ from patchmatch.shift.net import (
     BlockScores,
     FrameFeatures,
     ShiftNet,
+    filter_frames,
     gaussian_kernels,
+    make_gate,
+    make_head,
     require_sizes,
     standardise,
 )
@@ -50,18 +53,10 @@ class EnergyNet(ShiftNet):
         self.profiles = nn.Parameter(gaussian_kernels(filters, kernel, SIGMA))
         # per band: mean and least log-residual of the shifts, log-energy
         self.gate_scale = nn.BatchNorm1d(3 * filters, affine=False)
-        self.gate = nn.Sequential(
-            nn.Linear(3 * filters, width), nn.ReLU(), nn.Linear(width, 2 * filters), nn.Softplus()
-        )
+        self.gate = make_gate(filters, width)
         # the same and nine log-residuals
         self.head_scale = nn.BatchNorm1d((len(SHIFTS) + 3) * filters, affine=False)
-        self.head = nn.Sequential(
-            nn.Linear((len(SHIFTS) + 3) * filters, width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, CLASSES - len(SHIFTS)),
-        )
+        self.head = make_head(filters, width, CLASSES - len(SHIFTS))
 
     def kernels(self) -> Float[Tensor, "9 2 C 2 K K"]:
         """Return the kernels by shift, phase (even, odd) and band; each has axes (t, y, x)."""
@@ -77,14 +72,7 @@ class EnergyNet(ShiftNet):
         self, frames: Float[Tensor, "B 1 T H W"], block: int = 26, stride: int = 13
     ) -> FrameFeatures:
         """Return the bands and window statistics of each frame, the input of ``match``."""
-        frames = frames - frames.mean(dim=(-2, -1), keepdim=True)  # for numerical precision only
-        batch, _, time, height, width = frames.shape
-        folded = frames.reshape(batch * time, 1, height, width)
-        margin = self.profiles.shape[-1] // 2
-        padded = F.pad(folded, (margin,) * 4, mode="replicate")
-        bands = F.conv2d(padded, self.profiles[:, None])  # (B * T, C, H, W)
-        # variances of small differences need float32, whatever the precision of the weights
-        bands = bands.float().unflatten(0, (batch, time)).transpose(1, 2)  # (B, C, T, H, W)
+        bands = filter_frames(frames, self.profiles[:, None])
         return FrameFeatures(bands, *overlap_moments(bands, block, stride))
 
     def energies(

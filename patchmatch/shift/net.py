@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from patchmatch.shift.ops import SHIFTS
 
@@ -79,6 +80,40 @@ class ShiftNet(nn.Module, abc.ABC):
         features = self.extract_features(frames, block, stride)
         first, second = features.at(slice(None, -1)), features.at(slice(1, None))
         return self.match(first, second, block, stride).logits
+
+
+def filter_frames(
+    frames: Float[Tensor, "B 1 T H W"], kernels: Float[Tensor, "C 1 K K"]
+) -> Float[Tensor, "B C T H W"]:
+    """Filter every frame with every kernel, in float32 from there on.
+
+    The kernels span one frame, so that conv2d gives the sums of conv3d, ten times faster on a CPU.
+    """
+    frames = frames - frames.mean(dim=(-2, -1), keepdim=True)  # for numerical precision only
+    batch, _, time, height, width = frames.shape
+    folded = frames.reshape(batch * time, 1, height, width)
+    padded = F.pad(folded, (kernels.shape[-1] // 2,) * 4, mode="replicate")
+    maps = F.conv2d(padded, kernels)  # (B * T, C, H, W)
+    # variances of small differences need float32, whatever the precision of the weights
+    return maps.float().unflatten(0, (batch, time)).transpose(1, 2)
+
+
+def make_gate(maps: int, width: int) -> nn.Sequential:
+    """Return layers from three statistics per feature map to its two positive weights."""
+    return nn.Sequential(
+        nn.Linear(3 * maps, width), nn.ReLU(), nn.Linear(width, 2 * maps), nn.Softplus()
+    )
+
+
+def make_head(maps: int, width: int, outputs: int) -> nn.Sequential:
+    """Return layers from the residuals and three statistics per feature map to logits."""
+    return nn.Sequential(
+        nn.Linear((len(SHIFTS) + 3) * maps, width),
+        nn.ReLU(),
+        nn.Linear(width, width),
+        nn.ReLU(),
+        nn.Linear(width, outputs),
+    )
 
 
 def standardise(

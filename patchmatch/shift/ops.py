@@ -6,6 +6,8 @@ the window of frame 0 shifted by the opposite. A window is one pixel smaller tha
 side, so that every shifted window lies within the block.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -27,11 +29,9 @@ def window_moments(
     Entry ``s`` is over the window displaced by (dx, dy) = ``SHIFTS[s]``.
     """
     side = block - 2 * MARGIN
-    moments = []
-    for values in (features, features * features):
-        by_row = sliding_row_sums(
-            values, side, stride, starts=3
-        )  # shared by the shifts of equal dy
+
+    def means(values: Tensor) -> Tensor:
+        by_row = sliding_row_sums(values, side, stride, starts=3)  # by shifts of equal dy
         width = values.shape[-1]
         sums = [
             by_row[MARGIN + dy][..., MARGIN + dx : width - MARGIN + dx]
@@ -39,9 +39,9 @@ def window_moments(
             .sum(dim=-1)
             for dx, dy in SHIFTS
         ]
-        moments.append(torch.stack(sums) / side**2)
-    mean, mean_of_squares = moments
-    return mean, (mean_of_squares - mean * mean).clamp_min(0)
+        return torch.stack(sums) / side**2
+
+    return _mean_and_variance(features, means)
 
 
 def shifted_products(
@@ -128,16 +128,16 @@ def overlap_moments(
     Entry ``s`` is over the pixels x of a block for which x + (dx, dy) = x + ``SHIFTS[s]`` lies in
     the block, too.
     """
-    moments = []
-    for values in (features, features * features):
+
+    def means(values: Tensor) -> Tensor:
         sums = [
             columns
             for rows in _overlap_sums(values, -2, block, stride)
             for columns in _overlap_sums(rows, -1, block, stride)
         ]
-        moments.append(torch.stack([s / _overlap(i, block) for i, s in enumerate(sums)]))
-    mean, mean_of_squares = moments
-    return mean, (mean_of_squares - mean * mean).clamp_min(0)
+        return torch.stack([s / _overlap(i, block) for i, s in enumerate(sums)])
+
+    return _mean_and_variance(features, means)
 
 
 def overlap_products(
@@ -171,11 +171,14 @@ def _overlap(index: int, block: int) -> int:
 
 def _overlap_sums(values: Tensor, dim: int, block: int, stride: int) -> tuple[Tensor, ...]:
     """Sum along a dimension over each block without its first, without any, without its last."""
-    full = values.unfold(dim, block, stride).sum(dim=-1)
-    span = (full.shape[dim] - 1) * stride + 1
-    index: list[slice] = [slice(None)] * -dim
-    index[0] = slice(0, span, stride)
-    first = values[(..., *index)]
-    index[0] = slice(block - 1, block - 1 + span, stride)
-    last = values[(..., *index)]
-    return full - first, full, full - last
+    windows = values.unfold(dim, block, stride)
+    full = windows.sum(dim=-1)
+    return full - windows[..., 0], full, full - windows[..., -1]
+
+
+def _mean_and_variance(
+    values: Tensor, means: Callable[[Tensor], Tensor]
+) -> tuple[Float[Tensor, "9 *batch rows columns"], Float[Tensor, "9 *batch rows columns"]]:
+    """Return mean and variance in windows, given a function that averages over them."""
+    mean = means(values)
+    return mean, (means(values * values) - mean * mean).clamp_min(0)
