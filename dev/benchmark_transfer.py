@@ -4,33 +4,27 @@ python3 dev/benchmark_transfer.py
 python3 dev/benchmark_transfer.py --images CCTV=FOLDER --images Middlebury=FOLDER
 python3 dev/benchmark_transfer.py --ckpt_path A.ckpt B.ckpt C.ckpt   (of several seeds and nets)
 python3 dev/benchmark_transfer.py --peers   (trains plain 3D CNNs first, for five minutes)
-python3 dev/benchmark_transfer.py --reliability
 
 Prints the tables of docs/shift.md: the percentage of exactly right displacements, as the mean over
 seeds and checkpoints. All methods match the same pairs. The line below the table is the worst run.
-With --reliability, how often the blocks of frame pairs are right, by their confidence.
 """
 
 import argparse
-import itertools
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from frame_clips import clip_of
 from shift_peers import PEERS
 
 from patchmatch import load_shift_matcher
 from patchmatch.core.errors import InputError
-from patchmatch.frames.results import Kind
 from patchmatch.io import IMAGE_SUFFIXES, read_image, to_gray_float
 from patchmatch.public.motion import LoadedShiftMatcher
 from patchmatch.shift.transfer import (
@@ -53,8 +47,6 @@ BASELINES: dict[str, PatchMatcher] = {
     BLURRED_NCC: partial(match_ncc, blur=0.8),
     "NCC, 0.8 px blur, symmetric": partial(match_ncc, blur=0.8, symmetric=True),
 }
-RELIABILITY_PAIRS = 300
-REACHES = {0: (0,), 1: (1,), 6: range(2, 7)}  # pixels, by the largest displacement
 SKIMAGE = "astronaut brick camera cat chelsea coffee coins grass gravel moon page rocket text"
 
 
@@ -70,10 +62,7 @@ def trained(matcher: LoadedShiftMatcher) -> PatchMatcher:
 
 def image_sets(options: list[str]) -> dict[str, Callable[[], list[np.ndarray]]]:
     """Return the loaders of the image sets: bundled photographs, and each option NAME=FOLDER."""
-    sets: dict[str, Callable[[], list[np.ndarray]]] = {
-        "scikit-image": _skimage,
-        "scikit-learn": _sklearn,
-    }
+    sets = dict(BUNDLED)
     for option in options:
         name, _, folder = option.partition("=")
         if not folder or not Path(folder).is_dir():
@@ -100,6 +89,12 @@ def _sklearn() -> list[np.ndarray]:
     return [_gray(image) for image in load_sample_images().images]
 
 
+BUNDLED: dict[str, Callable[[], list[np.ndarray]]] = {
+    "scikit-image": _skimage,
+    "scikit-learn": _sklearn,
+}
+
+
 def _folder(folder: Path) -> list[np.ndarray]:
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     return [_gray(read_image(path)) for path in paths]
@@ -107,57 +102,6 @@ def _folder(folder: Path) -> list[np.ndarray]:
 
 def _gray(image: np.ndarray) -> np.ndarray:
     return np.round(255 * to_gray_float(image[..., :3] if image.ndim == 3 else image))
-
-
-def print_reliability(matcher: LoadedShiftMatcher, images: list[np.ndarray]) -> None:
-    """Print how often blocks are right by their confidence, on moved and noisy photographs.
-
-    Of 20 frame pairs 18 are still, one moves by one pixel and one by 2 to 6 pixels, as the prior
-    probability of the matcher says.
-    """
-    rng = np.random.default_rng(0)
-    margin = 6
-    confidence, right = [], []
-    images = [image for image in images if min(image.shape) > 60 + 2 * margin]
-    for index in range(RELIABILITY_PAIRS):
-        image = images[index // 20 % len(images)]
-        reach = (*(0,) * 18, 1, margin)[index % 20]
-        while True:
-            dx, dy = (int(d) for d in rng.integers(-reach, reach + 1, 2))
-            if max(abs(dx), abs(dy)) in REACHES[reach]:
-                break
-        noise = float(np.exp(rng.uniform(np.log(0.5), np.log(8))))
-        height, width = (side - 2 * margin for side in image.shape)
-        frames = [
-            np.clip(np.round(crop + rng.normal(0, noise, crop.shape)), 0, 255)
-            for crop in (
-                image[margin : margin + height, margin : margin + width],
-                image[margin - dy : margin - dy + height, margin - dx : margin - dx + width],
-            )
-        ]
-        with torch.inference_mode():
-            clip = clip_of(frames, matcher.matcher.device)
-            (changes,) = matcher.matcher.predict_step(clip, 0)
-        if reach > 1:
-            correct = changes.kind == Kind.LARGER
-        else:
-            correct = (changes.displacement == torch.tensor([dx, dy])).all(dim=1)
-            correct &= changes.kind != Kind.LARGER
-        confidence.append(changes.confidence)
-        right.append(correct)
-    values, hits = torch.cat(confidence), torch.cat(right).double()
-    table = Table("confidence", "blocks", "mean confidence", "right", title="reliability")
-    edges = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.01)
-    for low, high in itertools.pairwise(edges):
-        chosen = (values >= low) & (values < high)
-        if chosen.any():
-            table.add_row(
-                f"{low:.2f} to {min(high, 1):.2f}",
-                str(int(chosen.sum())),
-                f"{values[chosen].mean():.3f}",
-                f"{hits[chosen].mean():.3f}",
-            )
-    Console(width=130).print(table)
 
 
 def main() -> None:
@@ -170,18 +114,12 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=4000, help="number of pairs per set and seed")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds of the pairs")
     parser.add_argument("--peers", action="store_true", help="train and compare plain 3D CNNs")
-    parser.add_argument(
-        "--reliability", action="store_true", help="measure the confidence of blocks of frames"
-    )
     args = parser.parse_args()
     try:
         matchers = [load_shift_matcher(path) for path in args.ckpt_path]
         sets = {name: load() for name, load in image_sets(args.images).items()}
     except InputError as error:
         parser.error(str(error))
-    if args.reliability:
-        print_reliability(matchers[0], [image for images in sets.values() for image in images])
-        return
     methods = {name: [match] for name, match in BASELINES.items()}
     if args.peers:
         methods |= {name: [train()] for name, train in PEERS.items()}

@@ -1,6 +1,7 @@
 """From the numbers of a network to an answer for every block of a frame pair."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -17,10 +18,35 @@ FITTED_SHARE = 0.05  # of the blocks: fewer of them do not estimate the noise
 FLAT_QUANTILE = 0.05  # of the least residuals, if no shift explains the scene
 NOISE_FLOOR = 1.5e-5  # variance per feature map: about 1 gray level of 255, as from compression
 NOISE_CEILING = 4.4e-3  # variance per feature map: white noise of about 7 gray levels per frame
-NOISE_FACTOR = 6.0  # times the noise: the residual at which half of ``larger`` is kept
-IMPROVEMENT = 1.8  # of a shift over still: the ratio of residuals at which half of it is kept
-LARGER_STEEPNESS, SHIFT_STEEPNESS = 2.0, 8.0  # of what is kept, per factor of e
 EXCESS_WEIGHT = 0.25  # added share of the length, per factor of ten
+
+
+class Evidence(NamedTuple):
+    """The share of a probability that a ratio of residuals supports: a logistic curve.
+
+    Attributes:
+        ratio: At which the share is halfway between ``low`` and ``high``.
+        steepness: Per factor of e.
+        low: Share for low ratios.
+        high: Share for high ratios.
+    """
+
+    ratio: float
+    steepness: float
+    low: float
+    high: float
+
+    def __call__(self, ratio: Tensor) -> Tensor:
+        """Return the share for each ratio."""
+        logit = self.steepness * (ratio.clamp_min(1e-6) / self.ratio).log()
+        return self.low + (self.high - self.low) * torch.sigmoid(logit)
+
+
+# Maximum likelihood on generated frame pairs, by dev/calibrate_shift_matcher.py; but the ratio of
+# a shift is 0.4 instead of 0.25, above what the noise of a block explains by chance.
+TEMPERATURE = 1.48  # of the logits of blocks of frames
+LARGER_EVIDENCE = Evidence(4.3, 7.5, 0.18, 0.99)  # least residual of the nine shifts over noise
+SHIFT_EVIDENCE = Evidence(0.4, 5.5, 0.25, 0.94)  # residual that a shift explains over noise
 
 
 def decide(probability: Float[Tensor, "N 10"]) -> tuple[Float[Tensor, "N 2"], Int[Tensor, "N"]]:
@@ -74,37 +100,35 @@ def discount_noise(
     probability: Float[Tensor, "N 10"],
     residual: Float[Tensor, "9 C N"],
     noise: Float[Tensor, "C"],
+    larger_evidence: Evidence = LARGER_EVIDENCE,
+    shift_evidence: Evidence = SHIFT_EVIDENCE,
 ) -> Float[Tensor, "N 10"]:
     """Remove the probability of changes that the noise of the frames explains as well.
 
-    A network sees one block and takes flickering noise on a wall for new content. ``larger`` needs
-    a residual above the noise under each of the nine shifts; what is removed goes to these in
-    proportion. A shift needs a residual well below that without a shift; what is removed goes to
-    still.
+    A network sees one block and takes flickering noise on a wall for new content. ``larger`` keeps
+    its probability where the residual exceeds the noise under each of the nine shifts; what is
+    removed goes to these in proportion. A shift keeps its probability where it explains a part of
+    the residual that is not small beside the noise; what is removed goes to still.
 
     Args:
         probability: Of the nine ``SHIFTS`` and of ``larger``.
         residual: Variance of the difference under each shift, for C feature maps.
         noise: Variance of the noise per feature map, see ``noise_variance``.
+        larger_evidence: By the least residual of the nine shifts, over the noise.
+        shift_evidence: By how much lower the residual is than without a shift, over the noise.
     """
     over_noise = (residual / noise[:, None]).amax(dim=1)  # (9, N)
-    improvement = (residual[STILL] / residual.clamp_min(ROUND_OFF)).amax(dim=1).T  # (N, 9)
-    keep_larger = _support(over_noise.amin(dim=0) / NOISE_FACTOR, LARGER_STEEPNESS)  # (N,)
-    keep_shift = _support(improvement / IMPROVEMENT, SHIFT_STEEPNESS)  # (N, 9)
-    contradicted = _support(over_noise[STILL], SHIFT_STEEPNESS)  # (N,)
+    explained = ((residual[STILL] - residual) / noise[:, None]).amax(dim=1).T  # (N, 9)
+    keep_larger = larger_evidence(over_noise.amin(dim=0))  # (N,)
+    keep_shift = shift_evidence(explained)  # (N, 9)
     shifts, larger = probability[:, :LARGER], probability[:, LARGER:]
     share = shifts / shifts.sum(dim=1, keepdim=True).clamp_min(1e-30)
     kept = larger * keep_larger[:, None]
     shifts = shifts + (larger - kept) * share
-    moved = shifts * keep_shift * contradicted[:, None]
+    moved = shifts * keep_shift
     moved[:, STILL] = 0
     moved[:, STILL] = (1 - kept[:, 0] - moved.sum(dim=1)).clamp_min(0)
     return torch.cat([moved, kept], dim=1)
-
-
-def _support(ratio: Tensor, steepness: float) -> Tensor:
-    """Return a share that rises with a ratio, from 0 over 0.5 at ratio 1 to 1."""
-    return torch.sigmoid(steepness * ratio.clamp_min(1e-6).log())
 
 
 def ranking_length(
@@ -115,9 +139,9 @@ def ranking_length(
     """Return how much a block has changed, in pixels; it ranks beyond the search of one pixel.
 
     The expected length of the displacement, 2 for ``larger``, increased by a quarter for each
-    factor of ten between the residual without a shift and the noise. The arguments are those of
-    ``discount_noise``.
+    factor of ten between the least residual of the nine shifts and the noise. The arguments are
+    those of ``discount_noise``.
     """
-    excess = (residual[STILL] / noise[:, None]).amax(dim=0)  # (N,)
+    excess = (residual / noise[:, None]).amax(dim=1).amin(dim=0)  # (N,)
     expected = probability @ LENGTHS.to(probability)
     return expected * (1 + EXCESS_WEIGHT * excess.clamp_min(1).log10())

@@ -19,7 +19,13 @@ from patchmatch.core.process import keep_freed_memory
 from patchmatch.frames.results import FrameChanges, Kind, PatchMatches, score_of_length
 from patchmatch.ops.blocks import block_boxes
 from patchmatch.shift.correlation import CorrelationNet
-from patchmatch.shift.decision import decide, discount_noise, noise_variance, ranking_length
+from patchmatch.shift.decision import (
+    TEMPERATURE,
+    decide,
+    discount_noise,
+    noise_variance,
+    ranking_length,
+)
 from patchmatch.shift.energy import EnergyNet
 from patchmatch.shift.metrics import ExactShiftAccuracy, count_exact_shifts
 from patchmatch.shift.net import CLASSES, VARIANCE_EPS, BlockScores, FrameFeatures
@@ -132,11 +138,11 @@ class ShiftMatcher(Matcher):
             return []
         keep_freed_memory()
         odds = self.prior_still / (1 - self.prior_still) * (CLASSES - 1)
-        scores = self._scores(frames, batch["pairs"], at_once=self.device.type != "cpu")
+        scores = self.match_frames(frames, batch["pairs"])
         changes = []
         for (first, second), found in zip(batch["pairs"], scores, strict=True):
             height, width = frames[first].shape[-2:]
-            logits = found.logits[0].flatten(1).T.float()  # (N, 10)
+            logits = found.logits[0].flatten(1).T.float() / TEMPERATURE  # (N, 10)
             logits[:, STILL] += math.log(odds)
             residual, total = (x[:, 0].flatten(2) for x in (found.residual, found.total))
             noise = noise_variance(residual, total)
@@ -161,17 +167,22 @@ class ShiftMatcher(Matcher):
             )
         return changes
 
-    def _scores(
-        self, frames: Sequence[Tensor], pairs: Sequence[tuple[int, int]], at_once: bool
+    def match_frames(
+        self,
+        frames: Sequence[Tensor],
+        pairs: Sequence[tuple[int, int]],
+        at_once: bool | None = None,
     ) -> Iterator[BlockScores]:
         """Match pairs of the frames of a clip; yield the scores of each, without a time axis.
 
         Args:
             frames: T of (1, H, W); the two of a pair have one size.
             pairs: Indices of the earlier and the later frame of each pair.
-            at_once: Match all pairs in one call, which suits a GPU; one by one, the frames stay in
-                the cache of a CPU.
+            at_once: Match all pairs in one call, the default on a GPU; one by one, the frames stay
+                in the cache of a CPU.
         """
+        if at_once is None:
+            at_once = self.device.type != "cpu"
         if at_once and len({frame.shape for frame in frames}) == 1:
             limit = max(1, MAX_PIXELS // frames[0].numel())
             for start in range(0, len(pairs), limit):
