@@ -57,7 +57,7 @@ def test_regions_are_described_in_their_canonical_frame(image, weights, quarters
     """Rotated images match only if position, radius and angle are converted correctly."""
     matcher = AffNetHardNetMatcher(
         affnet_weights=str(weights / "affnet.pth"),
-        hardnet_weights=str(weights / "hardnet.pth"),
+        descriptor_weights=str(weights / "hardnet.pth"),
         affine=affine,
         ratio=0.95,
         max_keypoints=150,
@@ -93,7 +93,7 @@ def test_loftr_reads_weights_from_a_file(image, weights):
 @pytest.mark.usefixtures("_no_network")
 @pytest.mark.parametrize(
     ("matcher", "option"),
-    [(LoFTRMatcher(), "--model.weights"), (AffNetHardNetMatcher(), "--model.hardnet_weights")],
+    [(LoFTRMatcher(), "--model.weights"), (AffNetHardNetMatcher(), "--model.descriptor_weights")],
 )
 def test_failed_download_names_the_option(matcher, option, image):
     with pytest.raises(InputError, match=f"cannot be downloaded .*no route to host.*{option}"):
@@ -105,7 +105,7 @@ def test_weights_of_another_network_raise(weights):
     with pytest.raises(InputError, match=r"hardnet.pth: these are not the weights of LoFTR"):
         matcher.prepare()
     matcher = AffNetHardNetMatcher(
-        affnet_weights=str(weights / "loftr.pth"), hardnet_weights=str(weights / "hardnet.pth")
+        affnet_weights=str(weights / "loftr.pth"), descriptor_weights=str(weights / "hardnet.pth")
     )
     with pytest.raises(InputError, match=r"loftr.pth: these are not the weights of AffNet"):
         matcher.prepare()
