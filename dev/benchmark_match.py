@@ -3,11 +3,15 @@
 python3 dev/benchmark_match.py [--output FOLDER] [--matchers sift asift loftr] [--pictures 4]
 python3 dev/benchmark_match.py --speed
 python3 dev/benchmark_match.py --flow FOLDER
+python3 dev/benchmark_match.py --pairs FOLDER
 
 Accuracy: photographs of scikit-image and scikit-learn are rotated, reduced, tilted or darkened by
 a known amount, with noise in both images. Writes accuracy.csv and accuracy.png.
 Flow: accuracy on pairs with ground-truth flow. FOLDER contains a folder for each pair, with two
 images, in order, and a .flo file.
+Pairs: accuracy, processor time and memory on real pairs. FOLDER contains benchmarks in their
+original layouts (see patchmatch.pairs.benchmarks). A matcher may have options:
+xfeat:check=lightglue,max_size=null.
 Speed: processor time on one thread (the minimum of three runs) and peak memory, each matcher in a
 process of its own, compared with plain OpenCV or kornia. Networks without weights are timed with
 random ones.
@@ -32,6 +36,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from match_peers import PEERS, SHIFT, opencv_sift, set_random_weights
+from match_real_pairs import BASELINE, compare, measure_in_process, parse
 
 from patchmatch.core.errors import InputError
 from patchmatch.draw import shrink_to_fit
@@ -42,7 +47,6 @@ from patchmatch.pairs.results import Matches
 from patchmatch.pairs.synthetic_benchmark import FACTORS, warped_pair
 from patchmatch.public.pairs import MATCHERS, load_pair_matcher, match_images
 
-BASELINE = "OpenCV"
 MAX_CORNER_ERROR = 5.0  # pixels, of a correct homography
 SIZE = 400  # longest side of the photographs in pixels
 TIMED_SIZES = ((480, 640), (3000, 4000))
@@ -236,30 +240,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark that the options select."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     known = [BASELINE, *MATCHERS]
-    parser.add_argument("--matchers", nargs="+", choices=known, default=known)
+    parser.add_argument("--matchers", nargs="+", default=known)
     parser.add_argument("--pictures", type=int, default=4, help="number of photographs")
     parser.add_argument("--output", type=Path, default=Path("data/output/benchmark_match"))
     parser.add_argument(
         "--speed", action="store_true", help="measure time and memory, not accuracy"
     )
     parser.add_argument("--flow", type=Path, help="folder of pairs with ground-truth flow")
+    parser.add_argument("--pairs", type=Path, help="folder of benchmarks of real pairs")
     parser.add_argument(
         "--with", nargs="*", default=[], help="options of the timed matchers, such as max_size=null"
     )
     parser.add_argument("--one_pair", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--one_matcher", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    try:
+        names = [parse(text)[0] for text in options.matchers]
+    except InputError as error:
+        parser.error(str(error))
     settings = [text.partition("=") for text in vars(options)["with"]]
     if options.one_pair:
         name, how, height, width = options.one_pair
         values = {key: yaml.safe_load(value) for key, _, value in settings}
         time_pair(name, how, int(height), int(width), values)
+    elif options.one_matcher:
+        measure_in_process(options.one_matcher, options.pairs)
+    elif options.pairs is not None:
+        compare(options.matchers, options.pairs, options.output)
     elif options.speed:
-        names = [name for name in options.matchers if name != BASELINE]
-        speed(names, vars(options)["with"])
+        speed([name for name in names if name != BASELINE], vars(options)["with"])
     elif options.flow is not None:
-        true_flow(options.matchers, options.flow)
+        true_flow(names, options.flow)
     else:
-        accuracy(options.matchers, options.pictures, options.output)
+        accuracy(names, options.pictures, options.output)
 
 
 if __name__ == "__main__":

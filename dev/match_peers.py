@@ -90,7 +90,7 @@ def set_random_weights(matcher: PairMatcher) -> bool:
     are located correctly.
     """
     if isinstance(matcher, AffNetHardNetMatcher):
-        matcher.affnet, matcher.hardnet = _cached(_random_affnet), _cached(_random_hardnet)
+        matcher.affnet, matcher.describe = _cached(_random_affnet), _cached(_random_hardnet)
         return True
     if isinstance(matcher, LoFTRMatcher | SE2LoFTRMatcher):
         matcher.net = _cached(_random_loftr if isinstance(matcher, LoFTRMatcher) else se2_loftr)

@@ -7,7 +7,12 @@ from patchmatch.draw.cost import cost_colors, draw_cost, robust_max_cost
 from patchmatch.draw.epipolar import draw_epipolar_lines
 from patchmatch.draw.flow import color_wheel, draw_flow, flow_colors, robust_max_flow
 from patchmatch.draw.heat import draw_heat
-from patchmatch.draw.matches import draw_checkerboard, draw_matches, draw_panorama
+from patchmatch.draw.matches import (
+    draw_checkerboard,
+    draw_matches,
+    draw_panorama,
+    warp_image,
+)
 from patchmatch.draw.montage import difference_image, montage, shrink_to_fit, tensor_to_uint8
 
 __all__ = [
@@ -32,4 +37,5 @@ __all__ = [
     "robust_max_flow",
     "shrink_to_fit",
     "tensor_to_uint8",
+    "warp_image",
 ]

@@ -116,6 +116,20 @@ def draw_panorama(
     return blended.round().clip(0, 255).astype(np.uint8)
 
 
+def warp_image(image0: np.ndarray, homography: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Warp image 0 into the frame of image 1.
+
+    Args:
+        image0: An image as from ``read_image``.
+        homography: (3, 3), from image 0 to image 1.
+        size: Height and width of image 1.
+
+    Returns:
+        ``(H, W, 3)`` uint8, black outside image 0.
+    """
+    return cv2.warpPerspective(to_rgb_uint8(image0), homography, size[::-1])
+
+
 def draw_checkerboard(
     image0: np.ndarray, image1: np.ndarray, homography: np.ndarray, squares: int = 10
 ) -> np.ndarray:
@@ -134,9 +148,8 @@ def draw_checkerboard(
     """
     board = to_rgb_uint8(image1)
     height, width = board.shape[:2]
-    image = to_rgb_uint8(image0)
-    warped = cv2.warpPerspective(image, homography, (width, height))
-    inside = np.full(image.shape[:2], 255, np.uint8)
+    warped = warp_image(image0, homography, (height, width))
+    inside = np.full(image0.shape[:2], 255, np.uint8)
     inside = cv2.warpPerspective(inside, homography, (width, height), flags=cv2.INTER_NEAREST)
     side = max(1, math.ceil(max(height, width) / squares))
     odd = (np.arange(height)[:, None] // side + np.arange(width) // side) % 2 == 1

@@ -1,16 +1,16 @@
 """Reading of matching benchmarks in their original layouts: pairs and ground truth."""
 
-import pickle
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from patchmatch.core.errors import InputError
+from patchmatch.io import IMAGE_SUFFIXES
 from patchmatch.io.files import read_bytes
+from patchmatch.pairs.benchmark_files import read_matrix, read_npz
 
 # Excluded in D2-Net (Dusmanu et al. 2019) for their size, and by most evaluations since.
 EXCLUDED = frozenset(
@@ -20,10 +20,8 @@ EXCLUDED = frozenset(
     }
 )
 TARGETS = range(2, 7)  # images of a sequence of HPatches that image 1 is matched with
+PAIR_LIST, MARKED = "pairs_with_gt.txt", "_H.txt"
 SCANNET_SIZE = (480, 640)  # height and width at which the intrinsics of ScanNet-1500 hold
-# What pickles of object arrays of numpy refer to.
-_NUMPY_MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
-_NUMPY_NAMES = ("_reconstruct", "ndarray", "dtype", "scalar")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +52,30 @@ class TruePair:
 def is_benchmark(root: str | Path) -> bool:
     """Return whether a folder contains one of the benchmarks."""
     root = Path(root)
-    return bool(_sequences(root) or _is_scannet(root) or any(map(_lists_pairs, root.glob("*.npz"))))
+    return bool(
+        _sequences(root)
+        or _is_scannet(root)
+        or any(map(_lists_pairs, root.glob("*.npz")))
+        or (root / PAIR_LIST).is_file()
+        or _oxford_homographies(root)
+        or any(_marked_images(path) for path in root.glob(f"*{MARKED}"))
+    )
 
 
 def read_benchmark(
     root: str | Path, exclude: bool = False, skipped: list[str] | None = None
 ) -> list[TruePair]:
-    """Read the pairs of HPatches, MegaDepth-1500 or ScanNet-1500.
+    """Read the pairs of a benchmark with homographies or relative poses.
 
     Args:
         root: Folder of the benchmark. HPatches: folders i_* and v_*, each with 1.ppm to 6.ppm and
-            H_1_2 to H_1_6. The other two in the layout of LoFTR. MegaDepth-1500: *.npz with
-            image_paths (relative to the root), intrinsics, poses and pair_infos. ScanNet-1500:
-            test.npz with name, intrinsics.npz, and scene*/color/*.jpg and scene*/pose/*.txt.
+            H_1_2 to H_1_6. MegaDepth-1500 and ScanNet-1500 in the layout of LoFTR: *.npz with
+            image_paths (relative to the root), intrinsics, poses and pair_infos; test.npz with
+            name, intrinsics.npz, and scene*/color/*.jpg and scene*/pose/*.txt. Oxford Affine
+            (Mikolajczyk et al. 2005): folders with img1 to img6 and H1to2p to H1to6p. Pairs with
+            marked points: NAMEA, NAMEB and NAME_H.txt, the homography from A to B. A list of poses
+            as SuperGlue has it: pairs_with_gt.txt, each line with two images, their rotations, K0,
+            K1 and T_0to1.
         exclude: Whether to skip the eight sequences of HPatches in ``EXCLUDED``.
         skipped: Gets a note on each sequence of HPatches that is incomplete and left out; None
             raises instead.
@@ -82,9 +91,15 @@ def read_benchmark(
         return list(_scannet(root))
     if found := sorted(root.glob("*.npz")):
         return [pair for path in found for pair in _megadepth(path)]
+    if (root / PAIR_LIST).is_file():
+        return list(_listed_poses(root / PAIR_LIST))
+    if found := _oxford_homographies(root):
+        return [_oxford(root, path) for path in found]
+    if found := [path for path in sorted(root.glob(f"*{MARKED}")) if _marked_images(path)]:
+        return [_marked(path) for path in found]
     raise InputError(
         f"{root}: contains neither HPatches (folders i_* and v_*) nor MegaDepth-1500 (*.npz) nor "
-        "ScanNet-1500 (test.npz, intrinsics.npz); check the path"
+        "ScanNet-1500 (test.npz, intrinsics.npz) nor another benchmark; check the path"
     )
 
 
@@ -131,12 +146,12 @@ def _hpatches(folder: Path) -> Iterator[TruePair]:
             group="illumination" if folder.name.startswith("i_") else "viewpoint",
             image0=f"{folder.name}/1{suffix}",
             image1=f"{folder.name}/{k}{suffix}",
-            homography=_read_matrix(path, (3, 3)),
+            homography=read_matrix(path, (3, 3)),
         )
 
 
 def _megadepth(path: Path) -> Iterator[TruePair]:
-    arrays = _read_npz(path, ("image_paths", "intrinsics", "poses", "pair_infos"))
+    arrays = read_npz(path, ("image_paths", "intrinsics", "poses", "pair_infos"))
     for info in arrays["pair_infos"]:
         first, second = info[0]
         pose0, pose1 = (np.asarray(arrays["poses"][i], float) for i in (first, second))
@@ -151,16 +166,14 @@ def _megadepth(path: Path) -> Iterator[TruePair]:
 
 
 def _scannet(root: Path) -> Iterator[TruePair]:
-    names = _read_npz(root / "test.npz", ("name",))["name"]
-    intrinsics = _read_npz(root / "intrinsics.npz", ())
+    names = read_npz(root / "test.npz", ("name",))["name"]
+    intrinsics = read_npz(root / "intrinsics.npz", ())
     for scene, part, first, second in names.tolist():
         name = f"scene{scene:04d}_{part:02d}"
         if name not in intrinsics:
             raise InputError(f"{root / 'intrinsics.npz'}: {name} is missing; copy the file again")
         # both map their camera to the world
-        pose0, pose1 = (
-            _read_matrix(root / name / f"pose/{i}.txt", (4, 4)) for i in (first, second)
-        )
+        pose0, pose1 = (read_matrix(root / name / f"pose/{i}.txt", (4, 4)) for i in (first, second))
         yield TruePair(
             group="ScanNet-1500",
             image0=f"{name}/color/{first}.jpg",
@@ -172,55 +185,55 @@ def _scannet(root: Path) -> Iterator[TruePair]:
         )
 
 
-def _read_matrix(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """Read a matrix from a text file."""
-    content = read_bytes(path)
-    try:
-        values = np.array(content.decode().split(), float).reshape(shape)
-    except ValueError as error:
-        count = shape[0] * shape[1]
-        raise InputError(f"{path}: must contain {count} numbers; copy the file again") from error
-    return values
-
-
-class _Unpickler(pickle.Unpickler):
-    """Unpickles object arrays of numpy, but no names that could run code."""
-
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        """Return a name of numpy that object arrays need."""
-        if module_name in _NUMPY_MODULES and global_name in _NUMPY_NAMES:
-            return super().find_class(module_name, global_name)
-        raise pickle.UnpicklingError(f"{module_name}.{global_name} is not allowed in an array")
-
-
-def _read_npz(path: Path, required: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Read the arrays of an .npz, with plain Python objects at most.
-
-    Raises:
-        InputError: If it is damaged, contains other objects, or lacks an array.
-    """
-    arrays: dict[str, np.ndarray] = {}
-    read_bytes(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                with archive.open(name) as file:
-                    arrays[name.removesuffix(".npy")] = _read_array(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, pickle.PickleError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); copy the file again") from error
-    if missing := [name for name in required if name not in arrays]:
-        raise InputError(
-            f"{path}: {', '.join(missing)} is missing; give the root folder of a benchmark"
+def _listed_poses(path: Path) -> Iterator[TruePair]:
+    """Yield the pairs of a list of SuperGlue; lines without ground truth are skipped."""
+    for line in read_bytes(path).decode().splitlines():
+        image0, image1, *entries = line.split()
+        if len(entries) != 2 + 9 + 9 + 16:
+            continue
+        values = np.array(entries[2:], float)  # after the rotations of both images
+        yield TruePair(
+            group=path.parent.name,
+            image0=image0,
+            image1=image1,
+            intrinsics0=values[:9].reshape(3, 3),
+            intrinsics1=values[9:18].reshape(3, 3),
+            pose=values[18:].reshape(4, 4),
         )
-    return arrays
 
 
-def _read_array(file: Any) -> np.ndarray:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0
-    if version != (1, 0):
-        read = np.lib.format.read_array_header_2_0
-    shape, is_fortran, dtype = read(file)
-    if dtype.hasobject:
-        return _Unpickler(file).load()
-    return np.frombuffer(file.read(), dtype).reshape(shape, order="F" if is_fortran else "C")
+def _oxford_homographies(root: Path) -> list[Path]:
+    return sorted(root.glob("*/H1to[2-6]p"))
+
+
+def _oxford(root: Path, path: Path) -> TruePair:
+    images = [_image(path.parent / f"img{k}") for k in (1, path.name[4])]
+    return TruePair(
+        group=path.parent.name,
+        image0=images[0].relative_to(root).as_posix(),
+        image1=images[1].relative_to(root).as_posix(),
+        homography=read_matrix(path, (3, 3)),
+    )
+
+
+def _marked_images(path: Path) -> list[Path]:
+    """Return the two images of a file NAME_H.txt; an empty list if one is missing."""
+    stem = path.with_name(path.name.removesuffix(MARKED))
+    try:
+        return [_image(stem.with_name(stem.name + side)) for side in "AB"]
+    except InputError:
+        return []
+
+
+def _marked(path: Path) -> TruePair:
+    image0, image1 = (image.name for image in _marked_images(path))
+    homography = read_matrix(path, (3, 3))
+    return TruePair(group=path.parent.name, image0=image0, image1=image1, homography=homography)
+
+
+def _image(stem: Path) -> Path:
+    """Return the image file with a path but for its suffix."""
+    for path in sorted(stem.parent.glob(f"{stem.name}.*")):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            return path
+    raise InputError(f"{stem}: no image has this name; copy the folder again")

@@ -1,34 +1,62 @@
-"""Export of matches to the text files that COLMAP imports."""
+"""Export of keypoints and matches to a database of COLMAP."""
 
-import os
+import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 
-from patchmatch.core.errors import InputError
-from patchmatch.io import write_text_atomic
+import numpy as np
+
+from patchmatch.io import atomic_path
 from patchmatch.pairs.exports import (
     Paths,
     collect_matches,
     names_from_common_folder,
     paths_of,
-    require_names_for_lists,
+    require_exportable_names,
 )
 from patchmatch.writing.chunks import Row
 
 CORNER = 0.5  # COLMAP's origin is the corner of the top-left pixel, ours is its centre
-DESCRIPTOR = " 0" * 128  # required by the importer, but not used with given matches
-LONGEST_NAME = 251  # bytes; a file name has at most 255
-MATCH_LIST = "matches.txt"
+DATABASE = "database.db"
+MAX_IMAGES = 2_147_483_647  # pair_id = MAX_IMAGES * image_id1 + image_id2, with image_id1 smaller
+SIMPLE_RADIAL = 2  # camera model: focal length, center, one coefficient of distortion
+FOCAL = 1.2  # of the longest side, COLMAP's guess of the focal length
 OPTION = "--writer.colmap true"
+
+# The tables that COLMAP documents; newer versions add theirs when they open the file.
+SCHEMA = f"""
+CREATE TABLE cameras (
+    camera_id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, model INTEGER NOT NULL,
+    width INTEGER NOT NULL, height INTEGER NOT NULL, params BLOB,
+    prior_focal_length INTEGER NOT NULL);
+CREATE TABLE images (
+    image_id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, name TEXT NOT NULL UNIQUE,
+    camera_id INTEGER NOT NULL,
+    CONSTRAINT image_id_check CHECK(image_id >= 0 and image_id < {MAX_IMAGES}),
+    FOREIGN KEY(camera_id) REFERENCES cameras(camera_id));
+CREATE UNIQUE INDEX index_name ON images(name);
+CREATE TABLE keypoints (
+    image_id INTEGER PRIMARY KEY NOT NULL, rows INTEGER NOT NULL, cols INTEGER NOT NULL, data BLOB,
+    FOREIGN KEY(image_id) REFERENCES images(image_id) ON DELETE CASCADE);
+CREATE TABLE descriptors (
+    image_id INTEGER PRIMARY KEY NOT NULL, rows INTEGER NOT NULL, cols INTEGER NOT NULL, data BLOB,
+    FOREIGN KEY(image_id) REFERENCES images(image_id) ON DELETE CASCADE);
+CREATE TABLE matches (
+    pair_id INTEGER PRIMARY KEY NOT NULL, rows INTEGER NOT NULL, cols INTEGER NOT NULL, data BLOB);
+CREATE TABLE two_view_geometries (
+    pair_id INTEGER PRIMARY KEY NOT NULL, rows INTEGER NOT NULL, cols INTEGER NOT NULL, data BLOB,
+    config INTEGER NOT NULL, F BLOB, E BLOB, H BLOB, qvec BLOB, tvec BLOB);
+"""
 
 
 def write_colmap(folder: Path, pairs: Path, files: Sequence[Row]) -> None:
-    """Write {image}.txt with the keypoints of each image, and matches.txt with all matches.
+    """Write database.db with the keypoints of all images and the matches of all pairs.
 
-    ``colmap feature_importer --import_path FOLDER`` reads the former and ``colmap matches_importer
-    --match_list_path FOLDER/matches.txt --match_type raw`` the latter. Images are named relative
-    to their common folder, which is COLMAP's image_path. Keypoints are in pixels of the stored
-    image, without its EXIF orientation, which COLMAP does not apply.
+    Images are named relative to their common folder, which is COLMAP's image_path. Keypoints are in
+    pixels of the stored image, without its EXIF orientation, which COLMAP does not apply. Each
+    image has a camera of its own, SIMPLE_RADIAL with a guess of the focal length. The matches are
+    not verified: COLMAP's geometric_verifier comes next, then its mapper.
 
     Args:
         folder: Folder to write to.
@@ -36,39 +64,36 @@ def write_colmap(folder: Path, pairs: Path, files: Sequence[Row]) -> None:
         files: ``name``, and the paths ``image0`` and ``image1``, of each pair.
 
     Raises:
-        InputError: If the files cannot contain the name of an image.
+        InputError: If the database cannot contain the name of an image.
     """
     require_colmap_names(paths_of(files))
     features, found = collect_matches(pairs, files)
-    blocks = []
-    for (name0, name1), matches in found.items():
-        lines = [f"{i} {j}" for i, j in matches]
-        blocks.append("\n".join([f"{name0} {name1}", *lines, ""]))
-    write_text_atomic(folder / MATCH_LIST, "\n".join(blocks) + "\n")
-    for name, image in features.items():
-        rows = [f"{x + CORNER:.3f} {y + CORNER:.3f} 1 0{DESCRIPTOR}" for x, y in image.index]
-        text = "\n".join([f"{len(rows)} 128", *rows, ""])
-        write_text_atomic(folder / f"{name}.txt", text)
-
-
-def colmap_files(pairs: Sequence[Paths]) -> list[str]:
-    """Return the names of the files that ``write_colmap`` writes for pairs of images."""
-    names = names_from_common_folder(pairs) if pairs else {}
-    return [MATCH_LIST, *sorted({f"{name}.txt" for name in names.values()})]
+    ids = {name: i for i, name in enumerate(features, start=1)}
+    with atomic_path(folder / DATABASE) as path, closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA journal_mode = OFF")  # the file is renamed once it is complete
+        database.executescript(SCHEMA)
+        for name, image in features.items():
+            height, width = image.size
+            focal = FOCAL * max(height, width)
+            camera = np.array([focal, width / 2, height / 2, 0.0])
+            values = (ids[name], SIMPLE_RADIAL, width, height, camera.tobytes(), 0)
+            database.execute("INSERT INTO cameras VALUES (?, ?, ?, ?, ?, ?)", values)
+            database.execute("INSERT INTO images VALUES (?, ?, ?)", (ids[name], name, ids[name]))
+            points = np.array(list(image.index), np.float32).reshape(-1, 2) + np.float32(CORNER)
+            values = (ids[name], *points.shape, points.tobytes())
+            database.execute("INSERT INTO keypoints VALUES (?, ?, ?, ?)", values)
+        for (name0, name1), matches in found.items():
+            if name0 == name1:
+                continue  # COLMAP has no pairs of an image with itself
+            indices = np.array(list(matches), np.uint32).reshape(-1, 2)
+            id0, id1 = ids[name0], ids[name1]
+            if id0 > id1:
+                id0, id1, indices = id1, id0, np.ascontiguousarray(indices[:, ::-1])
+            values = (MAX_IMAGES * id0 + id1, *indices.shape, indices.tobytes())
+            database.execute("INSERT INTO matches VALUES (?, ?, ?, ?)", values)
+        database.commit()
 
 
 def require_colmap_names(pairs: Iterable[Paths]) -> None:
-    """Raise InputError if the files of COLMAP cannot contain the name of an image."""
-    names = names_from_common_folder(pairs)
-    require_names_for_lists(names, OPTION)
-    for path, name in names.items():
-        if f"{name}.txt".casefold().split("/")[0] == MATCH_LIST:
-            raise InputError(
-                f"{path}: cannot be exported: its keypoints would replace {MATCH_LIST}; rename it, "
-                f"or leave out {OPTION}"
-            )
-        if len(os.fsencode(Path(name).name)) > LONGEST_NAME:
-            raise InputError(
-                f"{path}: cannot be exported: the name is too long to append .txt, as COLMAP "
-                f"requires; shorten it, or leave out {OPTION}"
-            )
+    """Raise InputError if a database cannot contain the name of an image."""
+    require_exportable_names(names_from_common_folder(pairs), OPTION)

@@ -32,7 +32,8 @@ class PicturePairs(ImagePairs):
             intrinsics0 and intrinsics1, the latter as "fx fy cx cy"); or a txt file with a pair
             per line, image0 image1, as hloc writes it, paths relative to the file; or a folder of
             images, or a txt file with one path per line, which are paired by ``order``; or
-            HPatches, MegaDepth-1500 or ScanNet-1500 in their original layouts.
+            a benchmark in its original layout: HPatches, Oxford Affine, MegaDepth-1500,
+            ScanNet-1500, or a list of SuperGlue (pairs_with_gt.txt).
         order: How to pair the images of one folder or list: all (each with all others) or
             sequential (each with the next one).
         num_workers: Worker processes of the data loader; 0 reads in the main process.
@@ -81,12 +82,13 @@ def find_image_pairs(pairs: str | Path, order: str = "all") -> tuple[list[PairFi
 
 
 def _pairs_of_benchmark(root: Path) -> list[PairFiles]:
-    """Return the pairs of HPatches, MegaDepth-1500 or ScanNet-1500."""
+    """Return the pairs of a benchmark."""
     taken: set[str] = set()
     found = []
     for pair in read_benchmark(root):
         image0, image1 = root / pair.image0, root / pair.image1
-        name = f"{Path(pair.image0).parts[0]}-{image0.stem}-{image1.stem}"
+        scene = f"{Path(pair.image0).parts[0]}-" if "/" in pair.image0 else ""
+        name = f"{scene}{image0.stem}-{image1.stem}"
         name = unique_name(safe_name(name), taken)
         found.append(PairFiles(name=name, images=(image0, image1)))
     return found

@@ -9,6 +9,7 @@ from patchmatch.draw import (
     draw_epipolar_lines,
     draw_matches,
     draw_panorama,
+    warp_image,
 )
 from patchmatch.ops.homography import resize_homography
 from patchmatch.pairs.points import rescale_points
@@ -36,8 +37,8 @@ def draw_pair(
         panorama_size: Longest side of the panorama.
 
     Returns:
-        Images by the names of their files: ``homography_matches``; in a flat scene ``checkerboard``
-        and, if the homography permits one, ``panorama``; else ``epipolar_lines``.
+        Images by the names of their files: ``homography_matches``; in a flat scene ``warped``,
+        ``checkerboard`` and, if the homography permits one, ``panorama``; else ``epipolar_lines``.
     """
     image0, image1 = images
     size0, size1 = (image.shape[:2] for image in images)
@@ -53,6 +54,7 @@ def draw_pair(
     }
     if is_flat(matches) and matches.homography is not None:
         homography = to_image1 @ matches.homography.numpy() @ to_original0
+        drawn["warped"] = warp_image(image0, homography, (size1[0], size1[1]))
         drawn["checkerboard"] = draw_checkerboard(image0, image1, homography)
         panorama = draw_panorama(image0, image1, homography, panorama_size)
         if panorama is not None:

@@ -128,23 +128,24 @@ def names_from_common_folder(pairs: Iterable[Paths]) -> dict[str, str]:
     return {path: file.relative_to(common).as_posix() for path, file in absolute.items()}
 
 
-def require_names_for_lists(names: Mapping[str, str], option: str) -> None:
-    """Check that lists of pairs, ``name0 name1`` in each line, can contain the names.
+def require_exportable_names(names: Mapping[str, str], option: str, in_lists: bool = False) -> None:
+    """Check that an export can contain the names of the images.
 
     Args:
         names: The name of each path.
         option: The option that requests the export.
+        in_lists: Whether the names are written to lists of pairs, ``name0 name1`` in each line.
 
     Raises:
-        InputError: If a name contains a blank, begins with #, or is not Unicode.
+        InputError: If a name is not Unicode or, in a list, contains a blank or begins with #.
     """
     for path, name in names.items():
-        if any(character.isspace() for character in name):
+        if not _is_unicode(name):
+            reason = f"names are stored as UTF-8 text, but {name!r} is not Unicode"
+        elif in_lists and any(character.isspace() for character in name):
             reason = f"lists of pairs separate names by blanks, but {name!r} contains one"
-        elif name.startswith("#"):
+        elif in_lists and name.startswith("#"):
             reason = f"lines of lists that begin with # are comments, but {name!r} begins with it"
-        elif not _is_unicode(name):
-            reason = f"lists are UTF-8 text, but {name!r} is not"
         else:
             continue
         printable = path.encode("utf-8", "backslashreplace").decode()

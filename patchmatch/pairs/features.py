@@ -1,8 +1,9 @@
 """Base of the matchers that compare descriptors of keypoints."""
 
 import abc
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -50,6 +51,8 @@ class FeatureMatcher(PairMatcher, abc.ABC):
             processes the whole image at once.
     """
 
+    #: Values of ``check``.
+    checks: ClassVar[tuple[str, ...]] = ("ratio", "mutual", "both")
     #: Distance in pixels below which the second nearest descriptor is ignored in the ratio test.
     spatial_threshold = 0.0
 
@@ -62,8 +65,9 @@ class FeatureMatcher(PairMatcher, abc.ABC):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        if check not in ("ratio", "mutual", "both"):
-            raise ValueError(f"check must be ratio, mutual or both, got {check}")
+        if check not in self.checks:
+            names = f"{', '.join(self.checks[:-1])} or {self.checks[-1]}"
+            raise ValueError(f"check must be {names}, got {check}")
         if not 0 < ratio <= 1:
             raise ValueError(f"ratio must be above 0 and at most 1, got {ratio}")
         if max_keypoints < 1:
@@ -75,16 +79,16 @@ class FeatureMatcher(PairMatcher, abc.ABC):
 
     @abc.abstractmethod
     def extract_features(
-        self, image: Float[Tensor, "1 1 H W"], valid: Bool[Tensor, "1 H W"] | None
+        self, image: Float[Tensor, "1 C H W"], valid: Bool[Tensor, "1 H W"] | None
     ) -> Features:
-        """Return the features of a gray image in [0, 1].
+        """Return the features of an image.
 
         Args:
-            image: Gray, in [0, 1].
+            image: Gray in [0, 1], or RGB with ``in_color``.
             valid: Pixels that may have features; None for all. The result may contain others.
         """
 
-    def compute_descriptors(self, image: Float[Tensor, "1 1 H W"], features: Features) -> Features:
+    def compute_descriptors(self, image: Float[Tensor, "1 C H W"], features: Features) -> Features:
         """Return the features with the descriptors that ``extract_features`` left out."""
         return features
 
@@ -94,20 +98,37 @@ class FeatureMatcher(PairMatcher, abc.ABC):
         """Extract the features of both images and match the descriptors."""
         features0 = self._extract_in_tiles(image0, valid0)
         features1 = self._extract_in_tiles(image1, valid1)
-        index0, index1, score = match_descriptors(
-            features0.descriptors,
-            features1.descriptors,
-            ratio=None if self.check == "mutual" else self.ratio,
-            mutual=self.check != "ratio",
-            points1=features1.points,
-            spatial_threshold=self.spatial_threshold,
-        )
+        sizes = image0.shape[-2:], image1.shape[-2:]
+        index0, index1, score = self.match_features(features0, features1, *sizes)
         return Correspondences(
             points0=features0.points[index0],
             points1=features1.points[index1],
             score=score,
             descriptors0=features0.descriptors[index0],
             descriptors1=features1.descriptors[index1],
+        )
+
+    def match_features(
+        self, features0: Features, features1: Features, size0: Sequence[int], size1: Sequence[int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Match the features of two images.
+
+        Args:
+            features0: Features of image 0.
+            features1: Features of image 1.
+            size0: Height and width of image 0.
+            size1: Height and width of image 1.
+
+        Returns:
+            Indices (M,) into the features of image 0 and of image 1, and scores (M,).
+        """
+        return match_descriptors(
+            features0.descriptors,
+            features1.descriptors,
+            ratio=None if self.check == "mutual" else self.ratio,
+            mutual=self.check != "ratio",
+            points1=features1.points,
+            spatial_threshold=self.spatial_threshold,
         )
 
     def _extract_in_tiles(self, image: Tensor, valid: Tensor | None) -> Features:

@@ -147,6 +147,27 @@ def pose_error(
     return float(max(rotation_error, min(direction_error, 180 - direction_error)))
 
 
+def symmetric_epipolar_distance(
+    points0: np.ndarray, points1: np.ndarray, fundamental: np.ndarray
+) -> np.ndarray:
+    """Return the mean distance of both points of a match from the epipolar lines of each other.
+
+    Args:
+        points0: (N, 2), x and y in pixels of image 0.
+        points1: (N, 2), the corresponding points of image 1.
+        fundamental: (3, 3), F with x1 F x0 = 0 for pixels.
+
+    Returns:
+        (N,) in pixels.
+    """
+    points0, points1 = (np.c_[_as_points(p), np.ones(len(p))] for p in (points0, points1))
+    lines1, lines0 = points0 @ fundamental.T, points1 @ fundamental  # (N, 3)
+    residual = np.abs((points1 * lines1).sum(axis=1))
+    normals = [np.linalg.norm(lines[:, :2], axis=1) for lines in (lines0, lines1)]
+    distances = [residual / np.maximum(normal, 1e-300) for normal in normals]
+    return np.mean(distances, axis=0)
+
+
 def matching_accuracy(
     points0: np.ndarray,
     points1: np.ndarray,

@@ -13,7 +13,7 @@ from patchmatch.pairs.exports import (
     collect_matches,
     names_from_common_folder,
     paths_of,
-    require_names_for_lists,
+    require_exportable_names,
 )
 from patchmatch.writing.chunks import Row
 
@@ -68,7 +68,7 @@ def require_hloc_names(pairs: Iterable[Paths]) -> None:
     """Raise InputError if the files of hloc cannot contain the name of an image or of a pair."""
     pairs = list(pairs)
     names = names_from_common_folder(pairs)
-    require_names_for_lists(names, OPTION)
+    require_exportable_names(names, OPTION, in_lists=True)
     groups: dict[str, tuple[str, str]] = {}
     for path0, path1 in pairs:
         name0, name1 = sorted((names[path0], names[path1]))

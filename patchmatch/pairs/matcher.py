@@ -24,6 +24,7 @@ from patchmatch.pairs.estimation import (
 from patchmatch.pairs.matching import drop_duplicates
 from patchmatch.pairs.points import (
     as_gray,
+    as_rgb,
     downscale_pair,
     inside,
     rescale_points,
@@ -93,6 +94,8 @@ class PairMatcher(Matcher, abc.ABC):
 
     predict_config = "config_match_sift.yaml"
     predict_source = "--data.pairs FOLDER"
+    #: Whether ``find_correspondences`` takes RGB images instead of gray ones.
+    in_color = False
 
     def __init__(
         self,
@@ -128,15 +131,15 @@ class PairMatcher(Matcher, abc.ABC):
     @abc.abstractmethod
     def find_correspondences(
         self,
-        image0: Float[Tensor, "1 1 H W"],
-        image1: Float[Tensor, "1 1 H1 W1"],
+        image0: Float[Tensor, "1 C H W"],
+        image1: Float[Tensor, "1 C H1 W1"],
         valid0: Bool[Tensor, "1 H W"] | None,
         valid1: Bool[Tensor, "1 H1 W1"] | None,
     ) -> Correspondences:
-        """Return the corresponding points of two gray images.
+        """Return the corresponding points of two images.
 
         Args:
-            image0: Gray in [0, 1], at least 16 pixels a side.
+            image0: Gray in [0, 1], or RGB with ``in_color``, at least 16 pixels a side.
             image1: The same, of any other size, on the same device.
             valid0: Pixels of image 0 that may be matched; None for all. The result may contain
                 other points; ``match`` discards them.
@@ -175,7 +178,8 @@ class PairMatcher(Matcher, abc.ABC):
                 "option or in columns of a pairs.csv"
             )
         keep_freed_memory()
-        small0, small1 = downscale_pair(as_gray(image0), as_gray(image1), self.max_size)
+        convert = as_rgb if self.in_color else as_gray
+        small0, small1 = downscale_pair(convert(image0), convert(image1), self.max_size)
         mask0, mask1 = resize_mask(valid0, small0), resize_mask(valid1, small1)
         best = Matches(
             keypoints0=torch.zeros(0, 2), keypoints1=torch.zeros(0, 2), score=torch.zeros(0)

@@ -22,6 +22,13 @@ def as_gray(image: Tensor) -> Tensor:
     return image if image.shape[1] == 1 else luma(image)
 
 
+def as_rgb(image: Tensor) -> Tensor:
+    """Convert an RGB or gray image to RGB (1, 3, H, W); gray gives three equal channels."""
+    if image.ndim == 4 and image.shape[:2] == (1, 3):
+        return image
+    return as_gray(image).expand(-1, 3, -1, -1)
+
+
 def downscale(image: Tensor, max_size: int | None) -> Tensor:
     """Downscale an image (1, C, H, W) until its longest side has at most ``max_size`` pixels."""
     return _resize(image, _downscaling(max(image.shape[-2:]), max_size))

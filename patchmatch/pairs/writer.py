@@ -10,7 +10,7 @@ from patchmatch.core.image_pairs import ImagePair, ImagePairDataset
 from patchmatch.draw import tensor_to_uint8
 from patchmatch.io import write_csv, write_image
 from patchmatch.pairs.arrays import write_match_arrays
-from patchmatch.pairs.colmap import colmap_files, require_colmap_names, write_colmap
+from patchmatch.pairs.colmap import DATABASE, require_colmap_names, write_colmap
 from patchmatch.pairs.drawing import draw_pair
 from patchmatch.pairs.exports import Paths
 from patchmatch.pairs.hloc import HLOC_FILES, require_hloc_names, write_hloc
@@ -22,7 +22,7 @@ from patchmatch.writing.writer import PredictionWriter
 
 FILES = ("matches.csv", "matches.npz")  # of a pair
 PICTURES = (
-    *("homography_matches.png", "panorama.png"),
+    *("homography_matches.png", "panorama.png", "warped.png"),
     *("checkerboard.png", "epipolar_lines.png"),
 )
 MIN_PICTURE = 16  # pixels
@@ -33,15 +33,17 @@ class PairMatches(PredictionWriter):
 
     Each pair has a folder pairs/{name}: matches.csv and matches.npz (points in pixels of the
     upright images, scores and inliers), homography_matches.png (both images with a line for each
-    match; inliers are green, outliers orange), panorama.png (image 0 warped into the frame of image
-    1 and blended) and checkerboard.png (both images in alternating squares). pairs.csv has a row
-    for each pair: sizes, numbers of matches and inliers, seconds of matching, the homography from
-    image 0 to image 1, aligned, the share of the overlap in which it aligns the images, and kind:
-    overlapping; doubtful, if the inliers may be due to chance (Brown and Lowe 2007) or the images
-    are not aligned; or no_homography. With --model.epipolar, the fundamental or essential matrix
-    is written to the same files, and the pose, where one is found, to matches.npz; the matrix then
+    match; inliers are green, outliers orange), warped.png (image 0 in the frame of image 1, black
+    outside), panorama.png (both blended) and checkerboard.png (both images in alternating squares).
+    pairs.csv has a row for each pair: sizes, numbers of matches and inliers, seconds of matching,
+    the homography from image 0 to image 1, aligned, the share of the overlap in which it aligns the
+    images, and kind: overlapping; doubtful, if the inliers may be due to chance (Brown and Lowe
+    2007) or the images are not aligned; or no_homography. With --model.epipolar, the fundamental or
+    essential matrix is written to the same files, and the pose, where one is found, to matches.npz.
+    epipolar_error is the symmetric epipolar distance, the mean distance in pixels of both points
+    from the epipolar lines of each other; in pairs.csv its median over the inliers. The matrix then
     decides on kind, warnings and the colors of the matches, and epipolar_lines.png replaces
-    panorama and checkerboard if the scene is not flat.
+    panorama, warped and checkerboard if the scene is not flat.
 
     Args:
         output_path: Folder for the table, pairs and summary.json; created if missing.
@@ -51,10 +53,11 @@ class PairMatches(PredictionWriter):
         pictures_size: Longest side in pixels of homography_matches.png; null writes no images.
         max_lines: Number of inliers and of outliers that homography_matches.png shows at most.
         panorama_size: Longest side in pixels of panorama.png.
-        colmap: Also write the folder colmap: keypoints and matches as text files for COLMAP's
-            feature_importer and matches_importer. Both exports are in pixels of the stored images,
-            without EXIF orientation, and require image names without blanks.
-        hloc: Also write the folder hloc: features.h5, matches.h5 and pairs.txt in hloc's layout.
+        colmap: Also write colmap/database.db, a database of COLMAP with the keypoints and matches,
+            to continue with its geometric_verifier and mapper. Both exports are in pixels of the
+            stored images, without EXIF orientation.
+        hloc: Also write the folder hloc: features.h5, matches.h5 and pairs.txt in hloc's layout;
+            requires image names without blanks.
     """
 
     tables: ClassVar = {"pairs": PAIRS}
@@ -88,8 +91,7 @@ class PairMatches(PredictionWriter):
         files = getattr(dataset, "files", ())
         names = FILES if self.pictures_size is None else (*FILES, *PICTURES)
         yield from (f"{self.image_folder}/{pair.name}/{name}" for pair in files for name in names)
-        colmap = colmap_files(_paths(dataset)) if self.colmap else ()
-        yield from (f"colmap/{name}" for name in colmap)
+        yield from (f"colmap/{name}" for name in ([DATABASE] if self.colmap else ()))
         yield from (f"hloc/{name}" for name in (HLOC_FILES if self.hloc else ()))
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

@@ -5,9 +5,11 @@ from typing import Any
 
 import torch
 
+from patchmatch.pairs.aliked_lightglue import ALIKEDLightGlueMatcher
 from patchmatch.pairs.asift import ASIFTMatcher
 from patchmatch.pairs.dense_field import FieldMatcher
 from patchmatch.pairs.descriptor.matcher import DescriptorMatcher
+from patchmatch.pairs.disk_lightglue import DISKLightGlueMatcher
 from patchmatch.pairs.homography.matcher import HomographyNetMatcher
 from patchmatch.pairs.kornia_matchers import AffNetHardNetMatcher
 from patchmatch.pairs.loftr.matcher import LoFTRMatcher, SE2LoFTRMatcher
@@ -15,6 +17,7 @@ from patchmatch.pairs.matcher import PairMatcher
 from patchmatch.pairs.results import Matches
 from patchmatch.pairs.sift import SIFTMatcher
 from patchmatch.pairs.trainable import TrainablePairMatcher
+from patchmatch.pairs.xfeat import XFeatMatcher
 from patchmatch.public.images import Image, to_mask, to_tensors
 from patchmatch.public.loading import load_matcher
 from patchmatch.public.options import check_options, require_options, resolve_device
@@ -26,6 +29,9 @@ MATCHERS: dict[str, type[PairMatcher]] = {
     "descriptor": DescriptorMatcher,
     "homography_net": HomographyNetMatcher,
     "affnet_hardnet": AffNetHardNetMatcher,
+    "aliked_lightglue": ALIKEDLightGlueMatcher,
+    "disk_lightglue": DISKLightGlueMatcher,
+    "xfeat": XFeatMatcher,
     "loftr": LoFTRMatcher,
     "se2_loftr": SE2LoFTRMatcher,
 }
@@ -48,9 +54,9 @@ def match_images(
     Args:
         image0: A path, an array (H, W) or (H, W, 3), a PIL image or a tensor (C, H, W).
         image1: The same; size and number of channels may differ.
-        matcher: "sift", "asift", "field", "descriptor", "homography_net", "affnet_hardnet", "loftr"
-            or "se2_loftr"; or a matcher to reuse between calls, from
-            ``patchmatch.public.pairs.load_pair_matcher``.
+        matcher: "sift", "asift", "field", "descriptor", "homography_net", "affnet_hardnet",
+            "aliked_lightglue", "disk_lightglue", "xfeat", "loftr" or "se2_loftr"; or a matcher to
+            reuse between calls, from ``patchmatch.public.pairs.load_pair_matcher``.
         mask0: Mask of image 0, of its size: pixels brighter than half (or True) are used. None for
             all pixels.
         mask1: Mask of image 1.

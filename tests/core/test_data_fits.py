@@ -50,6 +50,7 @@ PREDICTED = {
     **dict.fromkeys(("SIFTMatcher", "ASIFTMatcher", "AffNetHardNetMatcher"), PAIRS),
     **dict.fromkeys(("DescriptorMatcher", "LoFTRMatcher", "SE2LoFTRMatcher"), PAIRS),
     **dict.fromkeys(("HomographyNetMatcher", "FieldMatcher"), PAIRS),
+    **dict.fromkeys(("ALIKEDLightGlueMatcher", "DISKLightGlueMatcher", "XFeatMatcher"), PAIRS),
     "TemplateMatcher": ("TemplateScenes",),
 }
 FITTING = {"predict": PREDICTED} | dict.fromkeys(("fit", "validate", "test"), TRAINED)

@@ -20,7 +20,7 @@ pytest.importorskip("sklearn", reason="needs the photographs of scikit-learn")
 @pytest.fixture
 def benchmark(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "dev"))
-    for name in ("benchmark_match", "match_peers"):
+    for name in ("benchmark_match", "match_peers", "match_real_pairs"):
         sys.modules.pop(name, None)
     import benchmark_match
 
@@ -119,3 +119,66 @@ def test_matches_are_compared_with_ground_truth_flow(benchmark, tmp_path, capsys
     output = capsys.readouterr().out
     assert "shift of six" in output
     assert float(output.rpartition("sift")[2].split(",")[1].split()[0]) > 0.95
+
+
+@pytest.fixture
+def real_pairs(tmp_path, benchmark):
+    """A folder of benchmarks: one pair with a homography, and an empty folder."""
+    image = benchmark.photographs(1)[0][:200, :260]
+    folder = tmp_path / "sets/marked"
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / "ShiftA.png"), image[:, :240])
+    cv2.imwrite(str(folder / "ShiftB.png"), image[:, 20:])
+    np.savetxt(folder / "Shift_H.txt", [[1, 0, -20], [0, 1, 0], [0, 0, 1]])
+    (tmp_path / "sets/empty").mkdir()
+    return tmp_path / "sets"
+
+
+def test_matchers_are_measured_on_real_pairs(benchmark, real_pairs, tmp_path, capsys):
+    names = ["sift:max_matches=50", "loftr:weights=absent.ckpt"]
+    rows = benchmark.compare(names, real_pairs, tmp_path / "out")
+    (row,) = rows
+    assert (row["matcher"], row["set"]) == (names[0], "marked")
+    assert row["matches"] == 50
+    assert row["mma_3"] == 1
+    assert row["corner_error"] < 0.5
+    assert 0 < row["seconds"] < 60
+    output = capsys.readouterr().out
+    assert "loftr:weights=absent.ckpt is skipped: absent.ckpt: no such file" in output
+    assert "1.00, " in output
+    with (tmp_path / "out/real_pairs.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 1
+
+
+def test_pose_error_is_that_of_the_matcher(benchmark, monkeypatch):
+    import match_real_pairs
+
+    from patchmatch.pairs.benchmarks import TruePair
+    from patchmatch.pairs.results import Matches
+
+    pose = torch.tensor([[1, 0, 0, 0.0], [0, 1, 0, 1], [0, 0, 1, 0]], dtype=torch.float64)
+    points = torch.rand(9, 2) * 50
+    found = Matches(keypoints0=points, keypoints1=points, score=torch.ones(9), pose=pose)
+    truth = np.eye(4)
+    truth[0, 3] = 2
+    camera = np.diag([100, 100, 1.0])
+    pair = TruePair(
+        group="p", image0="a", image1="b", intrinsics0=camera, intrinsics1=camera, pose=truth
+    )
+    images = {"a": np.zeros((50, 50), np.uint8), "b": np.zeros((50, 50), np.uint8)}
+    monkeypatch.setattr(match_real_pairs, "read_image", lambda path: images[path.name])
+    given = []
+
+    def match(image0, image1, cameras):
+        given.append(cameras)
+        return found
+
+    row = match_real_pairs.measure(match, Path("root"), pair)
+    assert row["pose_error"] == pytest.approx(90)  # the translation is perpendicular
+    assert given[0][0] is camera
+
+
+def test_unknown_matcher_is_an_error(benchmark, real_pairs, capsys):
+    with pytest.raises(SystemExit):
+        benchmark.main(["--pairs", str(real_pairs), "--matchers", "surf:contrast=1"])
+    assert "surf: no such matcher" in capsys.readouterr().err

@@ -181,7 +181,7 @@ def test_weights_of_another_network_raise(scene, capsys, name, option, net):
     image = save("a.png", scene)
     options = {option: "hardnet.pth"}
     if name == "affnet_hardnet":
-        options["hardnet_weights"] = "hardnet.pth"
+        options["descriptor_weights"] = "hardnet.pth"
     given = [f"--model.{key}={value}" for key, value in options.items()]
     line = error_line(capsys, f"--data.pairs={image},{image}", *given, name=name)
     assert f"hardnet.pth: these are not the weights of {net.replace(chr(92), '')}" in line

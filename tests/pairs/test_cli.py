@@ -18,7 +18,7 @@ QUICK = [
     *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
     *("--trainer.accelerator=cpu", "--writer.output_path=out"),
 ]
-PICTURES = ("homography_matches.png", "panorama.png", "checkerboard.png")
+PICTURES = ("homography_matches.png", "panorama.png", "warped.png", "checkerboard.png")
 
 
 @pytest.fixture(autouse=True)
@@ -70,16 +70,16 @@ def test_folder_of_pairs_is_matched(folder, capsys):
             assert arrays["homography"].shape == (3, 3)
             assert arrays["size0"].tolist() == [110, 138]
         assert all((pair / name).is_file() for name in PICTURES)
+        warped = read_image(pair / "warped.png")[:, :, 0]
+        target = read_image(Path(folder, "image_2", f"{row['name']}.png"))
+        assert warped.shape == target.shape[:2]
+        known = warped[10:-10, 10:120]  # the rest is outside image 0
+        assert np.abs(known - target.reshape(*warped.shape, -1)[10:-10, 10:120, 0]).mean() < 3
         panorama = read_image(pair / "panorama.png")
         assert panorama.shape[1] == pytest.approx(150, abs=2)
     output = capsys.readouterr().out
     assert "2 pairs: 2 matched (2 overlapping)" in output
-    first = Path("out/colmap/matches.txt").read_text().splitlines()
-    assert first[:2] == ["image_1/a.png image_2/a.png", "0 0"]
-    count, *features = Path("out/colmap/image_1/a.png.txt").read_text().splitlines()
-    assert count == f"{len(features)} 128"
-    x = rows("out/pairs/a/matches.csv")[0]["x0"]
-    assert float(features[0].split()[0]) == pytest.approx(float(x) + 0.5, abs=2e-3)
+    assert Path("out/colmap/database.db").stat().st_size > 1000
 
 
 def test_matches_are_exported_for_hloc(folder):
@@ -108,6 +108,9 @@ def test_fundamental_matrix_is_written_with_its_inliers(folder):
     assert 20 < int(row["epipolar_inliers"]) <= int(row["matches"])
     matches = rows("out/pairs/a/matches.csv")
     assert sum(int(m["epipolar_inlier"]) for m in matches) == int(row["epipolar_inliers"])
+    errors = [float(m["epipolar_error"]) for m in matches if int(m["epipolar_inlier"])]
+    assert float(row["epipolar_error"]) == pytest.approx(np.median(errors), abs=2e-3)
+    assert np.median(errors) < 0.5  # pixels; the scene is shifted exactly
     with np.load("out/pairs/a/matches.npz") as arrays:
         inliers = arrays["epipolar_inliers"]
         points = [np.c_[arrays[f"keypoints{i}"], np.ones(len(inliers))] for i in (0, 1)]
@@ -218,7 +221,7 @@ def test_configs_match_or_report_missing_weights(folder, capsys, monkeypatch):
         monkeypatch.setattr(f"kornia.feature.{module}.load_state_dict_from_url", fail)
     for name, option in (
         ("loftr", "--model.weights"),
-        ("affnet_hardnet", "--model.hardnet_weights"),
+        ("affnet_hardnet", "--model.descriptor_weights"),
     ):
         line = error_line(capsys, folder, "--writer.output_path=other", name=name)
         assert "cannot be downloaded (no network); fetch https://" in line
@@ -302,7 +305,7 @@ def test_overwrite_removes_the_files_of_the_earlier_run(folder, tmp_path):
     write(tmp_path / "other" / "y.png", random_image(seed=1))
     predict(tmp_path / "other", "--writer.overwrite=true")
     assert [path.name for path in Path("out/pairs").iterdir()] == ["x-y"]
-    assert not list(Path("out").glob("colmap/**/*.txt"))
+    assert not Path("out/colmap/database.db").exists()
 
 
 def test_table_of_a_run_is_not_a_list_of_pairs(tmp_path, capsys):
@@ -326,7 +329,7 @@ def test_list_of_pairs_and_exports_of_others_are_kept(tmp_path, capsys):
     mine = {
         "pairs.csv": "image0,image1\nimages/a.png,images/b.png\n",
         "colmap/sparse/cameras.txt": "mine",
-        "colmap/matches.txt": "mine",
+        "colmap/database.db": "mine",
         "hloc/features.h5": "mine",
     }
     for name, text in mine.items():

@@ -228,3 +228,37 @@ def test_corner_errors_have_a_mean_and_a_median(hpatches, predictions):
     (row,), _ = score_benchmark(truth, read_predictions(predictions), Protocol())
     assert row["corner_mean"] == pytest.approx(0.9, abs=1e-3)  # of the two homographies found
     assert row["corner_median"] == np.inf  # three of five have none
+
+
+def test_other_layouts_are_read(tmp_path):
+    image = np.full((30, 40, 3), 90, np.uint8)
+    oxford, marked, listed = (tmp_path / name for name in ("oxford", "homogr", "scannet"))
+    for folder in (oxford / "graf", marked, listed):
+        folder.mkdir(parents=True)
+    for k in (1, 2, 5):
+        cv2.imwrite(str(oxford / f"graf/img{k}.ppm"), image)
+        if k > 1:
+            np.savetxt(oxford / f"graf/H1to{k}p", SHIFT)
+    for name in ("TowerA.png", "TowerB.jpg", "LonelyA.png"):
+        cv2.imwrite(str(marked / name), image)
+    for name in ("Tower", "Lonely"):
+        np.savetxt(marked / f"{name}_H.txt", SHIFT)
+    pose = np.eye(4)
+    pose[:3, 3] = [1, 2, 3]
+    numbers = [*CAMERA.ravel(), *(2 * CAMERA).ravel(), *pose.ravel()]
+    line = " ".join(["a.jpg", "b.jpg", "0", "1", *map(str, numbers)])
+    (listed / "pairs_with_gt.txt").write_text(f"{line}\nc.jpg d.jpg 0 0\n")
+
+    pairs = read_benchmark(oxford)
+    assert [(p.group, p.image0, p.image1) for p in pairs] == [
+        ("graf", "graf/img1.ppm", "graf/img2.ppm"),
+        ("graf", "graf/img1.ppm", "graf/img5.ppm"),
+    ]
+    assert pairs[1].homography.tolist() == SHIFT.tolist()
+    (pair,) = read_benchmark(marked)  # one image of the other pair is missing
+    assert (pair.image0, pair.image1) == ("TowerA.png", "TowerB.jpg")
+    (pair,) = read_benchmark(listed)  # without ground truth a line is skipped
+    assert pair.pose[:3, 3].tolist() == [1, 2, 3]
+    assert pair.intrinsics1.tolist() == (2 * CAMERA).tolist()
+    found, _ = find_image_pairs(marked)
+    assert [p.name for p in found] == ["TowerA-TowerB"]

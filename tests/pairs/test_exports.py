@@ -1,8 +1,10 @@
 """What COLMAP and hloc read of an export: stored pixels, names and pairs.
 
-The files are parsed as both programs do, see their comments.
+The files are read as both programs do, see their comments.
 """
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -19,6 +21,7 @@ from patchmatch.pairs.colmap import write_colmap
 from patchmatch.pairs.exports import names_from_common_folder, to_stored_pixels
 from patchmatch.pairs.hloc import write_hloc
 
+DATABASE = Path("out/colmap/database.db")
 QUICK = [
     *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
     *("--trainer.accelerator=cpu", "--writer.output_path=out", "--writer.pictures_size=null"),
@@ -57,25 +60,32 @@ def store_turned(path, upright, orientation):
     return np.asarray(stored)
 
 
+def colmap_rows(path, query):
+    """Return the rows of a query to a database of COLMAP."""
+    with closing(sqlite3.connect(path)) as database:
+        return database.execute(query).fetchall()
+
+
 def colmap_matches(path):
-    """Parse a raw match list like COLMAP: two names split at the blank, indices, an empty line."""
+    """Return the matches of a database as COLMAP reads them, by the names of both images."""
+    names = dict(colmap_rows(path, "SELECT image_id, name FROM images"))
     found = {}
-    for block in path.read_text().split("\n\n"):
-        if block.strip():
-            first, *lines = block.strip().splitlines()
-            name0, name1 = first.split(" ")
-            assert (name0, name1) not in found
-            assert (name1, name0) not in found
-            found[name0, name1] = np.array([line.split() for line in lines], int).reshape(-1, 2)
+    query = "SELECT pair_id, rows, cols, data FROM matches"
+    for pair_id, count, columns, data in colmap_rows(path, query):
+        id1 = pair_id % 2147483647
+        id0 = (pair_id - id1) // 2147483647
+        assert id0 < id1
+        assert columns == 2
+        matches = np.frombuffer(data, np.uint32).reshape(count, 2)
+        found[names[id0], names[id1]] = matches.astype(int)
     return found
 
 
-def colmap_keypoints(folder, name):
-    """Parse a feature file like COLMAP; its origin is the corner of the top-left pixel."""
-    header, *lines = (folder / f"{name}.txt").read_text().splitlines()
-    count, dimension = map(int, header.split())
-    values = np.array([line.split() for line in lines], float).reshape(count, 4 + dimension)
-    return values[:, :2] - 0.5
+def colmap_keypoints(path, name):
+    """Return the keypoints of an image in COLMAP's order, with our origin."""
+    query = f"SELECT rows, cols, data FROM images NATURAL JOIN keypoints WHERE name = '{name}'"
+    ((count, columns, data),) = colmap_rows(path, query)
+    return np.frombuffer(data, np.float32).reshape(count, columns)[:, :2] - 0.5
 
 
 def hloc_matches(folder):
@@ -123,12 +133,12 @@ def test_exports_of_turned_images_are_in_stored_pixels(orientations, suffix, opt
     ]
     predict("in", *options)
     names = f"a{suffix}", f"b{suffix}"
-    pairs = colmap_matches(Path("out/colmap/matches.txt"))[names]
+    pairs = colmap_matches(DATABASE)[names]
     for column, (name, image, stored) in enumerate(zip(names, images, stored_images, strict=True)):
         with h5py.File("out/hloc/features.h5") as file:
             assert file[name]["image_size"][:].tolist() == [stored.shape[1], stored.shape[0]]
             points = file[name]["keypoints"][:]
-        assert colmap_keypoints(Path("out/colmap"), name) == pytest.approx(points, abs=2e-3)
+        assert colmap_keypoints(DATABASE, name) == pytest.approx(points, abs=2e-3)
         matches = rows("out/pairs/a-b/matches.csv")
         x, y = (np.array([m[f"{axis}{column}"] for m in matches], np.float32) for axis in "xy")
         # the same colors, in the upright image of the table and in the stored image of the export
@@ -164,13 +174,11 @@ def test_intrinsics_of_a_turned_image_give_a_note(capsys):
 @pytest.mark.parametrize(
     ("name", "option", "message"),
     [
-        ("IMG 1 (2).png", "colmap", "separate names by blanks, but 'IMG 1 (2).png' contains one"),
-        ("IMG 1 (2).png", "hloc", "separate names by blanks"),
+        ("IMG 1 (2).png", "hloc", "separate names by blanks, but 'IMG 1 (2).png' contains one"),
         ("a b/1.png", "hloc", "but 'a b/1.png' contains one"),
         ("narrow\u202fblank.png", "hloc", "separate names by blanks"),
-        ("tab\tstop.png", "colmap", "separate names by blanks"),
-        ("#1.png", "colmap", "lines of lists that begin with # are comments"),
-        ("matches", "colmap", "its keypoints would replace matches.txt"),
+        ("tab\tstop.png", "hloc", "separate names by blanks"),
+        ("#1.png", "hloc", "lines of lists that begin with # are comments"),
     ],
 )
 def test_name_that_a_list_cannot_contain_stops_before_the_run(name, option, message, capsys):
@@ -186,8 +194,10 @@ def test_name_that_a_list_cannot_contain_stops_before_the_run(name, option, mess
     assert printable(str(path)) in line
     assert f"or leave out --writer.{option} true" in line
     assert not Path("out").exists()
-    predict("in/t.csv", "--writer.colmap=false", "--writer.hloc=false")
+    predict("in/t.csv", "--writer.hloc=false")
     assert rows()[0]["kind"] == "overlapping"
+    (names,) = colmap_matches(DATABASE)  # which needs no list
+    assert set(names) == {"b.png", name}
 
 
 def test_blank_in_the_common_folder_does_not_matter():
@@ -207,9 +217,10 @@ def test_pair_listed_twice_or_in_both_orders_is_exported_once():
     predict("in/t.csv")
     assert len(rows()) == 4
     pairs = [("a.png", "b.png"), ("c.png", "b.png")]
-    colmap, hloc = colmap_matches(Path("out/colmap/matches.txt")), hloc_matches(Path("out/hloc"))
-    assert list(colmap) == list(hloc) == pairs
-    points = [colmap_keypoints(Path("out/colmap"), name) for name in ("a.png", "b.png")]
+    colmap, hloc = colmap_matches(DATABASE), hloc_matches(Path("out/hloc"))
+    assert list(hloc) == pairs
+    assert list(colmap) == [pairs[0], pairs[1][::-1]]  # the lower index first
+    points = [colmap_keypoints(DATABASE, name) for name in ("a.png", "b.png")]
     for matches in (colmap[pairs[0]], hloc[pairs[0]]):
         shift = points[1][matches[:, 1]] - points[0][matches[:, 0]]
         assert np.median(shift, axis=0) == pytest.approx([-12, 0], abs=0.2)
@@ -225,7 +236,7 @@ def test_pairs_with_one_group_in_hloc_stop_before_the_run(capsys):
     assert "the pair a-1.png b.png would replace the pair a/1.png b.png" in line
     assert not Path("out").exists()
     predict(table, "--writer.hloc=false")
-    assert len(colmap_matches(Path("out/colmap/matches.txt"))) == 2
+    assert len(colmap_matches(DATABASE)) == 2
     table.write_text("image0,image1\na/1.png,b.png\na-1.png,c.png\n")
     predict(table, "--writer.overwrite=true")
     assert len(hloc_matches(Path("out/hloc"))) == 2
@@ -241,10 +252,22 @@ def test_an_image_has_one_name_however_its_path_is_written():
     }
 
 
+def test_cameras_of_colmap_have_the_size_of_the_stored_images():
+    upright = scene()
+    store_turned(Path("in/a.jpg"), np.ascontiguousarray(upright[:, :-12]), 6)
+    write(Path("in/b.jpg"), upright[:, 12:])
+    predict("in")
+    query = "SELECT name, model, width, height, params FROM images NATURAL JOIN cameras"
+    cameras = {name: rest for name, *rest in colmap_rows(DATABASE, query)}
+    assert cameras["a.jpg"][:3] == [2, 120, 158]
+    assert cameras["b.jpg"][:3] == [2, 158, 120]
+    assert np.frombuffer(cameras["b.jpg"][3]).tolist() == pytest.approx([1.2 * 158, 79, 60, 0])
+
+
 @pytest.mark.parametrize("export", [write_colmap, write_hloc])
 def test_name_that_is_not_unicode_raises(export, tmp_path):
     files = [{"name": "one", "image0": "a.png", "image1": "b\udcff.png"}]
-    with pytest.raises(InputError, match=r"cannot be exported: lists are UTF-8 text"):
+    with pytest.raises(InputError, match=r"cannot be exported: names are stored as UTF-8 text"):
         export(tmp_path / "out", tmp_path, files)
 
 

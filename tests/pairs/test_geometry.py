@@ -12,6 +12,7 @@ from patchmatch.pairs.geometry import (
     matching_accuracy,
     pose_error,
     relative_pose,
+    symmetric_epipolar_distance,
 )
 
 TRUTH = np.array([[0.9, 0.1, 20], [-0.08, 1.1, 5], [1e-4, -5e-5, 1]])
@@ -149,3 +150,13 @@ def test_area_under_recall_equals_manual_results():
     assert area_under_recall([2.0, 9.0, 1.0], [4.0]) == pytest.approx([(1 / 6 + 1 / 2 + 4 / 3) / 4])
     assert area_under_recall([0.0, 0.0], [3.0]) == pytest.approx([1])
     assert area_under_recall([], [3.0, 5.0]) == [0, 0]
+
+
+def test_symmetric_epipolar_distance_is_the_mean_of_both_distances():
+    """Lines of image 1 are rows at twice the height: y1 = 2 y0."""
+    fundamental = np.array([[0, 0, 0], [0, 0, -1], [0, 2, 0.0]])
+    points0, points1 = np.array([[3, 4], [7, 1.0]]), np.array([[9, 8], [2, 5.0]])
+    found = symmetric_epipolar_distance(points0, points1, fundamental)
+    # y1 is 3 pixels from the line of the second match, and y0 is 1.5 pixels from its line
+    assert found.tolist() == pytest.approx([0, (3 + 1.5) / 2])
+    assert symmetric_epipolar_distance(points0[:0], points1[:0], fundamental).shape == (0,)

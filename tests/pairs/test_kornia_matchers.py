@@ -7,7 +7,7 @@ import kornia.feature
 import numpy as np
 import pytest
 import torch
-from kornia.feature import HardNet, LAFAffNetShapeEstimator, LoFTR
+from kornia.feature import HardNet, LAFAffNetShapeEstimator, LoFTR, OriNet, TFeat
 
 from patchmatch.core.errors import InputError
 from patchmatch.pairs.kornia_matchers import AffNetHardNetMatcher
@@ -32,6 +32,8 @@ def weights(tmp_path_factory):
     for name, net in (
         ("affnet", affnet),
         ("hardnet", HardNet(pretrained=False)),
+        ("tfeat", TFeat(pretrained=False)),
+        ("orinet", OriNet(pretrained=False)),
         ("loftr", LoFTR(None)),
     ):
         torch.save({"state_dict": net.state_dict()}, folder / f"{name}.pth")
@@ -57,7 +59,7 @@ def test_regions_are_described_in_their_canonical_frame(image, weights, quarters
     """Rotated images match only if position, radius and angle are converted correctly."""
     matcher = AffNetHardNetMatcher(
         affnet_weights=str(weights / "affnet.pth"),
-        hardnet_weights=str(weights / "hardnet.pth"),
+        descriptor_weights=str(weights / "hardnet.pth"),
         affine=affine,
         ratio=0.95,
         max_keypoints=150,
@@ -67,6 +69,57 @@ def test_regions_are_described_in_their_canonical_frame(image, weights, quarters
     expected = torch.stack({1: (y, 199 - x), 2: (199 - x, 179 - y)}[quarters], dim=1)
     assert len(found) > 30
     assert ((found.keypoints1 - expected).norm(dim=1) < 1).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("descriptor", ["tfeat", "hardtfeat", "mkd"])
+def test_other_descriptors_match_a_rotated_image(image, weights, descriptor):
+    """Random networks and MKD, which has no weights, tell patches of noise apart."""
+    matcher = AffNetHardNetMatcher(
+        descriptor,
+        affnet_weights=str(weights / "affnet.pth"),
+        descriptor_weights=str(weights / "tfeat.pth"),
+        ratio=0.95,
+        max_keypoints=150,
+    )
+    found = matcher.match(as_tensor(image), as_tensor(np.rot90(image)))
+    x, y = found.keypoints0.unbind(dim=1)
+    expected = torch.stack([y, 199 - x], dim=1)
+    assert len(found) > 30
+    assert ((found.keypoints1 - expected).norm(dim=1) < 1).float().mean() > 0.9
+    assert found.descriptors0.norm(dim=1).numpy() == pytest.approx(1, abs=1e-4)
+
+
+def test_orinet_replaces_the_orientation_of_sift(image, weights, monkeypatch):
+    """A patch that is rotated by a known angle has another descriptor."""
+    plain = AffNetHardNetMatcher("mkd", affine=False, max_keypoints=50)
+    turned = AffNetHardNetMatcher(
+        "mkd", affine=False, max_keypoints=50, orinet_weights=str(weights / "orinet.pth")
+    )
+    turned.prepare()
+    detector = turned.orienter.angle_detector
+    features = {}
+    for angle in (0.0, 0.7):
+        monkeypatch.setattr(
+            detector,
+            "forward",
+            lambda patches, angle=angle: patches.new_full([len(patches)], angle),
+        )
+        features[angle] = turned._extract_in_tiles(as_tensor(image), None).descriptors
+    expected = plain._extract_in_tiles(as_tensor(image), None).descriptors
+    assert (features[0.0] - expected).norm(dim=1).max() < 1e-3
+    assert (features[0.7] - expected).norm(dim=1).median() > 0.3
+
+
+def test_descriptor_without_published_weights_requires_a_file():
+    with pytest.raises(InputError, match=r"HardTFeat: .* give .* as --model.descriptor_weights"):
+        AffNetHardNetMatcher("hardtfeat").prepare()
+
+
+def test_unknown_descriptor_raises():
+    with pytest.raises(
+        ValueError, match="descriptor must be one of hardnet, tfeat, hardtfeat, mkd"
+    ):
+        AffNetHardNetMatcher("sift")
 
 
 def test_origin_of_loftr_is_the_centre_of_the_top_left_pixel(image, weights, monkeypatch):
@@ -93,7 +146,7 @@ def test_loftr_reads_weights_from_a_file(image, weights):
 @pytest.mark.usefixtures("_no_network")
 @pytest.mark.parametrize(
     ("matcher", "option"),
-    [(LoFTRMatcher(), "--model.weights"), (AffNetHardNetMatcher(), "--model.hardnet_weights")],
+    [(LoFTRMatcher(), "--model.weights"), (AffNetHardNetMatcher(), "--model.descriptor_weights")],
 )
 def test_failed_download_names_the_option(matcher, option, image):
     with pytest.raises(InputError, match=f"cannot be downloaded .*no route to host.*{option}"):
@@ -105,7 +158,7 @@ def test_weights_of_another_network_raise(weights):
     with pytest.raises(InputError, match=r"hardnet.pth: these are not the weights of LoFTR"):
         matcher.prepare()
     matcher = AffNetHardNetMatcher(
-        affnet_weights=str(weights / "loftr.pth"), hardnet_weights=str(weights / "hardnet.pth")
+        affnet_weights=str(weights / "loftr.pth"), descriptor_weights=str(weights / "hardnet.pth")
     )
     with pytest.raises(InputError, match=r"loftr.pth: these are not the weights of AffNet"):
         matcher.prepare()

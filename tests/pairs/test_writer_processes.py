@@ -50,7 +50,7 @@ def whole(pairs, tmp_path_factory) -> dict[str, object]:
 def test_damaged_file_skips_only_its_pair(whole):
     assert [row["name"] for row in whole["pairs.csv"]] == ["0", "1", "2", "3", "5", "6", "7", "8"]
     assert f"{BROKEN}.png: cannot be read as an image" in whole["summary.json"]
-    assert {"hloc/matches.h5", "colmap/matches.txt", "pairs/8/matches.npz"} <= set(whole)
+    assert {"hloc/matches.h5", "colmap/database.db", "pairs/8/matches.npz"} <= set(whole)
 
 
 @pytest.mark.slow  # tests/frames has the same of the shared base
