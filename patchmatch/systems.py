@@ -14,6 +14,7 @@ import patchmatch.nnf.differentiable.warped_pairs
 import patchmatch.nnf.patch_match
 import patchmatch.nnf.writer
 import patchmatch.pairs.asift
+import patchmatch.pairs.auto
 import patchmatch.pairs.data
 import patchmatch.pairs.dense_field
 import patchmatch.pairs.descriptor.data

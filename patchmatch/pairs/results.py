@@ -31,6 +31,7 @@ class Matches:
         descriptors0: (N, D) float, descriptors of ``keypoints0``; None for matchers without them.
         descriptors1: (N, D) float, descriptors of ``keypoints1``.
         seconds: Time spent on matching; None if it was not measured.
+        matcher: Name of the matcher that answered, if several were tried; else None.
     """
 
     keypoints0: Tensor
@@ -46,6 +47,7 @@ class Matches:
     descriptors0: Tensor | None = None
     descriptors1: Tensor | None = None
     seconds: float | None = None
+    matcher: str | None = None
 
     def __len__(self) -> int:
         return len(self.score)

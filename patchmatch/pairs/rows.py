@@ -17,6 +17,7 @@ EPIPOLAR = tuple(f"e{row}{column}" for row in (1, 2, 3) for column in (1, 2, 3))
 PAIRS = (
     *("name", "image0", "image1", "width0", "height0", "width1", "height1", "kind", "matches"),
     *("inliers", "mean_score", "seconds", *ENTRIES, "epipolar_inliers", *EPIPOLAR, "aligned"),
+    "matcher",
 )
 
 
@@ -62,6 +63,7 @@ def pair_row(matches: Matches, batch: ImagePair) -> Row:
         ),
         **_entries(EPIPOLAR, matches.epipolar),
         "aligned": None if matches.aligned is None else number(matches.aligned, 3),
+        "matcher": matches.matcher,
     }
 
 
