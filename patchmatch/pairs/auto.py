@@ -48,8 +48,8 @@ class AutoMatcher(PairMatcher):
 
     An answer is accepted if its ``kind`` is overlapping: enough inliers, and a homography that
     aligns the images themselves. Otherwise the next matcher is tried; without an accepted answer
-    the one with most inliers is returned. ``matcher`` of the result is the name of the one that
-    answered.
+    the one that aligns most of the overlap is returned. The result names the one that answered as
+    ``matcher``.
 
     Args:
         matchers: Names of the matchers in order, of homography_net, sift, homography_search
@@ -73,30 +73,35 @@ class AutoMatcher(PairMatcher):
         if not names:
             raise ValueError(f"matchers must name one of {', '.join(STAGES)}, got none")
         self.names, self.is_chosen = names, matchers is not None
-        self.stages: nn.ModuleDict | None = None
+        self.loaded = nn.ModuleDict()
+        self.missing: dict[str, InputError] = {}
 
     def prepare(self) -> None:
-        """Load the matchers on the first call.
+        """Load the matchers that were asked for; by default each is loaded when it is needed.
 
         Raises:
-            InputError: If the weights of a matcher that was asked for are missing, or all are.
+            InputError: If the weights of one are missing.
         """
-        if self.stages is not None:
-            return
-        stages, error = nn.ModuleDict(), None
-        for name in self.names:
+        for name in self.names if self.is_chosen else ():
+            self._matcher(name)
+
+    def _matcher(self, name: str) -> PairMatcher | None:
+        """Return a matcher, loaded on the first call; None if it is not installed."""
+        if name not in self.loaded and name not in self.missing:
             stage = STAGES[name]
-            if not self.is_chosen and not stage.kind.is_installed():
-                continue
             try:
-                stages[name] = self._load(stage)
-            except InputError as missing:
+                if not self.is_chosen and not stage.kind.is_installed():
+                    raise InputError(f"the weights of {name} are not installed")
+                self.loaded[name] = self._load(stage).to(self.device).eval()
+            except InputError as error:
                 if self.is_chosen:
                     raise
-                error = missing
-        if error is not None and not stages:
-            raise error
-        self.stages = stages.to(self.device).eval()
+                self.missing[name] = error
+        if name in self.missing:
+            return None
+        found = self.loaded[name]
+        assert isinstance(found, PairMatcher)
+        return found
 
     def _load(self, stage: Stage) -> PairMatcher:
         """Return a matcher with its weights."""
@@ -126,13 +131,12 @@ class AutoMatcher(PairMatcher):
         The arguments and errors are those of ``PairMatcher.match``.
         """
         start = time.perf_counter()
-        self.prepare()
-        assert self.stages is not None
         cameras = self.cameras if cameras is None else cameras
         answers: list[Matches] = []
-        for name, matcher in self.stages.items():
-            assert isinstance(matcher, PairMatcher)
-            if self.epipolar is not None and matcher.finds_homographies:
+        for name in self.names:
+            if self.epipolar is not None and STAGES[name].kind.finds_homographies:
+                continue
+            if (matcher := self._matcher(name)) is None:
                 continue
             matcher.epipolar = self.epipolar
             found = matcher.match(image0, image1, valid0, valid1, cameras)
@@ -141,21 +145,23 @@ class AutoMatcher(PairMatcher):
                 break
         if not answers:
             raise InputError(
-                f"none of the matchers {', '.join(self.stages)} finds an epipolar matrix; add sift"
+                f"none of the matchers {', '.join(self.names)} can be used: they find homographies "
+                "only, or their weights are missing; add sift"
             )
         best = max(answers, key=self._support)
         return replace(best, seconds=time.perf_counter() - start)
 
-    def _support(self, matches: Matches) -> tuple[bool, int, int]:
-        """Return whether the answer is accepted, and the numbers of inliers and of matches.
+    def _support(self, matches: Matches) -> tuple[bool, float, int]:
+        """Return whether the answer is accepted, its share of aligned cells, and its inliers.
 
-        The inliers of a matcher that only finds homographies prove nothing.
+        Where the epipolar matrix decides, the homography need not align the images.
         """
-        inliers = int(model_inliers(matches).sum())
-        if STAGES[str(matches.matcher)].kind.finds_homographies:
-            inliers = 0
-        return overlap_kind(matches) == "overlapping", inliers, len(matches)
+        accepted = overlap_kind(matches) == "overlapping"
+        aligned = (matches.aligned or 0.0) if matches.epipolar_inliers is None else 0.0
+        return accepted, aligned, int(model_inliers(matches).sum())
 
-    def find_correspondences(self, *_: Any) -> NoReturn:
+    def find_correspondences(
+        self, image0: Tensor, image1: Tensor, valid0: Tensor | None, valid1: Tensor | None
+    ) -> NoReturn:
         """Raise an error: ``match`` asks the matchers, each with its own preparation of images."""
         raise NotImplementedError("AutoMatcher has no correspondences of its own; call match")

@@ -3,7 +3,7 @@
 import abc
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, NoReturn
 
 import torch
@@ -33,40 +33,10 @@ from patchmatch.pairs.points import (
     resize_mask,
     unrotate_points,
 )
-from patchmatch.pairs.results import Matches
+from patchmatch.pairs.results import Correspondences, Matches
 from patchmatch.pairs.verdict import is_flat
 
 ROTATIONS = (1, 2, 4)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Correspondences:
-    """Corresponding points as a matcher finds them, in pixels of the images it was given.
-
-    Attributes:
-        points0: (N, 2) float, x and y.
-        points1: (N, 2) float; row i corresponds to row i of ``points0``.
-        score: (N,) float, higher is better; the rows are in any order.
-        descriptors0: (N, D) float, descriptors of ``points0``; None for matchers without them.
-        descriptors1: (N, D) float, descriptors of ``points1``.
-    """
-
-    points0: Tensor
-    points1: Tensor
-    score: Tensor
-    descriptors0: Tensor | None = None
-    descriptors1: Tensor | None = None
-
-    def __getitem__(self, index: Tensor) -> "Correspondences":
-        """Return the correspondences at a long or bool index."""
-        descriptors0, descriptors1 = self.descriptors0, self.descriptors1
-        return Correspondences(
-            points0=self.points0[index],
-            points1=self.points1[index],
-            score=self.score[index],
-            descriptors0=None if descriptors0 is None else descriptors0[index],
-            descriptors1=None if descriptors1 is None else descriptors1[index],
-        )
 
 
 class PairMatcher(Matcher, abc.ABC):
@@ -99,7 +69,8 @@ class PairMatcher(Matcher, abc.ABC):
 
     predict_config = "config_match_auto.yaml"
     predict_source = "--data.pairs FOLDER"
-    #: Whether the matches are derived from a homography, so that their number proves nothing.
+    #: Whether the matches are derived from a homography, which the matcher itself aligns. Their
+    #: number proves nothing.
     finds_homographies: ClassVar[bool] = False
 
     def __init__(
@@ -277,18 +248,8 @@ class PairMatcher(Matcher, abc.ABC):
     ) -> Matches:
         """Add the epipolar matrix, and refine the homography of a planar scene on the images."""
         matches = add_epipolar(matches, self.epipolar, cameras, self.epipolar_threshold, self.seed)
-        if not self.align or not is_flat(matches):
+        if not self.align or self.finds_homographies or not is_flat(matches):
             return matches
-        return self.refine(matches, images, masks, sizes)
-
-    def refine(
-        self,
-        matches: Matches,
-        images: Sequence[Tensor],
-        masks: Sequence[Tensor | None],
-        sizes: Sequence[tuple[int, int]] | None,
-    ) -> Matches:
-        """Refine the homography on the images, see ``refine_by_images``."""
         return refine_by_images(matches, images, masks, self.threshold, sizes)
 
 

@@ -50,10 +50,10 @@ def match_images(
     Args:
         image0: A path, an array (H, W) or (H, W, 3), a PIL image or a tensor (C, H, W).
         image1: The same; size and number of channels may differ.
-        matcher: "auto", which tries several until the images agree with the answer of one (its
-            name is ``matcher`` of the result); "sift", "asift", "field", "descriptor", "homography_net", "affnet_hardnet", "loftr"
-            or "se2_loftr"; or a matcher to reuse between calls, from
-            ``patchmatch.public.pairs.load_pair_matcher``.
+        matcher: "auto", which tries several until the images agree with the answer of one; its
+            name is ``matcher`` of the result. Or one of "sift", "asift", "field", "descriptor",
+            "homography_net", "affnet_hardnet", "loftr" and "se2_loftr"; or a matcher to reuse
+            between calls, from ``patchmatch.public.pairs.load_pair_matcher``.
         mask0: Mask of image 0, of its size: pixels brighter than half (or True) are used. None for
             all pixels.
         mask1: Mask of image 1.

@@ -22,8 +22,7 @@ from patchmatch.pairs.homography.refinement import align_images, refine_homograp
 from patchmatch.pairs.homography.search import coarse_homographies
 from patchmatch.pairs.homography.similarity import image_correlation, local_correlation
 from patchmatch.pairs.homography.views import overlap_views
-from patchmatch.pairs.matcher import Correspondences
-from patchmatch.pairs.results import Matches
+from patchmatch.pairs.results import Correspondences
 from patchmatch.pairs.sift import SIFTMatcher
 from patchmatch.pairs.trainable import TrainablePairMatcher
 
@@ -101,10 +100,6 @@ class HomographyNetMatcher(TrainablePairMatcher):
             if alignment.fraction is not None and alignment.fraction < MIN_ALIGNED:
                 homography = self._search(images, masks, homography)
         return self._grid(images, homography)
-
-    def refine(self, matches: Matches, *_: Any) -> Matches:
-        """Return the matches: they lie on a homography that was refined before."""
-        return matches
 
     def _estimate(self, images: Pair, homography: Float[Tensor, "3 3"]) -> Float[Tensor, "3 3"]:
         """Return the homography that the network estimates, starting at a coarse one."""

@@ -97,7 +97,8 @@ def refine_homography(
         upscale = resize_homography((1, 1), (2**level, 2**level)).to(homography)
         scaled0, scaled1 = (normalize_contrast(s, CONTRAST_FLOOR) for s in (scaled0, scaled1))
         initial = upscale.inverse() @ homography @ upscale
-        aligned = align_lucas_kanade(scaled0, scaled1, initial, *scaled_masks)
+        mask0, mask1 = scaled_masks
+        aligned = align_lucas_kanade(scaled0, scaled1, initial, mask0, mask1)
         aligned = upscale @ aligned @ upscale.inverse()
         aligned = aligned / aligned[:, 2:, 2:]
         correlation, new_overlap = image_correlation(image0, image1, aligned, *masks)

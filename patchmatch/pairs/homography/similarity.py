@@ -88,8 +88,8 @@ def local_correlation(
 
     Returns:
         The correlation after local contrast normalisation, clipped to [0, 1], and a mask that is
-        True where the pixel lies on a valid pixel of image 1. The correlation is near 0 in textureless windows,
-        and 0 where less than half of the window lies inside image 1.
+        True where the pixel lies on a valid pixel of image 1. The correlation is near 0 in
+        textureless windows, and 0 where less than half of the window lies inside image 1.
     """
     valid1 = torch.ones_like(image1) if valid1 is None else valid1
     image0, image1 = normalize_contrast(image0), normalize_contrast(image1)
