@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table = Table("matcher", "align", *(f"{kind}: AUC@3/5/10" for kind in kinds), "CPU s", "ratio")
     for name in options.matchers:
         times: dict[bool, float] = {}
-        for align in (False, True):
+        for align in (True,) if name == "auto" else (False, True):
             matcher = load_pair_matcher(name, options={"align": align})
             cells, seconds, answers = [], [], collections.Counter()
             for kind in kinds:
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     answers[found.matcher] += 1
                 cells.append("/".join(f"{a:.2f}" for a in area_under_recall(errors, THRESHOLDS)))
             times[align] = float(np.median(seconds))
-            ratio = f"{times[align] / times[False]:.2f}"
+            ratio = f"{times[align] / times[False]:.2f}" if False in times else "-"
             row = (name, "yes" if align else "no", *cells, f"{times[align]:.2f}", ratio)
             table.add_row(*row)
             named = {who: count for who, count in answers.items() if who is not None}
