@@ -15,8 +15,8 @@ from patchmatch.pairs.geometry import estimate_homography
 from patchmatch.pairs.kornia_matchers import REGION, AffNetHardNetMatcher
 from patchmatch.pairs.loftr.matcher import LoFTRMatcher, SE2LoFTRMatcher
 from patchmatch.pairs.loftr.se2 import se2_loftr
-from patchmatch.pairs.matcher import Correspondences, PairMatcher
-from patchmatch.pairs.results import Matches
+from patchmatch.pairs.matcher import PairMatcher
+from patchmatch.pairs.results import Correspondences, Matches
 
 RATIO = 0.8
 LOFTR_SIZE = 840  # longest side in pixels of the images that LoFTR gets

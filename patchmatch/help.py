@@ -16,7 +16,7 @@ Match image patches: learn from pairs that are generated automatically, then mat
                                     draw the blocks that changed between consecutive frames
   patchmatch predict -c motion --data.predict_dir FOLDER_OR_VIDEO
                                     measure motion of any size
-  patchmatch predict -c match_sift --data.pairs FOLDER|image0,image1
+  patchmatch predict -c match_auto --data.pairs FOLDER|image0,image1
                                     match two images: keypoints, homography, panorama
   patchmatch predict -c reconstruct --data.base_dir FOLDER
                                     rebuild each image of FOLDER/image_1 from FOLDER/image_2
@@ -41,7 +41,7 @@ Match frames, image pairs or templates, and write images and tables.
 
   patchmatch predict -c patch_match --data.predict_dir FOLDER_OR_VIDEO
   patchmatch predict -c motion --data.predict_dir FOLDER_OR_VIDEO --writer.style flow
-  patchmatch predict -c match_sift --data.pairs image0.jpg,image1.jpg
+  patchmatch predict -c match_auto --data.pairs image0.jpg,image1.jpg
 
   -c, --config CONFIG            a YAML file, or the name of a configuration of the package:
 {names}

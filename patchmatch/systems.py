@@ -15,6 +15,7 @@ import patchmatch.nnf.patch_match
 import patchmatch.nnf.writer
 import patchmatch.pairs.aliked_lightglue
 import patchmatch.pairs.asift
+import patchmatch.pairs.auto
 import patchmatch.pairs.data
 import patchmatch.pairs.dense_field
 import patchmatch.pairs.descriptor.data

@@ -2,13 +2,15 @@
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from patchmatch.core.errors import InputError, first_line
 from patchmatch.core.weights import reason
+
+AnyModel = TypeVar("AnyModel", bound=nn.Module)
 
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
 
@@ -96,6 +98,25 @@ def trained_settings(
             "checkpoint"
         ) from error
     return settings
+
+
+def load_trained(kind: type[AnyModel], path: str | Path, settings: dict[str, Any]) -> AnyModel:
+    """Return a matcher with the weights of a checkpoint, on the CPU and in evaluation mode.
+
+    Args:
+        kind: Class of the matcher.
+        path: A checkpoint written by ``patchmatch fit``.
+        settings: Options that the checkpoint does not store.
+
+    Raises:
+        InputError: If the checkpoint is missing, damaged or of another class.
+    """
+    checkpoint = read_checkpoint(path)
+    check_class(path, checkpoint, kind.__name__)
+    matcher = kind(**(trained_settings(path, checkpoint, kind) | settings))
+    check_weights(path, checkpoint, matcher)
+    matcher.load_state_dict(checkpoint["state_dict"])
+    return matcher.eval()
 
 
 def check_class(path: str | Path, checkpoint: dict[str, Any], expected: str) -> None:

@@ -10,7 +10,7 @@ from patchmatch.nnf.search import nearest_neighbours
 from patchmatch.nnf.voting import consistent
 from patchmatch.ops.contrast import normalize_contrast
 from patchmatch.pairs.detector_free import DetectorFreeMatcher
-from patchmatch.pairs.matcher import Correspondences
+from patchmatch.pairs.results import Correspondences
 
 NEIGHBOURHOOD = 9  # side in pixels of the square in which the flow should be smooth
 SMOOTHNESS = 1.0  # pixels by which the flow of a neighbour may differ, in x and in y

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from patchmatch.core.image_pairs import MIN_SIDE
 from patchmatch.pairs.geometry import estimate_homography
-from patchmatch.pairs.matcher import Correspondences, PairMatcher
+from patchmatch.pairs.matcher import PairMatcher
 from patchmatch.pairs.points import (
     Box,
     crop,
@@ -22,6 +22,7 @@ from patchmatch.pairs.points import (
     resize_mask,
     tiles,
 )
+from patchmatch.pairs.results import Correspondences
 
 OVERLAP = 48  # pixels by which tiles are extended: matchers find nothing close to a border
 MIN_TILE = 4 * OVERLAP

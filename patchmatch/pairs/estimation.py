@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchmatch.ops.homography import resize_homography
+from patchmatch.ops.homography import resize_homography, warp_points
 from patchmatch.pairs.alignment import aligned_fraction
 from patchmatch.pairs.cameras import Cameras
 from patchmatch.pairs.geometry import (
@@ -16,9 +16,11 @@ from patchmatch.pairs.geometry import (
     estimate_homography,
     relative_pose,
 )
+from patchmatch.pairs.homography.refinement import align_images
 from patchmatch.pairs.points import as_gray
 from patchmatch.pairs.results import Matches
 
+KEPT = 0.5  # of the inliers: a homography that loses more describes another part of the scene
 EPIPOLAR = ("fundamental", "essential")
 
 
@@ -52,13 +54,47 @@ def add_alignment(
     """
     if matches.homography is None:
         return replace(matches, aligned=None)
-    shapes = [(image.shape[-2], image.shape[-1]) for image in images]
-    to_image0, to_image1 = (
-        resize_homography(size, shape) for size, shape in zip(sizes or shapes, shapes, strict=True)
-    )
+    to_image0, to_image1 = _to_images(images, sizes)
     homography = to_image1 @ matches.homography @ to_image0.inverse()
     gray0, gray1 = (as_gray(image) for image in images)
     return replace(matches, aligned=aligned_fraction(gray0, gray1, homography, *masks))
+
+
+def refine_by_images(
+    matches: Matches,
+    images: Sequence[Tensor],
+    masks: Sequence[Tensor | None],
+    threshold: float,
+    sizes: Sequence[tuple[int, int]] | None = None,
+) -> Matches:
+    """Return matches whose homography is refined on the images where these agree more with it.
+
+    The refined homography must raise the correlation of the images and keep half of the inliers;
+    otherwise the matches are returned as they are.
+
+    Args:
+        matches: Matches with or without a homography.
+        images: (1, C, H, W) each, RGB or gray in [0, 1].
+        masks: (1, H, W) each, pixels that count; None for all.
+        threshold: Inlier threshold: reprojection error in pixels of image 1.
+        sizes: Height and width of each image in whose pixels the homography is; None for those of
+            ``images``.
+    """
+    if matches.homography is None or matches.inliers is None:
+        return matches
+    to_image0, to_image1 = _to_images(images, sizes)
+    initial = to_image1 @ matches.homography @ to_image0.inverse()
+    refined = align_images(as_gray(images[0]), as_gray(images[1]), initial, *masks)
+    if refined is initial:
+        return matches
+    refined = to_image1.inverse() @ refined @ to_image0
+    refined = refined / refined[2, 2]
+    points0, points1 = matches.keypoints0.double(), matches.keypoints1.double()
+    inliers = (warp_points(refined, points0) - points1).norm(dim=1) <= threshold
+    if inliers.sum() < KEPT * matches.inliers.sum():
+        return matches
+    better = replace(matches, homography=refined, inliers=inliers)
+    return add_alignment(better, images, masks, sizes)
 
 
 def add_epipolar(
@@ -88,6 +124,15 @@ def add_epipolar(
         fundamental=_as_tensor(fundamental),
         pose=None if pose is None else torch.from_numpy(np.c_[pose]),
     )
+
+
+def _to_images(
+    images: Sequence[Tensor], sizes: Sequence[tuple[int, int]] | None
+) -> tuple[Tensor, Tensor]:
+    """Return the transforms (3, 3) of points from the pixels of the matches to the images."""
+    shapes = [(image.shape[-2], image.shape[-1]) for image in images]
+    size0, size1 = sizes or shapes
+    return resize_homography(size0, shapes[0]), resize_homography(size1, shapes[1])
 
 
 def _as_tensor(matrix: np.ndarray | None) -> Tensor | None:

@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from patchmatch.pairs.matcher import Correspondences, PairMatcher
+from patchmatch.pairs.matcher import PairMatcher
 from patchmatch.pairs.matching import match_descriptors
 from patchmatch.pairs.points import crop, expand_box, in_box, tiles
+from patchmatch.pairs.results import Correspondences
 
 OVERLAP = 64  # pixels by which tiles are extended, so that blobs at a seam are complete
 

@@ -2,13 +2,15 @@
 
 import abc
 import time
-from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, NoReturn
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from patchmatch.core.checkpoints import shipped_checkpoint
 from patchmatch.core.errors import InputError
 from patchmatch.core.image_pairs import MIN_SIDE, ImagePair
 from patchmatch.core.matcher import Matcher
@@ -20,6 +22,7 @@ from patchmatch.pairs.estimation import (
     add_alignment,
     add_epipolar,
     add_homography,
+    refine_by_images,
 )
 from patchmatch.pairs.matching import drop_duplicates
 from patchmatch.pairs.points import (
@@ -31,39 +34,10 @@ from patchmatch.pairs.points import (
     resize_mask,
     unrotate_points,
 )
-from patchmatch.pairs.results import Matches
+from patchmatch.pairs.results import Correspondences, Matches
+from patchmatch.pairs.verdict import is_flat
 
 ROTATIONS = (1, 2, 4)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Correspondences:
-    """Corresponding points as a matcher finds them, in pixels of the images it was given.
-
-    Attributes:
-        points0: (N, 2) float, x and y.
-        points1: (N, 2) float; row i corresponds to row i of ``points0``.
-        score: (N,) float, higher is better; the rows are in any order.
-        descriptors0: (N, D) float, descriptors of ``points0``; None for matchers without them.
-        descriptors1: (N, D) float, descriptors of ``points1``.
-    """
-
-    points0: Tensor
-    points1: Tensor
-    score: Tensor
-    descriptors0: Tensor | None = None
-    descriptors1: Tensor | None = None
-
-    def __getitem__(self, index: Tensor) -> "Correspondences":
-        """Return the correspondences at a long or bool index."""
-        descriptors0, descriptors1 = self.descriptors0, self.descriptors1
-        return Correspondences(
-            points0=self.points0[index],
-            points1=self.points1[index],
-            score=self.score[index],
-            descriptors0=None if descriptors0 is None else descriptors0[index],
-            descriptors1=None if descriptors1 is None else descriptors1[index],
-        )
 
 
 class PairMatcher(Matcher, abc.ABC):
@@ -90,12 +64,17 @@ class PairMatcher(Matcher, abc.ABC):
         intrinsics0: fx, fy, cx and cy of the camera of image 0, in pixels of the upright image.
             Intrinsics in a pairs.csv take precedence.
         intrinsics1: The same for image 1; null uses those of image 0.
+        align: Refine the homography by Lucas-Kanade alignment of the images, where these then
+            agree more; never in a scene that the epipolar matrix shows not to be planar.
     """
 
-    predict_config = "config_match_sift.yaml"
+    predict_config = "config_match_auto.yaml"
     predict_source = "--data.pairs FOLDER"
     #: Whether ``find_correspondences`` takes RGB images instead of gray ones.
     in_color = False
+    #: Whether the matches are derived from a homography, which the matcher itself aligns. Their
+    #: number proves nothing.
+    finds_homographies: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -109,6 +88,7 @@ class PairMatcher(Matcher, abc.ABC):
         epipolar_threshold: float = 1.0,
         intrinsics0: tuple[float, float, float, float] | None = None,
         intrinsics1: tuple[float, float, float, float] | None = None,
+        align: bool = True,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -127,6 +107,7 @@ class PairMatcher(Matcher, abc.ABC):
         self.rotations, self.threshold, self.seed = rotations, threshold, seed
         self.epipolar, self.epipolar_threshold = epipolar, epipolar_threshold
         self.cameras = camera_matrices((intrinsics0, intrinsics1 or intrinsics0))
+        self.align = align
 
     @abc.abstractmethod
     def find_correspondences(
@@ -199,7 +180,8 @@ class PairMatcher(Matcher, abc.ABC):
                 matches = add_homography(self._sorted(found), self.threshold, self.seed)
                 matches = add_alignment(matches, (image0, image1), (valid0, valid1))
                 best = max(best, matches, key=_reliability)
-        return replace(self._with_epipolar(best, cameras), seconds=time.perf_counter() - start)
+        best = self._finish(best, cameras, (image0, image1), (valid0, valid1))
+        return replace(best, seconds=time.perf_counter() - start)
 
     def predict_step(self, batch: ImagePair, batch_idx: int) -> list[Matches]:
         """Return the matches of a pair in pixels of the files; an empty list for a skipped pair."""
@@ -223,12 +205,17 @@ class PairMatcher(Matcher, abc.ABC):
         in_files = add_homography(in_files, self.threshold, self.seed)
         images, masks = (batch["image0"], batch["image1"]), (batch["valid0"], batch["valid1"])
         in_files = add_alignment(in_files, images, masks, batch["sizes"])
-        return [self._with_epipolar(in_files, cameras)]
+        return [self._finish(in_files, cameras, images, masks, batch["sizes"])]
 
     def setup(self, stage: str) -> None:
         """Load the weights before the first pair, so that missing ones stop the run early."""
         if stage == "predict":
             self.prepare()
+
+    @classmethod
+    def is_installed(cls) -> bool:
+        """Return whether the matcher works with default options and without a download."""
+        return cls.shipped_weights is None or shipped_checkpoint(cls.shipped_weights).is_file()
 
     def prepare(self) -> None:
         """Load what matching needs, such as weights; called before the first match."""
@@ -255,8 +242,19 @@ class PairMatcher(Matcher, abc.ABC):
             descriptors1=None if descriptors1 is None else descriptors1.cpu(),
         )
 
-    def _with_epipolar(self, matches: Matches, cameras: Cameras) -> Matches:
-        return add_epipolar(matches, self.epipolar, cameras, self.epipolar_threshold, self.seed)
+    def _finish(
+        self,
+        matches: Matches,
+        cameras: Cameras,
+        images: Sequence[Tensor],
+        masks: Sequence[Tensor | None],
+        sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> Matches:
+        """Add the epipolar matrix, and refine the homography of a planar scene on the images."""
+        matches = add_epipolar(matches, self.epipolar, cameras, self.epipolar_threshold, self.seed)
+        if not self.align or self.finds_homographies or not is_flat(matches):
+            return matches
+        return refine_by_images(matches, images, masks, self.threshold, sizes)
 
 
 def _reliability(matches: Matches) -> tuple[bool, int, int]:

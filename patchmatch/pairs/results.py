@@ -1,8 +1,38 @@
-"""Result of matching two images."""
+"""Results of matching two images."""
 
 from dataclasses import dataclass, replace
 
 from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correspondences:
+    """Corresponding points as a matcher finds them, in pixels of the images it was given.
+
+    Attributes:
+        points0: (N, 2) float, x and y.
+        points1: (N, 2) float; row i corresponds to row i of ``points0``.
+        score: (N,) float, higher is better; the rows are in any order.
+        descriptors0: (N, D) float, descriptors of ``points0``; None for matchers without them.
+        descriptors1: (N, D) float, descriptors of ``points1``.
+    """
+
+    points0: Tensor
+    points1: Tensor
+    score: Tensor
+    descriptors0: Tensor | None = None
+    descriptors1: Tensor | None = None
+
+    def __getitem__(self, index: Tensor) -> "Correspondences":
+        """Return the correspondences at a long or bool index."""
+        descriptors0, descriptors1 = self.descriptors0, self.descriptors1
+        return Correspondences(
+            points0=self.points0[index],
+            points1=self.points1[index],
+            score=self.score[index],
+            descriptors0=None if descriptors0 is None else descriptors0[index],
+            descriptors1=None if descriptors1 is None else descriptors1[index],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +61,7 @@ class Matches:
         descriptors0: (N, D) float, descriptors of ``keypoints0``; None for matchers without them.
         descriptors1: (N, D) float, descriptors of ``keypoints1``.
         seconds: Time spent on matching; None if it was not measured.
+        matcher: Name of the matcher that answered, if several were tried; else None.
     """
 
     keypoints0: Tensor
@@ -46,6 +77,7 @@ class Matches:
     descriptors0: Tensor | None = None
     descriptors1: Tensor | None = None
     seconds: float | None = None
+    matcher: str | None = None
 
     def __len__(self) -> int:
         return len(self.score)

@@ -20,6 +20,7 @@ PAIRS = (
     *("name", "image0", "image1", "width0", "height0", "width1", "height1", "kind", "matches"),
     *("inliers", "mean_score", "seconds", *ENTRIES, "epipolar_inliers", *EPIPOLAR, "aligned"),
     "epipolar_error",
+    "matcher",
 )
 
 
@@ -68,6 +69,7 @@ def pair_row(matches: Matches, batch: ImagePair) -> Row:
         **_entries(EPIPOLAR, matches.epipolar),
         "aligned": None if matches.aligned is None else number(matches.aligned, 3),
         "epipolar_error": _median_epipolar_error(matches),
+        "matcher": matches.matcher,
     }
 
 

@@ -19,6 +19,8 @@ class SIFTMatcher(FeatureMatcher):
         options: Options of ``FeatureMatcher`` and ``PairMatcher``.
     """
 
+    predict_config = "config_match_sift.yaml"
+
     def __init__(self, root: bool = True, contrast: float | None = None, **options: Any) -> None:
         super().__init__(**options)
         if contrast is not None and not 0 <= contrast < 1:

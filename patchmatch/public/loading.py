@@ -5,13 +5,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from patchmatch.core.checkpoints import (
-    check_class,
-    check_weights,
-    read_checkpoint,
-    shipped_checkpoint,
-    trained_settings,
-)
+from patchmatch.core.checkpoints import load_trained, shipped_checkpoint
 from patchmatch.core.matcher import Matcher
 from patchmatch.public.options import resolve_device
 
@@ -37,9 +31,4 @@ def load_matcher(
     """
     if path is None:
         path = shipped_checkpoint(str(kind.shipped_weights))
-    checkpoint = read_checkpoint(path)
-    check_class(path, checkpoint, kind.__name__)
-    matcher = kind(**(trained_settings(path, checkpoint, kind) | settings))
-    check_weights(path, checkpoint, matcher)
-    matcher.load_state_dict(checkpoint["state_dict"])
-    return matcher.eval().to(resolve_device(device))
+    return load_trained(kind, path, settings).to(resolve_device(device))

@@ -7,6 +7,7 @@ import torch
 
 from patchmatch.pairs.aliked_lightglue import ALIKEDLightGlueMatcher
 from patchmatch.pairs.asift import ASIFTMatcher
+from patchmatch.pairs.auto import AutoMatcher
 from patchmatch.pairs.dense_field import FieldMatcher
 from patchmatch.pairs.descriptor.matcher import DescriptorMatcher
 from patchmatch.pairs.disk_lightglue import DISKLightGlueMatcher
@@ -23,6 +24,7 @@ from patchmatch.public.loading import load_matcher
 from patchmatch.public.options import check_options, require_options, resolve_device
 
 MATCHERS: dict[str, type[PairMatcher]] = {
+    "auto": AutoMatcher,
     "sift": SIFTMatcher,
     "asift": ASIFTMatcher,
     "field": FieldMatcher,
@@ -41,7 +43,7 @@ MATCHERS: dict[str, type[PairMatcher]] = {
 def match_images(
     image0: Image,
     image1: Image,
-    matcher: str | PairMatcher = "sift",
+    matcher: str | PairMatcher = "auto",
     *,
     mask0: Image | None = None,
     mask1: Image | None = None,
@@ -54,9 +56,11 @@ def match_images(
     Args:
         image0: A path, an array (H, W) or (H, W, 3), a PIL image or a tensor (C, H, W).
         image1: The same; size and number of channels may differ.
-        matcher: "sift", "asift", "field", "descriptor", "homography_net", "affnet_hardnet",
-            "aliked_lightglue", "disk_lightglue", "xfeat", "loftr" or "se2_loftr"; or a matcher to
-            reuse between calls, from ``patchmatch.public.pairs.load_pair_matcher``.
+        matcher: "auto", which tries several until the images agree with the answer of one; its
+            name is ``matcher`` of the result. Or one of "sift", "asift", "field", "descriptor",
+            "homography_net", "affnet_hardnet", "aliked_lightglue", "disk_lightglue", "xfeat",
+            "loftr" and "se2_loftr"; or a matcher to reuse between calls, from
+            ``patchmatch.public.pairs.load_pair_matcher``.
         mask0: Mask of image 0, of its size: pixels brighter than half (or True) are used. None for
             all pixels.
         mask1: Mask of image 1.

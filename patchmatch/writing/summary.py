@@ -20,10 +20,11 @@ def summarize(chunks: RunChunks, table: str) -> dict[str, Any]:
 
     Returns:
         ``sources`` (with pairs), ``pairs`` and ``rows``: counts; ``kinds``: count of each kind;
-        ``skipped``: the distinct notes, in the order of the run.
+        ``matchers``: count of each ``matcher``, if the rows name one; ``skipped``: the distinct
+        notes, in the order of the run.
     """
     notes: dict[str, None] = {}
-    sources, kinds = set(), collections.Counter()
+    sources, kinds, matchers = set(), collections.Counter(), collections.Counter()
     pairs = count = 0
     for _, record in chunks.records():
         notes |= dict.fromkeys(record["notes"])
@@ -33,11 +34,13 @@ def summarize(chunks: RunChunks, table: str) -> dict[str, Any]:
         rows = record["rows"].get(table, ())
         count += len(rows)
         kinds.update(row["kind"] for row in rows if "kind" in row)
+        matchers.update(row["matcher"] for row in rows if row.get("matcher"))
     return {
         "sources": len(sources),
         "pairs": pairs,
         "rows": count,
         "kinds": dict(sorted(kinds.items())),
+        **({"matchers": dict(matchers.most_common())} if matchers else {}),
         "skipped": list(notes),
     }
 
@@ -63,6 +66,8 @@ def print_summary(
         f"{summary['pairs']} {pair_noun}{sources}: {summary['rows']} {row_noun}"
         + (f" ({counts})" if counts else "")
     )
+    if matchers := summary.get("matchers"):
+        console.print("answers of " + ", ".join(f"{name}: {n}" for name, n in matchers.items()))
     for label, path in outputs.items():
         if path.exists():
             console.print(f"{label:9} {printable(str(path))}")

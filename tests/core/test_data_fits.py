@@ -47,7 +47,7 @@ TRAINED = {
 PREDICTED = {
     **dict.fromkeys(("ShiftMatcher", "MotionMatcher"), ("Frames", "RenderedCows")),
     **dict.fromkeys(("PatchMatch", "DifferentiablePatchMatch"), PAIRS),
-    **dict.fromkeys(("SIFTMatcher", "ASIFTMatcher", "AffNetHardNetMatcher"), PAIRS),
+    **dict.fromkeys(("AutoMatcher", "SIFTMatcher", "ASIFTMatcher", "AffNetHardNetMatcher"), PAIRS),
     **dict.fromkeys(("DescriptorMatcher", "LoFTRMatcher", "SE2LoFTRMatcher"), PAIRS),
     **dict.fromkeys(("HomographyNetMatcher", "FieldMatcher"), PAIRS),
     **dict.fromkeys(("ALIKEDLightGlueMatcher", "DISKLightGlueMatcher", "XFeatMatcher"), PAIRS),

@@ -7,7 +7,7 @@ import torch
 
 from patchmatch.pairs.dense_field import FieldMatcher
 from patchmatch.pairs.detector_free import OVERLAP, DetectorFreeMatcher, _locate_tile
-from patchmatch.pairs.matcher import Correspondences
+from patchmatch.pairs.results import Correspondences
 
 
 def texture(height, width, seed=0):

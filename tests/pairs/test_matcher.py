@@ -8,8 +8,9 @@ import torch
 from patchmatch.core.errors import InputError
 from patchmatch.ops.homography import warp_points
 from patchmatch.pairs.asift import ASIFTMatcher, simulate_view, views
-from patchmatch.pairs.matcher import Correspondences, PairMatcher
+from patchmatch.pairs.matcher import PairMatcher
 from patchmatch.pairs.points import downscale_pair
+from patchmatch.pairs.results import Correspondences
 from patchmatch.pairs.sift import SIFTMatcher
 
 MILD = np.array([[0.9, 0.2, 20], [-0.18, 1.0, 60], [1e-4, -5e-5, 1]])

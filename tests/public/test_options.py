@@ -14,12 +14,16 @@ TEMPLATE = {"template": IMAGE[:30, :30], "features": "handcrafted"}
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("match_images", {"matcher": "motion"}, "matcher must be one of sift, asift, .*'motion'"),
+        (
+            "match_images",
+            {"matcher": "motion"},
+            "matcher must be one of auto, sift, asift, .*'motion'",
+        ),
         ("match_images", {"matcher": None}, "matcher must be text or a PairMatcher, got None"),
         ("match_images", {"device": "cudaa"}, "device must be cpu.*, got 'cudaa'"),
         ("match_images", {"max_size": "big"}, "max_size must be an integer or None, got 'big'"),
-        ("match_images", {"root": 1}, "root must be True or False, got 1"),
-        ("match_images", {"maxsize": 9}, "sift has no option maxsize; it has root, contrast"),
+        ("match_images", {"matcher": "sift", "root": 1}, "root must be True or False, got 1"),
+        ("match_images", {"maxsize": 9}, "auto has no option maxsize; it has matchers, max_size"),
         ("match_template", {"scales": 1.0}, "scales must be a sequence of numbers, got 1.0"),
         ("match_template", {"scales": ["1"]}, r"scales must be a sequence of numbers, got \['1'\]"),
         ("match_template", {"size": 1}, "match_template has no option size; it has features"),

@@ -74,7 +74,7 @@ def test_keypoints_are_in_pixels_of_the_image_as_it_stands(photo, tmp_path):
 
 def test_resizing_inside_does_not_move_the_keypoints(photo):
     large = cv2.resize(photo, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
-    found = patchmatch.match_images(large, large[:, 24:], max_size=300)
+    found = patchmatch.match_images(large, large[:, 24:], "sift", max_size=300)
     require_in_place(found, dx=-24)
 
 
@@ -132,6 +132,6 @@ def test_a_broken_file_and_an_unknown_matcher_raise(photo, tmp_path):
     with pytest.raises(InputError, match=r"broken.png: cannot be read"):
         patchmatch.match_images(tmp_path / "broken.png", photo)
     with pytest.raises(ValueError, match="sift has no option tilts; it has root, contrast"):
-        patchmatch.match_images(photo, photo, tilts=3)
-    with pytest.raises(ValueError, match="matcher must be one of sift, asift"):
+        patchmatch.match_images(photo, photo, "sift", tilts=3)
+    with pytest.raises(ValueError, match="matcher must be one of auto, sift, asift"):
         patchmatch.match_images(photo, photo, "surf")

@@ -1,11 +1,11 @@
 """Trains a network that estimates homographies, and matches images with it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from patchmatch.core.errors import InputError
 from patchmatch.ops.homography import (
@@ -15,12 +15,14 @@ from patchmatch.ops.homography import (
     warp_points,
 )
 from patchmatch.ops.luma import luma
+from patchmatch.pairs.alignment import MIN_ALIGNED, count_aligned_cells
 from patchmatch.pairs.homography.data import HomographyBatch
 from patchmatch.pairs.homography.net import HomographyNet, matching_loss
-from patchmatch.pairs.homography.refinement import refine_homography
+from patchmatch.pairs.homography.refinement import align_images, refine_homography
+from patchmatch.pairs.homography.search import coarse_homographies
 from patchmatch.pairs.homography.similarity import image_correlation, local_correlation
-from patchmatch.pairs.matcher import Correspondences
-from patchmatch.pairs.points import downscale_pair
+from patchmatch.pairs.homography.views import overlap_views
+from patchmatch.pairs.results import Correspondences
 from patchmatch.pairs.sift import SIFTMatcher
 from patchmatch.pairs.trainable import TrainablePairMatcher
 
@@ -30,15 +32,20 @@ MIN_CORRELATION = 0.3
 MIN_LOCAL_CORRELATION, MIN_LOCAL_FRACTION = 0.5, 0.25
 MIN_MATCHED_FRACTION = 0.1
 ERROR_THRESHOLDS = (1, 3, 5)  # pixels
+HYPOTHESES = 3  # coarse homographies of a zoom from which the network starts
+MIN_CELLS = 12  # aligned cells of a homography that is found by search
+
+Pair = tuple[Tensor, Tensor]  #: two gray images
 
 
 class HomographyNetMatcher(TrainablePairMatcher):
     """Homography estimation by four-point regression (DeTone et al. 2016) and refinement.
 
-    For images of nearly the same scene: no corner may move by much more than a quarter of the side.
-    A network estimates the homography on small images; Lucas-Kanade refines it on larger ones. The
-    matches are a regular grid under the homography, each scored by the correlation of both images
-    around it. An unreliable homography yields no matches.
+    A network estimates the homography on small images, from which no corner may move by much more
+    than a quarter of the side; Lucas-Kanade refines it on larger ones. If the images do not agree
+    with the result, the network starts again at coarse homographies of other rotations and scales.
+    The matches are a regular grid under the homography, each scored by the correlation of both
+    images around it. An unreliable homography yields no matches.
 
     Args:
         side: Side in pixels to which both images are resized for the network, whatever their
@@ -47,8 +54,8 @@ class HomographyNetMatcher(TrainablePairMatcher):
         lr: Peak learning rate of AdamW; it warms up and decays over the whole training.
         weight_decay: Weight decay of AdamW.
         passes: Passes of the network; each warps image 1 by the last estimate.
-        refine: Pixels to which the longer side is reduced for the Lucas-Kanade refinement; null
-            skips the refinement.
+        search: Where the images are not aligned by the homography, start again at any rotation and
+            at scales up to about four; takes seconds.
         grid: Grid points along each side of image 0.
         min_score: Minimum score of a match.
         options: Options of ``PairMatcher``.
@@ -56,6 +63,7 @@ class HomographyNetMatcher(TrainablePairMatcher):
 
     shipped_weights = "homography_net.ckpt"
     needs_float32 = True
+    finds_homographies = True
     predict_config = "config_match_homography_net.yaml"
     checkpoint_settings = frozenset({"side", "width", "lr", "weight_decay"})
 
@@ -66,7 +74,7 @@ class HomographyNetMatcher(TrainablePairMatcher):
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
         passes: int = 3,
-        refine: int | None = 512,
+        search: bool = True,
         grid: int = 24,
         min_score: float = 0.3,
         **options: Any,
@@ -74,48 +82,89 @@ class HomographyNetMatcher(TrainablePairMatcher):
         super().__init__(min_score=min_score, **options)
         if passes < 1:
             raise ValueError(f"passes must be at least 1, got {passes}")
-        if refine is not None and refine < side:
-            raise ValueError(f"refine must be at least side, {side} pixels, got {refine}")
         if grid < 2:
             raise ValueError(f"grid must be at least 2, got {grid}")
         self.net = HomographyNet(side, width)
         self.lr, self.weight_decay = lr, weight_decay
-        self.passes, self.refine, self.grid = passes, refine, grid
+        self.passes, self.search, self.grid = passes, search, grid
 
     def find_correspondences(
         self, image0: Tensor, image1: Tensor, valid0: Tensor | None, valid1: Tensor | None
     ) -> Correspondences:
         """Return a grid of points of image 0 and where the homography maps them."""
-        side = self.net.side
-        images = (image0, image1)
-        small0, small1 = (_resize_to_square(image, side) for image in images)
-        to_small0, to_small1 = (
-            resize_homography(_size(image), (side, side)).to(image0.device) for image in images
-        )
-        homography = to_small1.inverse() @ self.estimate(small0, small1) @ to_small0
-        if self.refine is not None and max(*_size(image0), *_size(image1)) > side:
-            resized = downscale_pair(image0, image1, self.refine)
-            homography = _refine_resized(images, resized, homography)
-        small_homography = to_small1 @ homography @ to_small0.inverse()
-        score, inside = local_correlation(small0, small1, small_homography)
-        position = torch.linspace(0, side - 1, self.grid, device=image0.device).round().long()
+        images, masks = (image0, image1), (valid0, valid1)
+        homography = self._estimate(images, resize_homography(_size(image0), _size(image1)))
+        homography = self._aligned(images, masks, homography)
+        if self.search:
+            alignment = count_aligned_cells(*images, homography, *masks)
+            if alignment.fraction is not None and alignment.fraction < MIN_ALIGNED:
+                homography = self._search(images, masks, homography)
+        return self._grid(images, homography)
+
+    def _estimate(self, images: Pair, homography: Float[Tensor, "3 3"]) -> Float[Tensor, "3 3"]:
+        """Return the homography that the network estimates, starting at a coarse one."""
+        views = overlap_views(*images, homography, self.net.side)
+        if views is None:
+            return homography
+        update = self._homography(self.net(views.image0, views.image1, self.passes)[-1].corners)
+        if self.align:
+            update = refine_homography(views.image0, views.image1, update, valid1=views.valid1)
+        update = homography @ views.to_image0 @ update[0].cpu() @ views.to_image0.inverse()
+        return update / update[2, 2]
+
+    def _aligned(
+        self, images: Pair, masks: Sequence[Tensor | None], homography: Float[Tensor, "3 3"]
+    ) -> Float[Tensor, "3 3"]:
+        return align_images(*images, homography, *masks) if self.align else homography
+
+    def _search(
+        self, images: Pair, masks: Sequence[Tensor | None], homography: Float[Tensor, "3 3"]
+    ) -> Float[Tensor, "3 3"]:
+        """Return a homography at any rotation and scale that aligns the images, if one is found.
+
+        Without one, ``homography`` is returned.
+        """
+        for hypotheses in coarse_homographies(self.net.features, *images, self.net.side):
+            estimates = [self._estimate(images, coarse) for coarse in hypotheses[:HYPOTHESES]]
+            if not estimates:
+                continue
+            best = max(estimates, key=lambda estimate: self._correlation(images, estimate))
+            best = self._aligned(images, masks, best)
+            alignment = count_aligned_cells(*images, best, *masks)
+            if alignment.aligned >= MIN_CELLS and (alignment.fraction or 0) >= MIN_ALIGNED:
+                return best
+        return homography
+
+    def _correlation(self, images: Pair, homography: Float[Tensor, "3 3"]) -> float:
+        """Return the correlation of the images in their overlap; -1 without overlap."""
+        views = overlap_views(*images, homography, self.net.side)
+        if views is None:
+            return -1.0
+        identity = torch.eye(3, dtype=torch.float64, device=views.image0.device)[None]
+        return image_correlation(views.image0, views.image1, identity, None, views.valid1)[0].item()
+
+    def _grid(self, images: Pair, homography: Float[Tensor, "3 3"]) -> Correspondences:
+        """Return a grid of points in the overlap, scored by the correlation around them."""
+        side, device = self.net.side, images[0].device
+        views = overlap_views(*images, homography, side)
+        if views is None:
+            nothing = torch.zeros(0, 2, dtype=torch.float64, device=device)
+            return Correspondences(points0=nothing, points1=nothing, score=nothing[:, 0])
+        identity = torch.eye(3, dtype=torch.float64, device=device)[None]
+        pair = (views.image0, views.image1, identity)
+        score, inside = local_correlation(*pair, views.valid1)
+        position = torch.linspace(0, side - 1, self.grid, device=device).round().long()
         y, x = (axis.flatten() for axis in torch.meshgrid(position, position, indexing="ij"))
         score, inside = score[0, 0, y, x], inside[0, 0, y, x]
         locally = (score >= MIN_LOCAL_CORRELATION).sum() >= MIN_LOCAL_FRACTION * inside.sum()
-        globally = image_correlation(small0, small1, small_homography)[0] >= MIN_CORRELATION
+        globally = image_correlation(*pair, None, views.valid1)[0] >= MIN_CORRELATION
         enough = (score >= self.min_score).sum() >= MIN_MATCHED_FRACTION * inside.sum()
-        points0 = warp_points(to_small0.inverse(), torch.stack([x, y], dim=1).to(homography))
-        points1 = warp_points(homography[0], points0)
+        to_image0, homography = views.to_image0.to(device), homography.to(device)
+        points0 = warp_points(to_image0, torch.stack([x, y], dim=1).to(homography))
+        points1 = warp_points(homography, points0)
         keep = inside & points1.isfinite().all(dim=1) & (score > 0)
         keep &= (globally | locally) & enough
         return Correspondences(points0=points0, points1=points1, score=score)[keep]
-
-    def estimate(
-        self, image0: Float[Tensor, "B 1 S S"], image1: Float[Tensor, "B 1 S S"]
-    ) -> Float[Tensor, "B 3 3"]:
-        """Return the homographies of small images, refined if ``refine`` is set."""
-        homography = self._homography(self.net(image0, image1, self.passes)[-1].corners)
-        return homography if self.refine is None else refine_homography(image0, image1, homography)
 
     def training_step(self, batch: HomographyBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch, the cross-entropy of the true matches."""
@@ -192,25 +241,6 @@ class HomographyNetMatcher(TrainablePairMatcher):
             )
         corners1 = warp_points(batch["homography"], self._corners0(batch["homography"]))
         return luma(batch["image0"]), luma(batch["image1"]), corners1.float()
-
-
-def _refine_resized(
-    images: tuple[Tensor, Tensor], resized: tuple[Tensor, Tensor], homography: Tensor
-) -> Float[Tensor, "1 3 3"]:
-    """Refine the homography between two images on resized copies of them."""
-    to_resized0, to_resized1 = (
-        resize_homography(_size(image), _size(copy)).to(homography)
-        for image, copy in zip(images, resized, strict=True)
-    )
-    refined = refine_homography(*resized, to_resized1 @ homography @ to_resized0.inverse())
-    return to_resized1.inverse() @ refined @ to_resized0
-
-
-def _resize_to_square(image: Tensor, side: int) -> Tensor:
-    """Resize an image (1, 1, H, W) to (1, 1, side, side) with antialiasing."""
-    return F.interpolate(
-        image, (side, side), mode="bilinear", align_corners=False, antialias=True
-    ).clamp(0, 1)
 
 
 def _size(image: Tensor) -> tuple[int, int]:

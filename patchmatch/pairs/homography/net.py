@@ -113,8 +113,8 @@ class HomographyNet(nn.Module):
             outputs.append(PassOutput(corners=corners1, initial=initial, scores=scores))
         return outputs
 
-    def features(self, image: Float[Tensor, "B 1 S S"]) -> Float[Tensor, "B C h w"]:
-        """Return the features of an image at stride 4, of unit norm."""
+    def features(self, image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B C h w"]:
+        """Return the features of an image at stride 4, of unit norm; sides are multiples of 8."""
         normalized = normalize_contrast(image, CONTRAST_FLOOR)
         fine = self.fine(normalized.contiguous(memory_format=torch.channels_last))
         context = F.interpolate(

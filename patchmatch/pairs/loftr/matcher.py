@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from patchmatch.core.errors import InputError
 from patchmatch.pairs.detector_free import DetectorFreeMatcher
 from patchmatch.pairs.loftr.se2 import se2_loftr
-from patchmatch.pairs.matcher import Correspondences
 from patchmatch.pairs.pretrained import download_weights, half_precision, read_weights
+from patchmatch.pairs.results import Correspondences
 
 PRETRAINED = ("outdoor", "indoor", "indoor_new")
 

@@ -56,9 +56,10 @@ class FixedCornersNet(torch.nn.Module):
         return [PassOutput(corners=corners, initial=torch.eye(3), scores=torch.zeros(0))]
 
 
-def matcher_with_corners(corners, grid=10, refine=None, **options):
+def matcher_with_corners(corners, grid=10, **options):
     """Return a matcher whose network returns given corners."""
-    matcher = HomographyNetMatcher(64, 4, grid=grid, refine=refine, **options).eval()
+    options = {"align": False, "search": False, **options}
+    matcher = HomographyNetMatcher(64, 4, grid=grid, **options).eval()
     matcher.net = FixedCornersNet(corners)
     return matcher
 
@@ -192,7 +193,7 @@ def test_the_shipped_weights_match_a_warped_and_darkened_image():
     found = patchmatch.match_images(image0, np.uint8(0.6 * image1), "homography_net", device="cpu")
     assert len(found) > 100
     assert corner_error(found.homography, truth, 180, 240) < 1
-    unrefined = patchmatch.match_images(image0, image1, "homography_net", device="cpu", refine=None)
+    unrefined = patchmatch.match_images(image0, image1, "homography_net", device="cpu", align=False)
     assert 0.3 < corner_error(unrefined.homography, truth, 180, 240) < 12
 
 
@@ -235,7 +236,6 @@ def test_a_narrow_strip_and_a_mask_are_supported():
 def test_wrong_settings_and_sizes_raise():
     for settings, message in (
         ({"passes": 0}, "passes must be at least 1, got 0"),
-        ({"refine": 100}, "refine must be at least side, 128 pixels, got 100"),
         ({"grid": 1}, "grid must be at least 2, got 1"),
         ({"side": 100}, "side must be a multiple of 32"),
     ):
@@ -246,3 +246,25 @@ def test_wrong_settings_and_sizes_raise():
         InputError, match=r"data\.side: expected 64 pixels .* got images of 96x96; give the same"
     ):
         trainer(max_epochs=1).fit(HomographyNetMatcher(side=64, width=4), data)
+
+
+def turned_pair(degrees, zoom):
+    """Return a scene of 200x260, and a view of it turned and enlarged about its centre."""
+    scene = blobs(420, 520, 7, spacing=9)
+    crop = np.array([[1, 0, 130], [0, 1, 110], [0, 0, 1.0]])  # of image 0 in the scene
+    turn = np.vstack([cv2.getRotationMatrix2D((129.5, 99.5), degrees, zoom), [0, 0, 1]])
+    view = cv2.warpPerspective(scene, turn @ np.linalg.inv(crop), (260, 200), flags=cv2.INTER_CUBIC)
+    return scene[110:310, 130:390], np.uint8(0.7 * view + 20), torch.from_numpy(turn)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "zoom"), [(65, 1.0), (100, 1.0), (180, 1.0), (-125, 1.3), (20, 2.4), (160, 0.45)]
+)
+def test_any_rotation_and_scale_is_found(degrees, zoom):
+    image0, image1, truth = turned_pair(degrees, zoom)
+    found = patchmatch.match_images(image0, image1, "homography_net", device="cpu")
+    assert corner_error(found.homography, truth, 200, 260) < 1.5 * max(1, zoom)
+    assert found.aligned > 0.6
+    without = patchmatch.match_images(image0, image1, "homography_net", device="cpu", search=False)
+    if without.homography is not None:
+        assert corner_error(without.homography, truth, 200, 260) > 20
