@@ -21,6 +21,7 @@ import patchmatch.pairs.descriptor.matcher
 import patchmatch.pairs.homography.data
 import patchmatch.pairs.homography.matcher
 import patchmatch.pairs.kornia_matchers
+import patchmatch.pairs.loftr.data
 import patchmatch.pairs.loftr.matcher
 import patchmatch.pairs.sift
 import patchmatch.pairs.writer
