@@ -204,6 +204,27 @@ def visible_flow(
     return flow.mT.unflatten(1, (height, width)), visible.unflatten(0, (height, width))
 
 
+def relative_pose(camera0: Camera, camera1: Camera) -> Tensor:
+    """Return rotation and translation (3, 4) from camera 0 to camera 1."""
+    turned = camera1.pose[:, :3] @ camera0.pose[:, :3].mT
+    return torch.cat([turned, camera1.pose[:, 3:] - turned @ camera0.pose[:, 3:]], dim=1)
+
+
+def fundamental_matrix(pose: Tensor, intrinsics0: Tensor, intrinsics1: Tensor) -> Tensor:
+    """Return the fundamental matrix (3, 3) of norm 1 of two cameras: x1 F x0 = 0.
+
+    Args:
+        pose: (3, 4), from camera 0 to camera 1.
+        intrinsics0: (3, 3) of camera 0.
+        intrinsics1: (3, 3) of camera 1.
+    """
+    x, y, z = pose[:, 3].tolist()
+    cross = pose.new_tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    essential = cross @ pose[:, :3]
+    matrix = torch.linalg.inv(intrinsics1).mT @ essential @ torch.linalg.inv(intrinsics0)
+    return matrix / matrix.norm()
+
+
 def _nearest_quad(
     rows: Float[Tensor, "Q3 3"], pixels: Float[Tensor, "N 3"]
 ) -> tuple[Float[Tensor, "N"], Int[Tensor, "N"]]:

@@ -18,7 +18,8 @@ from patchmatch.synthetic.rendering import (
     shade,
     visible_flow,
 )
-from patchmatch.synthetic.scenes import SceneDataset, SceneRange
+from patchmatch.synthetic.scene_sampling import SceneRange
+from patchmatch.synthetic.scenes import SceneDataset
 
 HEIGHT, WIDTH = 72, 104
 EXACT = SceneRange(disturbed=None)
@@ -98,7 +99,7 @@ def test_no_homography_explains_a_scene(pairs):
 def test_rays_meet_the_nearest_quad():
     """Against the intersection of one ray with one parallelogram after the other."""
     rng = np.random.default_rng(0)
-    corner, edges = rng.normal(0, 1, (6, 3)) + [0, 0, 4], rng.normal(0, 1.5, (6, 2, 3))
+    corner, edges = rng.normal((0, 0, 4), 1, (6, 3)), rng.normal(0, 1.5, (6, 2, 3))
     corner[0], edges[0] = [0, 0, 9], [[1, 0, 0.1], [0, 1, -0.2]]
     quads = Quads(corner=torch.from_numpy(corner), edges=torch.from_numpy(edges))
     turn = np.linalg.qr(np.eye(3) + 0.1 * rng.normal(size=(3, 3)))[0]
@@ -179,10 +180,9 @@ def test_occluders_are_not_valid():
     visible0, visible1 = (torch.from_numpy(mask) for mask in pair.visible)
     assert not visible0.all()
     assert not (pair.valid & ~visible0).any()
-    points0, points1 = (points.round().long() for points in (pixel_grid(64, 64)[pair.valid.flatten()],
-                        (pixel_grid(64, 64) + pair.flow.flatten(1).mT)[pair.valid.flatten()]))  # fmt: skip
-    assert visible0[points0[:, 1], points0[:, 0]].all()
-    assert visible1[points1[:, 1], points1[:, 0]].all()
+    valid, pixels = pair.valid.flatten(), pixel_grid(64, 64)
+    x, y = (pixels + pair.flow.flatten(1).mT)[valid].round().long().unbind(dim=1)
+    assert visible1[y, x].all()
 
 
 @pytest.mark.parametrize(

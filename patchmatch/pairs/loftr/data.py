@@ -9,7 +9,8 @@ from torch import Tensor
 from patchmatch.ops.homography import warp_points
 from patchmatch.pairs.homography.data import HomographyDataset, WarpedImages
 from patchmatch.synthetic.dataset import SyntheticDataset
-from patchmatch.synthetic.scenes import SceneDataset, SceneRange
+from patchmatch.synthetic.scene_sampling import SceneRange
+from patchmatch.synthetic.scenes import SceneDataset
 
 
 class FlowBatch(TypedDict):
