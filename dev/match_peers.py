@@ -94,6 +94,7 @@ def set_random_weights(matcher: PairMatcher) -> bool:
         return True
     if isinstance(matcher, LoFTRMatcher | SE2LoFTRMatcher):
         matcher.net = _cached(_random_loftr if isinstance(matcher, LoFTRMatcher) else se2_loftr)
+        matcher.is_trained = True
         compute = matcher.match_tile
 
         def match_tile(image0: Tensor, image1: Tensor, *valid: Tensor) -> Correspondences:

@@ -24,6 +24,7 @@ import patchmatch.pairs.disk_lightglue
 import patchmatch.pairs.homography.data
 import patchmatch.pairs.homography.matcher
 import patchmatch.pairs.kornia_matchers
+import patchmatch.pairs.loftr.data
 import patchmatch.pairs.loftr.matcher
 import patchmatch.pairs.sift
 import patchmatch.pairs.writer

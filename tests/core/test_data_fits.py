@@ -42,6 +42,7 @@ TRAINED = {
     "DescriptorMatcher": ("KeypointPatches",),
     "DifferentiablePatchMatch": ("WarpedPhotographs",),
     "HomographyNetMatcher": ("WarpedImages",),
+    **dict.fromkeys(("LoFTRMatcher", "SE2LoFTRMatcher"), ("FlowPairs",)),
     "PlaceMatcher": ("SyntheticPlaces", "University1652"),
 }
 PREDICTED = {

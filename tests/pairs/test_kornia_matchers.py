@@ -3,7 +3,6 @@
 import urllib.error
 
 import cv2
-import kornia.feature
 import numpy as np
 import pytest
 import torch
@@ -172,9 +171,9 @@ def test_missing_or_damaged_file_raises(tmp_path):
         LoFTRMatcher(weights=str(tmp_path / "damaged.ckpt")).prepare()
 
 
-def test_constructor_loads_no_weights(monkeypatch):
-    monkeypatch.setattr(kornia.feature, "LoFTR", None)
-    LoFTRMatcher()
+@pytest.mark.usefixtures("_no_network")
+def test_constructor_loads_no_weights():
+    assert not LoFTRMatcher().is_trained
 
 
 def test_unknown_pretrained_name_raises():
