@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
-from program_runs import QUIET, rows
+from program_runs import QUIET, one_line, rows
 from textures import texture
 
 from patchmatch.cli import main
@@ -65,6 +66,32 @@ def test_pairs_are_matched(pattern, config):
     main(["predict", "-c", config, f"--{source}=pairs", "--writer.output_path=out", *QUIET])
     (row,) = rows("out/pairs.csv")
     assert row["image0"] == pattern.format(0).encode("utf-8", "backslashreplace").decode()
+
+
+def test_paths_on_the_command_line_may_be_no_utf8(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    try:
+        write_frames(tmp_path / "in\udce9", "{}.png")
+    except OSError:
+        pytest.skip("the file system does not allow the name")
+    cv2.imwrite("roi.png", np.full((90, 120), 255, np.uint8))
+    Path("roi.png").rename("roi\udcff.png")
+    options = ["--writer.output_path", "out\udce9", "--writer.report=true", *QUIET]
+    frames = ["-c", "patch_match", "--data.predict_dir=in\udce9", "--writer.roi", "roi\udcff.png"]
+    main(["predict", *frames, *options])
+    assert rows("out\udce9/changes.csv")
+    written = Path("out\udce9/pairs.csv").stat().st_mtime_ns
+    main(["predict", *frames, *options, "--writer.resume=true"])
+    assert Path("out\udce9/pairs.csv").stat().st_mtime_ns == written
+    main(["predict", "-c", "match_sift", "--data.pairs", "in\udce9", "--writer.output_path=o\udce9"])
+    assert len(rows("o\udce9/pairs.csv")) == 3
+    assert sorted(os.listdir(b".")) == [b"in\xe9", b"out\xe9", b"o\xe9", b"roi\xff.png"]
+
+
+def test_a_missing_path_that_is_no_utf8_is_named(capsys):
+    run = ["predict", "-c", "patch_match", "--data.predict_dir=no\udce9", *QUIET]
+    line = one_line(capsys, lambda: main(run))
+    assert line == "patchmatch: error: no\\udce9: no such file or folder; check the spelling"
 
 
 @pytest.mark.parametrize(("name", "encoding"), [("bytes", "ascii"), ("japanese", "cp1252")])

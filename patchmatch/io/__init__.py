@@ -8,7 +8,7 @@ from patchmatch.io.atomic import (
 )
 from patchmatch.io.files import read_bytes
 from patchmatch.io.flow import read_flo, write_flo
-from patchmatch.io.frames import FolderSequence, FrameSequence, natural_key
+from patchmatch.io.frames import FolderSequence, FrameSequence
 from patchmatch.io.images import (
     IMAGE_SUFFIXES,
     pil_to_array,
@@ -22,6 +22,7 @@ from patchmatch.io.images import (
     write_image,
 )
 from patchmatch.io.live import LiveSequence, is_live
+from patchmatch.io.order import natural_key
 from patchmatch.io.sequences import FoundSequences, find_sequences
 from patchmatch.io.tables import read_csv, write_csv
 from patchmatch.io.video_writing import write_video

@@ -118,7 +118,7 @@ class MotionMatcher(Matcher):
         for (first, second), (earlier, later) in zip(batch["pairs"], features, strict=True):
             height, width = frames[first].shape[-2:]
             boxes = block_boxes(height, width, self.block, self.block)
-            motion = self.net.compare(earlier, later, self.block, self.radius)
+            motion = self.net.compare(earlier, later, self.block, self.radius, edges=True)
             changes.append(
                 FrameChanges(
                     source=batch["source"],

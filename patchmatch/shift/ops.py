@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from patchmatch.ops.blocks import sliding_row_sums
+from patchmatch.ops.blocks import block_sums, block_windows, sliding_row_sums
 
 #: The nine displacements (dx, dy), row by row from the top left.
 SHIFTS = tuple((dx, dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
@@ -34,9 +34,9 @@ def window_moments(
         by_row = sliding_row_sums(values, side, stride, starts=3)  # by shifts of equal dy
         width = values.shape[-1]
         sums = [
-            by_row[MARGIN + dy][..., MARGIN + dx : width - MARGIN + dx]
-            .unfold(-1, side, stride)
-            .sum(dim=-1)
+            block_sums(
+                by_row[MARGIN + dy][..., MARGIN + dx : width - MARGIN + dx], -1, side, stride
+            )
             for dx, dy in SHIFTS
         ]
         return torch.stack(sums) / side**2
@@ -72,7 +72,7 @@ def shifted_products(
             (backward, max(0, -dy), max(0, -dx)),
         ):
             columns = by_row[top][..., left : left + width - 2 * MARGIN]
-            sums.append(columns.unfold(-1, side, stride).sum(dim=-1))
+            sums.append(block_sums(columns, -1, side, stride))
     return torch.stack(forward) / side**2, torch.stack(backward) / side**2
 
 
@@ -157,8 +157,8 @@ def overlap_products(
         product = (
             features0[..., y0:y1, x0:x1] * features1[..., y0 + dy : y1 + dy, x0 + dx : x1 + dx]
         )
-        rows = product.unfold(-2, block - abs(dy), stride).sum(dim=-1)
-        sums = rows.unfold(-1, block - abs(dx), stride).sum(dim=-1)
+        rows = block_sums(product, -2, block - abs(dy), stride)
+        sums = block_sums(rows, -1, block - abs(dx), stride)
         products.append(sums / _overlap(index, block))
     return torch.stack(products)
 
@@ -171,9 +171,12 @@ def _overlap(index: int, block: int) -> int:
 
 def _overlap_sums(values: Tensor, dim: int, block: int, stride: int) -> tuple[Tensor, ...]:
     """Sum along a dimension over each block without its first, without any, without its last."""
-    windows = values.unfold(dim, block, stride)
-    full = windows.sum(dim=-1)
-    return full - windows[..., 0], full, full - windows[..., -1]
+    windows = block_windows(values, dim, block, stride)
+    full, first, last = (
+        torch.cat([reduced(window) for window in windows], dim=dim)
+        for reduced in (lambda w: w.sum(dim=-1), lambda w: w[..., 0], lambda w: w[..., -1])
+    )
+    return full - first, full, full - last
 
 
 def _mean_and_variance(

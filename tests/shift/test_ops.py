@@ -14,7 +14,8 @@ from patchmatch.shift.ops import (
 )
 
 EPS = 1e-6
-HEIGHT, WIDTH, BLOCK, STRIDE = 15, 22, 8, 5  # 2 rows and 3 columns of blocks
+HEIGHT, WIDTH, BLOCK, STRIDE = 15, 22, 8, 5
+STARTS = (0, 5, 7), (0, 5, 10, 14)  # of the blocks in y and in x; the last end at the border
 
 
 def similarity(image0, image1, block=BLOCK, stride=STRIDE):
@@ -31,7 +32,7 @@ def similarity(image0, image1, block=BLOCK, stride=STRIDE):
 
 def window(image, row, column, dx, dy):
     """Return the inner window of a block, displaced by (dx, dy)."""
-    y, x = row * STRIDE + 1 + dy, column * STRIDE + 1 + dx
+    y, x = STARTS[0][row] + 1 + dy, STARTS[1][column] + 1 + dx
     return image[y : y + BLOCK - 2, x : x + BLOCK - 2]
 
 
@@ -60,9 +61,9 @@ def test_convention_displacement_points_from_image0_to_image1(index, device, dty
 def test_moments_agree_with_numpy(device, dtype):
     image = torch.rand(2, HEIGHT, WIDTH, device=device, dtype=dtype)
     mean, variance = window_moments(image, BLOCK, STRIDE)
-    assert mean.shape == variance.shape == (9, 2, 2, 3)
+    assert mean.shape == variance.shape == (9, 2, 3, 4)
     for s, (dx, dy) in enumerate(SHIFTS):
-        for b, row, column in np.ndindex(2, 2, 3):
+        for b, row, column in np.ndindex(2, 3, 4):
             part = window(image[b].double().cpu().numpy(), row, column, dx, dy)
             assert mean[s, b, row, column].item() == pytest.approx(part.mean(), rel=1e-5)
             assert variance[s, b, row, column].item() == pytest.approx(part.var(), rel=1e-4)
@@ -72,7 +73,7 @@ def test_products_agree_with_loops_in_both_directions(device, dtype):
     image0, image1 = torch.rand(2, 2, HEIGHT, WIDTH, device=device, dtype=dtype)
     forward, backward = shifted_products(image0, image1, BLOCK, STRIDE)
     for s, (dx, dy) in enumerate(SHIFTS):
-        for b, row, column in np.ndindex(2, 2, 3):
+        for b, row, column in np.ndindex(2, 3, 4):
             forth = window(image0[b], row, column, 0, 0) * window(image1[b], row, column, dx, dy)
             back = window(image1[b], row, column, 0, 0) * window(image0[b], row, column, -dx, -dy)
             assert_close(forward[s, b, row, column], forth.mean())
@@ -104,7 +105,7 @@ def test_residual_is_the_variance_of_the_difference_and_total_the_sum_of_varianc
 
 def overlap(image, row, column, dx, dy):
     """Return the pixels x of a block for which x + (dx, dy) lies in the block, too."""
-    y, x = row * STRIDE, column * STRIDE
+    y, x = STARTS[0][row], STARTS[1][column]
     block = image[y : y + BLOCK, x : x + BLOCK]
     return block[max(0, -dy) : BLOCK - max(0, dy), max(0, -dx) : BLOCK - max(0, dx)]
 
@@ -112,9 +113,9 @@ def overlap(image, row, column, dx, dy):
 def test_overlap_moments_agree_with_numpy(device, dtype):
     image = torch.rand(2, HEIGHT, WIDTH, device=device, dtype=dtype)
     mean, variance = overlap_moments(image, BLOCK, STRIDE)
-    assert mean.shape == variance.shape == (9, 2, 2, 3)
+    assert mean.shape == variance.shape == (9, 2, 3, 4)
     for s, (dx, dy) in enumerate(SHIFTS):
-        for b, row, column in np.ndindex(2, 2, 3):
+        for b, row, column in np.ndindex(2, 3, 4):
             part = overlap(image[b].double().cpu().numpy(), row, column, dx, dy)
             assert mean[s, b, row, column].item() == pytest.approx(part.mean(), rel=1e-5)
             assert variance[s, b, row, column].item() == pytest.approx(part.var(), rel=1e-4)
@@ -124,7 +125,7 @@ def test_overlap_products_agree_with_loops(device, dtype):
     image0, image1 = torch.rand(2, 2, HEIGHT, WIDTH, device=device, dtype=dtype)
     products = overlap_products(image0, image1, BLOCK, STRIDE)
     for s, (dx, dy) in enumerate(SHIFTS):
-        for b, row, column in np.ndindex(2, 2, 3):
+        for b, row, column in np.ndindex(2, 3, 4):
             part0 = overlap(image0[b], row, column, dx, dy)
             part1 = overlap(image1[b], row, column, -dx, -dy)
             assert_close(products[s, b, row, column], (part0 * part1).mean())
@@ -167,4 +168,4 @@ def test_gradients_reach_both_frames():
 
 def test_an_empty_batch_gives_an_empty_result():
     empty = torch.zeros(0, HEIGHT, WIDTH)
-    assert all(part.shape == (9, 0, 2, 3) for part in similarity(empty, empty))
+    assert all(part.shape == (9, 0, 3, 4) for part in similarity(empty, empty))
