@@ -182,11 +182,13 @@ class MatchingCLI(LightningCLI):
         if isinstance(saver, ModelCheckpoint) and saver.best_model_path:
             best = os.path.relpath(saver.best_model_path)
             score = "" if saver.best_model_score is None else f" ({saver.best_model_score:.4f})"
-            print_result(
-                f"best checkpoint: {best}{score}\n"
-                f"next: patchmatch predict -c {short_name(type(self.model).predict_config)} "
-                f"{type(self.model).predict_checkpoint} {best} {type(self.model).predict_source}"
-            )
+            print_result(f"best checkpoint: {best}{score}")
+            kind = type(self.model)
+            if kind.predict_config is not None:
+                print_result(
+                    f"next: patchmatch predict -c {short_name(kind.predict_config)} "
+                    f"{kind.predict_checkpoint} {best} {kind.predict_source}"
+                )
 
 
 def _cli_of(subcommand: str) -> type[MatchingCLI]:

@@ -83,7 +83,9 @@ def test_paths_on_the_command_line_may_be_no_utf8(tmp_path, monkeypatch):
     written = Path("out\udce9/pairs.csv").stat().st_mtime_ns
     main(["predict", *frames, *options, "--writer.resume=true"])
     assert Path("out\udce9/pairs.csv").stat().st_mtime_ns == written
-    main(["predict", "-c", "match_sift", "--data.pairs", "in\udce9", "--writer.output_path=o\udce9"])
+    main(
+        ["predict", "-c", "match_sift", "--data.pairs", "in\udce9", "--writer.output_path=o\udce9"]
+    )
     assert len(rows("o\udce9/pairs.csv")) == 3
     assert sorted(os.listdir(b".")) == [b"in\xe9", b"out\xe9", b"o\xe9", b"roi\xff.png"]
 

@@ -1,5 +1,6 @@
 """The order of files whose names contain numbers."""
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,7 @@ from typing import TypeVar
 
 File = TypeVar("File", bound=PurePath)
 
-#: Digits, possibly with points or commas between them; the sign before them does not follow a digit.
+#: Digits, possibly with points or commas in between; a sign does not follow a digit.
 _NUMBER = re.compile(r"((?<![0-9])[-+\u2212])?([0-9]+(?:[.,][0-9]+)*)")
 _MINUS = ("-", "\u2212")
 
@@ -127,8 +128,8 @@ def _decide(group: Sequence[_Stem]) -> list[str]:
         if len(signs) > len(hyphens) or leading:
             for stem in group:
                 stem.signed.add(position)
-        values = [int(re.split("[.,]", digits)[0]) for _, digits in numbers]
-        if signs == hyphens and len(set(values)) > 1 and not text[-1:].isalnum():
+        wholes = [int(re.split("[.,]", digits)[0]) for _, digits in numbers]
+        if signs == hyphens and len(set(wholes)) > 1 and not text[-1:].isalnum():
             read = "as signs, -2 before -1" if leading else "as separators, -1 before -2"
             doubts.append(f"hyphens before numbers are read {read}")
         fractions = [re.split("[.,]", digits)[1:] for _, digits in numbers]
@@ -136,11 +137,13 @@ def _decide(group: Sequence[_Stem]) -> list[str]:
         if len({len(part) for part in parts}) < 2:
             continue
         counter = any(len(part) > 1 and part.endswith("0") for part in parts)
-        decimal = any(part.startswith("0") and 1 < len(part) for part in parts)
+        decimal = any(part.startswith("0") and len(part) > 1 for part in parts)
         if counter and not decimal:
             for stem in group:
                 stem.counted.add(position)
-        elif counter or not (decimal or _is_even([Decimal(d.replace(",", ".")) for _, d in numbers])):
+        elif counter or not (
+            decimal or _is_even([Decimal(d.replace(",", ".")) for _, d in numbers])
+        ):
             doubts.append("points in numbers are read as decimal points, 1.12 before 1.5")
     return doubts
 
@@ -148,14 +151,14 @@ def _decide(group: Sequence[_Stem]) -> list[str]:
 def _is_even(values: Sequence[Decimal]) -> bool:
     """Return whether numbers follow each other in even steps, up to their rounding, as times do."""
     ordered = sorted(values)
-    steps = [later - value for value, later in zip(ordered, ordered[1:], strict=False)]
+    steps = [later - value for value, later in itertools.pairwise(ordered)]
     digits = max(-int(value.as_tuple().exponent) for value in values)
     return len(steps) > 2 and max(steps) - min(steps) <= Decimal(1).scaleb(-digits)
 
 
 def _equal(named: Sequence[tuple[tuple[str | int | Decimal, ...], str]]) -> list[str]:
     """Return a text for the first two names that differ in nothing that is compared."""
-    for (key, name), (other, following) in zip(named, named[1:], strict=False):
+    for (key, name), (other, following) in itertools.pairwise(named):
         if key == other:
             return [f"{name} and {following} have the same number or name"]
     return []

@@ -8,7 +8,7 @@ from torchmetrics import MeanMetric
 
 from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
-from patchmatch.core.matcher import Matcher, drop_small_pairs, pairs_of_features
+from patchmatch.core.matcher import FRAMES_OPTION, Matcher, drop_small_pairs, pairs_of_features
 from patchmatch.core.process import keep_freed_memory
 from patchmatch.frames.results import FrameChanges, Kind, kind_of, score_of_length
 from patchmatch.motion.camera import camera_motion
@@ -44,6 +44,7 @@ class MotionMatcher(Matcher):
     shipped_weights = "motion_matcher.ckpt"
     needs_float32 = True
     predict_config = "config_motion_predict.yaml"
+    predict_source = FRAMES_OPTION
 
     def __init__(
         self,

@@ -36,10 +36,6 @@ class DenseMatcher(Matcher, abc.ABC):
         patch_size: Side of a patch in pixels.
         both_ways: Whether to search image 0 for image 1 as well, and check the consistency.
         tolerance: Largest distance in pixels between a pixel and where its match leads back.
-
-    Attributes:
-        keep_iterations: Iterations whose reconstructed image is returned; set by a writer.
-        progress_callback: Called with the name of the pair and the metrics of each iteration.
     """
 
     needs_float32 = True
@@ -55,8 +51,21 @@ class DenseMatcher(Matcher, abc.ABC):
         if not 0 <= tolerance < float("inf"):
             raise ValueError(f"tolerance must be at least 0 pixels, got {tolerance}")
         self.patch_size, self.both_ways, self.tolerance = patch_size, both_ways, tolerance
-        self.keep_iterations: Collection[int] = ()
-        self.progress_callback: Callable[[str, IterationMetrics], None] | None = None
+        self._keep: frozenset[int] = frozenset()
+        self._progress: Callable[[str, IterationMetrics], None] | None = None
+
+    def observe(
+        self,
+        keep_iterations: Collection[int] = (),
+        progress: Callable[[str, IterationMetrics], None] | None = None,
+    ) -> None:
+        """Ask for more than the result of the last iteration, as a writer does.
+
+        Args:
+            keep_iterations: Iterations whose reconstructed image is returned as well.
+            progress: Called with the name of the pair and the metrics after each iteration.
+        """
+        self._keep, self._progress = frozenset(keep_iterations), progress
 
     @abc.abstractmethod
     def fields(
@@ -123,10 +132,10 @@ class DenseMatcher(Matcher, abc.ABC):
                     seconds=seconds,
                 )
             )
-            if len(history) in self.keep_iterations:
+            if len(history) in self._keep:
                 snapshots[len(history)] = _black_outside(rebuilt, found)
-            if self.progress_callback is not None:
-                self.progress_callback(batch["name"], history[-1])
+            if self._progress is not None:
+                self._progress(batch["name"], history[-1])
         assert field is not None
         if found is not None:
             _require_found(batch, found)

@@ -11,6 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from patchmatch.core.clips import Clip
 from patchmatch.core.matcher import (
+    FRAMES_OPTION,
     Matcher,
     drop_small_pairs,
     pairs_of_features,
@@ -54,6 +55,8 @@ class ShiftMatcher(Matcher):
     """
 
     shipped_weights = "shift_matcher.ckpt"
+    predict_config = "config_patch_match_predict.yaml"
+    predict_source = FRAMES_OPTION
 
     def __init__(
         self,
@@ -214,9 +217,11 @@ class ShiftMatcher(Matcher):
         self.eval()
         probabilities = [torch.empty(0, CLASSES)]
         pairs = torch.stack([patches0, patches1], dim=2)  # (N, 1, 2, S, S)
-        for pair in pairs.split(MAX_PATCHES):
-            probabilities.append(self(pair.to(self.device)).softmax(dim=1).cpu())
-        self.train(training)
+        try:
+            for pair in pairs.split(MAX_PATCHES):
+                probabilities.append(self(pair.to(self.device)).softmax(dim=1).cpu())
+        finally:
+            self.train(training)
         probability = torch.cat(probabilities)
         # the displacement of two patches without texture is undefined: all classes equally likely
         centred = pairs - pairs.mean(dim=(3, 4), keepdim=True)

@@ -10,7 +10,7 @@ from patchmatch.core.messages import Warner, printable, warn, warnings_as_lines,
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("two\n  lines \r\n and a third\n", "two lines and a third"),
+        ("two\nlines\r\n", "two\\nlines\\r\\n"),
         ("\x1b[1mbold\x1b[0m\a", "\\x1b[1mbold\\x1b[0m\\x07"),
         ("c1 \x9b31m, \u2028", "c1 \\x9b31m, \\u2028"),
         ("caf\udce9", "caf\\udce9"),
