@@ -87,7 +87,8 @@ def test_paths_on_the_command_line_may_be_no_utf8(tmp_path, monkeypatch):
         ["predict", "-c", "match_sift", "--data.pairs", "in\udce9", "--writer.output_path=o\udce9"]
     )
     assert len(rows("o\udce9/pairs.csv")) == 3
-    assert sorted(os.listdir(b".")) == [b"in\xe9", b"out\xe9", b"o\xe9", b"roi\xff.png"]
+    names = {path.name for path in Path().iterdir()}
+    assert names == {"in\udce9", "out\udce9", "o\udce9", "roi\udcff.png"}
 
 
 def test_a_missing_path_that_is_no_utf8_is_named(capsys):
@@ -96,7 +97,26 @@ def test_a_missing_path_that_is_no_utf8_is_named(capsys):
     assert line == "patchmatch: error: no\\udce9: no such file or folder; check the spelling"
 
 
-@pytest.mark.parametrize(("name", "encoding"), [("bytes", "ascii"), ("japanese", "cp1252")])
+@pytest.mark.parametrize(
+    "name",
+    ["null", "~", "#recycle", "[cam1]", "{a: b}", "Series: 1", "20240101", "1e3", "yes", "- a", "&a"]
+    + ["*a", "!x", "'a", '"', "a #b", "0x10", "12:30", "2024-01-01", ".inf", "@a", "%a", "|", ">"],
+)
+def test_folders_that_yaml_reads_otherwise_are_read_and_written(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    for folder in (name, "decoy"):
+        write_frames(tmp_path / folder, "{}.png", 2)
+    options = ["--data.predict_dir", name, f"--writer.output_path={name}/out", *QUIET]
+    main(["predict", "-c", "patch_match", *options, "--writer.export_box_overlay=false"])
+    (row,) = rows(tmp_path / name / "out" / "pairs.csv")
+    assert (row["frame0"], row["frame1"]) == ("0", "1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "decoy"])
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [("bytes", "ascii"), ("japanese", "cp1252"), ("japanese", "latin-1"), ("bytes", "cp932")],
+)
 def test_the_output_fits_any_encoding(tmp_path, name, encoding):
     write_frames(tmp_path / "in", NAMES[name])
     (tmp_path / "in" / NAMES[name].format(9)).write_bytes(b"\x89PNG")

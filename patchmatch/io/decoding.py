@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from patchmatch.io import tiff
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "AVIF", "HEIF")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "AVIF", "HEIF", "WEBP", "GIF", "PPM")
 
 _HEIC = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"))
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -39,14 +39,13 @@ def decode_image(data: bytes, page: int | None = None) -> np.ndarray:
     """
     if data.startswith(_PNG_SIGNATURE):
         _check_png(data)
-    inverted = False
     if data.startswith(tiff.SIGNATURES):
         pages = tiff.find_pages(io.BytesIO(data)) if page is not None else []
         number, offset = pages[page] if page is not None else (0, None)
         header = _check_tiff(data, offset)
         if header.needs_opencv:
-            return _decode_with_opencv(data, cv2.IMREAD_ANYCOLOR, number)
-        inverted = header.white_is_zero and header.bits == 16  # Pillow does it for 8 bits only
+            pixels = _decode_with_opencv(data, cv2.IMREAD_ANYCOLOR, number)
+            return 65535 - pixels if header.is_inverted else pixels
     else:
         number = 0
     with _open(data) as opened:
@@ -56,8 +55,7 @@ def decode_image(data: bytes, page: int | None = None) -> np.ndarray:
         if opened.format == "PNG" and data[24] == 16 and data[25] in _PNG_COLOUR_FLAGS:
             return _decode_with_opencv(data, _PNG_COLOUR_FLAGS[data[25]])
         ImageOps.exif_transpose(opened, in_place=True)
-        pixels = to_array(opened)
-    return 65535 - pixels if inverted and pixels.dtype == np.uint16 else pixels
+        return to_array(opened)
 
 
 def decode_size(data: bytes) -> tuple[int, int]:

@@ -141,9 +141,9 @@ def _decide(group: Sequence[_Stem]) -> list[str]:
         if counter and not decimal:
             for stem in group:
                 stem.counted.add(position)
-        elif counter or not (
-            decimal or _is_even([Decimal(d.replace(",", ".")) for _, d in numbers])
-        ):
+            continue
+        values = [Decimal(digits.replace(",", ".")) for _, digits in numbers]
+        if counter or not (decimal or _is_even(values)):
             doubts.append("points in numbers are read as decimal points, 1.12 before 1.5")
     return doubts
 

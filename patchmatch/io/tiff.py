@@ -41,7 +41,12 @@ class TiffHeader:
     @property
     def needs_opencv(self) -> bool:
         """Whether Pillow would reduce the pixels to 8 bits or cannot open the file."""
-        return (self.bits > 8 and self.samples > 1) or self.bits > 32
+        return (self.bits > 8 and self.samples > 1) or self.bits > 32 or self.is_inverted
+
+    @property
+    def is_inverted(self) -> bool:
+        """Whether the pixels must be inverted after decoding; Pillow inverts those of 8 bits."""
+        return self.white_is_zero and self.bits == 16 and self.samples == 1
 
 
 def find_pages(file: BinaryIO) -> list[tuple[int, int]]:

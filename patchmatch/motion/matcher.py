@@ -8,7 +8,13 @@ from torchmetrics import MeanMetric
 
 from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
-from patchmatch.core.matcher import FRAMES_OPTION, Matcher, drop_small_pairs, pairs_of_features
+from patchmatch.core.matcher import (
+    FRAMES_OPTION,
+    Matcher,
+    drop_small_pairs,
+    pairs_of_features,
+    require_finite_frames,
+)
 from patchmatch.core.process import keep_freed_memory
 from patchmatch.frames.results import FrameChanges, Kind, kind_of, score_of_length
 from patchmatch.motion.camera import camera_motion
@@ -106,6 +112,7 @@ class MotionMatcher(Matcher):
 
     def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
         """Return the changes of every frame pair of a clip, in order."""
+        require_finite_frames(batch)
         drop_small_pairs(batch, self.block)
         if not batch["pairs"]:
             return []

@@ -19,6 +19,7 @@ from patchmatch.nnf.metrics import patch_ssd, psnr, ssim
 from patchmatch.nnf.patches import Field
 from patchmatch.nnf.results import DenseMatches, IterationMetrics
 from patchmatch.nnf.voting import consistent, copy_centres, vote_patches
+from patchmatch.ops.finite import require_finite
 
 #: Files with the memory limit of a container in bytes, for control groups of version 2 and 1.
 CONTAINER_LIMITS = (
@@ -100,6 +101,8 @@ class DenseMatcher(Matcher, abc.ABC):
         """Return the matches of a pair; an empty list if the pair is skipped."""
         if not batch["pairs"]:
             return []
+        for name in ("image0", "image1"):
+            require_finite(batch[name], name)
         try:
             # half precision would change the order of costs
             with torch.autocast(self.device.type, enabled=False):

@@ -15,6 +15,7 @@ from patchmatch.core.matcher import (
     Matcher,
     drop_small_pairs,
     pairs_of_features,
+    require_finite_frames,
 )
 from patchmatch.core.process import keep_freed_memory
 from patchmatch.frames.results import FrameChanges, Kind, PatchMatches, score_of_length
@@ -130,6 +131,7 @@ class ShiftMatcher(Matcher):
     def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
         """Return the changes of every frame pair of a clip, in order."""
         frames, names = batch["frames"], batch["names"]
+        require_finite_frames(batch)
         drop_small_pairs(batch, self.block)
         if not batch["pairs"]:
             return []

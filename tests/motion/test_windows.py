@@ -129,9 +129,8 @@ def test_windows_accept_an_empty_batch(images):
 
 def test_cell_values_are_those_at_the_cell_centres():
     values = torch.arange(12.0).view(1, 3, 4)  # of 4x4 pixels each: an image of at most 12x16
-    corner, image = window_corners(
-        torch.Size([1, 1, 1]), (8, 8), 8, 16, values.device
-    )  # from -4 to 11
+    shape = torch.Size([1, 1, 1])
+    corner, image = window_corners(shape, (8, 8), 8, 16, values.device)  # from -4 to 11
     found = cell_values(values, corner, image, 16, 4).view(4, 4)
     # middles at -2, 2, 6 and 10
     columns = torch.tensor([0.0, 0, 1, 2])
