@@ -99,7 +99,19 @@ def test_a_missing_path_that_is_no_utf8_is_named(capsys):
 
 @pytest.mark.parametrize(
     "name",
-    ["null", "~", "#recycle", "[cam1]", "{a: b}", "Series: 1", "20240101", "1e3", "yes", "- a", "&a"]
+    [
+        "null",
+        "~",
+        "#recycle",
+        "[cam1]",
+        "{a: b}",
+        "Series: 1",
+        "20240101",
+        "1e3",
+        "yes",
+        "- a",
+        "&a",
+    ]
     + ["*a", "!x", "'a", '"', "a #b", "0x10", "12:30", "2024-01-01", ".inf", "@a", "%a", "|", ">"],
 )
 def test_folders_that_yaml_reads_otherwise_are_read_and_written(tmp_path, monkeypatch, name):
@@ -130,3 +142,17 @@ def test_the_output_fits_any_encoding(tmp_path, name, encoding):
     )
     assert done.returncode == 0, done.stderr
     assert b"warning: frame skipped: in" in done.stderr
+
+
+def test_one_warning_names_the_order_if_it_is_ambiguous(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("in/a", "in/b"):
+        write_frames(tmp_path / folder, "-{}.png", 3)
+    main(
+        ["predict", "-c", "patch_match", "--data.predict_dir=in", "--writer.output_path=o", *QUIET]
+    )
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "order" in line]
+    assert line.startswith("warning: in/a: the order of the frames is ambiguous: hyphens before")
+    assert line.endswith("rename the files (and 1 more folder)")
+    frames = [(row["frame0"], row["frame1"]) for row in rows("o/pairs.csv")[:2]]
+    assert frames == [("-2", "-1"), ("-1", "-0")]

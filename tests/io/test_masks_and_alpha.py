@@ -106,7 +106,9 @@ def test_white_is_zero_of_16_bits_is_inverted(tmp_path, order):
         content += data + struct.pack(f"{order}H", len(tags))
         for tag, kind, value in tags:
             content += struct.pack(f"{order}HHI", tag, kind, 1)
-            content += struct.pack(f"{order}{'HH' if kind == 3 else 'I'}", value, *[0] * (kind == 3))
+            content += struct.pack(
+                f"{order}{'HH' if kind == 3 else 'I'}", value, *[0] * (kind == 3)
+            )
         path = tmp_path / f"{photometric}.tif"
         path.write_bytes(content + bytes(4))
         images.append(read_image(path))

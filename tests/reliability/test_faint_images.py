@@ -61,7 +61,8 @@ def require_alike(drawings):
         for depth in ("d10", "thermal"):
             assert name in drawings[depth]
             drawn = drawings[depth][name]
-            assert drawn.shape == expected.shape or "panorama" in name
+            if "panorama" not in name and "overview" not in name:  # their sizes depend on results
+                assert drawn.shape == expected.shape
             assert drawn.std() > 0.3 * expected.std(), (depth, name)
         if drawings["d10"][name].shape == expected.shape:
             difference = np.abs(drawings["d10"][name].astype(float) - expected).mean()
@@ -181,7 +182,7 @@ def test_templates_are_found_and_drawn_alike(folders, tmp_path):
         options += ["--model.features=handcrafted"]
         drawings[depth] = predict(tmp_path, "template", *options, depth=depth)
         (row,) = rows(tmp_path / depth / "boxes.csv")
-        box = [int(row[name]) for name in ("x0", "y0", "x1", "y1")]
+        box = [float(row[name]) for name in ("x0", "y0", "x1", "y1")]
         assert np.allclose(box, [80, 60, 140, 108], atol=3)
     require_alike(drawings)
 
