@@ -100,6 +100,7 @@ def test_fit_raises(tmp_path):
 
 def test_alpha_channels_are_masks_unless_others_are_given(tmp_path):
     layered = np.full((12, 20, 4), 90, np.uint8)
+    layered[..., 3] = 255
     layered[:, :5, 3] = 0
     (tmp_path / "templates").mkdir()
     Image.fromarray(layered).save(tmp_path / "templates" / "cup.png")
