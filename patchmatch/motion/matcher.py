@@ -112,10 +112,10 @@ class MotionMatcher(Matcher):
 
     def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
         """Return the changes of every frame pair of a clip, in order."""
-        require_finite_frames(batch)
         drop_small_pairs(batch, self.block)
         if not batch["pairs"]:
             return []
+        require_finite_frames(batch)
         frames, names = batch["frames"], batch["names"]
         self._require_float32()
         keep_freed_memory()

@@ -131,10 +131,10 @@ class ShiftMatcher(Matcher):
     def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
         """Return the changes of every frame pair of a clip, in order."""
         frames, names = batch["frames"], batch["names"]
-        require_finite_frames(batch)
         drop_small_pairs(batch, self.block)
         if not batch["pairs"]:
             return []
+        require_finite_frames(batch)
         keep_freed_memory()
         odds = self.prior_still / (1 - self.prior_still) * (CLASSES - 1)
         scores = self._scores(frames, batch["pairs"], at_once=self.device.type != "cpu")
