@@ -11,7 +11,6 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from patchmatch.core.clips import Clip
 from patchmatch.core.data import data_modules_for
 from patchmatch.core.errors import InputError
-from patchmatch.ops.finite import require_finite
 
 Features = TypeVar("Features")
 
@@ -107,12 +106,6 @@ def require_data_fits(matcher: LightningModule, data: object, stage: str) -> Non
         f"{name} cannot {purpose} {type(data).__name__}: expected batches of {expected.__name__}, "
         f"got {given.__name__}; give --data {' or '.join(fitting)}"
     )
-
-
-def require_finite_frames(batch: Clip) -> None:
-    """Raise ValueError if a frame of a clip contains NaN or infinite values."""
-    for name, frame in zip(batch["names"], batch["frames"], strict=True):
-        require_finite(frame, f"frame {name}")
 
 
 def drop_small_pairs(batch: Clip, block: int) -> None:

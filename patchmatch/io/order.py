@@ -117,7 +117,7 @@ def _decide(group: Sequence[_Stem]) -> list[str]:
     """Decide what signs and points mean in names that are equal but for their numbers.
 
     Returns:
-        A text for each position where names do not tell.
+        A text for each position at which names are ambiguous.
     """
     doubts = []
     for position, text in enumerate(group[0].texts[:-1]):

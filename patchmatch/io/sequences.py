@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from patchmatch.core.errors import InputError
-from patchmatch.core.messages import counted
 from patchmatch.io.files import is_folder, require_file
 from patchmatch.io.frames import FolderSequence, FrameSequence, list_folder, safe_name, unique_name
 from patchmatch.io.images import IMAGE_SUFFIXES
@@ -108,7 +107,8 @@ def _find_in_folder(source: Path) -> FoundSequences:
         except InputError as error:
             search.skip("video", str(error))
     if doubts:
-        more = f" (and {counted(len(doubts) - 1, 'more folders')})" if len(doubts) > 1 else ""
+        others = len(doubts) - 1
+        more = f" (and {others} more folder{'s' * (others > 1)})" if others else ""
         search.notes.append(f"{doubts[0]}; rename the files{more}")
     if search.sequences:
         return FoundSequences(

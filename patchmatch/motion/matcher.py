@@ -13,7 +13,6 @@ from patchmatch.core.matcher import (
     Matcher,
     drop_small_pairs,
     pairs_of_features,
-    require_finite_frames,
 )
 from patchmatch.core.process import keep_freed_memory
 from patchmatch.frames.results import FrameChanges, Kind, kind_of, score_of_length
@@ -23,6 +22,7 @@ from patchmatch.motion.data import MotionBatch
 from patchmatch.motion.loss import CORRECT_WITHIN, MIN_VISIBLE, motion_loss
 from patchmatch.motion.net import MotionNet
 from patchmatch.ops.blocks import block_boxes, block_counts
+from patchmatch.ops.finite import require_finite_each
 from patchmatch.ops.luma import luma
 
 MAX_RADIUS = 64  # 512 pixels: the search takes 2 GB for frames of 1920x1080
@@ -115,8 +115,8 @@ class MotionMatcher(Matcher):
         drop_small_pairs(batch, self.block)
         if not batch["pairs"]:
             return []
-        require_finite_frames(batch)
         frames, names = batch["frames"], batch["names"]
+        require_finite_each(frames, names)
         self._require_float32()
         keep_freed_memory()
         features = pairs_of_features(
@@ -125,7 +125,7 @@ class MotionMatcher(Matcher):
         changes = []
         for (first, second), (earlier, later) in zip(batch["pairs"], features, strict=True):
             height, width = frames[first].shape[-2:]
-            boxes = block_boxes(height, width, self.block, self.block)
+            boxes = block_boxes(height, width, self.block, self.block, edges=True)
             motion = self.net.compare(earlier, later, self.block, self.radius, edges=True)
             changes.append(
                 FrameChanges(

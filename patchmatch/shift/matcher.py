@@ -15,11 +15,11 @@ from patchmatch.core.matcher import (
     Matcher,
     drop_small_pairs,
     pairs_of_features,
-    require_finite_frames,
 )
 from patchmatch.core.process import keep_freed_memory
 from patchmatch.frames.results import FrameChanges, Kind, PatchMatches, score_of_length
 from patchmatch.ops.blocks import block_boxes
+from patchmatch.ops.finite import require_finite_each
 from patchmatch.shift.correlation import CorrelationNet
 from patchmatch.shift.decision import decide, discount_noise, noise_variance, ranking_length
 from patchmatch.shift.energy import EnergyNet
@@ -134,7 +134,7 @@ class ShiftMatcher(Matcher):
         drop_small_pairs(batch, self.block)
         if not batch["pairs"]:
             return []
-        require_finite_frames(batch)
+        require_finite_each(frames, names)
         keep_freed_memory()
         odds = self.prior_still / (1 - self.prior_still) * (CLASSES - 1)
         scores = self._scores(frames, batch["pairs"], at_once=self.device.type != "cpu")
@@ -154,7 +154,7 @@ class ShiftMatcher(Matcher):
                     source=batch["source"],
                     frame0=names[first],
                     frame1=names[second],
-                    boxes=block_boxes(height, width, self.block, self.stride),
+                    boxes=block_boxes(height, width, self.block, self.stride, edges=True),
                     displacement=displacement,
                     kind=kind,
                     score=score,
@@ -177,6 +177,7 @@ class ShiftMatcher(Matcher):
             at_once: Match all pairs in one call, which suits a GPU; one by one, the frames stay in
                 the cache of a CPU.
         """
+        grid = self.block, self.stride, True
         if at_once and len({frame.shape for frame in frames}) == 1:
             limit = max(1, MAX_PIXELS // frames[0].numel())
             for start in range(0, len(pairs), limit):
@@ -185,15 +186,16 @@ class ShiftMatcher(Matcher):
                 features = self._features(torch.stack([frames[time] for time in times]))
                 first, second = index.T.to(features.features.device)
                 sides = features.at(first), features.at(second)
-                found = self.net.match(*sides, self.block, self.stride)
+                found = self.net.match(*sides, *grid)
                 yield from (found.at(i) for i in range(len(part)))
             return
         features = pairs_of_features(pairs, lambda time: self._features(frames[time][None]))
         for features0, features1 in features:
-            yield self.net.match(features0, features1, self.block, self.stride).at(0)
+            yield self.net.match(features0, features1, *grid).at(0)
 
     def _features(self, frames: Tensor) -> FrameFeatures:
-        return self.net.extract_features(frames.transpose(0, 1)[None], self.block, self.stride)
+        frames = frames.transpose(0, 1)[None]
+        return self.net.extract_features(frames, self.block, self.stride, edges=True)
 
     @torch.inference_mode()
     def match_patches(self, patches0: Tensor, patches1: Tensor) -> PatchMatches:

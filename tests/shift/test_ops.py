@@ -14,8 +14,7 @@ from patchmatch.shift.ops import (
 )
 
 EPS = 1e-6
-HEIGHT, WIDTH, BLOCK, STRIDE = 15, 22, 8, 5
-STARTS = (0, 5, 7), (0, 5, 10, 14)  # of the blocks in y and in x; the last end at the border
+HEIGHT, WIDTH, BLOCK, STRIDE = 15, 22, 8, 5  # 2 rows and 3 columns of blocks
 
 
 def similarity(image0, image1, block=BLOCK, stride=STRIDE):
@@ -32,7 +31,7 @@ def similarity(image0, image1, block=BLOCK, stride=STRIDE):
 
 def window(image, row, column, dx, dy):
     """Return the inner window of a block, displaced by (dx, dy)."""
-    y, x = STARTS[0][row] + 1 + dy, STARTS[1][column] + 1 + dx
+    y, x = row * STRIDE + 1 + dy, column * STRIDE + 1 + dx
     return image[y : y + BLOCK - 2, x : x + BLOCK - 2]
 
 
@@ -61,9 +60,9 @@ def test_convention_displacement_points_from_image0_to_image1(index, device, dty
 def test_moments_agree_with_numpy(device, dtype):
     image = torch.rand(2, HEIGHT, WIDTH, device=device, dtype=dtype)
     mean, variance = window_moments(image, BLOCK, STRIDE)
-    assert mean.shape == variance.shape == (9, 2, 3, 4)
+    assert mean.shape == variance.shape == (9, 2, 2, 3)
     for s, (dx, dy) in enumerate(SHIFTS):
-        for b, row, column in np.ndindex(2, 3, 4):
+        for b, row, column in np.ndindex(2, 2, 3):
             part = window(image[b].double().cpu().numpy(), row, column, dx, dy)
             assert mean[s, b, row, column].item() == pytest.approx(part.mean(), rel=1e-5)
             assert variance[s, b, row, column].item() == pytest.approx(part.var(), rel=1e-4)
@@ -73,7 +72,7 @@ def test_products_agree_with_loops_in_both_directions(device, dtype):
     image0, image1 = torch.rand(2, 2, HEIGHT, WIDTH, device=device, dtype=dtype)
     forward, backward = shifted_products(image0, image1, BLOCK, STRIDE)
     for s, (dx, dy) in enumerate(SHIFTS):
-        for b, row, column in np.ndindex(2, 3, 4):
+        for b, row, column in np.ndindex(2, 2, 3):
             forth = window(image0[b], row, column, 0, 0) * window(image1[b], row, column, dx, dy)
             back = window(image1[b], row, column, 0, 0) * window(image0[b], row, column, -dx, -dy)
             assert_close(forward[s, b, row, column], forth.mean())
@@ -105,7 +104,7 @@ def test_residual_is_the_variance_of_the_difference_and_total_the_sum_of_varianc
 
 def overlap(image, row, column, dx, dy):
     """Return the pixels x of a block for which x + (dx, dy) lies in the block, too."""
-    y, x = STARTS[0][row], STARTS[1][column]
+    y, x = row * STRIDE, column * STRIDE
     block = image[y : y + BLOCK, x : x + BLOCK]
     return block[max(0, -dy) : BLOCK - max(0, dy), max(0, -dx) : BLOCK - max(0, dx)]
 
@@ -113,9 +112,9 @@ def overlap(image, row, column, dx, dy):
 def test_overlap_moments_agree_with_numpy(device, dtype):
     image = torch.rand(2, HEIGHT, WIDTH, device=device, dtype=dtype)
     mean, variance = overlap_moments(image, BLOCK, STRIDE)
-    assert mean.shape == variance.shape == (9, 2, 3, 4)
+    assert mean.shape == variance.shape == (9, 2, 2, 3)
     for s, (dx, dy) in enumerate(SHIFTS):
-        for b, row, column in np.ndindex(2, 3, 4):
+        for b, row, column in np.ndindex(2, 2, 3):
             part = overlap(image[b].double().cpu().numpy(), row, column, dx, dy)
             assert mean[s, b, row, column].item() == pytest.approx(part.mean(), rel=1e-5)
             assert variance[s, b, row, column].item() == pytest.approx(part.var(), rel=1e-4)
@@ -125,7 +124,7 @@ def test_overlap_products_agree_with_loops(device, dtype):
     image0, image1 = torch.rand(2, 2, HEIGHT, WIDTH, device=device, dtype=dtype)
     products = overlap_products(image0, image1, BLOCK, STRIDE)
     for s, (dx, dy) in enumerate(SHIFTS):
-        for b, row, column in np.ndindex(2, 3, 4):
+        for b, row, column in np.ndindex(2, 2, 3):
             part0 = overlap(image0[b], row, column, dx, dy)
             part1 = overlap(image1[b], row, column, -dx, -dy)
             assert_close(products[s, b, row, column], (part0 * part1).mean())
@@ -168,4 +167,29 @@ def test_gradients_reach_both_frames():
 
 def test_an_empty_batch_gives_an_empty_result():
     empty = torch.zeros(0, HEIGHT, WIDTH)
-    assert all(part.shape == (9, 0, 3, 4) for part in similarity(empty, empty))
+    assert all(part.shape == (9, 0, 2, 3) for part in similarity(empty, empty))
+
+
+@pytest.mark.parametrize("moments", [window_moments, overlap_moments])
+def test_block_at_the_border_has_the_statistics_of_the_same_block_alone(moments, device, dtype):
+    """Of 15x22 pixels, the last blocks of 8 begin at row 7 and column 14 with edges."""
+    image = torch.rand(2, HEIGHT, WIDTH, device=device, dtype=dtype)
+    regular, covering = (moments(image, BLOCK, STRIDE, edges) for edges in (False, True))
+    alone = moments(image[:, -BLOCK:, -BLOCK:], BLOCK, STRIDE)
+    for part, whole, corner in zip(regular, covering, alone, strict=True):
+        assert whole.shape == (9, 2, 3, 4)
+        assert_close(whole[..., :2, :3], part)
+        assert_close(whole[..., -1:, -1:], corner, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("products", [shifted_products, overlap_products])
+def test_block_at_the_border_has_the_products_of_the_same_block_alone(products, device, dtype):
+    image0, image1 = torch.rand(2, 2, HEIGHT, WIDTH, device=device, dtype=dtype)
+    whole = products(image0, image1, BLOCK, STRIDE, edges=True)
+    parts = (image[:, -BLOCK:, -BLOCK:] for image in (image0, image1))
+    alone = products(*parts, BLOCK, STRIDE)
+    if products is overlap_products:
+        whole, alone = (whole,), (alone,)
+    for found, expected in zip(whole, alone, strict=True):
+        assert found.shape == (9, 2, 3, 4)
+        assert_close(found[..., -1:, -1:], expected, rtol=1e-4, atol=1e-5)
