@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from patchmatch.io import tiff
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "AVIF", "HEIF", "WEBP", "GIF", "PPM")
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "AVIF", "HEIF", "WEBP", "GIF", "PPM")
 
 _HEIC = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"))
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -86,9 +86,7 @@ def _read_header(data: bytes) -> tuple[int, int, int]:
 
 def _open(data: bytes) -> Image.Image:
     """Read the header with Pillow, only in the supported formats."""
-    if data[4:8] == b"ftyp":
-        _register_heif()
-    known = [name for name in FORMATS if name in Image.registered_extensions().values()]
+    known = formats()
     try:
         return Image.open(io.BytesIO(data), formats=known)
     except UnidentifiedImageError as error:
@@ -100,10 +98,12 @@ def _open(data: bytes) -> Image.Image:
 
 
 @functools.cache
-def _register_heif() -> None:
-    """Let Pillow read HEIC by pillow-heif, where that is installed."""
+def formats() -> tuple[str, ...]:
+    """Return the formats that this Pillow reads; HEIF if pillow-heif is installed."""
     with contextlib.suppress(ImportError):
         importlib.import_module("pillow_heif").register_heif_opener()
+    registered = set(Image.registered_extensions().values())
+    return tuple(name for name in _FORMATS if name in registered)
 
 
 def decode_opacity(data: bytes) -> np.ndarray | None:
