@@ -45,12 +45,6 @@ def prepare_arguments(arguments: Sequence[str]) -> list[str]:
     """
     if not arguments:
         raise InputError(f"no subcommand given; use one of {', '.join(SUBCOMMANDS)}")
-    for word in arguments:
-        if any("\udc80" <= character <= "\udcff" for character in word):  # bytes
-            raise InputError(
-                f"{word}: is not UTF-8 text, as options must be; rename it, or change to that "
-                "folder and give a relative path"
-            )
     subcommand, *rest = arguments
     _require_subcommand(subcommand, rest)
     groups = list(_options(rest))
@@ -60,6 +54,7 @@ def prepare_arguments(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     for words in groups:
         _require_option(words, subcommand)
+        _require_text(words)
         if len(words) == 1 and "=" not in words[0] and words[0] != "--print_config":
             raise InputError(f"{words[0]}: no value given; add it, as in {words[0]} VALUE")
         if _name(words) == "--ckpt_path":
@@ -129,6 +124,18 @@ def _require_option(words: Sequence[str], subcommand: str) -> None:
     raise InputError(
         _unknown(name, f"--{root}", [f"--{o}" for o in OPTIONS[subcommand]], subcommand)
     )
+
+
+def _require_text(words: Sequence[str]) -> None:
+    """Raise InputError if another option than a path of data or writer is not UTF-8."""
+    if _name(words).startswith(("--data.", "--writer.")):
+        return
+    for word in words:
+        if any("\udc80" <= character <= "\udcff" for character in word):  # bytes
+            raise InputError(
+                f"{word}: is not UTF-8 text, as this option must be; rename it, or change to that "
+                "folder and give a relative path"
+            )
 
 
 def _unknown(name: str, root: str, options: Sequence[str], subcommand: str) -> str:

@@ -39,7 +39,13 @@ from patchmatch.core.data import MatchingData
 from patchmatch.core.errors import InputError, first_line
 from patchmatch.core.matcher import Matcher
 from patchmatch.core.messages import inform, warn, warnings_as_lines, write_error
-from patchmatch.parser import MatchingParser, protect_texts, require_texts
+from patchmatch.parser import (
+    MatchingParser,
+    has_bytes,
+    instantiate,
+    protect_texts,
+    require_texts,
+)
 from patchmatch.writing.registry import require_writer_fits
 from patchmatch.writing.writer import PredictionWriter
 
@@ -78,6 +84,7 @@ class MatchingCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the arguments, find the checkpoint, and keep the settings from before its merge."""
         super().parse_arguments(parser, protect_texts(args) if isinstance(args, list) else args)
+        self.has_bytes = isinstance(args, list) and has_bytes(args)
         self.checkpoint: dict[str, Any] | None = None
         config = self.config.get(self.config.get("subcommand"))
         if config is not None:
@@ -111,6 +118,11 @@ class MatchingCLI(LightningCLI):
         """Let the loggers share a folder, and warn about settings that the checkpoint overrides."""
         self._share_version()
         self._warn_overridden()
+        if self.has_bytes:
+            with warnings.catch_warnings():  # deprecated, as Lightning's own calls of it
+                warnings.simplefilter("ignore")
+                for kind in (MatchingData, PredictionWriter):
+                    self.parser.add_instantiator(instantiate, kind, prepend=True)
 
     def _share_version(self) -> None:
         """Give all loggers of a folder the same version; each counts by itself by default."""
@@ -170,11 +182,13 @@ class MatchingCLI(LightningCLI):
         if isinstance(saver, ModelCheckpoint) and saver.best_model_path:
             best = os.path.relpath(saver.best_model_path)
             score = "" if saver.best_model_score is None else f" ({saver.best_model_score:.4f})"
-            print_result(
-                f"best checkpoint: {best}{score}\n"
-                f"next: patchmatch predict -c {short_name(type(self.model).predict_config)} "
-                f"{type(self.model).predict_checkpoint} {best} {type(self.model).predict_source}"
-            )
+            print_result(f"best checkpoint: {best}{score}")
+            kind = type(self.model)
+            if kind.predict_config is not None:
+                print_result(
+                    f"next: patchmatch predict -c {short_name(kind.predict_config)} "
+                    f"{kind.predict_checkpoint} {best} {kind.predict_source}"
+                )
 
 
 def _cli_of(subcommand: str) -> type[MatchingCLI]:

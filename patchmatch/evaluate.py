@@ -17,6 +17,7 @@ from patchmatch.frames.evaluation import score_changes
 from patchmatch.frames.evaluation_files import MASKS
 from patchmatch.frames.flow_evaluation import score_flow
 from patchmatch.io import write_csv, write_text_atomic
+from patchmatch.io.manifest import add_to_run
 from patchmatch.pairs.benchmarks import read_benchmark
 from patchmatch.pairs.evaluation import Protocol, read_predictions, score_benchmark
 from patchmatch.templates.evaluation import score_templates
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         content = {"protocol": settings, "excluded": options.exclude, "groups": rows}
         content |= {"skipped": skipped} if skipped else {}
         write_text_atomic(target / "evaluation.json", json.dumps(content, indent=2) + "\n")
+        if target == Path(options.predictions):
+            add_to_run(target, ("evaluation.csv", "evaluation_pairs.csv", "evaluation.json"))
     except InputError as error:
         write_error("patchmatch-eval", error)
         sys.exit(2)

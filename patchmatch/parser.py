@@ -4,7 +4,7 @@ import inspect
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NoReturn
@@ -27,6 +27,8 @@ _UNKNOWN_OPTION = re.compile(
     r'Parser key "(data|model|writer)".*class_path \'([\w.]+)\':\s+Option \'(\w+)\' is not',
     re.DOTALL,
 )
+_BYTES = range(0xDC80, 0xDD00)  # for the bytes of a path that is not UTF-8, see os.fsdecode
+_IN_YAML = 0x10FE80  # private characters, which YAML allows, in their place
 _UNRECOGNIZED = "unrecognized arguments: "
 _KEY = re.compile(r'^( *)(?:- )?Parser key "([^"]+)"')
 _EXPECTED = re.compile(r"Expected an? (.+?)(?:\. Got value.*)?$")
@@ -96,9 +98,12 @@ def protect_texts(arguments: Sequence[str]) -> list[str]:
         arguments: The arguments as ``prepare_arguments`` returns them.
 
     Returns:
-        The same arguments, where such an option is given as ``--data.init_args={"KEY": "TEXT"}``.
+        The same arguments, where such an option is given as ``--data.init_args={"KEY": "TEXT"}``,
+        and bytes that are not UTF-8, which YAML does not allow, are as in ``restore_bytes``.
     """
-    options, words, protected = _text_options(), iter(arguments), []
+    to_yaml = {byte: _IN_YAML + i for i, byte in enumerate(_BYTES)}
+    words = iter([word.translate(to_yaml) for word in arguments])
+    options, protected = _text_options(), []
     for word in words:
         name, equals, value = word.partition("=")
         name = name.replace(".init_args.", ".")
@@ -116,6 +121,23 @@ def protect_texts(arguments: Sequence[str]) -> list[str]:
         else:  # jsonargparse reads a text that may be null once more; these are paths
             protected.append(f"{name}=./{value}")
     return protected
+
+
+def restore_bytes(value: Any) -> Any:
+    """Return the value of an option with bytes that are not UTF-8 as ``os.fsencode`` takes them."""
+    if isinstance(value, str):
+        return value.translate({_IN_YAML + i: byte for i, byte in enumerate(_BYTES)})
+    return [restore_bytes(part) for part in value] if isinstance(value, list) else value
+
+
+def has_bytes(arguments: Sequence[str]) -> bool:
+    """Return whether an argument is not UTF-8."""
+    return any(ord(character) in _BYTES for word in arguments for character in word)
+
+
+def instantiate(kind: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Return an instance of a class whose options came through ``protect_texts``."""
+    return kind(*args, **{name: restore_bytes(value) for name, value in options.items()})
 
 
 def require_texts(config: Namespace) -> None:

@@ -1,10 +1,12 @@
 """``patchmatch-eval`` on runs of every kind."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from clip_runs import contents, predict
 
 from patchmatch.evaluate import main
 from patchmatch.frames.rows import CHANGE_COLUMNS, PAIR_COLUMNS
@@ -149,3 +151,33 @@ def test_rendered_frames_are_compared_with_their_labels(tmp_path):
     main([str(run), str(tmp_path / "cows")])
     row = result(run, "one_pixel")
     assert (row["boxes"], row["precision"], row["objects"], row["recall"]) == ("1", "1", "2", "0.5")
+
+
+def test_evaluation_is_removed_with_the_run_it_describes(tmp_path):
+    run, truth = tmp_path / "run", tmp_path / "truth.csv"
+    truth.write_text("frame,id,x,y,width,height\n2,1,0,0,8,8\n")
+    predict(run)
+    (run / "notes.txt").write_text("mine")
+    for _ in range(2):  # an evaluation may be repeated
+        main([str(run), str(truth)])
+    written = {path.name for path in run.glob("evaluation*")}
+    assert {"evaluation.csv", "evaluation.json"} <= written
+    listed = json.loads((run / "summary.json").read_text())["files"]
+    assert written <= {file["path"] for file in listed}
+    assert len(listed) == len({file["path"] for file in listed})
+    predict(run, resume=True)  # it is still complete
+    assert written == {path.name for path in run.glob("evaluation*")}
+    (run / "evaluation.json").write_text("edited by the user")
+    predict(run, overwrite=True)
+    assert {path.name for path in run.glob("evaluation*")} == {"evaluation.json"}
+    assert (run / "notes.txt").read_text() == "mine"
+
+
+def test_evaluation_elsewhere_changes_no_run(tmp_path):
+    run, truth = tmp_path / "run", tmp_path / "truth.csv"
+    truth.write_text("frame,id,x,y,width,height\n2,1,0,0,8,8\n")
+    predict(run)
+    before = contents(run)
+    main([str(run), str(truth), "--output", str(tmp_path / "tables")])
+    assert contents(run) == before
+    assert (tmp_path / "tables" / "evaluation.csv").is_file()

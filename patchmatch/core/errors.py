@@ -1,15 +1,18 @@
 """The exception for errors that the user can fix, and the reason in errors of libraries."""
 
+from patchmatch.core.messages import printable
+
 
 class InputError(ValueError):
     """An input of the user cannot be used: a file, a folder, a checkpoint or an option.
 
     The message is one line, ``SUBJECT: what is wrong; what to do``. The command line prints it
-    without a traceback and exits with code 2. Line breaks, which names may contain, are escaped.
+    without a traceback and exits with code 2. Control characters, which names may contain, are
+    escaped, see ``printable``.
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__("\\n".join(message.splitlines()))
+        super().__init__(printable(message))
 
 
 def first_line(error: Exception, length: int | None = 100) -> str:

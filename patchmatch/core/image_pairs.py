@@ -20,7 +20,7 @@ from patchmatch.io import (
     read_orientation,
     stretch_window,
     to_float,
-    to_gray_float,
+    to_mask,
 )
 
 MIN_SIDE = 16  # pixels; smaller images contain too little to match
@@ -215,13 +215,13 @@ class ImagePairs(PredictionData):
 
 
 def _read_mask(path: Path) -> np.ndarray:
-    """Return (H, W, 1) float32, above 0.5 where the image is valid.
+    """Return (H, W, 1) float32, 1 where the image is valid and 0 elsewhere, see ``io.to_mask``.
 
     Raises:
         InputError: If the mask cannot be read or is black.
     """
-    mask = to_gray_float(read_image(path))[..., None]
-    if not (mask > 0.5).any():
+    mask = to_mask(read_image(path)).astype(np.float32)[..., None]
+    if not mask.any():
         raise InputError(f"{path}: the mask is black; make it white where the image is valid")
     return mask
 

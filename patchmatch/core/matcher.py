@@ -14,6 +14,9 @@ from patchmatch.core.errors import InputError
 
 Features = TypeVar("Features")
 
+#: ``Matcher.predict_source`` of matchers of frames.
+FRAMES_OPTION = "--data.predict_dir FOLDER_OR_VIDEO"
+
 #: Method and purpose of each stage of a run.
 STEPS = {
     "fit": ("training_step", "train on"),
@@ -41,14 +44,14 @@ class Matcher(LightningModule):
 
     #: File in ``patchmatch/weights`` with the pretrained weights of the class.
     shipped_weights: ClassVar[str | None] = None
-    #: File in ``configs`` for prediction with the class.
-    predict_config: ClassVar[str] = "config_patch_match_predict.yaml"
+    #: File in ``configs`` for prediction with the class, if there is one.
+    predict_config: ClassVar[str | None] = None
     #: Option that sets the checkpoint in that configuration.
     predict_checkpoint: ClassVar[str] = "--ckpt_path"
     #: Whether coordinates need float32, so that ``--trainer.precision 16-true`` is an error.
     needs_float32: ClassVar[bool] = False
     #: Option that sets the input in that configuration.
-    predict_source: ClassVar[str] = "--data.predict_dir FOLDER_OR_VIDEO"
+    predict_source: ClassVar[str] = ""
 
     def configure_callbacks(self) -> Sequence[Callback] | Callback:
         """Check the type of the batches; this hook runs first, before any data are prepared."""

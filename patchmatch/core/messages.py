@@ -11,15 +11,31 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    """Return text as one line in which control characters are escaped.
+    r"""Return text as one line in which control characters are escaped, line breaks as \n.
 
     Names of files and messages of libraries may contain codes that change the terminal.
 
     Args:
         text: Any text.
     """
-    line = re.sub(r"\s*[\r\n]+\s*", " ", text.strip(" \t\r\n"))
-    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], line)
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
+
+
+def joined(text: str) -> str:
+    """Return the lines of a message of a library as one line."""
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, such as ``1 box`` or ``2 boxes``.
+
+    Args:
+        count: Any number.
+        noun: The plural; a word without a final s has no singular.
+    """
+    if count == 1 and noun.endswith("s"):
+        noun = re.sub(r"(?<=x|h)es$|s$", "", noun)
+    return f"{count} {noun}"
 
 
 def warn(text: str) -> None:
@@ -28,7 +44,7 @@ def warn(text: str) -> None:
     Args:
         text: What is wrong and what to do, in one line.
     """
-    warnings.warn(text, UserWarning, stacklevel=3)
+    warnings.warn(printable(text), UserWarning, stacklevel=3)
 
 
 class Warner:
@@ -41,7 +57,7 @@ class Warner:
         """Issue a warning; see ``warn``."""
         if text not in self._issued:
             self._issued.add(text)
-            warnings.warn(text, UserWarning, stacklevel=3)
+            warnings.warn(printable(text), UserWarning, stacklevel=3)
 
 
 @contextmanager
@@ -52,7 +68,7 @@ def warnings_as_lines() -> Iterator[None]:
         from rich.console import Console  # prints above a progress bar
 
         console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
-        console.print(printable(f"warning: {message}"), style="yellow")
+        console.print(printable(f"warning: {joined(str(message))}"), style="yellow")
 
     with warnings.catch_warnings():
         warnings.showwarning = show

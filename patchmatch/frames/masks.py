@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from patchmatch.core.errors import InputError
-from patchmatch.io import read_image, to_gray_float
+from patchmatch.io import read_image, to_mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Masks:
 
     @classmethod
     def read(cls, roi: str | None, ignore: str | None) -> "Masks":
-        """Read the mask images; pixels brighter than half are white.
+        """Read the mask images, see ``io.to_mask``.
 
         Args:
             roi: White where changes count; None for everywhere.
@@ -36,7 +36,7 @@ class Masks:
         files = tuple(file for file in (roi, ignore) if file is not None)
         if not files:
             return cls()
-        white = {file: to_gray_float(read_image(file)) > 0.5 for file in files}
+        white = {file: to_mask(read_image(file)) for file in files}
         sizes = {file: _size(mask.shape) for file, mask in white.items()}
         if len(set(sizes.values())) > 1:
             got = ", ".join(f"{file} is {size}" for file, size in sizes.items())

@@ -4,6 +4,9 @@ Invalid bytes raise an exception whose class depends on the decoder; ``patchmatc
 converts all of them to ``InputError``.
 """
 
+import contextlib
+import functools
+import importlib
 import io
 import struct
 import zlib
@@ -15,8 +18,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from patchmatch.io import tiff
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "AVIF", "HEIF", "WEBP", "GIF", "PPM")
 
+_HEIC = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"))
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_FLAGS = {2: cv2.IMREAD_COLOR, 4: cv2.IMREAD_GRAYSCALE, 6: cv2.IMREAD_COLOR}
 _PNG_METADATA = (b"eXIf", b"iTXt", b"zTXt", b"tEXt")  # chunks that may hold an orientation
@@ -27,7 +31,7 @@ def decode_image(data: bytes, page: int | None = None) -> np.ndarray:
     """Decode an image; ``patchmatch.io.read_image`` documents the conversions.
 
     Args:
-        data: The content of a PNG, JPEG, BMP, TIFF, WebP, GIF, PPM, PGM or PBM file.
+        data: The content of a PNG, JPEG, BMP, TIFF, WebP, GIF, AVIF, HEIC, PPM, PGM or PBM file.
         page: Index of a page of a TIFF file; the first image of any file by default.
 
     Returns:
@@ -40,7 +44,8 @@ def decode_image(data: bytes, page: int | None = None) -> np.ndarray:
         number, offset = pages[page] if page is not None else (0, None)
         header = _check_tiff(data, offset)
         if header.needs_opencv:
-            return _decode_with_opencv(data, cv2.IMREAD_ANYCOLOR, number)
+            pixels = _decode_with_opencv(data, cv2.IMREAD_ANYCOLOR, number)
+            return 65535 - pixels if header.is_inverted else pixels
     else:
         number = 0
     with _open(data) as opened:
@@ -81,12 +86,39 @@ def _read_header(data: bytes) -> tuple[int, int, int]:
 
 def _open(data: bytes) -> Image.Image:
     """Read the header with Pillow, only in the supported formats."""
+    known = formats()
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(io.BytesIO(data), formats=known)
     except UnidentifiedImageError as error:
+        if data[4:12] in _HEIC and "HEIF" not in known:
+            raise ValueError("HEIC requires pillow-heif: pip install pillow-heif") from error
         raise ValueError(
-            f"expected {', '.join(FORMATS)}, got another format or a truncated file"
+            f"expected {', '.join(known)}, got another format or a truncated file"
         ) from error
+
+
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """Return the formats that this Pillow reads; HEIF if pillow-heif is installed."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
+    registered = set(Image.registered_extensions().values())
+    return tuple(name for name in _FORMATS if name in registered)
+
+
+def decode_opacity(data: bytes) -> np.ndarray | None:
+    """Return where an image is more opaque than transparent; None if all pixels are opaque."""
+    with _open(data) as opened:
+        ImageOps.exif_transpose(opened, in_place=True)
+        return opacity(opened)
+
+
+def opacity(opened: Image.Image) -> np.ndarray | None:
+    """Return ``decode_opacity`` of an open image."""
+    if not opened.has_transparency_data:
+        return None
+    opaque = np.array(opened.convert("RGBA"))[..., 3] > 127
+    return None if opaque.all() else opaque
 
 
 def to_array(opened: Image.Image) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 from patchmatch.core.errors import InputError
 from patchmatch.io.files import is_folder
 from patchmatch.io.images import IMAGE_SUFFIXES, read_image
+from patchmatch.io.order import order_files
 
 LONGEST_NAME = 200  # bytes of a name in a file name; the rest is for what is added to it
 
@@ -26,19 +27,6 @@ _SYSTEM_FILES = {
     "system volume information",
     "thumbs.db",
 }
-
-
-def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
-    """Return the sort key of the natural order: ``frame_2`` before ``frame_10``.
-
-    Case and leading zeros are compared only if the names are otherwise equal. Different names have
-    different keys, so the order is the same on every system.
-
-    Args:
-        name: A file name or a part of one.
-    """
-    parts = re.split(r"([0-9]+)", name.casefold())  # digits at odd indices
-    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), name
 
 
 def unique_name(name: str, taken: set[str]) -> str:
@@ -77,7 +65,7 @@ def fit_file_name(name: str) -> str:
 
 
 def list_folder(folder: Path) -> list[Path]:
-    """Return the visible entries of a folder in natural order.
+    """Return the visible entries of a folder in the order of ``order_files``.
 
     Raises:
         InputError: If the folder cannot be listed.
@@ -97,8 +85,7 @@ def list_folder(folder: Path) -> list[Path]:
         raise InputError(
             f"{folder}: the folder cannot be listed ({reason}); change its permissions"
         ) from error
-    # The stem first, so that frame.png comes before frame1.png.
-    return sorted(entries, key=lambda entry: (natural_key(entry.stem), natural_key(entry.name)))
+    return order_files(entries)[0]
 
 
 class FrameSequence(abc.ABC):
@@ -154,12 +141,12 @@ class FrameSequence(abc.ABC):
 
 
 class FolderSequence(FrameSequence):
-    """The images directly in a folder, in natural order.
+    """The images directly in a folder, in the order of ``order_files``.
 
     Args:
         folder: The folder; other files in it are ignored.
         name: Name of the sequence; the name of the folder by default.
-        entries: The entries of the folder to use, in order; those of ``list_folder`` by default.
+        entries: The entries of the folder to use; those of ``list_folder`` by default.
     """
 
     def __init__(
@@ -170,7 +157,10 @@ class FolderSequence(FrameSequence):
         entries = list_folder(self.folder) if entries is None else entries
         files = [entry for entry in entries if not is_folder(entry)]
         # Broken links are included: reading them raises an error, skipping them would be silent.
-        self.paths = tuple(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
+        images, doubt = order_files(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
+        self.paths = tuple(images)
+        #: A warning if the order of the images is ambiguous.
+        self.order_note = doubt and f"{self.folder}: the order of the frames is ambiguous: {doubt}"
         self._ignored = tuple(file.name for file in files if file not in set(self.paths))
         self._frame_names = _frame_names(self.paths)
 

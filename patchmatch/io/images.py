@@ -11,7 +11,14 @@ from PIL import Image, ImageOps
 
 from patchmatch.core.errors import InputError, first_line
 from patchmatch.io.atomic import write_bytes_atomic
-from patchmatch.io.decoding import decode_image, decode_orientation, decode_size, to_array
+from patchmatch.io.decoding import (
+    decode_image,
+    decode_opacity,
+    decode_orientation,
+    decode_size,
+    opacity,
+    to_array,
+)
 from patchmatch.io.files import read_bytes
 
 Decoded = TypeVar("Decoded")
@@ -19,7 +26,7 @@ Decoded = TypeVar("Decoded")
 # Candidates in a folder. The format is determined from the content.
 IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".pbm"),
-    *(".pnm", ".jfif", ".jpe", ".jfi", ".jif", ".dib", ".apng"),
+    *(".pnm", ".jfif", ".jpe", ".jfi", ".jif", ".dib", ".apng", ".avif", ".heic", ".heif"),
 )
 
 # Lossless if the format allows it.
@@ -42,7 +49,8 @@ def read_image(path: str | Path) -> np.ndarray:
     dropped without blending. Only the first page or animation frame is read.
 
     Args:
-        path: A PNG, JPEG, BMP, TIFF, WebP, GIF, PPM, PGM or PBM file.
+        path: A PNG, JPEG, BMP, TIFF, WebP, GIF, AVIF, PPM, PGM or PBM file, or HEIC with
+            pillow-heif.
 
     Returns:
         ``(H, W)`` gray or ``(H, W, 3)`` RGB; uint8, uint16 for files of 16 bits, or float32 in
@@ -85,6 +93,21 @@ def read_orientation(path: str | Path) -> int:
     return _decode(path, decode_orientation)
 
 
+def read_opacity(path: str | Path) -> np.ndarray | None:
+    """Return where an image is more opaque than transparent, by its alpha channel.
+
+    Args:
+        path: Any file that ``read_image`` reads.
+
+    Returns:
+        ``(H, W)`` bool, of the size of ``read_image(path)``; None if all pixels are opaque.
+
+    Raises:
+        InputError: If the file cannot be read.
+    """
+    return _decode(path, decode_opacity)
+
+
 def pil_to_array(image: Image.Image) -> np.ndarray:
     """Convert a PIL image to the array that ``read_image`` returns of the same image.
 
@@ -92,6 +115,11 @@ def pil_to_array(image: Image.Image) -> np.ndarray:
         ValueError: If the pixels are 32-bit integers, or floats outside [0, 1].
     """
     return to_array(ImageOps.exif_transpose(image))
+
+
+def pil_opacity(image: Image.Image) -> np.ndarray | None:
+    """Return the same of a PIL image as ``read_opacity`` does of its file."""
+    return opacity(ImageOps.exif_transpose(image))
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
@@ -175,6 +203,21 @@ def to_gray_float(image: np.ndarray) -> np.ndarray:
         # The luma weights sum to one only up to rounding.
         return np.clip(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 0, 1)
     return image
+
+
+def to_mask(image: np.ndarray) -> np.ndarray:
+    """Return where a mask is white: brighter than half of its brightest pixel.
+
+    This is the one rule for all masks. It also reads masks whose white is 1, or a dark gray.
+
+    Args:
+        image: ``(H, W)`` or ``(H, W, 3)`` RGB of uint8, uint16 or float32, as from ``read_image``.
+
+    Returns:
+        ``(H, W)`` bool; all False if the image is black.
+    """
+    gray = to_gray_float(image)
+    return gray > gray.max() / 2
 
 
 def to_rgb_uint8(image: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from patchmatch.core.errors import InputError
-from patchmatch.io.atomic import write_error
+from patchmatch.io.atomic import write_error, write_text_atomic
 from patchmatch.io.files import remove_files
 
 CHUNKS_FOLDER, SETTINGS_FILE, SUMMARY_FILE = "chunks", "run.json", "summary.json"
@@ -213,6 +213,28 @@ class Manifest:
                     self.files.pop(name, None)
                 target = self.former if record.get("former") else self.files
                 target.setdefault(name, []).append((size, time))
+
+
+def add_to_run(folder: Path, names: Iterable[str]) -> None:
+    """List files in the summary.json of a finished run, so that they are replaced with the run.
+
+    Args:
+        folder: The folder; nothing happens if it is not that of a finished run.
+        names: Names of the files in it, such as those of an evaluation of the run.
+    """
+    manifest = Manifest(folder)
+    if manifest.summary is None or not manifest.summary["complete"] or _logs(folder):
+        return
+    for name in names:
+        if (state := _state(folder / name)) is not None:
+            manifest.files[name] = [state]
+    content = manifest.summary | {"files": manifest.records()}
+    write_text_atomic(folder / SUMMARY_FILE, as_json(content))
+
+
+def as_json(content: object) -> str:
+    """Return content as the text of a JSON file, indented."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def outputs_in(folder: Path) -> set[Path]:

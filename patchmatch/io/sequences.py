@@ -79,6 +79,7 @@ def _find_in_folder(source: Path) -> FoundSequences:
     search = _Search(source)
     content: list[str] = []
     videos: list[Path] = []
+    doubts: list[str] = []
     for folder, entries in search.walk(source):
         content += [entry.name for entry in entries if folder == source]
         frames = FolderSequence(folder, entries=entries)
@@ -88,6 +89,8 @@ def _find_in_folder(source: Path) -> FoundSequences:
                 search.add("file", path, ImageStack(path))
         elif len(frames) > 0:
             search.add("folder", folder, frames)
+            if frames.order_note and len(frames) > 1:
+                doubts.append(frames.order_note)
             if stacks:
                 names = _listing([path.name for path in stacks])
                 search.notes.append(
@@ -103,6 +106,10 @@ def _find_in_folder(source: Path) -> FoundSequences:
             search.add("video", path, VideoSequence(path))
         except InputError as error:
             search.skip("video", str(error))
+    if doubts:
+        others = len(doubts) - 1
+        more = f" (and {others} more folder{'s' * (others > 1)})" if others else ""
+        search.notes.append(f"{doubts[0]}; rename the files{more}")
     if search.sequences:
         return FoundSequences(
             sequences=tuple(search.sequences),

@@ -9,7 +9,7 @@ from PIL import Image
 
 from patchmatch.core.errors import InputError, first_line
 from patchmatch.io import tiff
-from patchmatch.io.decoding import FORMATS, decode_image, to_array
+from patchmatch.io.decoding import decode_image, formats, to_array
 from patchmatch.io.files import read_bytes
 from patchmatch.io.frames import FrameSequence
 
@@ -23,7 +23,7 @@ def count_pages(path: Path) -> int:
             if file.read(4) in tiff.SIGNATURES:
                 return len(tiff.find_pages(file))
             file.seek(0)
-            with Image.open(file, formats=FORMATS) as opened:
+            with Image.open(file, formats=formats()) as opened:
                 return getattr(opened, "n_frames", 1)
     except Exception:  # each decoder raises classes of its own; reading the image reports them
         return 0
@@ -66,7 +66,7 @@ class ImageStack(FrameSequence):
             if self._data.startswith(tiff.SIGNATURES):
                 return decode_image(self._data, index)
             if self._animation is None:
-                self._animation = Image.open(self.path, formats=FORMATS)
+                self._animation = Image.open(self.path, formats=formats())
             self._animation.seek(index)
             return to_array(self._animation)
         except Exception as error:  # as in count_pages

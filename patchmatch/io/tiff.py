@@ -9,7 +9,7 @@ from PIL import TiffImagePlugin
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _SUBFILE, _REDUCED = 254, 1  # a thumbnail, or a level of a pyramid
-_WIDTH, _HEIGHT, _BITS, _ORIENTATION = 256, 257, 258, 274
+_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _ORIENTATION = 256, 257, 258, 262, 274
 _SAMPLES, _SAMPLE_FORMAT, _SIGNED = 277, 339, 2
 _EXTENTS = ((273, 279), (324, 325))  # tags of (offsets, byte counts) for strips and for tiles
 
@@ -25,6 +25,7 @@ class TiffHeader:
         bits: Bits per sample.
         samples: Samples per pixel, including alpha.
         signed: Whether the samples are signed integers.
+        white_is_zero: Whether black is the largest value.
         end: End of the last strip or tile in bytes, the minimum length of the file.
     """
 
@@ -34,12 +35,18 @@ class TiffHeader:
     bits: int
     samples: int
     signed: bool
+    white_is_zero: bool
     end: int
 
     @property
     def needs_opencv(self) -> bool:
         """Whether Pillow would reduce the pixels to 8 bits or cannot open the file."""
-        return (self.bits > 8 and self.samples > 1) or self.bits > 32
+        return (self.bits > 8 and self.samples > 1) or self.bits > 32 or self.is_inverted
+
+    @property
+    def is_inverted(self) -> bool:
+        """Whether the pixels must be inverted after decoding; Pillow inverts those of 8 bits."""
+        return self.white_is_zero and self.bits == 16 and self.samples == 1
 
 
 def find_pages(file: BinaryIO) -> list[tuple[int, int]]:
@@ -98,6 +105,7 @@ def read_tiff_header(data: bytes, offset: int | None = None) -> TiffHeader:
         bits=max(numbers(_BITS, 1)),
         samples=numbers(_SAMPLES, 1)[0],
         signed=_SIGNED in numbers(_SAMPLE_FORMAT, 1),
+        white_is_zero=numbers(_PHOTOMETRIC, 1)[0] == 0,
         end=max(
             offset + count
             for offsets, counts in _EXTENTS

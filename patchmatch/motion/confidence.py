@@ -66,9 +66,12 @@ def place_evidence(
         block * torch.arange(count, device=answer.device).to(answer) for count in (columns, rows)
     )
     x, y = across.expand(rows, columns), down[:, None].expand(rows, columns)
-    left, top = (x + answer[..., 0]), (y + answer[..., 1])
+    # the last blocks end at the border; that they overlap others there covers nothing
+    left = x.clamp_max(width - block) + answer[..., 0]
+    top = y.clamp_max(height - block) + answer[..., 1]
     across = ((left + block).clamp_max(width) - left.clamp_min(0)).clamp_min(0)
     down = ((top + block).clamp_max(height) - top.clamp_min(0)).clamp_min(0)
+    left, top = (x + answer[..., 0]), (y + answer[..., 1])
     mean = residual.mean(dim=-1)
     known = torch.stack([left, top, mean, x.expand_as(left), y.expand_as(left)], dim=-1)
     others, known = neighbours(known, EIGHT), known.unsqueeze(-2)

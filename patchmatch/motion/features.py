@@ -68,10 +68,11 @@ def search(
         count: Number of candidates.
     """
     even0, even1 = (level.even[:, None] for level in (described0, described1))
-    volume = cost_volume(even0, even1, block, radius, CLIP)[..., : shape[1], : shape[2]]
+    volume = cost_volume(even0, even1, block, radius, CLIP, shape)
     row, column = (  # the cells in the middle of the blocks
-        (torch.arange(number, device=even0.device) * block + block // 2) // NOISE_CELL
-        for number in shape[1:]
+        ((torch.arange(number, device=even0.device) * block).clamp_max(length - block) + block // 2)
+        // NOISE_CELL
+        for number, length in zip(shape[1:], even0.shape[2:], strict=True)
     )
     credit = CREDIT * described0.noise[:, row[:, None], column]
     return best_candidates(volume, count, credit).unflatten(0, shape)

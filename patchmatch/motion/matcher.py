@@ -8,7 +8,12 @@ from torchmetrics import MeanMetric
 
 from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
-from patchmatch.core.matcher import Matcher, drop_small_pairs, pairs_of_features
+from patchmatch.core.matcher import (
+    FRAMES_OPTION,
+    Matcher,
+    drop_small_pairs,
+    pairs_of_features,
+)
 from patchmatch.core.process import keep_freed_memory
 from patchmatch.frames.results import FrameChanges, Kind, kind_of, score_of_length
 from patchmatch.motion.camera import camera_motion
@@ -17,6 +22,7 @@ from patchmatch.motion.data import MotionBatch
 from patchmatch.motion.loss import CORRECT_WITHIN, MIN_VISIBLE, motion_loss
 from patchmatch.motion.net import MotionNet
 from patchmatch.ops.blocks import block_boxes, block_counts
+from patchmatch.ops.finite import require_finite_each
 from patchmatch.ops.luma import luma
 
 MAX_RADIUS = 64  # 512 pixels: the search takes 2 GB for frames of 1920x1080
@@ -44,6 +50,7 @@ class MotionMatcher(Matcher):
     shipped_weights = "motion_matcher.ckpt"
     needs_float32 = True
     predict_config = "config_motion_predict.yaml"
+    predict_source = FRAMES_OPTION
 
     def __init__(
         self,
@@ -109,6 +116,7 @@ class MotionMatcher(Matcher):
         if not batch["pairs"]:
             return []
         frames, names = batch["frames"], batch["names"]
+        require_finite_each(frames, names)
         self._require_float32()
         keep_freed_memory()
         features = pairs_of_features(
@@ -117,8 +125,8 @@ class MotionMatcher(Matcher):
         changes = []
         for (first, second), (earlier, later) in zip(batch["pairs"], features, strict=True):
             height, width = frames[first].shape[-2:]
-            boxes = block_boxes(height, width, self.block, self.block)
-            motion = self.net.compare(earlier, later, self.block, self.radius)
+            boxes = block_boxes(height, width, self.block, self.block, edges=True)
+            motion = self.net.compare(earlier, later, self.block, self.radius, edges=True)
             changes.append(
                 FrameChanges(
                     source=batch["source"],

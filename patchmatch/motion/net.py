@@ -75,6 +75,7 @@ class MotionNet(nn.Module):
         radius: int = 6,
         *,
         trace: bool = False,
+        edges: bool = False,
     ) -> Motion:
         """Return the motion between frames and their successors.
 
@@ -86,6 +87,8 @@ class MotionNet(nn.Module):
                 spans eight pixels of the frame.
             trace: Whether to record the intermediate decisions, which the loss needs. The
                 compiled loops do not record them and are not used.
+            edges: Whether blocks cover the whole frame: where the last whole block ends before the
+                border, one more lies at the border and overlaps it, as in ``block_starts``.
 
         Raises:
             ValueError: If the block size is not allowed or larger than the frame.
@@ -93,7 +96,7 @@ class MotionNet(nn.Module):
         if block % 2**COARSEST or block < 2 * 2**COARSEST:
             raise ValueError(f"block must be a multiple of 8 and at least 16 pixels, got {block}")
         batch, height, width = described0[0].even.shape
-        shape = torch.Size([batch, *block_counts(height, width, block, block)])
+        shape = torch.Size([batch, *block_counts(height, width, block, block, edges=edges)])
         images = (level.even for level in (*described0, *described1))
         if not trace and compiled_for(*images):
             from patchmatch.motion import compiled

@@ -79,8 +79,8 @@ class Matching:
         self.side = max(block, SMALLEST_WINDOW)
         image0, image1 = level0.even, level1.even
         self.shares = cell_shares(block, self.side, image0.device)
-        batch, rows, columns = shape
-        corner, image = window_corners(batch, rows, columns, block, self.side, image0.device)
+        height, width = self.size
+        corner, image = window_corners(shape, (height, width), block, self.side, image0.device)
         dx, dy = (F.pad(image0[:, None], p, mode="replicate") for p in ((1, 1, 0, 0), (0, 0, 1, 1)))
         dx, dy = (dx[..., 2:] - dx[..., :-2])[:, 0], (dy[..., 2:, :] - dy[..., :-2, :])[:, 0]
         pictures = image0, dx / 2, dy / 2

@@ -12,6 +12,7 @@ def cost_volume(
     block: int,
     radius: int,
     clip: float = 1.0,
+    shape: torch.Size | None = None,
 ) -> Float[Tensor, "B D rows columns"]:
     """Mean absolute difference of every block under every whole displacement.
 
@@ -21,6 +22,8 @@ def cost_volume(
         block: Side of a block in pixels.
         radius: Largest displacement in x and in y; D = (2 radius + 1)^2, row by row.
         clip: Differences count no more than this, so that what is covered does not decide.
+        shape: (B, rows, columns), the grid of blocks, whose last ones end at the border; by
+            default all whole blocks.
     """
     height, width = features0.shape[-2:]
     padded = F.pad(features1, (radius,) * 4, mode="replicate")
@@ -28,7 +31,13 @@ def cost_volume(
     moved = torch.cat(
         [padded[..., dy : dy + height, dx : dx + width] for dy in span for dx in span], dim=1
     )
-    return F.avg_pool2d((moved - features0).abs().clamp_max(clip), block)
+    cost = (moved - features0).abs().clamp_max(clip)
+    if shape is not None:
+        for dim, count, length in ((-2, shape[1], height), (-1, shape[2], width)):
+            starts = (torch.arange(count, device=cost.device) * block).clamp_max(length - block)
+            pixels = starts[:, None] + torch.arange(block, device=cost.device)
+            cost = cost.index_select(dim, pixels.flatten())
+    return F.avg_pool2d(cost, block)
 
 
 def best_candidates(

@@ -130,13 +130,22 @@ def _cell_shares(block: int, side: int) -> list[float]:
 
 
 def window_corners(
-    batch: int, rows: int, columns: int, block: int, side: int, device: torch.device
+    shape: torch.Size, size: tuple[int, int], block: int, side: int, device: torch.device
 ) -> tuple[Int[Tensor, "N 2"], Int[Tensor, " N"]]:
-    """Return corner and image of the windows that are centred on the blocks of a grid."""
+    """Return corner and image of the windows that are centred on the blocks of a grid.
+
+    Args:
+        shape: (B, R, C), the grid of blocks; the last ones may overlap those before.
+        size: Height and width of the images in pixels.
+        block: Side of a block in pixels.
+        side: Side of a window in pixels.
+        device: Where to.
+    """
     image, y, x = torch.meshgrid(
-        *(torch.arange(count, device=device) for count in (batch, rows, columns)), indexing="ij"
+        *(torch.arange(count, device=device) for count in shape), indexing="ij"
     )
-    corner = torch.stack([x, y], dim=-1) * block + (block - side) // 2
+    x, y = ((i * block).clamp_max(n - block) for i, n in zip((x, y), reversed(size), strict=True))
+    corner = torch.stack([x, y], dim=-1) + (block - side) // 2
     return corner.reshape(-1, 2), image.reshape(-1)
 
 

@@ -19,6 +19,7 @@ from patchmatch.nnf.metrics import patch_ssd, psnr, ssim
 from patchmatch.nnf.patches import Field
 from patchmatch.nnf.results import DenseMatches, IterationMetrics
 from patchmatch.nnf.voting import consistent, copy_centres, vote_patches
+from patchmatch.ops.finite import require_finite
 
 #: Files with the memory limit of a container in bytes, for control groups of version 2 and 1.
 CONTAINER_LIMITS = (
@@ -36,10 +37,6 @@ class DenseMatcher(Matcher, abc.ABC):
         patch_size: Side of a patch in pixels.
         both_ways: Whether to search image 0 for image 1 as well, and check the consistency.
         tolerance: Largest distance in pixels between a pixel and where its match leads back.
-
-    Attributes:
-        keep_iterations: Iterations whose reconstructed image is returned; set by a writer.
-        progress_callback: Called with the name of the pair and the metrics of each iteration.
     """
 
     needs_float32 = True
@@ -55,8 +52,21 @@ class DenseMatcher(Matcher, abc.ABC):
         if not 0 <= tolerance < float("inf"):
             raise ValueError(f"tolerance must be at least 0 pixels, got {tolerance}")
         self.patch_size, self.both_ways, self.tolerance = patch_size, both_ways, tolerance
-        self.keep_iterations: Collection[int] = ()
-        self.progress_callback: Callable[[str, IterationMetrics], None] | None = None
+        self._keep: frozenset[int] = frozenset()
+        self._progress: Callable[[str, IterationMetrics], None] | None = None
+
+    def observe(
+        self,
+        keep_iterations: Collection[int] = (),
+        progress: Callable[[str, IterationMetrics], None] | None = None,
+    ) -> None:
+        """Ask for more than the result of the last iteration, as a writer does.
+
+        Args:
+            keep_iterations: Iterations whose reconstructed image is returned as well.
+            progress: Called with the name of the pair and the metrics after each iteration.
+        """
+        self._keep, self._progress = frozenset(keep_iterations), progress
 
     @abc.abstractmethod
     def fields(
@@ -91,6 +101,8 @@ class DenseMatcher(Matcher, abc.ABC):
         """Return the matches of a pair; an empty list if the pair is skipped."""
         if not batch["pairs"]:
             return []
+        for name in ("image0", "image1"):
+            require_finite(batch[name], name)
         try:
             # half precision would change the order of costs
             with torch.autocast(self.device.type, enabled=False):
@@ -123,10 +135,10 @@ class DenseMatcher(Matcher, abc.ABC):
                     seconds=seconds,
                 )
             )
-            if len(history) in self.keep_iterations:
+            if len(history) in self._keep:
                 snapshots[len(history)] = _black_outside(rebuilt, found)
-            if self.progress_callback is not None:
-                self.progress_callback(batch["name"], history[-1])
+            if self._progress is not None:
+                self._progress(batch["name"], history[-1])
         assert field is not None
         if found is not None:
             _require_found(batch, found)

@@ -1,5 +1,6 @@
 """Writer of reconstructions: images, fields, curves, and a table of all pairs."""
 
+import functools
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -90,9 +91,8 @@ class Reconstructions(PredictionWriter):
         """Check matcher and folder, and request snapshots and progress from the matcher."""
         super().setup(trainer, pl_module, stage)
         if stage == "predict":
-            matcher: Any = pl_module
-            matcher.keep_iterations = tuple(self.keep_iterations)
-            matcher.progress_callback = lambda name, metrics: _show_progress(trainer, name, metrics)
+            matcher: Any = pl_module  # the registry has checked that it is a matcher of this kind
+            matcher.observe(self.keep_iterations, functools.partial(_show_progress, trainer))
 
     def planned_files(self, dataset: Any) -> Iterator[str]:
         """Yield the names of the files that a run will write."""

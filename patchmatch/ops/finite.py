@@ -1,5 +1,7 @@
 """Checks of tensor values."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -8,3 +10,9 @@ def require_finite(values: Tensor, name: str) -> None:
     """Raise ValueError if ``values`` contains NaN or infinite values."""
     if not torch.isfinite(values).all():
         raise ValueError(f"{name} contains NaN or infinite values")
+
+
+def require_finite_each(frames: Sequence[Tensor], names: Sequence[str]) -> None:
+    """Raise ValueError if one of the frames contains NaN or infinite values."""
+    for name, frame in zip(names, frames, strict=True):
+        require_finite(frame, f"frame {name}")

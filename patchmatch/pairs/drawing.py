@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from patchmatch.core.messages import counted
 from patchmatch.draw import (
     draw_checkerboard,
     draw_epipolar_lines,
@@ -71,7 +72,7 @@ def _caption(matches: Matches) -> str:
     """Return the text below the drawn matches."""
     kind, name = overlap_kind(matches), model_name(matches)
     if kind in ("no_homography", "no_epipolar"):
-        return f"{len(matches)} matches, no {name}"
+        return f"{counted(len(matches), 'matches')}, no {name}"
     count = model_inliers(matches).sum()
     text = f"{count} of {len(matches)} matches are inliers of the {name} (green)"
     return f"{text}; doubtful" if kind == "doubtful" else text

@@ -15,6 +15,7 @@ from patchmatch.core.errors import InputError
 from patchmatch.core.image_pairs import MIN_SIDE, ImagePair
 from patchmatch.core.matcher import Matcher
 from patchmatch.core.process import keep_freed_memory
+from patchmatch.ops.finite import require_finite
 from patchmatch.pairs.alignment import MIN_ALIGNED
 from patchmatch.pairs.cameras import Cameras, camera_matrices
 from patchmatch.pairs.estimation import (
@@ -187,6 +188,8 @@ class PairMatcher(Matcher, abc.ABC):
         """Return the matches of a pair in pixels of the files; an empty list for a skipped pair."""
         if not batch["pairs"]:
             return []
+        for name in ("image0", "image1"):
+            require_finite(batch[name], name)
         intrinsics = batch["intrinsics"]
         cameras = self.cameras if intrinsics[0] is None else camera_matrices(intrinsics)
         found = self.match(

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from patchmatch.core.messages import counted
 from patchmatch.pairs.alignment import MIN_ALIGNED
 from patchmatch.pairs.results import Matches
 
@@ -62,7 +63,7 @@ def explain(matches: Matches) -> str | None:
             if count < (4 if name == "homography" else 5)
             else "too few agree on one"
         )
-        return f"{count} matches, no {name}: {few}"
+        return f"{counted(count, 'matches')}, no {name}: {few}"
     if is_misaligned(matches):
         return (
             f"the homography aligns only {100 * (matches.aligned or 0):.0f}% of the overlap; it is "

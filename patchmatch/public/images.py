@@ -8,6 +8,7 @@ import PIL.Image
 import torch
 from torch import Tensor
 
+from patchmatch import io
 from patchmatch.io import pil_to_array, read_image, stretch_window, to_float
 from patchmatch.ops.finite import require_finite
 
@@ -96,25 +97,39 @@ def to_rgb(image: Image, name: str = "image") -> Tensor:
     return to_tensor(image, name).expand(-1, 3, -1, -1).contiguous()
 
 
-def to_mask(mask: Image, name: str, size: tuple[int, int] | torch.Size) -> Tensor:
-    """Convert a mask to (1, H, W) bool, True where it is brighter than half.
+def to_mask(mask: Image, name: str, size: tuple[int, int] | torch.Size | None = None) -> Tensor:
+    """Convert a mask to (1, H, W) bool, True where it is brighter than half of its brightest pixel.
 
     Args:
         mask: An image, or an array or tensor of bool or of integers 0 and 1.
         name: Name of the argument in error messages.
-        size: Height and width that the mask must have.
+        size: Height and width that the mask must have; None for any.
     """
     if isinstance(mask, Tensor) and not mask.is_floating_point():
         mask = mask.cpu().numpy()
     if isinstance(mask, np.ndarray) and mask.dtype.kind in "iu" and mask.max(initial=0) <= 1:
         mask = mask > 0
-    values = to_tensor(mask, name).mean(dim=1) > 0.5
-    if values.shape[1:] != tuple(size):
+    pixels = to_tensor(mask, name)[0].permute(1, 2, 0).cpu().numpy()
+    values = torch.from_numpy(io.to_mask(pixels[..., 0] if pixels.shape[2] == 1 else pixels))[None]
+    if size is not None and values.shape[1:] != tuple(size):
         (height, width), (rows, columns) = size, values.shape[1:]
         raise ValueError(
             f"{name} must have the size of its image, {width}x{height}, got {columns}x{rows}"
         )
     return values
+
+
+def to_opacity(image: Image) -> Tensor | None:
+    """Return where an image is more opaque than transparent, (H, W) bool; None without alpha."""
+    if isinstance(image, str | Path):
+        opaque = io.read_opacity(image)
+    elif isinstance(image, PIL.Image.Image):
+        opaque = io.pil_opacity(image)
+    elif isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 4:
+        opaque = io.to_float(image[..., 3], (0, 2**16)) > 0.5
+    else:
+        return None
+    return None if opaque is None or opaque.all() else torch.from_numpy(opaque)
 
 
 def _pixels(image: Image, name: str, features: bool) -> np.ndarray | Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from patchmatch.public.images import Image, to_rgb, to_tensor
+from patchmatch.public.images import Image, to_mask, to_opacity, to_rgb
 from patchmatch.public.options import check_options, require_options, resolve_device
 from patchmatch.templates.matcher import TemplateMatcher
 from patchmatch.templates.results import Detections
@@ -36,7 +36,8 @@ def match_template(
             needs no weights, or a checkpoint written by ``patchmatch fit``.
         weights: File with the weights of the network; None lets torchvision download them.
         score: "qatm", "ncc" or "soft_rank".
-        mask: Mask of the template, of its size: pixels above zero (or True) are used.
+        mask: Mask of the template, of its size: pixels brighter than half (or True) are used. None
+            for its alpha channel, if it has one, or else for all pixels.
         device: Device to compute on; by default CUDA if available.
         options: Options of ``TemplateMatcher``: threshold, max_detections, scales, rotations,
             stride and others.
@@ -61,7 +62,7 @@ def match_template(
         score=score,
         **settings,
     )
-    used = None if mask is None else to_tensor(mask, "mask")[0].amax(dim=0) > 0
+    used = to_opacity(template) if mask is None else to_mask(mask, "mask")[0]
     return matcher.match(to_rgb(scene, "scene")[0], to_rgb(template, "template")[0], used)
 
 

@@ -53,15 +53,24 @@ class CorrelationNet(ShiftNet):
         self.head = make_head(channels, width, CLASSES)
 
     def extract_features(
-        self, frames: Float[Tensor, "B 1 T H W"], block: int = 26, stride: int = 13
+        self,
+        frames: Float[Tensor, "B 1 T H W"],
+        block: int = 26,
+        stride: int = 13,
+        edges: bool = False,
     ) -> FrameFeatures:
         """Return the features and window statistics of each frame, the input of ``match``."""
         kernels = torch.cat([self.identity, self.bank.weight]).squeeze(2)  # 0 is the frame itself
         features = filter_frames(frames, kernels)
-        return FrameFeatures(features, *window_moments(features, block, stride))
+        return FrameFeatures(features, *window_moments(features, block, stride, edges))
 
     def match(
-        self, frames0: FrameFeatures, frames1: FrameFeatures, block: int = 26, stride: int = 13
+        self,
+        frames0: FrameFeatures,
+        frames1: FrameFeatures,
+        block: int = 26,
+        stride: int = 13,
+        edges: bool = False,
     ) -> BlockScores:
         """Compare ``frames0`` with ``frames1``, block by block."""
         correlation, log_residual, residual, total = shift_similarity(
@@ -72,6 +81,7 @@ class CorrelationNet(ShiftNet):
             block,
             stride,
             VARIANCE_EPS,
+            edges,
         )
         # to (B, T, rows, columns, 9, C)
         correlation = correlation.permute(1, 3, 4, 5, 0, 2).contiguous()

@@ -69,14 +69,23 @@ class EnergyNet(ShiftNet):
         return torch.stack(kernels)
 
     def extract_features(
-        self, frames: Float[Tensor, "B 1 T H W"], block: int = 26, stride: int = 13
+        self,
+        frames: Float[Tensor, "B 1 T H W"],
+        block: int = 26,
+        stride: int = 13,
+        edges: bool = False,
     ) -> FrameFeatures:
         """Return the bands and window statistics of each frame, the input of ``match``."""
         bands = filter_frames(frames, self.profiles[:, None])
-        return FrameFeatures(bands, *overlap_moments(bands, block, stride))
+        return FrameFeatures(bands, *overlap_moments(bands, block, stride, edges))
 
     def energies(
-        self, frames0: FrameFeatures, frames1: FrameFeatures, block: int, stride: int
+        self,
+        frames0: FrameFeatures,
+        frames1: FrameFeatures,
+        block: int,
+        stride: int,
+        edges: bool = False,
     ) -> tuple[Float[Tensor, "9 B C T rows columns"], Float[Tensor, "9 B C T rows columns"]]:
         """Return the energies of the even and of the odd kernels in every block, by shift.
 
@@ -85,17 +94,22 @@ class EnergyNet(ShiftNet):
         sums of two variances and a covariance: the same numbers as from a convolution with
         ``kernels``, for a fraction of the time.
         """
-        product = overlap_products(frames0.features, frames1.features, block, stride)
+        product = overlap_products(frames0.features, frames1.features, block, stride, edges)
         # the part of frame 1 is that of the opposite shift; SHIFTS in reverse order
         covariance = product - frames0.mean * frames1.mean.flip(0)
         total = frames0.variance + frames1.variance.flip(0)
         return (total + 2 * covariance).clamp_min(0), (total - 2 * covariance).clamp_min(0)
 
     def match(
-        self, frames0: FrameFeatures, frames1: FrameFeatures, block: int = 26, stride: int = 13
+        self,
+        frames0: FrameFeatures,
+        frames1: FrameFeatures,
+        block: int = 26,
+        stride: int = 13,
+        edges: bool = False,
     ) -> BlockScores:
         """Compare ``frames0`` with ``frames1``, block by block."""
-        even, odd = self.energies(frames0, frames1, block, stride)
+        even, odd = self.energies(frames0, frames1, block, stride, edges)
         energy = even + odd + 2 * ENERGY_EPS
         opponent, log_residual, log_energy = (  # (B, T, rows, columns, 9, C)
             x.permute(1, 3, 4, 5, 0, 2).contiguous()

@@ -11,6 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from patchmatch.core.clips import Clip
 from patchmatch.core.matcher import (
+    FRAMES_OPTION,
     Matcher,
     drop_small_pairs,
     pairs_of_features,
@@ -18,6 +19,7 @@ from patchmatch.core.matcher import (
 from patchmatch.core.process import keep_freed_memory
 from patchmatch.frames.results import FrameChanges, Kind, PatchMatches, score_of_length
 from patchmatch.ops.blocks import block_boxes
+from patchmatch.ops.finite import require_finite_each
 from patchmatch.shift.correlation import CorrelationNet
 from patchmatch.shift.decision import (
     TEMPERATURE,
@@ -60,6 +62,8 @@ class ShiftMatcher(Matcher):
     """
 
     shipped_weights = "shift_matcher.ckpt"
+    predict_config = "config_patch_match_predict.yaml"
+    predict_source = FRAMES_OPTION
 
     def __init__(
         self,
@@ -136,6 +140,7 @@ class ShiftMatcher(Matcher):
         drop_small_pairs(batch, self.block)
         if not batch["pairs"]:
             return []
+        require_finite_each(frames, names)
         keep_freed_memory()
         odds = self.prior_still / (1 - self.prior_still) * (CLASSES - 1)
         scores = self.match_frames(frames, batch["pairs"])
@@ -155,7 +160,7 @@ class ShiftMatcher(Matcher):
                     source=batch["source"],
                     frame0=names[first],
                     frame1=names[second],
-                    boxes=block_boxes(height, width, self.block, self.stride),
+                    boxes=block_boxes(height, width, self.block, self.stride, edges=True),
                     displacement=displacement,
                     kind=kind,
                     score=score,
@@ -183,6 +188,7 @@ class ShiftMatcher(Matcher):
         """
         if at_once is None:
             at_once = self.device.type != "cpu"
+        grid = self.block, self.stride, True
         if at_once and len({frame.shape for frame in frames}) == 1:
             limit = max(1, MAX_PIXELS // frames[0].numel())
             for start in range(0, len(pairs), limit):
@@ -191,15 +197,16 @@ class ShiftMatcher(Matcher):
                 features = self._features(torch.stack([frames[time] for time in times]))
                 first, second = index.T.to(features.features.device)
                 sides = features.at(first), features.at(second)
-                found = self.net.match(*sides, self.block, self.stride)
+                found = self.net.match(*sides, *grid)
                 yield from (found.at(i) for i in range(len(part)))
             return
         features = pairs_of_features(pairs, lambda time: self._features(frames[time][None]))
         for features0, features1 in features:
-            yield self.net.match(features0, features1, self.block, self.stride).at(0)
+            yield self.net.match(features0, features1, *grid).at(0)
 
     def _features(self, frames: Tensor) -> FrameFeatures:
-        return self.net.extract_features(frames.transpose(0, 1)[None], self.block, self.stride)
+        frames = frames.transpose(0, 1)[None]
+        return self.net.extract_features(frames, self.block, self.stride, edges=True)
 
     @torch.inference_mode()
     def match_patches(self, patches0: Tensor, patches1: Tensor) -> PatchMatches:
@@ -225,9 +232,11 @@ class ShiftMatcher(Matcher):
         self.eval()
         probabilities = [torch.empty(0, CLASSES)]
         pairs = torch.stack([patches0, patches1], dim=2)  # (N, 1, 2, S, S)
-        for pair in pairs.split(MAX_PATCHES):
-            probabilities.append(self(pair.to(self.device)).softmax(dim=1).cpu())
-        self.train(training)
+        try:
+            for pair in pairs.split(MAX_PATCHES):
+                probabilities.append(self(pair.to(self.device)).softmax(dim=1).cpu())
+        finally:
+            self.train(training)
         probability = torch.cat(probabilities)
         # the displacement of two patches without texture is undefined: all classes equally likely
         centred = pairs - pairs.mean(dim=(3, 4), keepdim=True)

@@ -56,15 +56,31 @@ class ShiftNet(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def extract_features(
-        self, frames: Float[Tensor, "B 1 T H W"], block: int = 26, stride: int = 13
+        self,
+        frames: Float[Tensor, "B 1 T H W"],
+        block: int = 26,
+        stride: int = 13,
+        edges: bool = False,
     ) -> FrameFeatures:
-        """Return the features and window statistics of each frame, the input of ``match``."""
+        """Return the features and window statistics of each frame, the input of ``match``.
+
+        Args:
+            frames: Gray frames in [0, 1].
+            block: Side of a block in pixels.
+            stride: Distance from one block to the next in pixels.
+            edges: Whether the blocks cover the whole frame, see ``ops.blocks.block_starts``.
+        """
 
     @abc.abstractmethod
     def match(
-        self, frames0: FrameFeatures, frames1: FrameFeatures, block: int = 26, stride: int = 13
+        self,
+        frames0: FrameFeatures,
+        frames1: FrameFeatures,
+        block: int = 26,
+        stride: int = 13,
+        edges: bool = False,
     ) -> BlockScores:
-        """Compare ``frames0`` with ``frames1``, block by block."""
+        """Compare ``frames0`` with ``frames1``, block by block, with the arguments of both."""
 
     def forward(
         self, frames: Float[Tensor, "B 1 T H W"], block: int = 26, stride: int = 13

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from patchmatch.ops.blocks import sliding_row_sums
+from patchmatch.ops.blocks import block_sums, block_windows, sliding_row_sums
 
 #: The nine displacements (dx, dy), row by row from the top left.
 SHIFTS = tuple((dx, dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
@@ -22,7 +22,7 @@ MARGIN = 1  # pixels between the border of a block and its window
 
 
 def window_moments(
-    features: Float[Tensor, "*batch H W"], block: int, stride: int
+    features: Float[Tensor, "*batch H W"], block: int, stride: int, edges: bool = False
 ) -> tuple[Float[Tensor, "9 *batch rows columns"], Float[Tensor, "9 *batch rows columns"]]:
     """Return mean and variance of the features in the window of every block, under each shift.
 
@@ -31,13 +31,12 @@ def window_moments(
     side = block - 2 * MARGIN
 
     def means(values: Tensor) -> Tensor:
-        by_row = sliding_row_sums(values, side, stride, starts=3)  # by shifts of equal dy
+        by_row = sliding_row_sums(values, side, stride, starts=3, edges=edges)  # by dy
         width = values.shape[-1]
         sums = [
-            by_row[MARGIN + dy][..., MARGIN + dx : width - MARGIN + dx]
-            .unfold(-1, side, stride)
-            .sum(dim=-1)
+            block_sums(row, -1, side, stride, edges=edges)
             for dx, dy in SHIFTS
+            for row in [by_row[MARGIN + dy][..., MARGIN + dx : width - MARGIN + dx]]
         ]
         return torch.stack(sums) / side**2
 
@@ -49,6 +48,7 @@ def shifted_products(
     features1: Float[Tensor, "*batch H W"],
     block: int,
     stride: int,
+    edges: bool = False,
 ) -> tuple[Float[Tensor, "9 *batch rows columns"], Float[Tensor, "9 *batch rows columns"]]:
     """Return the mean of ``features0(x) * features1(x + shift)`` over the window of every block.
 
@@ -66,13 +66,13 @@ def shifted_products(
         product = (
             features0[..., y0:y1, x0:x1] * features1[..., y0 + dy : y1 + dy, x0 + dx : x1 + dx]
         )
-        by_row = sliding_row_sums(product, side, stride, starts=1 + abs(dy))
+        by_row = sliding_row_sums(product, side, stride, starts=1 + abs(dy), edges=edges)
         for sums, top, left in (
             (forward, max(0, dy), max(0, dx)),
             (backward, max(0, -dy), max(0, -dx)),
         ):
             columns = by_row[top][..., left : left + width - 2 * MARGIN]
-            sums.append(columns.unfold(-1, side, stride).sum(dim=-1))
+            sums.append(block_sums(columns, -1, side, stride, edges=edges))
     return torch.stack(forward) / side**2, torch.stack(backward) / side**2
 
 
@@ -84,6 +84,7 @@ def shift_similarity(
     block: int,
     stride: int,
     eps: float,
+    edges: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return correlation, log-residual, residual and total variance per block and shift.
 
@@ -96,6 +97,7 @@ def shift_similarity(
         stride: Distance between blocks in pixels.
         eps: Variance added to denominators: a block without texture has correlation 0, and the
             log-residual of an exact match is finite.
+        edges: Whether the blocks cover the whole frame, see ``ops.blocks.block_starts``.
 
     Returns:
         The normalised cross-correlation in [-1, 1], the logarithm of 1 - correlation, the variance
@@ -103,7 +105,7 @@ def shift_similarity(
         over the forward and the backward comparison; entry ``s`` is for ``SHIFTS[s]``.
     """
     (mean0, variance0), (mean1, variance1) = moments0, moments1
-    forward, backward = shifted_products(features0, features1, block, stride)
+    forward, backward = shifted_products(features0, features1, block, stride, edges)
     correlation, log_residual, residual, total = (torch.zeros_like(forward) for _ in range(4))
     for product, means, inner, shifted in (
         (forward, mean0[STILL] * mean1, variance0[STILL], variance1),
@@ -121,7 +123,7 @@ def shift_similarity(
 
 
 def overlap_moments(
-    features: Float[Tensor, "*batch H W"], block: int, stride: int
+    features: Float[Tensor, "*batch H W"], block: int, stride: int, edges: bool = False
 ) -> tuple[Float[Tensor, "9 *batch rows columns"], Float[Tensor, "9 *batch rows columns"]]:
     """Return mean and variance of the features in the overlap of every block with itself, shifted.
 
@@ -132,8 +134,8 @@ def overlap_moments(
     def means(values: Tensor) -> Tensor:
         sums = [
             columns
-            for rows in _overlap_sums(values, -2, block, stride)
-            for columns in _overlap_sums(rows, -1, block, stride)
+            for rows in _overlap_sums(values, -2, block, stride, edges)
+            for columns in _overlap_sums(rows, -1, block, stride, edges)
         ]
         return torch.stack([s / _overlap(i, block) for i, s in enumerate(sums)])
 
@@ -145,6 +147,7 @@ def overlap_products(
     features1: Float[Tensor, "*batch H W"],
     block: int,
     stride: int,
+    edges: bool = False,
 ) -> Float[Tensor, "9 *batch rows columns"]:
     """Return the mean of ``features0(x) * features1(x + SHIFTS[s])`` over the overlap.
 
@@ -157,8 +160,8 @@ def overlap_products(
         product = (
             features0[..., y0:y1, x0:x1] * features1[..., y0 + dy : y1 + dy, x0 + dx : x1 + dx]
         )
-        rows = product.unfold(-2, block - abs(dy), stride).sum(dim=-1)
-        sums = rows.unfold(-1, block - abs(dx), stride).sum(dim=-1)
+        rows = block_sums(product, -2, block - abs(dy), stride, edges=edges)
+        sums = block_sums(rows, -1, block - abs(dx), stride, edges=edges)
         products.append(sums / _overlap(index, block))
     return torch.stack(products)
 
@@ -169,11 +172,14 @@ def _overlap(index: int, block: int) -> int:
     return (block - abs(dx)) * (block - abs(dy))
 
 
-def _overlap_sums(values: Tensor, dim: int, block: int, stride: int) -> tuple[Tensor, ...]:
+def _overlap_sums(
+    values: Tensor, dim: int, block: int, stride: int, edges: bool
+) -> tuple[Tensor, ...]:
     """Sum along a dimension over each block without its first, without any, without its last."""
-    windows = values.unfold(dim, block, stride)
-    full = windows.sum(dim=-1)
-    return full - windows[..., 0], full, full - windows[..., -1]
+    windows = block_windows(values, dim, block, stride, edges=edges)
+    full = torch.cat([window.sum(dim=-1) for window in windows], dim=dim)
+    first, last = (torch.cat([window[..., i] for window in windows], dim=dim) for i in (0, -1))
+    return full - first, full, full - last
 
 
 def _mean_and_variance(

@@ -1,7 +1,8 @@
 """Scenes, and the templates to find in them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,10 +20,14 @@ from patchmatch.io import (
     natural_key,
     read_csv,
     read_image,
+    read_opacity,
     to_float,
+    to_mask,
 )
 from patchmatch.io.frames import list_folder
 from patchmatch.templates.scenes import TemplateScene
+
+Read = TypeVar("Read")
 
 
 class TemplateScenes(PredictionData):
@@ -34,8 +39,9 @@ class TemplateScenes(PredictionData):
             reported and left out.
         thresholds: csv file with the columns template (file name without suffix) and threshold
             (lowest score of its detections); null for the threshold of the matcher.
-        masks: Folder of images with the names and sizes of the templates; black pixels are
-            ignored. null uses all pixels.
+        masks: Folder of images with the names and sizes of the templates; only pixels brighter
+            than half are used. Without such an image, the alpha channel of the template is its
+            mask, if it has one.
         num_workers: Processes that read scenes ahead.
     """
 
@@ -69,7 +75,9 @@ class TemplateScenes(PredictionData):
                     f"{self.thresholds}: ignored {', '.join(unknown)}: there is no template of "
                     f"that name; the templates are {', '.join(list(templates)[:5])}"
                 )
-        masks = {} if self.masks is None else read_masks(Path(self.masks), templates)
+        masks = read_opacities(Path(self.templates))
+        if self.masks is not None:
+            masks |= read_masks(Path(self.masks), templates)
         self.dataset = _Scenes(open_scenes(Path(self.scene)), templates, masks, thresholds, notes)
 
     def input_files(self) -> list[Path]:
@@ -168,32 +176,47 @@ def read_templates(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     Raises:
         InputError: If no template can be read.
     """
-    paths = [path]
-    if path.is_dir():
-        paths = _images(path)
-        if not paths:
-            raise InputError(
-                f"{path}: contains no templates; give an image, or a folder of "
-                f"{' '.join(IMAGE_SUFFIXES)}"
-            )
-    templates: dict[str, Tensor] = {}
-    errors: list[InputError] = []
-    for one in paths:
-        name = one.stem if one.stem not in templates else one.name
-        try:
-            templates[name] = as_colors(read_image(one))
-        except InputError as error:
-            errors.append(error)
+    if path.is_dir() and not _images(path):
+        raise InputError(
+            f"{path}: contains no templates; give an image, or a folder of "
+            f"{' '.join(IMAGE_SUFFIXES)}"
+        )
+    templates, errors = _read_each(path, lambda one: as_colors(read_image(one)))
     if not templates:
         raise errors[0]
     return templates, [f"template left out: {error}" for error in errors]
+
+
+def read_opacities(path: Path) -> dict[str, Tensor]:
+    """Read the alpha channels of templates, which are their masks, see ``io.read_opacity``.
+
+    Returns:
+        The masks by name, (h, w) bool each; templates without transparent pixels have none.
+    """
+    opaque, _ = _read_each(path, read_opacity)
+    return {name: torch.from_numpy(mask) for name, mask in opaque.items() if mask is not None}
+
+
+def _read_each(
+    path: Path, read: Callable[[Path], Read]
+) -> tuple[dict[str, Read], list[InputError]]:
+    """Read a template or each one of a folder; return them by name, and the errors of others."""
+    found: dict[str, Read] = {}
+    errors: list[InputError] = []
+    for one in _images(path) if path.is_dir() else [path]:
+        name = one.stem if one.stem not in found else one.name
+        try:
+            found[name] = read(one)
+        except InputError as error:
+            errors.append(error)
+    return found, errors
 
 
 def read_masks(folder: Path, templates: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Read the masks of templates, images of the same names and sizes.
 
     Returns:
-        The masks by name, (h, w) bool each, True where the image is not black.
+        The masks by name, (h, w) bool each, see ``io.to_mask``.
 
     Raises:
         InputError: If there is no template of a mask's name, or their sizes differ.
@@ -204,7 +227,7 @@ def read_masks(folder: Path, templates: Mapping[str, Tensor]) -> dict[str, Tenso
     for path in _images(folder):
         if path.stem not in templates:
             raise InputError(f"{path}: there is no template of that name; rename or remove it")
-        mask = as_colors(read_image(path)).amax(dim=0) > 0
+        mask = torch.from_numpy(to_mask(read_image(path)))
         height, width = templates[path.stem].shape[-2:]
         if mask.shape != (height, width):
             raise InputError(

@@ -132,6 +132,9 @@ class TemplateMatcher(Matcher):
                 reasons={},
                 best_scores={},
             )
+        require_finite(batch["scene"], "scene")
+        for name, template in zip(batch["template_names"], batch["templates"], strict=True):
+            require_finite(template, f"template {name}")
         scene = self.extract_features(batch["scene"])
         found = [
             self.detect(scene, template.to(self.device), mask, threshold)

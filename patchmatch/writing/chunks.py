@@ -9,7 +9,7 @@ from typing import Any
 
 from patchmatch.core.errors import InputError
 from patchmatch.io import read_bytes, write_bytes_atomic, write_csv, write_text_atomic
-from patchmatch.io.manifest import CHUNKS_FOLDER, SETTINGS_FILE
+from patchmatch.io.manifest import CHUNKS_FOLDER, SETTINGS_FILE, as_json
 
 Row = Mapping[str, object]
 
@@ -130,11 +130,6 @@ class RunChunks:
         """Yield the rows of a table, in the order of the run."""
         for _, record in self.records():
             yield from record["rows"].get(table, ())
-
-
-def as_json(content: object) -> str:
-    """Return indented JSON."""
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_json(path: Path) -> dict[str, Any]:

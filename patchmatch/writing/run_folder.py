@@ -12,8 +12,14 @@ from patchmatch.core.errors import InputError
 from patchmatch.io import write_text_atomic
 from patchmatch.io.atomic import observe_writes
 from patchmatch.io.lock import FolderLock
-from patchmatch.io.manifest import CHUNKS_FOLDER, SETTINGS_FILE, SUMMARY_FILE, Manifest
-from patchmatch.writing.chunks import RunChunks, as_json
+from patchmatch.io.manifest import (
+    CHUNKS_FOLDER,
+    SETTINGS_FILE,
+    SUMMARY_FILE,
+    Manifest,
+    as_json,
+)
+from patchmatch.writing.chunks import RunChunks
 from patchmatch.writing.settings import differences, fingerprint
 
 _OTHER = "another --writer.output_path"

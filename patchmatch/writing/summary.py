@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from patchmatch.core.messages import printable
+from patchmatch.core.messages import counted, printable
 from patchmatch.writing.chunks import RunChunks
 
 
@@ -63,7 +63,7 @@ def print_summary(
     sources = "" if summary["sources"] == 1 else f" of {summary['sources']} sequences"
     counts = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in summary["kinds"].items())
     console.print(
-        f"{summary['pairs']} {pair_noun}{sources}: {summary['rows']} {row_noun}"
+        f"{counted(summary['pairs'], pair_noun)}{sources}: {counted(summary['rows'], row_noun)}"
         + (f" ({counts})" if counts else "")
     )
     if matchers := summary.get("matchers"):

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BasePredictionWriter
 
 from patchmatch.core.errors import InputError
-from patchmatch.core.messages import Warner
+from patchmatch.core.messages import Warner, counted
 from patchmatch.io import write_csv
 from patchmatch.io.manifest import SUMMARY_FILE
 from patchmatch.writing.chunks import Chunk, RunChunks
@@ -145,7 +145,8 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
             self._warn_on_rank_zero(trainer, "the run is already complete; nothing to do")
         elif done:
             skip_batches(trainer, done, self._settings["data"].get("clips"))
-            text = f"resuming; {len(done)} {self.batch_noun} are already complete"
+            verb = "is" if len(done) == 1 else "are"
+            text = f"resuming; {counted(len(done), self.batch_noun)} {verb} already complete"
             self._warn_on_rank_zero(trainer, text)
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -256,22 +257,22 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         assert folder is not None
         if complete:
             folder.require_chunks()
-        counted = summarize(chunks, next(iter(self.tables)))
-        if counted["pairs"]:
+        counts = summarize(chunks, next(iter(self.tables)))
+        if counts["pairs"]:
             with folder.observe():
                 self.write_tables(chunks)
                 self._outputs = dict(self.finish(chunks)) if finish else {}
                 self._summary = {
                     "complete": complete,
-                    **counted,
+                    **counts,
                     "seconds": round(time.monotonic() - self._start, 3),
                     "settings": self._settings,
                 }
                 folder.write_summary(self._summary)
         self._is_open = False  # the tables are complete, and the chunks soon are not
-        folder.end(complete, has_pairs=counted["pairs"] > 0)
-        if complete and not counted["pairs"]:
-            self._raise_nothing_matched(counted["skipped"])
+        folder.end(complete, has_pairs=counts["pairs"] > 0)
+        if complete and not counts["pairs"]:
+            self._raise_nothing_matched(counts["skipped"])
 
     def _raise_nothing_matched(self, notes: Sequence[str]) -> NoReturn:
         reason = f"first error: {notes[0]}" if notes else f"the data contain no {self.pair_noun}"

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from patchmatch.core.configs import (
     config_folder,
@@ -91,3 +92,12 @@ def test_another_encoding_is_named(tmp_path, content, message):
 def test_a_byte_order_mark_of_utf_8_is_skipped(tmp_path):
     (tmp_path / "c.yaml").write_bytes("é: 1".encode("utf-8-sig"))
     assert read_config(tmp_path / "c.yaml") == "é: 1"
+
+
+def test_every_configuration_writes_to_a_folder_of_its_own():
+    used = {}
+    for name in config_names("predict"):
+        text = find_config(name, "predict").read_text(encoding="utf-8")
+        folder = yaml.safe_load(text)["writer"]["init_args"]["output_path"]
+        assert folder not in used, f"{name} and {used[folder]} write to {folder}"
+        used[folder] = name

@@ -7,9 +7,13 @@ from torch.testing import assert_close
 from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
+from patchmatch.core.matcher import Matcher
 from patchmatch.motion.matcher import MotionMatcher
+from patchmatch.nnf.patch_match import PatchMatch
+from patchmatch.pairs.sift import SIFTMatcher
 from patchmatch.shift.matcher import ShiftMatcher
 from patchmatch.shift.pairs import ShiftedPairs
+from patchmatch.templates.matcher import TemplateMatcher
 
 
 class RecordingMatcher(ShiftMatcher):
@@ -95,3 +99,26 @@ def test_shift_losses_are_averaged_over_pairs_of_all_batches(monkeypatch):
     assert set(apart) == {"val/loss", "val/exact", "val/accuracy"}
     for name, value in together.items():
         assert_close(apart[name], value)
+
+
+def test_images_with_nan_raise_in_every_predict_step():
+    broken = torch.rand(1, 1, 40, 40)
+    broken[0, 0, 3, 4] = math.nan
+    frames = [torch.rand(1, 40, 40), broken[0]]
+    clip = {"names": ["a", "b"], "frames": frames, "pairs": [(0, 1)], "source": "s", "notes": []}
+    for matcher in (ShiftMatcher(), MotionMatcher()):
+        with pytest.raises(ValueError, match="frame b contains NaN or infinite values"):
+            matcher.predict_step(clip, 0)
+    pair = {"pairs": [(0, 1)], "image0": torch.rand(1, 1, 40, 40), "image1": broken}
+    for matcher in (PatchMatch(), SIFTMatcher()):
+        with pytest.raises(ValueError, match="image1 contains NaN or infinite values"):
+            matcher.predict_step(pair, 0)
+    scene = {"scene": torch.rand(3, 40, 40), "template_names": ["cup"], "templates": [broken[0]]}
+    with pytest.raises(ValueError, match="template cup contains NaN or infinite values"):
+        TemplateMatcher(features="handcrafted").predict_step(scene, 0)
+
+
+def test_a_matcher_without_a_configuration_of_its_own_names_none():
+    assert Matcher.predict_config is None
+    assert ShiftMatcher.predict_config == "config_patch_match_predict.yaml"
+    assert "predict_dir" in ShiftMatcher.predict_source

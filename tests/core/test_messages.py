@@ -4,13 +4,21 @@ import warnings
 
 import pytest
 
-from patchmatch.core.messages import Warner, printable, warn, warnings_as_lines, write_any_text
+from patchmatch.core.errors import InputError
+from patchmatch.core.messages import (
+    Warner,
+    counted,
+    printable,
+    warn,
+    warnings_as_lines,
+    write_any_text,
+)
 
 
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("two\n  lines \r\n and a third\n", "two lines and a third"),
+        ("two\nlines\r\n", "two\\nlines\\r\\n"),
         ("\x1b[1mbold\x1b[0m\a", "\\x1b[1mbold\\x1b[0m\\x07"),
         ("c1 \x9b31m, \u2028", "c1 \\x9b31m, \\u2028"),
         ("caf\udce9", "caf\\udce9"),
@@ -19,6 +27,31 @@ from patchmatch.core.messages import Warner, printable, warn, warnings_as_lines,
 )
 def test_control_characters_never_reach_the_terminal(text, line):
     assert printable(text) == line
+
+
+def test_a_name_with_a_line_break_is_written_in_one_way(capsys):
+    name = "two\nlines"
+    with warnings_as_lines():
+        warn(f"{name}: skipped")
+    assert capsys.readouterr().err == "warning: two\\nlines: skipped\n"
+    assert str(InputError(f"{name}: damaged")) == printable(f"{name}: damaged")
+    assert printable(printable(name)) == "two\\nlines"
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [
+        (1, "boxes", "1 box"),
+        (2, "boxes", "2 boxes"),
+        (1, "searches", "1 search"),
+        (1, "pairs", "1 pair"),
+        (0, "pairs", "0 pairs"),
+        (1, "scenes", "1 scene"),
+        (1, "matched", "1 matched"),
+    ],
+)
+def test_a_single_thing_is_counted_in_the_singular(count, noun, text):
+    assert counted(count, noun) == text
 
 
 def test_a_warning_is_one_line_on_stderr(capsys):

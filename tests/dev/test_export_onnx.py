@@ -31,7 +31,7 @@ def test_onnxruntime_agrees_with_torch_on_shifts(script, tmp_path):
     script.export(shifts, tmp_path / "shift.onnx")
     assert [p.name for p in tmp_path.iterdir()] == ["shift.onnx"]
     assert script.differences(shifts, tmp_path / "shift.onnx").max() < 1e-5
-    shifts.net.bank.weight.data.add_(0.05)
+    shifts.net.profiles.data.add_(0.05)
     assert script.differences(shifts, tmp_path / "shift.onnx").max() > 1e-4
 
 

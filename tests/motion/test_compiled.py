@@ -80,7 +80,7 @@ class Case:
     def __init__(self, net, frames, block, radius):
         self.net, self.block, self.radius = net, block, radius
         self.described = [motion_kernels.describe(frames[:, :, i], LEVELS) for i in (0, 1)]
-        counts = block_counts(*frames.shape[3:], block, block)
+        counts = block_counts(*frames.shape[3:], block, block, edges=True)
         self.shape = torch.Size([len(frames), *counts])
         found = motion_kernels.compared(net, *self.described, self.shape, block, radius)
         self.begin = torch.from_numpy(found.begin)

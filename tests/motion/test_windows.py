@@ -116,7 +116,7 @@ def test_cell_weights_ignore_the_last_column():
 
 
 def test_windows_are_centred_on_their_blocks():
-    corner, image = window_corners(2, 2, 3, 8, 16, torch.device("cpu"))
+    corner, image = window_corners(torch.Size([2, 2, 3]), (16, 24), 8, 16, torch.device("cpu"))
     assert corner[:6].tolist() == [[-4, -4], [4, -4], [12, -4], [-4, 4], [4, 4], [12, 4]]
     assert torch.equal(corner[6:], corner[:6])
     assert image.tolist() == [0] * 6 + [1] * 6
@@ -129,7 +129,8 @@ def test_windows_accept_an_empty_batch(images):
 
 def test_cell_values_are_those_at_the_cell_centres():
     values = torch.arange(12.0).view(1, 3, 4)  # of 4x4 pixels each: an image of at most 12x16
-    corner, image = window_corners(1, 1, 1, 8, 16, values.device)  # from -4 to 11
+    shape = torch.Size([1, 1, 1])
+    corner, image = window_corners(shape, (8, 8), 8, 16, values.device)  # from -4 to 11
     found = cell_values(values, corner, image, 16, 4).view(4, 4)
     # middles at -2, 2, 6 and 10
     columns = torch.tensor([0.0, 0, 1, 2])

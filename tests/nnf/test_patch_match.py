@@ -219,8 +219,7 @@ def test_autocast_does_not_change_the_search():
 
 def test_snapshots_and_the_progress_of_every_iteration_are_returned():
     matcher, progress = plain(), []
-    matcher.keep_iterations = (1, 4, 9)
-    matcher.progress_callback = lambda name, metrics: progress.append((name, metrics.iteration))
+    matcher.observe((1, 4, 9), lambda name, metrics: progress.append((name, metrics.iteration)))
     found = match(matcher, noise(1, 3, 20, 24), noise(1, 3, 20, 24, seed=1))
     assert progress == [("a", i) for i in (1, 2, 3, 4)]
     assert sorted(found.snapshots) == [1, 4]

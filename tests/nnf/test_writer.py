@@ -64,7 +64,10 @@ class FakeMatcher(pl.LightningModule):
         self._fail_at, self._results = fail_at, results
         self.seen: list[int] = []
         self.keep_iterations: tuple[int, ...] = ()
-        self.progress_callback = None
+        self.progress = None
+
+    def observe(self, keep_iterations, progress) -> None:
+        self.keep_iterations, self.progress = tuple(keep_iterations), progress
 
     def predict_step(self, batch, batch_idx) -> list[DenseMatches]:
         index = batch["index"]
@@ -77,8 +80,8 @@ class FakeMatcher(pl.LightningModule):
             )
             for i in (1, 2, 3)
         )
-        assert self.progress_callback is not None
-        self.progress_callback(batch["name"], history[0])
+        assert self.progress is not None
+        self.progress(batch["name"], history[0])
         flow = torch.stack([torch.full((20, 30), index), torch.full((20, 30), -3)])
         results = {
             "flow": flow,

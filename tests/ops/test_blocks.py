@@ -2,7 +2,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from patchmatch.ops.blocks import block_boxes, block_counts, sliding_row_sums
+from patchmatch.ops.blocks import (
+    block_boxes,
+    block_counts,
+    block_starts,
+    block_sums,
+    sliding_row_sums,
+)
 
 
 def test_convention_boxes_are_xyxy_half_open_and_run_along_the_rows():
@@ -17,16 +23,44 @@ def test_convention_boxes_are_xyxy_half_open_and_run_along_the_rows():
     ]
 
 
+@pytest.mark.parametrize("edges", [False, True])
 @pytest.mark.parametrize("starts", [1, 2, 3])
-def test_sums_agree_with_slices(starts, device, dtype):
+def test_sums_agree_with_slices(starts, edges, device, dtype):
     image = torch.rand(2, 3, 17, 5, device=device, dtype=dtype)
-    sums = sliding_row_sums(image, side=6, stride=4, starts=starts)
+    sums = sliding_row_sums(image, side=6, stride=4, starts=starts, edges=edges)
     assert len(sums) == starts
     for start, found in enumerate(sums):
-        assert found.shape == (2, 3, 3, 5)
-        for i in range(3):
-            row = start + 4 * i
+        firsts = block_starts(17 - starts + 1, 6, 4, edges=edges).tolist()
+        assert found.shape == (2, 3, len(firsts), 5)
+        for i, first in enumerate(firsts):
+            row = start + first
             assert_close(found[..., i, :], image[..., row : row + 6, :].sum(dim=-2))
+
+
+@pytest.mark.parametrize("size", [(240, 320), (26, 27), (100, 101), (39, 52)])
+@pytest.mark.parametrize(("block", "stride"), [(26, 13), (26, 26), (16, 16)])
+def test_blocks_cover_the_image_and_lie_inside(size, block, stride):
+    boxes = block_boxes(*size, block, stride, edges=True)
+    covered = torch.zeros(size, dtype=torch.bool)
+    for x0, y0, x1, y1 in boxes.tolist():
+        covered[y0:y1, x0:x1] = True
+    assert covered.all()
+    assert (boxes[:, 2:] - boxes[:, :2] == block).all()
+    assert boxes.min() == 0
+    assert boxes.amax(dim=0)[2:].tolist() == list(size[::-1])
+    assert len(boxes.unique(dim=0)) == len(boxes)
+    rows, columns = block_counts(*size, block, stride, edges=True)
+    assert len(boxes) == rows * columns
+
+
+@pytest.mark.parametrize("dim", [-1, -2])
+def test_sums_of_blocks_agree_with_slices(dim, device, dtype):
+    values = torch.rand(2, 19, 22, device=device, dtype=dtype)
+    sums = block_sums(values, dim, side=6, stride=4, edges=True)
+    starts = block_starts(values.shape[dim], 6, 4, edges=True).tolist()
+    assert starts[-1] == values.shape[dim] - 6
+    for i, start in enumerate(starts):
+        assert_close(sums.select(dim, i), values.narrow(dim, start, 6).sum(dim=dim))
 
 
 def test_block_of_the_image_size_covers_the_image():

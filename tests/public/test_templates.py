@@ -246,3 +246,19 @@ def test_weights_of_another_network_raise(scene, weights):
 def test_a_mask_of_another_size_is_told(scene):
     found = find(scene, scene[60:110, 90:160], mask=np.ones((50, 69), bool))
     assert "its mask of 69x50 pixels must have the template's size" in found.reason
+
+
+def test_the_alpha_channel_of_a_template_is_its_mask(scene, tmp_path):
+    template = scene[50:98, 90:146].copy()
+    template[:, 28:] = texture(48, 28, seed=9)
+    alpha = np.zeros(template.shape[:2], np.uint8)
+    alpha[:, :28] = 255
+    layered = np.dstack([template, alpha])
+    Image.fromarray(layered).save(tmp_path / "cup.png")
+    expected = find(scene, template, mask=alpha)
+    for image in (layered, Image.fromarray(layered), tmp_path / "cup.png"):
+        torch.testing.assert_close(find(scene, image).boxes, expected.boxes)
+    everything = np.ones(template.shape[:2], bool)  # a mask that is given counts
+    torch.testing.assert_close(
+        find(scene, layered, mask=everything).scores, find(scene, template).scores
+    )

@@ -323,3 +323,16 @@ def test_larger_blocks_are_unmatched_and_confidence_is_the_probability_of_the_cl
     assert (same.confidence > 0.9).all()  # the score of an unchanged block is near 0 instead
     assert (same.score < 0.1).all()
     assert (changes.confidence >= 0.1).all()
+
+
+def test_an_error_leaves_the_training_mode_as_it_was(monkeypatch):
+    matcher = ShiftMatcher().train()
+
+    def fail(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(matcher.net, "forward", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        matcher.match_patches(torch.rand(1, 1, 26, 26), torch.rand(1, 1, 26, 26))
+    assert matcher.training
+    assert matcher.net.training

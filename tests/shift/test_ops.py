@@ -168,3 +168,28 @@ def test_gradients_reach_both_frames():
 def test_an_empty_batch_gives_an_empty_result():
     empty = torch.zeros(0, HEIGHT, WIDTH)
     assert all(part.shape == (9, 0, 2, 3) for part in similarity(empty, empty))
+
+
+@pytest.mark.parametrize("moments", [window_moments, overlap_moments])
+def test_block_at_the_border_has_the_statistics_of_the_same_block_alone(moments, device, dtype):
+    """Of 15x22 pixels, the last blocks of 8 begin at row 7 and column 14 with edges."""
+    image = torch.rand(2, HEIGHT, WIDTH, device=device, dtype=dtype)
+    regular, covering = (moments(image, BLOCK, STRIDE, edges) for edges in (False, True))
+    alone = moments(image[:, -BLOCK:, -BLOCK:], BLOCK, STRIDE)
+    for part, whole, corner in zip(regular, covering, alone, strict=True):
+        assert whole.shape == (9, 2, 3, 4)
+        assert_close(whole[..., :2, :3], part)
+        assert_close(whole[..., -1:, -1:], corner, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("products", [shifted_products, overlap_products])
+def test_block_at_the_border_has_the_products_of_the_same_block_alone(products, device, dtype):
+    image0, image1 = torch.rand(2, 2, HEIGHT, WIDTH, device=device, dtype=dtype)
+    whole = products(image0, image1, BLOCK, STRIDE, edges=True)
+    parts = (image[:, -BLOCK:, -BLOCK:] for image in (image0, image1))
+    alone = products(*parts, BLOCK, STRIDE)
+    if products is overlap_products:
+        whole, alone = (whole,), (alone,)
+    for found, expected in zip(whole, alone, strict=True):
+        assert found.shape == (9, 2, 3, 4)
+        assert_close(found[..., -1:, -1:], expected, rtol=1e-4, atol=1e-5)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from patchmatch.core.errors import InputError
 from patchmatch.io import write_image
@@ -95,3 +96,27 @@ def test_broken_scene_is_left_out(tmp_path):
 def test_fit_raises(tmp_path):
     with pytest.raises(InputError, match="no ground truth"):
         TemplateScenes().setup("fit")
+
+
+def test_alpha_channels_are_masks_unless_others_are_given(tmp_path):
+    layered = np.full((12, 20, 4), 90, np.uint8)
+    layered[..., 3] = 255
+    layered[:, :5, 3] = 0
+    (tmp_path / "templates").mkdir()
+    Image.fromarray(layered).save(tmp_path / "templates" / "cup.png")
+    put(tmp_path / "templates" / "plate.png")
+    (tmp_path / "templates" / "._cup.png").write_bytes(b"of another system")
+    put(tmp_path / "scene.png", 40, 50)
+    options = {"scene": str(tmp_path / "scene.png"), "templates": str(tmp_path / "templates")}
+    data = TemplateScenes(**options)
+    data.setup("predict")
+    (scene,) = data.predict_dataloader()
+    masks = dict(zip(scene["template_names"], scene["masks"], strict=True))
+    assert masks["plate"] is None
+    assert masks["cup"].sum() == 12 * 15
+    assert not masks["cup"][:, :5].any()
+    put(tmp_path / "masks" / "cup.png", value=255)
+    data = TemplateScenes(**options, masks=str(tmp_path / "masks"))
+    data.setup("predict")
+    (scene,) = data.predict_dataloader()
+    assert scene["masks"][scene["template_names"].index("cup")].all()

@@ -6,7 +6,7 @@ Estimates are numbered row by row over all frames; N = B R C.
 import numpy as np
 from numpy import float32
 
-from patchmatch.motion.kernels.blocks import count_fresh, place_of
+from patchmatch.motion.kernels.blocks import count_fresh, place_of, start_of
 from patchmatch.motion.kernels.compiling import helper
 from patchmatch.motion.kernels.team import divided
 
@@ -244,8 +244,10 @@ def place_evidence(team, answer, block, height, width, evidence):
     for n in divided(team, len(evidence)):
         b, r, c = place_of(n, rows, columns)
         left, top = c * side + answer[b, r, c, 0], r * side + answer[b, r, c, 1]
-        across = max(min(left + side, float32(width)) - max(left, none), none)
-        down = max(min(top + side, float32(height)) - max(top, none), none)
+        x = float32(start_of(c, width, block)) + answer[b, r, c, 0]
+        y = float32(start_of(r, height, block)) + answer[b, r, c, 1]
+        across = max(min(x + side, float32(width)) - max(x, none), none)
+        down = max(min(y + side, float32(height)) - max(y, none), none)
         most, best = none, none
         for row in range(max(r - 1, 0), min(r + 2, rows)):
             for column in range(max(c - 1, 0), min(c + 2, columns)):

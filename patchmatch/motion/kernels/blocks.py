@@ -12,6 +12,12 @@ def place_of(n, rows, columns):
 
 
 @helper
+def start_of(index, length, block):
+    """Return the first pixel of a block along one side; the last block ends at the border."""
+    return min(index * block, length - block)
+
+
+@helper
 def count_fresh(fresh):
     """Return how many are judged, of which the others are the last ones."""
     count = 0

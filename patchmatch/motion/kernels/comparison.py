@@ -166,7 +166,7 @@ def _descend(team, level, both, above, shape, window, settings, network, work):
     )
     cell_gradients(team, image0, image1, grid, block, span, work.tensor)
     cell_statistics(
-        team, work.tensor, both[0].noise, both[1].noise, grid, block, len(span),
+        team, work.tensor, both[0].noise, both[1].noise, grid, image0.shape[1:], block, len(span),
         settings.no_texture, settings.clip, work.loudness, work.texture, work.noise, work.quiet,
         work.noisy,
     )  # fmt: skip

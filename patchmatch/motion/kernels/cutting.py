@@ -3,7 +3,7 @@
 import numpy as np
 from numpy import float32, uintp
 
-from patchmatch.motion.kernels.blocks import place_of
+from patchmatch.motion.kernels.blocks import place_of, start_of
 from patchmatch.motion.kernels.compiling import ONE, helper
 
 CELLS = 4  # a window is divided into CELLS x CELLS cells
@@ -11,11 +11,12 @@ PAD = 24  # pixels: windows may reach so far beyond the border, where its pixels
 
 
 @helper
-def corner_of(n, grid, block, side):
-    """Return the image of a window, and x and y of its top left pixel."""
+def corner_of(n, grid, size, block, side):
+    """Return the image of a window, and x and y of its top left pixel; ``size`` is of the image."""
     b, row, column = place_of(n, grid[0], grid[1])
     around = (block - side) // 2
-    return b, column * block + around, row * block + around
+    x, y = start_of(column, size[1], block), start_of(row, size[0], block)
+    return b, x + around, y + around
 
 
 @helper

@@ -37,8 +37,8 @@ def noise_level(image, tiles, cut_off, quiet, deviation, sparse, edge, quantised
 
 @helper
 def cell_statistics(
-    team, tensor, noise0, noise1, grid, block, side, added, clip, loudness, texture, noise, quiet,
-    noisy,
+    team, tensor, noise0, noise1, grid, size, block, side, added, clip, loudness, texture, noise,
+    quiet, noisy,
 ):  # fmt: skip
     """Tell how much texture and noise is in the cells of windows, and what noise leaves of them.
 
@@ -49,6 +49,7 @@ def cell_statistics(
             pixels of the earlier frames.
         noise1: Of the later ones.
         grid: (2,) int64, rows and columns of the blocks of a frame.
+        size: Height and width of the images, whose blocks and windows are meant.
         block: Side of a block in pixels.
         side: Of the window around its centre.
         added: To the root mean square gradient, before its logarithm.
@@ -63,7 +64,7 @@ def cell_statistics(
     height, width = noise0.shape[1:]
     pitch = side // CELLS
     for n in divided(team, len(tensor)):
-        b, left, top = corner_of(n, grid, block, side)
+        b, left, top = corner_of(n, grid, size, block, side)
         for cell in range(CELLS**2):
             down, right = divmod(cell, CELLS)
             y, x = top + down * pitch + pitch // 2, left + right * pitch + pitch // 2

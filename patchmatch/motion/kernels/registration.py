@@ -56,7 +56,7 @@ def refine_windows(
     layer = first[0].T.copy()  # by input
     bias = first[1] + level * float32(0.5) * layer[3]
     for n in divided(team, len(displacement)):
-        b, left, top = corner_of(n, grid, block, side)
+        b, left, top = corner_of(n, grid, image0.shape[1:], block, side)
         cut_window(image0[b], left, top, window)
         cut_gradients(image0[b], left, top, slope_x, slope_y)
         begin = displacement[n, 0, 0], displacement[n, 0, 1]

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy import float32, uintp
 
-from patchmatch.motion.kernels.blocks import place_of
+from patchmatch.motion.kernels.blocks import place_of, start_of
 from patchmatch.motion.kernels.compiling import ONE, helper
 from patchmatch.motion.kernels.team import divided
 
@@ -25,24 +25,27 @@ def block_costs(team, image0, image1, side, clip, noise, pixels, credit, cost):
     """
     rows, columns, displacements = cost.shape[1:]
     span = round(np.sqrt(displacements))
-    width = uintp(side * columns)
+    height, width = image0.shape[1], uintp(image0.shape[2])
     total = np.empty(width, float32)
     for row in divided(team, len(cost) * rows, 1):
         b, r = divmod(row, rows)
+        top = start_of(r, height, side)
         for d in range(displacements):
             dy, dx = divmod(d, span)
             total[:] = 0
             moved = uintp(dx)
-            for y in range(r * side, (r + 1) * side):
+            for y in range(top, top + side):
                 for x in range(width):
                     total[x] += min(abs(image1[b, y + dy, x + moved] - image0[b, y, x]), clip)
             for c in range(columns):
                 found = float32(0)
-                for x in range(c * side, (c + 1) * side):
+                left = start_of(c, len(total), side)
+                for x in range(left, left + side):
                     found += total[x]
                 cost[b, r, c, d] = found / float32(side * side)
         for c in range(columns):
-            y, x = (r * side + side // 2) // pixels, (c * side + side // 2) // pixels
+            left = start_of(c, len(total), side)
+            y, x = (top + side // 2) // pixels, (left + side // 2) // pixels
             cost[b, r, c, displacements // 2] -= credit * noise[b, y, x]
 
 

@@ -44,7 +44,7 @@ def cell_gradients(team, image0, image1, grid, block, span, tensor):
     sums = np.empty(3 * side, float32)
     second, third = uintp(side), uintp(2 * side)
     for n in divided(team, len(tensor)):
-        b, left, top = corner_of(n, grid, block, side)
+        b, left, top = corner_of(n, grid, image0.shape[1:], block, side)
         cut_gradients(image0[b], left, top, along, down)
         for row in range(CELLS):
             sums[:] = 0
@@ -78,7 +78,7 @@ def window_residuals(
     total = np.empty(side, float32)
     border = np.empty((side + 1) ** 2, float32)
     for n in divided(team, len(displacement)):
-        b, left, top = corner_of(n, grid, block, side)
+        b, left, top = corner_of(n, grid, image0.shape[1:], block, side)
         cut_window(image0[b], left, top, window)
         for k in range(displacement.shape[1]):
             if not wanted[n, k]:
