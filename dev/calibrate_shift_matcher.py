@@ -127,7 +127,7 @@ def generate_blocks(
     matcher: ShiftMatcher, images: Sequence[np.ndarray], count: int, title: str
 ) -> Blocks:
     """Match generated frame pairs; images are (H, W) float32 in [0, 1]."""
-    boxes = block_boxes(SIDE, SIDE, matcher.block, matcher.stride)
+    boxes = block_boxes(SIDE, SIDE, matcher.block, matcher.stride, edges=True)
     found: list[Blocks] = []
     for index in track(range(count), title):
         rng = np.random.default_rng((1, index))
