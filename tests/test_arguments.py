@@ -55,7 +55,7 @@ def test_help_is_passed_on():
         ("predict -c", "-c: no value given"),
         ("predict -c=", "-c=: no configuration given"),
         ("predict -c motion --data.predict_dir", "--data.predict_dir: no value given"),
-        ("predict -c caf\udce9.yaml", "caf\udce9.yaml: is not UTF-8 text, as this option must be"),
+        ("predict -c caf\udce9.yaml", r"caf\udce9.yaml: is not UTF-8 text, as this option must be"),
         ("predict -c motion --ckpt_path no.ckpt", "no.ckpt: no such checkpoint; look under data/"),
         ("predict FOLDER", "FOLDER: has no option; give its name, for example --data.predict"),
         ("predict -c motion --dta.x 1", "--dta.x: predict has no such option; did you mean --d"),
