@@ -180,8 +180,15 @@ def _table(rows: Sequence[Row]) -> Table:
         cells = [_summary([row for row in chosen if row["set"] == name]) for name in sets]
         seconds = float(np.median([float(str(row["seconds"])) for row in chosen]))
         memory = max(float(str(row["gigabytes"])) for row in chosen)
-        table.add_row(text, *cells, f"{seconds:.1f}", f"{memory:.2f}")
+        table.add_row(_label(text), *cells, f"{seconds:.1f}", f"{memory:.2f}")
     return table
+
+
+def _label(text: str) -> str:
+    """Return a matcher and its options without the files of weights."""
+    name, options = parse(text)
+    shown = [f"{key}={value}" for key, value in options.items() if not key.endswith("weights")]
+    return " ".join([name, *shown])
 
 
 def _run(text: str, folder: Path, console: Console) -> Iterator[Row]:

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from patchmatch.pairs.learned_features import LearnedFeatureMatcher
 from patchmatch.pairs.pretrained import load_weights
 
+SMALLEST = 32  # pixels a side: a map of one pixel has no variance to normalise by
 ADDRESS = "https://raw.githubusercontent.com/cvlab-epfl/disk/master/depth-save.pth"
 
 
@@ -42,8 +44,13 @@ class DISKLightGlueMatcher(LearnedFeatureMatcher):
     def detect(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return points, descriptors and responses of an RGB image (1, 3, H, W)."""
         assert self.net is not None
-        (found,) = self.net(image, n=self.max_keypoints, pad_if_not_divisible=True)
-        return found.keypoints.float(), found.descriptors, found.detection_scores
+        height, width = image.shape[-2:]
+        padding = (0, max(0, SMALLEST - width), 0, max(0, SMALLEST - height))
+        padded = F.pad(image, padding, mode="replicate")
+        (found,) = self.net(padded, n=self.max_keypoints, pad_if_not_divisible=True)
+        within = (found.keypoints < found.keypoints.new_tensor([width, height])).all(dim=1)
+        points = found.keypoints[within].float()
+        return points, found.descriptors[within], found.detection_scores[within]
 
 
 def _extractor(weights: Mapping[str, Any]) -> Mapping[str, Any]:

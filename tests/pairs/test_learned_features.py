@@ -113,6 +113,17 @@ def test_gray_and_color_images_match(photograph):
     assert (distance < 3).float().mean() > 0.9
 
 
+@pytest.mark.parametrize("size", [(16, 16), (17, 40)])
+def test_small_images_are_matched(size, tmp_path):
+    torch.manual_seed(0)
+    torch.save({"extractor": kornia.feature.DISK().state_dict()}, tmp_path / "disk.pth")
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    options = {"weights": str(tmp_path / "disk.pth"), "check": "mutual", "device": "cpu"}
+    found = match_images(image, image, "disk_lightglue", **options)
+    assert (found.keypoints0 == found.keypoints1).all()
+    assert (found.keypoints0 < torch.tensor(size[::-1])).all()
+
+
 @pytest.fixture
 def _other_checksum(tmp_path, monkeypatch):
     """Replace the wheels by one whose file has another checksum."""
