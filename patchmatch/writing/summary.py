@@ -63,7 +63,8 @@ def print_summary(
     sources = "" if summary["sources"] == 1 else f" of {summary['sources']} sequences"
     counts = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in summary["kinds"].items())
     console.print(
-        f"{counted(summary['pairs'], pair_noun)}{sources}: {counted(summary['rows'], row_noun)}"
+        # the first noun is a label: scripts look for it
+        f"{summary['pairs']} {pair_noun}{sources}: {counted(summary['rows'], row_noun)}"
         + (f" ({counts})" if counts else "")
     )
     if matchers := summary.get("matchers"):
