@@ -23,6 +23,7 @@ class ALIKEDLightGlueMatcher(LearnedFeatureMatcher):
 
     predict_config = "config_match_aliked_lightglue.yaml"
     lightglue_features = "aliked"
+    networks = ("aliked-n16", "aliked_lightglue")
 
     def __init__(self, variant: str = "aliked-n16", **options: Any) -> None:
         super().__init__(**options)

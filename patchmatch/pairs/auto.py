@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from patchmatch.core.checkpoints import load_trained, shipped_checkpoint
 from patchmatch.core.errors import InputError
+from patchmatch.pairs.aliked_lightglue import ALIKEDLightGlueMatcher
 from patchmatch.pairs.asift import ASIFTMatcher
 from patchmatch.pairs.cameras import Cameras
 from patchmatch.pairs.homography.matcher import HomographyNetMatcher
@@ -18,6 +19,7 @@ from patchmatch.pairs.matcher import PairMatcher
 from patchmatch.pairs.results import Matches
 from patchmatch.pairs.sift import SIFTMatcher
 from patchmatch.pairs.verdict import model_inliers, overlap_kind
+from patchmatch.pairs.xfeat import XFeatMatcher
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ class Stage:
 STAGES: dict[str, Stage] = {
     "homography_net": Stage(HomographyNetMatcher, {"search": False}),
     "sift": Stage(SIFTMatcher),
+    "xfeat": Stage(XFeatMatcher),
     "homography_search": Stage(HomographyNetMatcher),
+    "aliked_lightglue": Stage(ALIKEDLightGlueMatcher),
     "asift": Stage(ASIFTMatcher, {"max_size": 640}),
 }
 SHARED = ("threshold", "seed", "epipolar_threshold", "align", "max_matches", "rotations")
@@ -52,9 +56,10 @@ class AutoMatcher(PairMatcher):
     ``matcher``.
 
     Args:
-        matchers: Names of the matchers in order, of homography_net, sift, homography_search
-            (homography_net with its search of rotations and scales) and asift; null tries all that
-            are installed. Those that only find homographies are not tried with ``epipolar``.
+        matchers: Names of the matchers in order, of homography_net, sift, xfeat, homography_search
+            (homography_net with its search of rotations and scales), aliked_lightglue and asift;
+            null tries all that are installed. Those that only find homographies are not tried with
+            ``epipolar``.
         max_size: Longest side in pixels to which images are downscaled for matching; null keeps
             the full size.
         options: Options of ``PairMatcher``, for all matchers.

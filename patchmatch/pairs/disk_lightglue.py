@@ -22,6 +22,7 @@ class DISKLightGlueMatcher(LearnedFeatureMatcher):
 
     predict_config = "config_match_disk_lightglue.yaml"
     lightglue_features = "disk"
+    networks = ("disk", "disk_lightglue")
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

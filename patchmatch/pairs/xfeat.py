@@ -21,6 +21,7 @@ class XFeatMatcher(LearnedFeatureMatcher):
 
     predict_config = "config_match_xfeat.yaml"
     lightglue_features = "xfeat"
+    networks = ("xfeat",)
 
     def __init__(self, check: str = "mutual", max_keypoints: int = 4096, **options: Any) -> None:
         super().__init__(check=check, max_keypoints=max_keypoints, **options)
