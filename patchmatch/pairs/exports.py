@@ -154,6 +154,11 @@ def require_exportable_names(names: Mapping[str, str], option: str, in_lists: bo
         )
 
 
+def fits_lists(name: str) -> bool:
+    """Return whether a name can be in a list of pairs, ``name0 name1`` in each line."""
+    return not name.startswith("#") and not any(character.isspace() for character in name)
+
+
 def _is_unicode(name: str) -> bool:
     try:
         name.encode("utf-8")

@@ -10,7 +10,7 @@ from patchmatch.core.image_pairs import ImagePair, ImagePairDataset
 from patchmatch.draw import tensor_to_uint8
 from patchmatch.io import write_csv, write_image
 from patchmatch.pairs.arrays import write_match_arrays
-from patchmatch.pairs.colmap import DATABASE, require_colmap_names, write_colmap
+from patchmatch.pairs.colmap import colmap_files, require_colmap_names, write_colmap
 from patchmatch.pairs.drawing import draw_pair
 from patchmatch.pairs.exports import Paths
 from patchmatch.pairs.hloc import HLOC_FILES, require_hloc_names, write_hloc
@@ -54,8 +54,8 @@ class PairMatches(PredictionWriter):
         max_lines: Number of inliers and of outliers that homography_matches.png shows at most.
         panorama_size: Longest side in pixels of panorama.png.
         colmap: Also write colmap/database.db, a database of COLMAP with the keypoints and matches,
-            to continue with its geometric_verifier and mapper. Both exports are in pixels of the
-            stored images, without EXIF orientation.
+            to continue with its geometric_verifier and mapper, and the text files of its importers.
+            Both exports are in pixels of the stored images, without EXIF orientation.
         hloc: Also write the folder hloc: features.h5, matches.h5 and pairs.txt in hloc's layout;
             requires image names without blanks.
     """
@@ -91,7 +91,8 @@ class PairMatches(PredictionWriter):
         files = getattr(dataset, "files", ())
         names = FILES if self.pictures_size is None else (*FILES, *PICTURES)
         yield from (f"{self.image_folder}/{pair.name}/{name}" for pair in files for name in names)
-        yield from (f"colmap/{name}" for name in ([DATABASE] if self.colmap else ()))
+        colmap = colmap_files(_paths(dataset)) if self.colmap else ()
+        yield from (f"colmap/{name}" for name in colmap)
         yield from (f"hloc/{name}" for name in (HLOC_FILES if self.hloc else ()))
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

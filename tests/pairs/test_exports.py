@@ -17,7 +17,7 @@ from program_runs import ROOT, one_line, rows, write
 from patchmatch.cli import main
 from patchmatch.core.errors import InputError
 from patchmatch.core.messages import printable
-from patchmatch.pairs.colmap import write_colmap
+from patchmatch.pairs.colmap import colmap_files, write_colmap
 from patchmatch.pairs.exports import names_from_common_folder, to_stored_pixels
 from patchmatch.pairs.hloc import write_hloc
 
@@ -285,3 +285,22 @@ def test_best_match_of_a_keypoint_is_exported_to_hloc(tmp_path):
     )
     write_hloc(tmp_path / "h", tmp_path, [{"name": "one", "image0": "a.png", "image1": "b.png"}])
     assert hloc_matches(tmp_path / "h")["a.png", "b.png"].tolist() == [[0, 0]]
+
+
+def test_text_files_of_colmap_hold_what_the_database_holds():
+    for i in range(2):
+        store_turned(Path(f"in/{i}.png"), np.roll(scene(), 5 * i, axis=1), 1)
+    predict("in/0.png,in/1.png")
+    header, *lines = Path("out/colmap/0.png.txt").read_text().splitlines()
+    assert header == f"{len(lines)} 128"
+    points = np.array([[float(v) for v in line.split()[:2]] for line in lines]) - 0.5
+    np.testing.assert_allclose(points, colmap_keypoints(DATABASE, "0.png"), atol=1e-3)
+    names, *pairs = Path("out/colmap/matches.txt").read_text().split("\n")
+    assert names == "0.png 1.png"
+    indices = np.array([line.split() for line in pairs if line], int)
+    np.testing.assert_array_equal(indices, colmap_matches(DATABASE)["0.png", "1.png"])
+
+
+@pytest.mark.parametrize("name", ["IMG 1.png", "#1.png", "matches", "database.db/1.png"])
+def test_names_that_text_files_cannot_contain_leave_the_database(name):
+    assert colmap_files([(f"in/{name}", "in/b.png")]) == ["database.db"]
