@@ -119,8 +119,13 @@ class TransformerMatcher(TrainablePairMatcher, DetectorFreeMatcher, abc.ABC):
         checkpoint = read_checkpoint(shipped_checkpoint(name))
         settings = checkpoint["hyper_parameters"]
         self.normalize, self.origin = bool(settings["normalize"]), 0.0
-        size = (settings[key] for key in ("channels", "layers", "heads", "fine_layers"))
-        net = build_loftr(*size, settings.get("fields"))
+        net = build_loftr(
+            settings["channels"],
+            settings["layers"],
+            settings["heads"],
+            settings["fine_layers"],
+            settings.get("fields"),
+        )
         nn.ModuleDict({"net": net}).load_state_dict(checkpoint["state_dict"])
         return net.eval()
 
