@@ -62,7 +62,7 @@ def test_training_overfits_four_pairs(kind, options):
     before = trainer().validate(_fresh(matcher), data, verbose=False)[0]
     trainer(max_epochs=120).fit(matcher, data)
     after = test.validate(matcher, data, verbose=False)[0]
-    assert before["val/right"] < 0.1
+    assert before["val/right"] < 0.3
     assert after["val/right"] > 0.8
     assert after["val/recall_3"] > 0.3
     assert after["val/precision_8"] > 0.8
