@@ -19,6 +19,7 @@ from patchmatch.motion.matcher import MotionMatcher
 from patchmatch.nnf.differentiable.matcher import DifferentiablePatchMatch
 from patchmatch.pairs.descriptor.matcher import DescriptorMatcher
 from patchmatch.pairs.homography.matcher import HomographyNetMatcher
+from patchmatch.pairs.loftr.matcher import SHIPPED, LoFTRMatcher
 from patchmatch.shift.matcher import ShiftMatcher
 
 KEPT = ("state_dict", "hyper_parameters", "pytorch-lightning_version", "epoch", "global_step")
@@ -39,6 +40,7 @@ def main() -> None:
         ShiftMatcher,
     )
     shipped = {kind.__name__: kind.shipped_weights for kind in kinds}
+    shipped[LoFTRMatcher.__name__] = SHIPPED
     if name not in shipped:
         parser.error(
             f"{checkpoint_path}: expected a checkpoint of {', '.join(shipped)}, "

@@ -220,11 +220,11 @@ def test_configs_match_or_report_missing_weights(folder, capsys, monkeypatch):
 
     for module in ("hardnet", "affine_shape", "loftr.loftr"):
         monkeypatch.setattr(f"kornia.feature.{module}.load_state_dict_from_url", fail)
-    for name, option in (
-        ("loftr", "--model.weights"),
+    for name, option, *given in (
+        ("loftr", "--model.weights", "--model.pretrained=outdoor"),
         ("affnet_hardnet", "--model.descriptor_weights"),
     ):
-        line = error_line(capsys, folder, "--writer.output_path=other", name=name)
+        line = error_line(capsys, folder, "--writer.output_path=other", *given, name=name)
         assert "cannot be downloaded (no network); fetch https://" in line
         assert line.endswith(option)
     line = error_line(capsys, folder, "--writer.output_path=other", name="se2_loftr")

@@ -145,7 +145,10 @@ def test_loftr_reads_weights_from_a_file(image, weights):
 @pytest.mark.usefixtures("_no_network")
 @pytest.mark.parametrize(
     ("matcher", "option"),
-    [(LoFTRMatcher(), "--model.weights"), (AffNetHardNetMatcher(), "--model.descriptor_weights")],
+    [
+        (LoFTRMatcher(pretrained="outdoor"), "--model.weights"),
+        (AffNetHardNetMatcher(), "--model.descriptor_weights"),
+    ],
 )
 def test_failed_download_names_the_option(matcher, option, image):
     with pytest.raises(InputError, match=f"cannot be downloaded .*no route to host.*{option}"):
@@ -177,5 +180,5 @@ def test_constructor_loads_no_weights():
 
 
 def test_unknown_pretrained_name_raises():
-    with pytest.raises(ValueError, match="pretrained must be one of outdoor, indoor, indoor_new"):
+    with pytest.raises(ValueError, match="must be one of small, outdoor, indoor, indoor_new"):
         LoFTRMatcher(pretrained="megadepth")

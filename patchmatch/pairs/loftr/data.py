@@ -29,23 +29,35 @@ class FlowPairDataset(SyntheticDataset):
         image_pairs: The warped images.
         scene_pairs: The views of scenes, of the same size.
         scenes: Share of the views of scenes.
+        margin: Pixels by which the images are cropped, in x and in y. Both are cropped at random
+            positions, so that they overlap less.
     """
 
     def __init__(
-        self, image_pairs: HomographyDataset, scene_pairs: SceneDataset, scenes: float
+        self,
+        image_pairs: HomographyDataset,
+        scene_pairs: SceneDataset,
+        scenes: float,
+        margin: int = 0,
     ) -> None:
         super().__init__(image_pairs.size, image_pairs.seed)
         self.image_pairs, self.scene_pairs, self.scenes = image_pairs, scene_pairs, scenes
+        self.margin = margin
 
     def make(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Return a random pair as tensors, see ``FlowBatch``."""
         if self.scenes and rng.random() < self.scenes:
             pair = self.scene_pairs.make(rng)
-            return {name: pair[name] for name in FlowBatch.__annotations__}
-        pair = self.image_pairs.make(rng)
-        height, width = pair["valid"].shape
-        flow = homography_flow(pair.pop("homography"), height, width)
-        return {**pair, "flow": torch.where(pair["valid"], flow, 0).float()}
+            pair = {name: pair[name] for name in FlowBatch.__annotations__}
+        else:
+            pair = self.image_pairs.make(rng)
+            height, width = pair["valid"].shape
+            flow = homography_flow(pair.pop("homography"), height, width)
+            pair["flow"] = torch.where(pair["valid"], flow, 0).float()
+        if not self.margin:
+            return pair
+        corners = [rng.integers(self.margin + 1, size=2).tolist() for _ in range(2)]
+        return crop_pair(pair, corners[0], corners[1], self.image_pairs.side - self.margin)
 
 
 class FlowPairs(WarpedImages):
@@ -68,6 +80,8 @@ class FlowPairs(WarpedImages):
         zoom: Maximum change of scale in octaves.
         disturbed: Probability of each photometric change, see ``WarpedImages``; null disables them.
         scenes: Share of the pairs that are views of scenes, 0 to 1.
+        shift: Maximum displacement of the views in x and in y, as a fraction of the side, for
+            pairs that overlap in part.
         batch_size: Pairs per batch.
         num_workers: Worker processes that generate pairs; 0 uses the main process.
         seed: Seed of dead-leaves images and pairs. The pairs do not depend on num_workers.
@@ -88,6 +102,7 @@ class FlowPairs(WarpedImages):
         zoom: float = 0.7,
         disturbed: float | None = 0.4,
         scenes: float = 0.0,
+        shift: float = 0.0,
         batch_size: int = 4,
         num_workers: int = 0,
         seed: int = 0,
@@ -96,13 +111,16 @@ class FlowPairs(WarpedImages):
             raise ValueError(f"side must be a multiple of 8 pixels, got {side}")
         if not 0 <= scenes <= 1:
             raise ValueError(f"scenes must be between 0 and 1, got {scenes}")
+        if not 0 <= shift < 1:
+            raise ValueError(f"shift must be at least 0 and below 1, got {shift}")
+        margin = round(shift * side)
         super().__init__(
             source=source,
             data_dir=data_dir,
             train_pairs=train_pairs,
             eval_pairs=eval_pairs,
             canvases=canvases,
-            side=side,
+            side=side + margin,
             corner_shift=corner_shift,
             turn=turn,
             zoom=zoom,
@@ -112,7 +130,7 @@ class FlowPairs(WarpedImages):
             seed=seed,
         )
 
-        self.scenes = scenes
+        self.scenes, self.margin = scenes, margin
         self.scene_range = SceneRange(roll=turn, zoom=min(zoom, 1.0), disturbed=disturbed)
 
     def _make(self, split: str) -> FlowPairDataset:
@@ -120,7 +138,7 @@ class FlowPairs(WarpedImages):
         scenes = SceneDataset(
             pairs.sources, pairs.size, pairs.seed, self.side, self.side, self.scene_range
         )
-        return FlowPairDataset(pairs, scenes, self.scenes)
+        return FlowPairDataset(pairs, scenes, self.scenes, self.margin)
 
 
 def homography_flow(homography: Tensor, height: int, width: int) -> Tensor:
@@ -128,3 +146,29 @@ def homography_flow(homography: Tensor, height: int, width: int) -> Tensor:
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     points = torch.stack([x, y], dim=-1).flatten(0, 1).to(homography)
     return (warp_points(homography, points) - points).mT.unflatten(1, (height, width))
+
+
+def crop_pair(
+    pair: dict[str, Tensor], corner0: list[int], corner1: list[int], side: int
+) -> dict[str, Tensor]:
+    """Return square crops of both images of a pair, with the flow between the crops.
+
+    Args:
+        pair: Fields of ``FlowBatch`` without the batch axis.
+        corner0: x and y of the top left pixel of the crop of image 0.
+        corner1: The same for image 1.
+        side: Side of the crops in pixels.
+    """
+    (x0, y0), (x1, y1) = corner0, corner1
+    window0 = (..., slice(y0, y0 + side), slice(x0, x0 + side))
+    window1 = (..., slice(y1, y1 + side), slice(x1, x1 + side))
+    flow = pair["flow"][window0] + torch.tensor([x0 - x1, y0 - y1])[:, None, None]
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    points1 = torch.stack([x, y]) + flow
+    valid = pair["valid"][window0] & ((points1 >= 0) & (points1 <= side - 1)).all(dim=0)
+    return {
+        "image0": pair["image0"][window0].contiguous(),
+        "image1": pair["image1"][window1].contiguous(),
+        "flow": torch.where(valid, flow, 0),
+        "valid": valid,
+    }

@@ -16,7 +16,8 @@ from patchmatch.pairs.loftr.se2_backbone import FIELDS
 from patchmatch.pairs.loftr.transformer import PUBLISHED_ORIGIN, TransformerMatcher
 from patchmatch.pairs.pretrained import download_weights
 
-PRETRAINED = ("outdoor", "indoor", "indoor_new")
+PRETRAINED = ("small", "outdoor", "indoor", "indoor_new")
+SHIPPED = "loftr.ckpt"  # in ``patchmatch/weights``
 PUBLISHED_SIZE = (PUBLISHED_CHANNELS, PUBLISHED_LAYERS, PUBLISHED_HEADS, 1)
 
 
@@ -24,10 +25,11 @@ class LoFTRMatcher(TransformerMatcher):
     """LoFTR (Sun et al. 2021) of kornia: with its pretrained weights, or trained here.
 
     Args:
-        pretrained: Pretrained weights: outdoor (MegaDepth), indoor or indoor_new (ScanNet). They
-            are downloaded once. Not used with a checkpoint.
+        pretrained: Pretrained weights: small, a small network trained here on generated pairs,
+            which is part of the package; or the published ones, outdoor (MegaDepth), indoor or
+            indoor_new (ScanNet), which are downloaded once. Not used with a checkpoint.
         weights: Weight file, for machines without network access (for example kornia's
-            loftr_outdoor.ckpt); ``pretrained`` must name the variant of the file. ``fit`` starts
+            loftr_outdoor.ckpt); ``pretrained`` must be indoor_new for those weights. ``fit`` starts
             from it; there it may also be a checkpoint.
         channels: Channels at 1/2, 1/4 and 1/8 of the size; the default is the published size.
         layers: Pairs of a self- and a cross-attention layer of the coarse transformer.
@@ -46,7 +48,7 @@ class LoFTRMatcher(TransformerMatcher):
 
     def __init__(
         self,
-        pretrained: str = "outdoor",
+        pretrained: str = "small",
         weights: str | None = None,
         channels: tuple[int, int, int] = PUBLISHED_CHANNELS,
         layers: int = PUBLISHED_LAYERS,
@@ -77,6 +79,8 @@ class LoFTRMatcher(TransformerMatcher):
         from kornia.feature import LoFTR
         from kornia.feature.loftr.loftr import urls
 
+        if self.weights is None and self.pretrained == "small":
+            return self.shipped_net(SHIPPED)
         if self.weights is None:
             self.origin = PUBLISHED_ORIGIN
             build = partial(LoFTR, self.pretrained)

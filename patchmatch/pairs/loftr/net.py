@@ -63,10 +63,19 @@ def build_loftr(
     for count in (half, eighth):
         if count % heads:
             raise ValueError(f"channels {count} must be a multiple of the {heads} heads")
-    coarse = {"d_model": eighth, "d_ffn": eighth, "nhead": heads, "temp_bug_fix": fixed_encoding}
-    coarse["layer_names"] = ["self", "cross"] * layers
-    fine = {"d_model": half, "d_ffn": half, "nhead": heads}
-    fine["layer_names"] = ["self", "cross"] * fine_layers
+    coarse = {
+        "d_model": eighth,
+        "d_ffn": eighth,
+        "nhead": heads,
+        "temp_bug_fix": fixed_encoding,
+        "layer_names": ["self", "cross"] * layers,
+    }
+    fine = {
+        "d_model": half,
+        "d_ffn": half,
+        "nhead": heads,
+        "layer_names": ["self", "cross"] * fine_layers,
+    }
     config: dict[str, Any] = {
         **default_cfg,
         "resnetfpn": {"initial_dim": half, "block_dims": list(channels)},

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from patchmatch.core.checkpoints import read_checkpoint, shipped_checkpoint
 from patchmatch.core.weights import read_state_dict
 from patchmatch.ops.contrast import normalize_contrast
 from patchmatch.ops.luma import luma
@@ -113,6 +114,21 @@ class TransformerMatcher(TrainablePairMatcher, DetectorFreeMatcher, abc.ABC):
         read_weights(self.title, holder, path, option)
         return net
 
+    def shipped_net(self, name: str) -> nn.Module:
+        """Return the network of a checkpoint in the package, of the size it was trained with."""
+        checkpoint = read_checkpoint(shipped_checkpoint(name))
+        settings = checkpoint["hyper_parameters"]
+        self.normalize, self.origin = bool(settings["normalize"]), 0.0
+        net = build_loftr(
+            settings["channels"],
+            settings["layers"],
+            settings["heads"],
+            settings["fine_layers"],
+            settings.get("fields"),
+        )
+        nn.ModuleDict({"net": net}).load_state_dict(checkpoint["state_dict"])
+        return net.eval()
+
     def prepare(self) -> None:
         """Load the weights on the first call, unless those of a checkpoint are loaded."""
         if not self.is_trained:
@@ -176,7 +192,7 @@ class TransformerMatcher(TrainablePairMatcher, DetectorFreeMatcher, abc.ABC):
     def setup(self, stage: str) -> None:
         """Load the weights that a training starts from."""
         if stage == "fit" and self.weights is not None and not self.is_trained:
-            self.net, self.origin = self._with_threshold(self.load_net()), 0.0
+            self.net, self.origin = self._with_threshold(self.load_net()).train(), 0.0
 
     def on_predict_start(self) -> None:
         """Load the weights before the first pair, after those of a checkpoint."""

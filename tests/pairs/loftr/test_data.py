@@ -52,11 +52,35 @@ def test_share_of_scenes_is_kept(monkeypatch):
     assert 0.25 < scenes / 500 < 0.35
 
 
+@pytest.mark.parametrize("scenes", [0.0, 1.0])
+def test_crops_show_the_same_at_the_flow(scenes):
+    pairs, _ = dataset(scenes)
+    pairs.margin = 24
+    rng = np.random.default_rng(3)
+    state = rng.bit_generator.state
+    pair = pairs.make(rng)
+    assert pair["image0"].shape == (3, 40, 40)
+    rng.bit_generator.state, pairs.margin = state, 0
+    whole = pairs.make(rng)
+    (x0, y0), (x1, y1) = (rng.integers(25, size=2).tolist() for _ in range(2))
+    assert (x0, y0) != (x1, y1)
+    assert torch.equal(pair["image1"], whole["image1"][:, y1 : y1 + 40, x1 : x1 + 40])
+    y, x = pair["valid"].nonzero().T
+    target = torch.stack([x, y]) + pair["flow"][:, y, x]
+    assert 0 <= target.min() <= target.max() <= 39
+    expected = torch.stack([x + x0, y + y0]) + whole["flow"][:, y + y0, x + x0]
+    assert_close(target + torch.tensor([[x1], [y1]]), expected)
+    inside = whole["valid"][y0 : y0 + 40, x0 : x0 + 40]
+    assert 0 < pair["valid"].sum() < inside.sum()
+
+
 def test_wrong_settings_raise(capsys):
     with pytest.raises(ValueError, match="multiple of 8"):
         FlowPairs(side=100)
     with pytest.raises(ValueError, match="scenes must be between 0 and 1"):
         FlowPairs(scenes=1.5)
+    with pytest.raises(ValueError, match="shift must be at least 0 and below 1"):
+        FlowPairs(shift=1.0)
     with pytest.raises(SystemExit):
         main(["fit", "-c", "loftr", "--data.scenes=2", "--trainer.logger=false"])
     assert "scenes must be between 0 and 1, got 2" in capsys.readouterr().err
