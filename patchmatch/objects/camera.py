@@ -1,0 +1,130 @@
+"""Motion of the camera between two frames, from the displacements of blocks."""
+
+from collections import deque
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK = 32  # pixels of the reduced frame
+LONGEST = 448  # pixels: frames are reduced to this side before blocks are matched
+TOLERANCE = 1.0  # pixels of the reduced frame by which a block that follows the camera may deviate
+MIN_INLIERS = 0.5  # share of the blocks that must follow one homography
+MIN_BLOCKS = 12
+MIN_MOTION = 0.75  # pixels of the frame: smaller displacements are those of a still camera
+GLANCE = 160  # pixels: longest side at which a motion of the whole frame is looked for
+WITHIN = 8  # frames, of which two must move as a whole before blocks are matched
+
+#: Takes two gray frames (H, W) uint8 and the side of a block; returns (rows, columns, 2), dx and dy.
+MeasureMotion = Callable[[NDArray[np.uint8], NDArray[np.uint8], int], NDArray[np.floating]]
+
+
+class Camera:
+    """Estimates the motion of the camera from frame to frame.
+
+    Args:
+        measure: Measures the displacements of blocks.
+        moves: Whether the camera moves; None finds out.
+
+    Attributes:
+        moves: Whether the camera moves, as far as known.
+        lost: Whether the motion of the last frame could not be estimated.
+    """
+
+    def __init__(self, measure: MeasureMotion, moves: bool | None = None) -> None:
+        self._measure = measure
+        self._decides = moves is None
+        self.moves, self.lost = bool(moves), False
+        self._before: NDArray[np.uint8] | None = None
+        self._glances: deque[bool] = deque(maxlen=WITHIN)
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """Return the homography (3, 3) from the frame before to this one.
+
+        None if the camera stands still, at the first frame, and where it cannot be estimated.
+        """
+        self.lost = False
+        if not (self.moves or self._decides):
+            return None
+        gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        before, self._before = self._before, gray
+        if before is None or before.shape != gray.shape:
+            return None
+        if not self.moves:
+            self._glances.append(_moves_as_a_whole(before, gray))
+            if not self._glances[-1] or sum(self._glances) < 2:
+                return None
+        found = self._estimate(before, gray)
+        if found is None:
+            self.lost = self.moves
+        elif not self.moves:
+            if _largest_displacement(found, gray.shape) < MIN_MOTION:
+                return None
+            self.moves = True
+        return found
+
+    def _estimate(
+        self, before: NDArray[np.uint8], gray: NDArray[np.uint8]
+    ) -> NDArray[np.float64] | None:
+        scale = min(1.0, LONGEST / max(gray.shape))
+        small = [_reduced(frame, scale) for frame in (before, gray)]
+        block = BLOCK if min(small[0].shape) >= 4 * BLOCK else BLOCK // 2
+        if min(small[0].shape) < 3 * block:
+            return None
+        return fit_homography(np.asarray(self._measure(*small, block)), block, scale)
+
+
+def fit_homography(
+    displacement: NDArray[np.floating], block: int, scale: float
+) -> NDArray[np.float64] | None:
+    """Fit a homography to the displacements of blocks, robustly (MAGSAC++, Barath et al. 2020).
+
+    Args:
+        displacement: (rows, columns, 2), dx and dy of each block in pixels of the reduced frame.
+        block: Side of a block in these pixels.
+        scale: Side of the reduced frame divided by that of the frame.
+
+    Returns:
+        (3, 3) in pixels of the frame, from the earlier to the later one; None unless most blocks
+        follow it.
+    """
+    rows, columns = displacement.shape[:2]
+    y, x = np.mgrid[:rows, :columns] * block + (block - 1) / 2
+    points = np.stack([x, y], axis=-1).reshape(-1, 2)
+    moved = points + displacement.reshape(-1, 2)
+    known = np.isfinite(moved).all(axis=1)
+    if known.sum() < MIN_BLOCKS:
+        return None
+    cv2.setRNGSeed(0)
+    found, inliers = cv2.findHomography(points[known], moved[known], cv2.USAC_MAGSAC, TOLERANCE)
+    if found is None or inliers.mean() < MIN_INLIERS:
+        return None
+    resize = np.diag([1 / scale, 1 / scale, 1.0])
+    found = resize @ found @ np.linalg.inv(resize)
+    return found / found[2, 2]
+
+
+def _reduced(frame: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+    if scale >= 1:
+        return frame
+    size = (max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale)))
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+
+
+def _moves_as_a_whole(before: NDArray[np.uint8], gray: NDArray[np.uint8]) -> bool:
+    """Return whether phase correlation finds a displacement of the whole frame."""
+    scale = min(1.0, GLANCE / max(gray.shape))
+    first, second = (_reduced(frame, scale).astype(np.float32) for frame in (before, gray))
+    if min(first.shape) < 16 or first.std() < 1:
+        return False
+    window = cv2.createHanningWindow(first.shape[::-1], cv2.CV_32F)
+    (dx, dy), _ = cv2.phaseCorrelate(first, second, window)
+    return float(np.hypot(dx, dy)) > max(MIN_MOTION * scale, 0.3)
+
+
+def _largest_displacement(homography: NDArray[np.float64], shape: tuple[int, ...]) -> float:
+    height, width = shape[:2]
+    corners = np.array([[[0, 0], [width, 0], [width, height], [0, height]]], np.float64)
+    moved = cv2.perspectiveTransform(corners, homography)
+    return float(np.linalg.norm(moved - corners, axis=2).max())
