@@ -107,7 +107,7 @@ class Follower:
         if frame.is_cut:
             self._tracker.restart()
         self._tracker(frame, camera)
-        shown = [t for t in self._tracker.tracks if t.missed <= SHOWN_MISSED and t.hits > 1]
+        shown = [t for t in self._tracker.tracks if t.missed <= SHOWN_MISSED]
         labels = self._tracker.labels
         areas = np.bincount(labels.ravel())
         height, width = image.shape[:2]
