@@ -11,9 +11,13 @@ BLOCK = 32  # pixels of the reduced frame
 LONGEST = 448  # pixels: frames are reduced to this side before blocks are matched
 TOLERANCE = 1.0  # pixels of the reduced frame by which a block that follows the camera may deviate
 MIN_INLIERS = 0.5  # share of the blocks that must follow one homography
+ENOUGH_INLIERS = 0.8  # of an affine fit; else a homography is tried, which has two more parameters
 MIN_BLOCKS = 12
 MIN_MOTION = 0.75  # pixels of the frame: smaller displacements are those of a still camera
 GLANCE = 160  # pixels: longest side at which a motion of the whole frame is looked for
+TILES = 8  # along each side, in which the change is compared
+MIN_TILES, MIN_CHANGE = 0.4, 1.5  # share of tiles that must change, by gray levels
+MAX_LEFT = 0.7  # of the change of a tile that a displacement of the frame may leave
 WITHIN = 8  # frames, of which two must move as a whole before blocks are matched
 
 #: Takes two gray frames (H, W) uint8 and the side of a block; returns (rows, columns, 2), dx and dy.
@@ -78,7 +82,10 @@ class Camera:
 def fit_homography(
     displacement: NDArray[np.floating], block: int, scale: float
 ) -> NDArray[np.float64] | None:
-    """Fit a homography to the displacements of blocks, robustly (MAGSAC++, Barath et al. 2020).
+    """Fit the motion of the camera to the displacements of blocks, robustly.
+
+    RANSAC fits an affine motion. Where few blocks follow it, MAGSAC++ (Barath et al. 2020) fits a
+    homography.
 
     Args:
         displacement: (rows, columns, 2), dx and dy of each block in pixels of the reduced frame.
@@ -96,13 +103,31 @@ def fit_homography(
     known = np.isfinite(moved).all(axis=1)
     if known.sum() < MIN_BLOCKS:
         return None
-    cv2.setRNGSeed(0)
-    found, inliers = cv2.findHomography(points[known], moved[known], cv2.USAC_MAGSAC, TOLERANCE)
-    if found is None or inliers.mean() < MIN_INLIERS:
+    affine, inliers = _fit(points[known], moved[known], affine=True)
+    if inliers < ENOUGH_INLIERS:
+        homography, more = _fit(points[known], moved[known], affine=False)
+        affine, inliers = (homography, more) if more > inliers else (affine, inliers)
+    if affine is None or inliers < MIN_INLIERS:
         return None
     resize = np.diag([1 / scale, 1 / scale, 1.0])
-    found = resize @ found @ np.linalg.inv(resize)
+    found = resize @ affine @ np.linalg.inv(resize)
     return found / found[2, 2]
+
+
+def _fit(
+    points: NDArray[np.float64], moved: NDArray[np.float64], affine: bool
+) -> tuple[NDArray[np.float64] | None, float]:
+    """Return a robust fit, (3, 3), and the share of the points that follow it."""
+    cv2.setRNGSeed(0)
+    if affine:
+        found, _ = cv2.estimateAffine2D(points, moved, ransacReprojThreshold=TOLERANCE)
+        found = None if found is None else np.vstack([found, [0, 0, 1]])
+    else:
+        found, _ = cv2.findHomography(points, moved, cv2.USAC_MAGSAC, TOLERANCE)
+    if found is None:
+        return None, 0.0
+    fitted = cv2.perspectiveTransform(points[None], found)[0]
+    return found, float((np.linalg.norm(fitted - moved, axis=1) < TOLERANCE).mean())
 
 
 def _reduced(frame: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
@@ -113,14 +138,39 @@ def _reduced(frame: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
 
 
 def _moves_as_a_whole(before: NDArray[np.uint8], gray: NDArray[np.uint8]) -> bool:
-    """Return whether phase correlation finds a displacement of the whole frame."""
+    """Return whether one displacement, found by phase correlation, explains most of a change."""
     scale = min(1.0, GLANCE / max(gray.shape))
     first, second = (_reduced(frame, scale).astype(np.float32) for frame in (before, gray))
-    if min(first.shape) < 16 or first.std() < 1:
+    height, width = first.shape
+    if min(height, width) < 2 * TILES:
         return False
+    change = _tiles(np.abs(second - first))
+    if (change > MIN_CHANGE).mean() < MIN_TILES:
+        return False
+    shifts = [_phase_shift(first, second)]
+    for y in (0, height // 2):  # a thing may dominate the frame, but hardly every quarter
+        for x in (0, width // 2):
+            quarter = slice(y, y + height // 2), slice(x, x + width // 2)
+            shifts.append(_phase_shift(first[quarter].copy(), second[quarter].copy()))
+    for dx, dy in shifts:
+        if np.hypot(dx, dy) < max(MIN_MOTION * scale, 0.3):
+            continue
+        matrix = np.array([[1, 0, dx], [0, 1, dy]])
+        moved = cv2.warpAffine(first, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        left = _tiles(np.abs(second - moved))
+        if ((change > MIN_CHANGE) & (left < MAX_LEFT * change)).mean() >= MIN_TILES:
+            return True
+    return False
+
+
+def _phase_shift(first: NDArray[np.float32], second: NDArray[np.float32]) -> tuple[float, float]:
     window = cv2.createHanningWindow(first.shape[::-1], cv2.CV_32F)
     (dx, dy), _ = cv2.phaseCorrelate(first, second, window)
-    return float(np.hypot(dx, dy)) > max(MIN_MOTION * scale, 0.3)
+    return dx, dy
+
+
+def _tiles(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    return cv2.resize(image, (TILES, TILES), interpolation=cv2.INTER_AREA)
 
 
 def _largest_displacement(homography: NDArray[np.float64], shape: tuple[int, ...]) -> float:

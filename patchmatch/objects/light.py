@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TILE = 16  # pixels: the gain of a frame is the median over tiles
+MIN_TILES = 8
 MAX_GAIN = 2.0  # of a frame against the memory; larger changes are another scene
 SHADOW_GAINS = 0.4, 0.97  # of a shadow
 WINDOW = 3  # pixels of half the resolution: side of the window where frame and memory correlate
@@ -28,7 +29,7 @@ def frame_gain(planes: NDArray[np.uint8], background: NDArray[np.float32]) -> ND
         new = cv2.resize(plane, size, interpolation=cv2.INTER_AREA).astype(np.float32)
         old = cv2.resize(mean, size, interpolation=cv2.INTER_AREA)
         usable = (old > 16) & (old < 240) & (new < 240)  # neither dark nor saturated
-        if usable.sum() >= 16:
+        if usable.sum() >= MIN_TILES:
             gains[index] = np.median(new[usable] / old[usable])
     return gains.clip(1 / MAX_GAIN, MAX_GAIN)
 

@@ -18,7 +18,7 @@ MIN_DISTANCE = 8.0  # gray levels: compression and rounding differ by less
 NOISE_DISTANCE = 4.0  # standard deviations of the noise of a frame
 VARIATION = 2.5  # times the mean distance of the background from its samples
 MEMORY_OF_VARIATION = 0.03  # weight of a frame in that mean
-RANDOM_MASKS = 16  # drawn once, displaced at random
+MARGIN = 64  # pixels by which the random choice of pixels, drawn once, is displaced at random
 
 
 class SceneMemory:
@@ -39,9 +39,8 @@ class SceneMemory:
         everywhere = np.full((height, width), 255, np.uint8)
         self.background = planes.astype(np.float32)
         self.variation = np.zeros((height, width), np.float32)
-        self._chosen = (self._random.random((RANDOM_MASKS, height, width)) < UPDATE).astype(
-            np.uint8
-        ) * 255
+        chosen = self._random.random((height + MARGIN, width + MARGIN)) < UPDATE
+        self._chosen = chosen.astype(np.uint8) * 255
         self.learn_at_once(planes, everywhere)
 
     def distance(self, planes: Planes) -> NDArray[np.uint8]:
@@ -85,7 +84,8 @@ class SceneMemory:
             still: 255 where it shows the background.
             rate: Weight of the frame in the running mean.
         """
-        chosen = self._chosen[self._random.integers(RANDOM_MASKS)]
+        y, x = self._random.integers(MARGIN, size=2)
+        chosen = self._chosen[y : y + still.shape[0], x : x + still.shape[1]]
         chosen = cv2.bitwise_and(chosen, still)
         self._write(self._random.integers(SAMPLES), planes, chosen)
         for mean, plane in zip(self.background, planes, strict=True):

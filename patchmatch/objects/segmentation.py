@@ -153,6 +153,7 @@ class Segmenter:
             largest = cv2.max(largest, plane)
         # Median of the largest of the channels: about 1.4 standard deviations of one of them.
         noise = float(np.median(largest[::4, ::4])) / 1.4
+        noise = min(noise, 2 * self._noise + 1)  # a flash is no noise
         self._noise += NOISE_RATE * (noise - self._noise)
         self._age = cv2.add(self._age, 1)
         self._age[largest > MIN_CHANGE + NOISE_CHANGE * self._noise] = 0
