@@ -167,7 +167,10 @@ def _parser() -> argparse.ArgumentParser:
         "--frame_offset",
         type=int,
         default=0,
-        help="changes and objects: added to the frame numbers of the run to get those of masks or boxes",
+        help=(
+            "changes and objects: added to the frame numbers of the run to get those of masks or "
+            "boxes"
+        ),
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the random samples")
     parser.add_argument("--output", help="folder for the tables; default: PREDICTIONS")

@@ -20,7 +20,7 @@ MIN_TILES, MIN_CHANGE = 0.4, 1.5  # share of tiles that must change, by gray lev
 MAX_LEFT = 0.7  # of the change of a tile that a displacement of the frame may leave
 WITHIN = 8  # frames, of which two must move as a whole before blocks are matched
 
-#: Takes two gray frames (H, W) uint8 and the side of a block; returns (rows, columns, 2), dx and dy.
+#: Takes two gray frames (H, W) uint8 and the side of a block; returns (rows, columns, 2).
 MeasureMotion = Callable[[NDArray[np.uint8], NDArray[np.uint8], int], NDArray[np.floating]]
 
 

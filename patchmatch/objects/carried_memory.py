@@ -57,9 +57,11 @@ class CarriedMemory:
         return result
 
     def threshold(self, noise: float) -> NDArray[np.float32]:
+        """Return the distance up to which a color is background; see ``SceneMemory``."""
         return VARIATION * self.variation + (MIN_DISTANCE + NOISE_DISTANCE * noise)
 
     def learn(self, planes: Planes, distance: NDArray[np.uint8], still: Mask, rate: float) -> None:
+        """Renew the mean where the frame shows the background; see ``SceneMemory``."""
         new = ((self.age == 0) & (still > 0)).astype(np.uint8)
         for mean, plane in zip(self.background, planes, strict=True):
             cv2.accumulateWeighted(plane, mean, RATE, still)
@@ -69,6 +71,7 @@ class CarriedMemory:
         self.age = np.where(still > 0, np.minimum(self.age, MAX_AGE) + 1, self.age).astype(np.uint8)
 
     def learn_at_once(self, planes: Planes, where: Mask) -> None:
+        """Replace the mean by the colors of the frame."""
         inside = where > 0
         self.background[:, inside] = planes[:, inside]
         self.variation[inside] = 2.0

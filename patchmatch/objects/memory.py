@@ -5,12 +5,14 @@ and Van Droogenbroeck 2011). A color that is near to two of them is background. 
 et al. 2012), the distance that counts as near adapts to how much the pixel varies.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Planes = NDArray[np.uint8]  #: (C, H, W), one plane for each color
-Mask = NDArray[np.uint8]  #: (H, W), 0 or 255
+Planes = NDArray[Any]  #: (C, H, W) uint8, one plane for each color
+Mask = NDArray[Any]  #: (H, W) uint8, 0 or 255
 
 SAMPLES = 16  # of each pixel, a little below ViBe's 20
 UPDATE = 1 / 8  # probability per frame that a background pixel renews a sample

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmatch.objects.memory import Mask
+from patchmatch.objects.regions import label_regions
 from patchmatch.objects.tracks import Box, Track
 
 NEAR, NEAR_PIXELS = 1.35, 6.0  # half sides of the expected box, and pixels: what may belong to it
@@ -66,10 +67,10 @@ def divide_regions(
     Returns:
         The pieces of each track, by its number; and the pieces that belong to none.
     """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
+    labels, stats = label_regions(mask)
     given: dict[int, list[Piece]] = {}
     new: list[Piece] = []
-    for label in range(1, count):
+    for label in range(1, len(stats)):
         x0, y0, width, height, area = stats[label]
         if area < min_area // 4:
             continue
@@ -124,9 +125,9 @@ def _distance(region: Piece, track: Track) -> NDArray[np.float64] | None:
 def connected_pieces(piece: Piece) -> list[Piece]:
     """Return the connected parts of a piece."""
     image, x0, y0 = _image(piece)
-    count, labels = cv2.connectedComponents(image)
+    labels, stats = label_regions(image)
     at = labels[piece.y - y0, piece.x - x0]
-    return [Piece(piece.x[at == k], piece.y[at == k], piece.sharers) for k in range(1, count)]
+    return [Piece(piece.x[at == k], piece.y[at == k], piece.sharers) for k in range(1, len(stats))]
 
 
 def divide_at_neck(piece: Piece) -> list[Piece]:
@@ -134,8 +135,8 @@ def divide_at_neck(piece: Piece) -> list[Piece]:
     image, x0, y0 = _image(piece)
     thickness = cv2.distanceTransform(image, cv2.DIST_L2, 3)
     thick = (thickness > NECK * thickness.max()).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(thick)
-    if count <= 2:
+    labels, stats = label_regions(thick)
+    if len(stats) <= 2:
         return [piece]
     first, second = (np.argsort(-stats[1:, cv2.CC_STAT_AREA])[:2] + 1).tolist()
     areas = stats[:, cv2.CC_STAT_AREA]

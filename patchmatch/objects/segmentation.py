@@ -10,6 +10,7 @@ from patchmatch.objects.carried_memory import CarriedMemory
 from patchmatch.objects.ghosts import MIN_SHARE, edge_strength, ghost_share
 from patchmatch.objects.light import frame_gain, is_shadow
 from patchmatch.objects.memory import Mask, Planes, SceneMemory
+from patchmatch.objects.regions import label_regions
 
 STRONG = 1.8  # times the threshold of the memory: background hardly ever differs so much
 MIN_STRONG = 0.1  # share of the pixels of a region that must differ so much
@@ -192,9 +193,9 @@ class Segmenter:
 def _clean(weak: Mask, strong: Mask, side: int) -> Mask:
     """Return the regions of ``weak`` of some size that contain some of ``strong``."""
     weak = cv2.morphologyEx(cv2.medianBlur(weak, side), cv2.MORPH_CLOSE, _ELEMENT)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(weak)
+    labels, stats = label_regions(weak)
     area = stats[:, cv2.CC_STAT_AREA]
-    kept = np.bincount(labels[strong > 0], minlength=count) > MIN_STRONG * area
+    kept = np.bincount(labels[strong > 0], minlength=len(stats)) > MIN_STRONG * area
     kept &= area >= MIN_PIXELS
     kept[0] = False
     return _filled((kept.astype(np.uint8) * 255)[labels])
@@ -202,9 +203,7 @@ def _clean(weak: Mask, strong: Mask, side: int) -> Mask:
 
 def _filled(mask: Mask) -> Mask:
     """Fill the small holes of a mask."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        cv2.bitwise_not(mask), connectivity=4
-    )
+    labels, stats = label_regions(cv2.bitwise_not(mask), connectivity=4)
     height, width = mask.shape
     x, y, w, h, area = stats.T
     holes = (x > 0) & (y > 0) & (x + w < width) & (y + h < height) & (area < MAX_HOLE * mask.size)
@@ -217,9 +216,9 @@ def _filled(mask: Mask) -> Mask:
 def _whole_ghosts(
     mask: Mask, share: NDArray[np.float32], rests: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Return the regions that are ghosts as a whole and at rest."""
-    count, labels = cv2.connectedComponents(mask)
-    flat = labels.ravel()
+    """Return the regions that are ghosts as a whole and without motion."""
+    labels, stats = label_regions(mask)
+    flat, count = labels.ravel(), len(stats)
     size = np.maximum(np.bincount(flat, minlength=count), 1)
     ghost = np.bincount(flat, share.ravel(), count) > MIN_SHARE * size
     ghost &= np.bincount(flat, rests.ravel(), count) > 0.9 * size

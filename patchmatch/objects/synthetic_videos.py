@@ -1,13 +1,14 @@
 """Generated videos of things that move, pause, hide and cast shadows, with exact ground truth."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 UNKNOWN = 255  # label of soft edges
-Image = NDArray[np.float32]
+Image = NDArray[Any]  #: float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ def make_video(
             _sway(image, time)
         label = np.zeros(image.shape[:2], np.uint8)
         whole: dict[int, tuple[int, int, int, int]] = {}
-        for number, thing in enumerate(moving, start=1):
+        for thing in moving:
             _draw_shadow(image, thing, time)
         for number, thing in enumerate(moving, start=1):
             box = _draw(image, label, thing, time, number)
@@ -202,7 +203,8 @@ def _thing(
     if pauses:
         first = int(rng.uniform(0.3, 0.7) * frames)
         steps[first : first + int(rng.uniform(15, 45))] = 0
-    path = np.cumsum(steps, axis=0) + (begin, rng.uniform(0.3, 0.9) * height - h * 0.7)
+    origin = np.array([begin, rng.uniform(0.3, 0.9) * height - h * 0.7])
+    path = np.cumsum(steps, axis=0) + origin
     path = path + camera.mean(0) * (0, 1) + camera[:1] * (1, 0)
     if np.ptp(camera[:, 0]) > 20:  # the camera follows
         path[:, 0] += (camera[:, 0] - camera[0, 0]) * rng.uniform(0.5, 1.2)

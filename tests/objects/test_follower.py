@@ -82,9 +82,7 @@ def test_a_slow_change_of_the_light_is_not_a_thing():
 
 def test_flicker_is_not_a_thing():
     images, _ = sliding(frames=40, start=-40, speed=0)
-    images = [
-        (image * (1 if i % 2 else 0.8)).astype(np.uint8) for i, image in enumerate(images)
-    ]
+    images = [(image * (1 if i % 2 else 0.8)).astype(np.uint8) for i, image in enumerate(images)]
     assert not any(moved_things(follow(images, camera=False)))
 
 
@@ -183,7 +181,7 @@ def as_tracks(frames):
 
 @pytest.mark.parametrize(
     ("options", "least"),
-    [({}, 0.55), ({"light": 0.15}, 0.55), ({"waves": True}, 0.5), ({"shadows": 0.5}, 0.5)],
+    [({}, 0.42), ({"light": 0.15}, 0.42), ({"waves": True}, 0.4), ({"shadows": 0.5}, 0.4)],
     ids=["plain", "light", "waves", "shadows"],
 )
 def test_things_of_generated_videos_are_found(options, least):

@@ -16,7 +16,10 @@ def tracks(frames):
 
 
 def test_overlap_of_boxes_by_hand():
-    boxes0, boxes1 = np.array([LEFT, RIGHT], float), np.array([(0, 0, 10, 10), (5, 0, 15, 20)], float)
+    boxes0, boxes1 = (
+        np.array([LEFT, RIGHT], float),
+        np.array([(0, 0, 10, 10), (5, 0, 15, 20)], float),
+    )
     np.testing.assert_allclose(box_iou(boxes0, boxes1), [[0.5, 1 / 3], [0, 0]])
     assert box_iou(np.zeros((0, 4)), boxes1).shape == (0, 2)
 
@@ -72,9 +75,11 @@ def test_scores_agree_with_motmetrics():
             np.array(list(b.values()), float).reshape(-1, 4),
         )
         accumulator.update(list(a), list(b), np.where(overlap >= 0.5, 1 - overlap, np.nan))
-    peer = mm.metrics.create().compute(
-        accumulator, metrics=["mota", "idf1", "num_switches"], name="run"
-    ).iloc[0]
+    peer = (
+        mm.metrics.create()
+        .compute(accumulator, metrics=["mota", "idf1", "num_switches"], name="run")
+        .iloc[0]
+    )
     assert scores.mota == pytest.approx(peer["mota"], abs=0.01)
     assert scores.idf1 == pytest.approx(peer["idf1"], abs=0.01)
     assert scores.switches == pytest.approx(peer["num_switches"], abs=2)

@@ -12,7 +12,6 @@ from patchmatch.core.errors import InputError
 from patchmatch.io import write_image
 
 
-
 @pytest.fixture
 def folder(tmp_path):
     images, _ = sliding(frames=20)
