@@ -33,8 +33,11 @@ class BlockMotion:
         """
         if self._matcher is None:
             self._matcher = _load().to(self._device())
-        frames = [torch.from_numpy(frame.astype(np.float32) / 255) for frame in (frame0, frame1)]
-        return self._matcher.measure_motion(*(f[None, None] for f in frames), block).numpy()
+        earlier, later = (
+            torch.from_numpy(frame.astype(np.float32) / 255)[None, None]
+            for frame in (frame0, frame1)
+        )
+        return self._matcher.measure_motion(earlier, later, block).numpy()
 
 
 def _load() -> MotionMatcher:

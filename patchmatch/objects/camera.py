@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patchmatch.objects.memory import Array
+
 BLOCK = 32  # pixels of the reduced frame
 LONGEST = 448  # pixels: frames are reduced to this side before blocks are matched
 TOLERANCE = 1.0  # pixels of the reduced frame by which a block that follows the camera may deviate
@@ -21,7 +23,7 @@ MAX_LEFT = 0.7  # of the change of a tile that a displacement of the frame may l
 WITHIN = 8  # frames, of which two must move as a whole before blocks are matched
 
 #: Takes two gray frames (H, W) uint8 and the side of a block; returns (rows, columns, 2).
-MeasureMotion = Callable[[NDArray[np.uint8], NDArray[np.uint8], int], NDArray[np.floating]]
+MeasureMotion = Callable[[Array, Array, int], Array]
 
 
 class Camera:
@@ -40,10 +42,10 @@ class Camera:
         self._measure = measure
         self._decides = moves is None
         self.moves, self.lost = bool(moves), False
-        self._before: NDArray[np.uint8] | None = None
+        self._before: Array | None = None
         self._glances: deque[bool] = deque(maxlen=WITHIN)
 
-    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+    def __call__(self, image: Array) -> NDArray[np.float64] | None:
         """Return the homography (3, 3) from the frame before to this one.
 
         None if the camera stands still, at the first frame, and where it cannot be estimated.
@@ -68,20 +70,16 @@ class Camera:
             self.moves = True
         return found
 
-    def _estimate(
-        self, before: NDArray[np.uint8], gray: NDArray[np.uint8]
-    ) -> NDArray[np.float64] | None:
+    def _estimate(self, before: Array, gray: Array) -> NDArray[np.float64] | None:
         scale = min(1.0, LONGEST / max(gray.shape))
-        small = [_reduced(frame, scale) for frame in (before, gray)]
-        block = BLOCK if min(small[0].shape) >= 4 * BLOCK else BLOCK // 2
-        if min(small[0].shape) < 3 * block:
+        small0, small1 = (_reduced(frame, scale) for frame in (before, gray))
+        block = BLOCK if min(small0.shape) >= 4 * BLOCK else BLOCK // 2
+        if min(small0.shape) < 3 * block:
             return None
-        return fit_homography(np.asarray(self._measure(*small, block)), block, scale)
+        return fit_homography(np.asarray(self._measure(small0, small1, block)), block, scale)
 
 
-def fit_homography(
-    displacement: NDArray[np.floating], block: int, scale: float
-) -> NDArray[np.float64] | None:
+def fit_homography(displacement: Array, block: int, scale: float) -> NDArray[np.float64] | None:
     """Fit the motion of the camera to the displacements of blocks, robustly.
 
     RANSAC fits an affine motion. Where few blocks follow it, MAGSAC++ (Barath et al. 2020) fits a
@@ -114,9 +112,7 @@ def fit_homography(
     return found / found[2, 2]
 
 
-def _fit(
-    points: NDArray[np.float64], moved: NDArray[np.float64], affine: bool
-) -> tuple[NDArray[np.float64] | None, float]:
+def _fit(points: Array, moved: Array, affine: bool) -> tuple[Array | None, float]:
     """Return a robust fit, (3, 3), and the share of the points that follow it."""
     cv2.setRNGSeed(0)
     if affine:
@@ -130,14 +126,14 @@ def _fit(
     return found, float((np.linalg.norm(fitted - moved, axis=1) < TOLERANCE).mean())
 
 
-def _reduced(frame: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+def _reduced(frame: Array, scale: float) -> Array:
     if scale >= 1:
         return frame
     size = (max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale)))
     return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
 
 
-def _moves_as_a_whole(before: NDArray[np.uint8], gray: NDArray[np.uint8]) -> bool:
+def _moves_as_a_whole(before: Array, gray: Array) -> bool:
     """Return whether one displacement, found by phase correlation, explains most of a change."""
     scale = min(1.0, GLANCE / max(gray.shape))
     first, second = (_reduced(frame, scale).astype(np.float32) for frame in (before, gray))
@@ -163,13 +159,13 @@ def _moves_as_a_whole(before: NDArray[np.uint8], gray: NDArray[np.uint8]) -> boo
     return False
 
 
-def _phase_shift(first: NDArray[np.float32], second: NDArray[np.float32]) -> tuple[float, float]:
+def _phase_shift(first: Array, second: Array) -> tuple[float, float]:
     window = cv2.createHanningWindow(first.shape[::-1], cv2.CV_32F)
     (dx, dy), _ = cv2.phaseCorrelate(first, second, window)
     return dx, dy
 
 
-def _tiles(image: NDArray[np.float32]) -> NDArray[np.float32]:
+def _tiles(image: Array) -> Array:
     return cv2.resize(image, (TILES, TILES), interpolation=cv2.INTER_AREA)
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmatch.objects.memory import Mask, Planes
+from patchmatch.objects.memory import Array, Mask, Planes
 
 RATE = 0.25  # weight of a frame in the mean: the image stays sharp although it is resampled
 MIN_AGE = 2  # frames for which a pixel has been seen before the memory counts
@@ -44,7 +44,7 @@ class CarriedMemory:
         self.variation = warp(self.variation, cv2.INTER_LINEAR)
         self.age = cv2.warpPerspective(self.age, camera, size, flags=cv2.INTER_NEAREST)
 
-    def distance(self, planes: Planes) -> NDArray[np.uint8]:
+    def distance(self, planes: Planes) -> Array:
         """Return the distance of every pixel from the range of the memory around it."""
         result = np.zeros(planes.shape[1:], np.uint8)
         element = np.ones((3, 3), np.uint8)
@@ -56,11 +56,11 @@ class CarriedMemory:
         result[self.age < MIN_AGE] = 0
         return result
 
-    def threshold(self, noise: float) -> NDArray[np.float32]:
+    def threshold(self, noise: float) -> Array:
         """Return the distance up to which a color is background; see ``SceneMemory``."""
         return VARIATION * self.variation + (MIN_DISTANCE + NOISE_DISTANCE * noise)
 
-    def learn(self, planes: Planes, distance: NDArray[np.uint8], still: Mask, rate: float) -> None:
+    def learn(self, planes: Planes, distance: Array, still: Mask, rate: float) -> None:
         """Renew the mean where the frame shows the background; see ``SceneMemory``."""
         new = ((self.age == 0) & (still > 0)).astype(np.uint8)
         for mean, plane in zip(self.background, planes, strict=True):

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmatch.objects.camera import Camera, MeasureMotion
+from patchmatch.objects.memory import Array
 from patchmatch.objects.segmentation import Segmenter
 from patchmatch.objects.tracker import Tracker
 from patchmatch.objects.tracks import YOUNG, Track
@@ -80,14 +81,14 @@ class Follower:
         self._min_area, self._max_size = min_area, max_size
         self._tracker = Tracker(MIN_AREA, max(1, round(LOST_SECONDS * fps)))
         self._shape: tuple[int, ...] | None = None
-        self._before: NDArray[np.uint8] | None = None
+        self._before: Array | None = None
 
     @property
     def camera_moves(self) -> bool:
         """Whether the camera moves, as far as known."""
         return self._camera.moves
 
-    def __call__(self, image: NDArray[np.uint8]) -> FollowedFrame:
+    def __call__(self, image: Array) -> FollowedFrame:
         """Follow the things into the next frame, (H, W) or (H, W, 3) uint8."""
         scale = min(1.0, self._max_size / max(image.shape[:2]))
         if image.shape != self._shape:
@@ -144,7 +145,7 @@ class Follower:
         return protected
 
 
-def _resized(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+def _resized(image: Array, scale: float) -> Array:
     if scale >= 1:
         return image
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))

@@ -2,14 +2,15 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+
+from patchmatch.objects.memory import Array
 
 WINDOW = 11  # pixels of half the resolution around a pixel in which the contour is compared
 MIN_SHARE = 0.6  # of the edges along the contour that are in the memory and not in the frame
 FLOOR = 8.0  # gray levels of a gradient that noise may cause
 
 
-def edge_strength(planes: NDArray[np.generic]) -> NDArray[np.float32]:
+def edge_strength(planes: Array) -> Array:
     """Return the largest gradient of the colors at half the resolution, (H / 2, W / 2) float32."""
     height, width = planes.shape[1:]
     size = (max(1, width // 2), max(1, height // 2))
@@ -21,9 +22,7 @@ def edge_strength(planes: NDArray[np.generic]) -> NDArray[np.float32]:
     return strongest
 
 
-def ghost_share(
-    mask: NDArray[np.uint8], frame_edges: NDArray[np.float32], memory_edges: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def ghost_share(mask: Array, frame_edges: Array, memory_edges: Array) -> Array:
     """Return how far the contour of a mask is an edge of the memory rather than of the frame.
 
     A thing in front of the background has edges at its contour in the frame. Where a thing has

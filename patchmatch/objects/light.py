@@ -2,7 +2,8 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+
+from patchmatch.objects.memory import Array
 
 TILE = 16  # pixels: the gain of a frame is the median over tiles
 MIN_TILES = 8
@@ -15,7 +16,7 @@ PENUMBRA = 5  # pixels of half the resolution: width of its soft edges
 MAX_RESIDUAL = 0.045  # share of the gray level of the memory that a gain need not explain
 
 
-def frame_gain(planes: NDArray[np.uint8], background: NDArray[np.float32]) -> NDArray[np.float32]:
+def frame_gain(planes: Array, background: Array) -> Array:
     """Return by what the background has to be multiplied to look like the frame, (C,) float32.
 
     Args:
@@ -34,9 +35,7 @@ def frame_gain(planes: NDArray[np.uint8], background: NDArray[np.float32]) -> ND
     return gains.clip(1 / MAX_GAIN, MAX_GAIN)
 
 
-def is_shadow(
-    planes: NDArray[np.uint8], background: NDArray[np.float32], noise: float
-) -> NDArray[np.uint8]:
+def is_shadow(planes: Array, background: Array, noise: float) -> Array:
     """Find where the frame is the background in less light.
 
     In a window around a pixel, a gain undoes the difference: the texture stays, and so does the
@@ -53,10 +52,10 @@ def is_shadow(
     height, width = planes.shape[1:]
     size = (max(1, width // 2), max(1, height // 2))
 
-    def half(plane: NDArray) -> NDArray[np.float32]:
+    def half(plane: Array) -> Array:
         return cv2.resize(plane, size, interpolation=cv2.INTER_AREA).astype(np.float32)
 
-    def mean(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    def mean(plane: Array) -> Array:
         return cv2.blur(plane, (WINDOW, WINDOW))
 
     frame, memory = [half(p) for p in planes], [half(p) for p in background]
@@ -67,7 +66,7 @@ def is_shadow(
     if len(planes) == 3:
         for new, old in zip(frame, memory, strict=True):
             plausible &= np.abs(new / light1 - old / light0) < 3 * MAX_CHROMA
-    weight = plausible.astype(np.float32)
+    weight = np.asarray(plausible, np.float32)
     share = mean(weight)
     total = np.maximum(share, np.float32(1e-3))
     gain = mean(weight * ratio) / total

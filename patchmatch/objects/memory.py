@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+Array = NDArray[Any]  #: uint8 or float32; OpenCV does not declare which it returns
 Planes = NDArray[Any]  #: (C, H, W) uint8, one plane for each color
 Mask = NDArray[Any]  #: (H, W) uint8, 0 or 255
 
@@ -37,7 +38,7 @@ class SceneMemory:
     def __init__(self, planes: Planes, seed: int = 0) -> None:
         self._random = np.random.default_rng(seed)
         height, width = planes.shape[1:]
-        self.samples = np.empty((SAMPLES, *planes.shape), np.uint8)
+        self.samples: NDArray[Any] = np.empty((SAMPLES, *planes.shape), np.uint8)
         everywhere = np.full((height, width), 255, np.uint8)
         self.background = planes.astype(np.float32)
         self.variation = np.zeros((height, width), np.float32)
@@ -59,8 +60,8 @@ class SceneMemory:
         second, larger = first.copy(), np.empty(shape, np.uint8)
         difference = np.empty_like(flat)
         channels = difference.reshape(planes.shape)
-        for sample in self.samples:
-            cv2.absdiff(flat, sample.reshape(flat.shape), difference)
+        for sample in self.samples.reshape(len(self.samples), *flat.shape):
+            cv2.absdiff(flat, sample, difference)
             distance = channels[0]
             for channel in channels[1:]:
                 cv2.max(distance, channel, distance)
@@ -89,7 +90,7 @@ class SceneMemory:
         y, x = self._random.integers(MARGIN, size=2)
         chosen = self._chosen[y : y + still.shape[0], x : x + still.shape[1]]
         chosen = cv2.bitwise_and(chosen, still)
-        self._write(self._random.integers(SAMPLES), planes, chosen)
+        self._write(int(self._random.integers(SAMPLES)), planes, chosen)
         for mean, plane in zip(self.background, planes, strict=True):
             cv2.accumulateWeighted(plane, mean, rate, still)
         cv2.accumulateWeighted(distance, self.variation, MEMORY_OF_VARIATION, still)

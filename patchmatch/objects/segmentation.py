@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from patchmatch.objects.carried_memory import CarriedMemory
 from patchmatch.objects.ghosts import MIN_SHARE, edge_strength, ghost_share
 from patchmatch.objects.light import frame_gain, is_shadow
-from patchmatch.objects.memory import Mask, Planes, SceneMemory
+from patchmatch.objects.memory import Array, Mask, Planes, SceneMemory
 from patchmatch.objects.regions import label_regions
 
 STRONG = 1.8  # times the threshold of the memory: background hardly ever differs so much
@@ -40,7 +40,7 @@ class Segmentation:
     """
 
     mask: Mask
-    strength: NDArray[np.float32]
+    strength: Array
     planes: Planes
     rests: NDArray[np.bool_]
     is_cut: bool = False
@@ -71,7 +71,7 @@ class Segmenter:
 
     def __call__(
         self,
-        image: NDArray[np.uint8],
+        image: Array,
         protected: NDArray[np.bool_] | None = None,
         camera: NDArray[np.float64] | None = None,
     ) -> Segmentation:
@@ -156,10 +156,10 @@ class Segmenter:
         noise = float(np.median(largest[::4, ::4])) / 1.4
         noise = min(noise, 2 * self._noise + 1)  # a flash is no noise
         self._noise += NOISE_RATE * (noise - self._noise)
-        self._age = cv2.add(self._age, 1)
+        self._age += self._age < 255
         self._age[largest > MIN_CHANGE + NOISE_CHANGE * self._noise] = 0
 
-    def _differs(self, planes: Planes, strength: NDArray[np.float32]) -> Segmentation:
+    def _differs(self, planes: Planes, strength: Array) -> Segmentation:
         """Handle a frame of another scene: a flash is passed over, a cut starts the memory anew."""
         self._differing += 1
         if self._differing >= CUT_FRAMES:
@@ -168,9 +168,7 @@ class Segmenter:
         nothing = np.zeros(planes.shape[1:], np.uint8)
         return Segmentation(nothing, strength, planes, nothing > 0)
 
-    def _heal(
-        self, planes: Planes, mask: Mask, protected: NDArray[np.bool_] | None
-    ) -> NDArray[np.uint8]:
+    def _heal(self, planes: Planes, mask: Mask, protected: NDArray[np.bool_] | None) -> Array:
         """Let ghosts, and what has rested for long, join the background."""
         memory = self._memory
         assert memory is not None
@@ -213,9 +211,7 @@ def _filled(mask: Mask) -> Mask:
     return cv2.bitwise_or(mask, (holes.astype(np.uint8) * 255)[labels])
 
 
-def _whole_ghosts(
-    mask: Mask, share: NDArray[np.float32], rests: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
+def _whole_ghosts(mask: Mask, share: Array, rests: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the regions that are ghosts as a whole and without motion."""
     labels, stats = label_regions(mask)
     flat, count = labels.ravel(), len(stats)

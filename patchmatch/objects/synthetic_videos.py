@@ -137,7 +137,7 @@ def _compress(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     if quality >= 100:
         return image
     data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
 def _scenery(rng: np.random.Generator, height: int, width: int) -> Image:

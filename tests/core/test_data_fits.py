@@ -45,7 +45,7 @@ TRAINED = {
     "PlaceMatcher": ("SyntheticPlaces", "University1652"),
 }
 PREDICTED = {
-    **dict.fromkeys(("ShiftMatcher", "MotionMatcher"), ("Frames", "RenderedCows")),
+    **dict.fromkeys(("ShiftMatcher", "MotionMatcher", "ObjectTracker"), ("Frames", "RenderedCows")),
     **dict.fromkeys(("PatchMatch", "DifferentiablePatchMatch"), PAIRS),
     **dict.fromkeys(("SIFTMatcher", "ASIFTMatcher", "AffNetHardNetMatcher"), PAIRS),
     **dict.fromkeys(("DescriptorMatcher", "LoFTRMatcher", "SE2LoFTRMatcher"), PAIRS),
