@@ -110,9 +110,8 @@ class Follower:
         self._tracker(frame, camera)
         shown = [t for t in self._tracker.tracks if t.missed <= SHOWN_MISSED]
         labels = self._tracker.labels
-        areas = np.bincount(labels.ravel())
         height, width = image.shape[:2]
-        things = [_thing(t, scale, areas, width, height) for t in shown]
+        things = [_thing(t, scale, width, height) for t in shown]
         if scale < 1:
             labels = cv2.resize(
                 labels.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST
@@ -152,15 +151,12 @@ def _resized(image: Array, scale: float) -> Array:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _thing(
-    track: Track, scale: float, areas: NDArray[np.intp], width: int, height: int
-) -> FollowedThing:
-    seen = int(areas[track.number]) if track.number < len(areas) else 0
+def _thing(track: Track, scale: float, width: int, height: int) -> FollowedThing:
     motion = track.velocity if track.motion is None else track.motion
     return FollowedThing(
         track=track.number,
         box=(track.box / scale).clip(0, [width, height, width, height]),
         displacement=motion / scale,
-        area=round(seen / scale**2),
+        area=round(track.visible / scale**2),
         strength=track.strength,
     )

@@ -201,22 +201,21 @@ def _clean(weak: Mask, strong: Mask, side: int) -> Mask:
 
 def _filled(mask: Mask) -> Mask:
     """Fill the small holes of a mask."""
-    labels, stats = label_regions(cv2.bitwise_not(mask), connectivity=4)
-    height, width = mask.shape
-    x, y, w, h, area = stats.T
-    holes = (x > 0) & (y > 0) & (x + w < width) & (y + h < height) & (area < MAX_HOLE * mask.size)
-    holes[0] = False
-    if not holes.any():
+    contours, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    if hierarchy is None:
         return mask
-    return cv2.bitwise_or(mask, (holes.astype(np.uint8) * 255)[labels])
+    is_hole = hierarchy[0, :, 3] >= 0  # it has a parent
+    holes = [c for c, hole in zip(contours, is_hole, strict=True) if hole]
+    small = [c for c in holes if cv2.contourArea(c) < MAX_HOLE * mask.size]
+    return cv2.drawContours(mask, small, -1, 255, cv2.FILLED) if small else mask
 
 
 def _whole_ghosts(mask: Mask, share: Array, rests: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the regions that are ghosts as a whole and without motion."""
     labels, stats = label_regions(mask)
-    flat, count = labels.ravel(), len(stats)
-    size = np.maximum(np.bincount(flat, minlength=count), 1)
-    ghost = np.bincount(flat, share.ravel(), count) > MIN_SHARE * size
-    ghost &= np.bincount(flat, rests.ravel(), count) > 0.9 * size
+    inside = mask > 0
+    where, count, area = labels[inside], len(stats), stats[:, cv2.CC_STAT_AREA]
+    ghost = np.bincount(where, share[inside], count) > MIN_SHARE * area
+    ghost &= np.bincount(where, rests[inside], count) > 0.9 * area
     ghost[0] = False
-    return ghost[labels]
+    return ghost[labels] if ghost.any() else np.zeros(mask.shape, bool)

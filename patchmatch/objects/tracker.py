@@ -131,7 +131,7 @@ class Tracker:
         x = np.concatenate([piece.x for piece in pieces])
         y = np.concatenate([piece.y for piece in pieces])
         self.labels[y, x] = track.number
-        track.strength = float(frame.strength[y, x].mean())
+        track.strength, track.visible = float(frame.strength[y, x].mean()), len(x)
         if len(x) > POINTS:
             chosen = self._random.choice(len(x), POINTS, replace=False)
             x, y = x[chosen], y[chosen]

@@ -39,6 +39,7 @@ class Track:
         parted: Frames for which a part has been apart from the rest.
         inside: Frames for which it has touched a larger thing, inside its box.
         moved: Whether it has moved, not only changed: then it is a thing.
+        visible: Its pixels in this frame.
         strength: Mean distance of its pixels from the memory in units of its threshold.
         points: (N, 2), x and y of some of its pixels; None before it is seen.
     """
@@ -54,6 +55,7 @@ class Track:
     parted: int = 0
     inside: int = 0
     moved: bool = False
+    visible: int = 0
     strength: float = 0.0
     points: NDArray[np.intp] | None = None
     _start: NDArray[np.float64] = field(init=False)
@@ -92,6 +94,7 @@ class Track:
     def miss(self) -> None:
         """Move on where it is not seen."""
         self.missed += 1
+        self.visible = 0
         self.box = self.expected
         self.velocity = self.velocity * DAMPING
 
