@@ -115,18 +115,19 @@ class Track:
         """
         expected, step = self.expected, self.step
         innovation = measured - expected
-        hidden = self.hits >= SETTLED and area < HIDDEN * self.area
+        height, width = shape[:2]
+        at_border = (expected < BORDER) & (np.arange(4) < 2)
+        at_border |= (expected > np.array([0, 0, width - BORDER, height - BORDER])) & (
+            np.arange(4) >= 2
+        )
+        # What leaves the frame is not hidden: its box shrinks.
+        hidden = self.hits >= SETTLED and area < HIDDEN * self.area and not at_border.any()
         if self.hits < YOUNG and free is None:
             center = (measured[:2] + measured[2:]) / 2 - self.center
             self.velocity = center if self.hits == 1 else (self.velocity + center) / 2
             self.box = measured
         else:
             limit = MAX_STEP_PIXELS + MAX_STEP_SHARE * np.tile(self.size, 2)
-            height, width = shape[:2]
-            at_border = (expected < BORDER) & (np.arange(4) < 2)
-            at_border |= (expected > np.array([0, 0, width - BORDER, height - BORDER])) & (
-                np.arange(4) >= 2
-            )
             correction = innovation.clip(-limit, limit)
             if free is not None or hidden:
                 shift = PART_GAIN * self._shift(correction, free)

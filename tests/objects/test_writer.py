@@ -39,7 +39,8 @@ def run(tmp_path_factory):
     root = tmp_path_factory.mktemp("objects")
     images, boxes = sliding(frames=30)
     write_frames(root / "frames", images)
-    predict(root / "frames", root / "out", "--writer.formats", "[mask,mot,coco,clips]")
+    options = ("--writer.formats", "[mask,mot,coco,clips]", "--writer.video", "true")
+    predict(root / "frames", root / "out", *options)
     return root / "out", boxes
 
 
@@ -160,8 +161,8 @@ def test_the_pause_between_events_is_bridged_or_not(tmp_path):
     write_frames(tmp_path / "frames", images + again)
     for bridge, count in ((5, 1), (0.5, 2)):
         out = tmp_path / f"out_{bridge}"
-        options = ("--writer.bridge", str(bridge), "--writer.video", "false")
-        predict(tmp_path / "frames", out, *options, "--writer.pictures", "false")
+        options = ("--writer.bridge", str(bridge), "--writer.pictures", "false")
+        predict(tmp_path / "frames", out, *options)
         assert len(read_csv(out / "events.csv", ("event",))) == count
         assert not (out / "pictures").exists()
 
@@ -171,7 +172,7 @@ def test_a_resumed_run_equals_one_that_was_not_interrupted(tmp_path, monkeypatch
 
     images, _ = sliding(frames=30)
     write_frames(tmp_path / "frames", images)
-    options = ("--writer.video", "false", "--data.batch_size", "5")
+    options = ("--data.batch_size", "5")
     predict(tmp_path / "frames", tmp_path / "whole", *options)
     step = ObjectTracker.predict_step
 
@@ -200,7 +201,10 @@ def test_a_resumed_run_equals_one_that_was_not_interrupted(tmp_path, monkeypatch
         (["--model.camera", "perhaps"], "camera must be auto, true or false, got perhaps"),
         (["--model.min_area", "0"], "min_area must be at least 1 pixel"),
         (["--writer.formats", "[gif]"], "formats must be among mask, mot, coco, clips, got gif"),
-        (["--writer.pictures", "false"], "video and clips are made of pictures"),
+        (
+            ["--writer.pictures", "false", "--writer.video", "true"],
+            "video and clips are made of pictures",
+        ),
         (["--writer.bridge", "-1"], "bridge must be at least 0 seconds"),
     ],
 )
