@@ -6,7 +6,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pytorch_lightning as pl
 
 from patchmatch.core.clips import Clip
@@ -15,6 +14,7 @@ from patchmatch.io.frames import fit_file_name
 from patchmatch.objects.drawing import ObjectRenderer
 from patchmatch.objects.events import EVENT_COLUMNS, event_rows
 from patchmatch.objects.exports import frame_numbers, write_clips, write_coco, write_mot
+from patchmatch.objects.masks import encode_labels, write_masks
 from patchmatch.objects.results import FrameObjects
 from patchmatch.objects.rows import (
     CSV_FORMATS,
@@ -123,6 +123,7 @@ class ObjectTracks(PredictionWriter):
         """Write the files of each frame of a clip and return the table rows."""
         rows: dict[str, list[Row]] = {"objects": [], "frames": [], PICTURES: []}
         rows[MOVED] = moved_tracks(prediction)
+        files: dict[str, bytes] = {}
         for (_, index), objects in zip(batch["pairs"], prediction, strict=True):
             image = batch["images"][index]
             rows["objects"] += object_rows(objects)
@@ -136,10 +137,12 @@ class ObjectTracks(PredictionWriter):
                 write_image(self.folder / path, self._render(image, objects))
                 row["picture"] = path.as_posix()
             if "mask" in self.formats:
-                mask = objects.mask.numpy().astype(np.uint8) * 255
-                write_image(self.folder / "masks" / name.with_name(f"{name.name}.png"), mask)
+                labels, tracks = encode_labels(objects)
+                row |= {"labels": f"{index}.png", "tracks": tracks}
+                row["mask"] = (Path("masks") / name.with_name(f"{name.name}.png")).as_posix()
+                files[f"{index}.png"] = labels
             rows[PICTURES].append(row)
-        return Chunk(rows=rows)
+        return Chunk(rows=rows, files=files)
 
     def count(self, chunks: RunChunks) -> dict[str, Any]:
         """Return the counts of the summary; boxes of what has not moved do not count."""
@@ -158,6 +161,8 @@ class ObjectTracks(PredictionWriter):
         for name, columns in self.tables.items():
             rows = (as_csv(row, self.csv_formats) for row in content[name])
             write_csv(self.folder / f"{name}.csv", columns, rows)
+        if "mask" in self.formats:
+            write_masks(self.folder, chunks, PICTURES, _moved(chunks))
         if "mot" in self.formats:
             numbers = frame_numbers(chunks.rows("frames"))
             several = len({source for source, _ in numbers}) > 1
