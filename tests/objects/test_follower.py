@@ -51,7 +51,7 @@ def test_the_place_that_a_thing_left_heals():
     assert len(moved_things(results)[-1]) == 1
 
 
-def test_a_thing_keeps_its_number_behind_a_pole():
+def test_convention_an_object_keeps_its_track_while_it_is_hidden():
     images, _ = sliding(frames=45, start=10)
     for image in images:
         image[:, 70:80] = 30
