@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         measure_motion,
         nearest_neighbour_field,
         predict_frames,
+        track_objects,
         vote,
     )
 
@@ -31,6 +32,7 @@ __all__ = [
     "measure_motion",
     "nearest_neighbour_field",
     "predict_frames",
+    "track_objects",
     "vote",
 ]
 

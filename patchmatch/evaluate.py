@@ -18,6 +18,7 @@ from patchmatch.frames.evaluation_files import MASKS
 from patchmatch.frames.flow_evaluation import score_flow
 from patchmatch.io import write_csv, write_text_atomic
 from patchmatch.io.manifest import add_to_run
+from patchmatch.objects.evaluation import score_objects
 from patchmatch.pairs.benchmarks import read_benchmark
 from patchmatch.pairs.evaluation import Protocol, read_predictions, score_benchmark
 from patchmatch.templates.evaluation import score_templates
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Evaluate the files of a run, print a table and write it; wrong input ends with exit code 2.
 
     Matches are compared with a benchmark, changes with masks of moving objects, true boxes, true
-    flow or the ground truth of rendered frames, detections of templates with true boxes.
+    flow or the ground truth of rendered frames, detections of templates with true boxes, moving
+    objects with true tracks or masks.
     """
     write_any_text()
     options = _parser().parse_args(arguments)
@@ -74,6 +76,10 @@ def _evaluate(options: argparse.Namespace, skipped: list[str]) -> tuple[Rows, Ro
     run, truth = Path(options.predictions), Path(options.truth)
     if (run / "boxes.csv").is_file():
         return *score_templates(run, truth), "boxes of templates; found from an IoU of 0.5"
+    if (run / "objects.csv").is_file():
+        if not truth.exists():
+            raise InputError(f"{truth}: no such file or folder; check the path")
+        return score_objects(run, truth, options.frame_offset)
     if (run / "changes.csv").is_file():
         return _evaluate_frames(run, truth, options.frame_offset, skipped)
     return _evaluate_matches(options, skipped)
@@ -138,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         help=(
             "matches: folder of HPatches, MegaDepth-1500 or ScanNet-1500; changes: folder of "
             "masks, csv of true boxes, .flo files, or rendered frames; templates: csv of true "
-            "boxes"
+            "boxes; moving objects: csv or MOTChallenge text of true boxes, or folder of masks"
         ),
     )
     parser.add_argument(
@@ -164,7 +170,10 @@ def _parser() -> argparse.ArgumentParser:
         "--frame_offset",
         type=int,
         default=0,
-        help="changes: added to the frame numbers of the run to get those of masks or boxes",
+        help=(
+            "changes and objects: added to the frame numbers of the run to get those of masks or "
+            "boxes"
+        ),
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the random samples")
     parser.add_argument("--output", help="folder for the tables; default: PREDICTIONS")

@@ -13,6 +13,8 @@ import patchmatch.nnf.differentiable.matcher
 import patchmatch.nnf.differentiable.warped_pairs
 import patchmatch.nnf.patch_match
 import patchmatch.nnf.writer
+import patchmatch.objects.matcher
+import patchmatch.objects.writer
 import patchmatch.pairs.aliked_lightglue
 import patchmatch.pairs.asift
 import patchmatch.pairs.auto

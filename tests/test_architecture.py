@@ -16,7 +16,7 @@ PACKAGE = ROOT / "patchmatch"
 # A room is a module or a folder of the package; behind each are the rooms that it may import. It
 # may always import itself. "frames.results" is a door to that one module, not to the whole room.
 SHARED = {"core", "io", "draw", "ops", "synthetic", "writing"}
-SYSTEMS = {"shift", "motion", "frames", "nnf", "pairs", "templates"}
+SYSTEMS = {"shift", "motion", "frames", "nnf", "objects", "pairs", "templates"}
 DOORS = {
     "__init__": {"core.process", "public", "version"},
     "__main__": {
@@ -27,12 +27,13 @@ DOORS = {
     "help": {"arguments", "core.configs", "version"},
     "parser": {"core", "writing"},
     "cli": {"arguments", "parser", "systems", "core", "writing"},
-    "evaluate": {"pairs", "frames", "templates", "core", "io"},
+    "evaluate": {"pairs", "frames", "objects", "templates", "core", "io"},
     "systems": SYSTEMS,
     "public": {*SYSTEMS, *SHARED},
-    # Systems use the shared rooms; three doors lead from one system to another.
+    # Systems use the shared rooms; four doors lead from one system to another.
     "shift": {*SHARED, "frames.results"},
     "motion": {*SHARED, "frames.results"},
+    "objects": {*SHARED, "motion.matcher"},
     "pairs": {*SHARED, "nnf"},
     "frames": SHARED,
     "nnf": SHARED,

@@ -50,6 +50,8 @@ class Matcher(LightningModule):
     predict_checkpoint: ClassVar[str] = "--ckpt_path"
     #: Whether coordinates need float32, so that ``--trainer.precision 16-true`` is an error.
     needs_float32: ClassVar[bool] = False
+    #: Whether a batch depends on those before: a run is then resumed from its first batch.
+    is_sequential: ClassVar[bool] = False
     #: Option that sets the input in that configuration.
     predict_source: ClassVar[str] = ""
 

@@ -3,7 +3,6 @@
 Frames are found by the last number in their names: ``in000612`` has the mask ``gt000612.png``.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmatch.core.errors import InputError
-from patchmatch.io import IMAGE_SUFFIXES, read_csv, read_image
+from patchmatch.io import read_csv
+from patchmatch.io.ground_truth import CORNERS, TrueMasks, last_number, true_box
 
-CORNERS = ("x0", "y0", "x1", "y1")
-MOVING, STATIC_UP_TO = 255, 50  # gray levels of CDnet: 85 and 170 are not evaluated
 MIN_MOVING = 0.25  # share of a box that must move, of the pixels that are evaluated
 MIN_OVERLAP = 0.5  # of an object, or of the box
 MIN_AREA = 100  # pixels: smaller components of a mask are not objects
@@ -122,40 +120,13 @@ def _boxes_scorer(path: Path, offset: int) -> Callable[[str, str, Boxes], Row | 
     return score
 
 
-def true_box(row: Mapping[str, str]) -> list[float]:
-    """Return x0, y0, x1, y1 of a row with these columns, or with x, y, width and height."""
-    if "x0" in row:
-        return [float(row[name]) for name in CORNERS]
-    x, y, width, height = (float(row[name]) for name in ("x", "y", "width", "height"))
-    return [x, y, x + width, y + height]
-
-
-def last_number(name: str) -> int | None:
-    """Return the last number in the name of a frame; None without one."""
-    numbers = re.findall(r"\d+", Path(name).name)
-    return int(numbers[-1]) if numbers else None
-
-
 def _mask_scorer(root: Path, offset: int) -> Callable[[str, str, Boxes], Row | None]:
     """Return a function that scores the boxes of a frame against its mask."""
-    paths: dict[tuple[str, int | None], Path] = {}
-    for path in sorted(root.rglob("*")):
-        if path.suffix.lower() in IMAGE_SUFFIXES and last_number(path.stem) is not None:
-            for part in {path.parent.relative_to(root).as_posix(), ""}:
-                paths.setdefault((part, last_number(path.stem)), path)
+    masks = TrueMasks(root)
 
     def score(source: str, frame: str, boxes: Boxes) -> Row | None:
-        number = last_number(frame)
-        key = None if number is None else number + offset
-        path = paths.get((source, key)) or paths.get((".", key)) or paths.get(("", key))
-        if path is None:
-            return None
-        image = read_image(path)
-        mask = image if image.ndim == 2 else image.max(axis=2)
-        has_unknown = bool(np.isin(mask, (85, 170)).any())
-        moving = mask == MOVING if has_unknown else mask > STATIC_UP_TO
-        known = moving | (mask <= STATIC_UP_TO)
-        return _score_mask(boxes, moving, known)
+        found = masks.read(source, frame, offset)
+        return None if found is None else _score_mask(boxes, *found)
 
     return score
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from patchmatch.core.errors import InputError
-from patchmatch.frames.box_evaluation import last_number
 from patchmatch.io import read_csv, read_flo
+from patchmatch.io.ground_truth import last_number
 
 WITHIN = (0.5, 1, 3, 5)  # pixels
 Row = dict[str, object]

@@ -5,8 +5,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from patchmatch.frames.exports import frame_rate, write_annotated_video
 from patchmatch.frames.report.page import write_report
+from patchmatch.writing.annotated_video import frame_rate, write_annotated_video
 from patchmatch.writing.chunks import RunChunks
 from patchmatch.writing.summary import summarize
 

@@ -7,6 +7,7 @@ from patchmatch.public.motion import (
     measure_motion,
     predict_frames,
 )
+from patchmatch.public.objects import track_objects
 from patchmatch.public.pairs import match_images
 from patchmatch.public.templates import match_template
 
@@ -18,5 +19,6 @@ __all__ = [
     "measure_motion",
     "nearest_neighbour_field",
     "predict_frames",
+    "track_objects",
     "vote",
 ]

@@ -101,6 +101,10 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
             rows = (as_csv(row, self.csv_formats) for row in chunks.rows(name))
             write_csv(self.folder / f"{name}.csv", columns, rows)
 
+    def count(self, chunks: RunChunks) -> dict[str, Any]:
+        """Return the counts of the summary."""
+        return summarize(chunks, next(iter(self.tables)))
+
     def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
         """Write outputs that need all chunks; not called if an error ended the run.
 
@@ -143,6 +147,9 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         if folder.state is RunState.FINISHED:
             trainer.limit_predict_batches = 0
             self._warn_on_rank_zero(trainer, "the run is already complete; nothing to do")
+        elif done and getattr(pl_module, "is_sequential", False):
+            text = "resuming; every result depends on the frames before, so all are read again"
+            self._warn_on_rank_zero(trainer, text)
         elif done:
             skip_batches(trainer, done, self._settings["data"].get("clips"))
             verb = "is" if len(done) == 1 else "are"
@@ -257,7 +264,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         assert folder is not None
         if complete:
             folder.require_chunks()
-        counts = summarize(chunks, next(iter(self.tables)))
+        counts = self.count(chunks)
         if counts["pairs"]:
             with folder.observe():
                 self.write_tables(chunks)

@@ -46,7 +46,7 @@ TRAINED = {
     "PlaceMatcher": ("SyntheticPlaces", "University1652"),
 }
 PREDICTED = {
-    **dict.fromkeys(("ShiftMatcher", "MotionMatcher"), ("Frames", "RenderedCows")),
+    **dict.fromkeys(("ShiftMatcher", "MotionMatcher", "ObjectTracker"), ("Frames", "RenderedCows")),
     **dict.fromkeys(("PatchMatch", "DifferentiablePatchMatch"), PAIRS),
     **dict.fromkeys(("AutoMatcher", "SIFTMatcher", "ASIFTMatcher", "AffNetHardNetMatcher"), PAIRS),
     **dict.fromkeys(("DescriptorMatcher", "LoFTRMatcher", "SE2LoFTRMatcher"), PAIRS),
@@ -82,8 +82,8 @@ def test_data_of_another_batch_type_raise_and_the_message_names_alternatives(sta
     matcher = uninitialised(MATCHERS[name])
     fitting = FITTING[stage].get(name)
     for kind in DATA:
-        if fitting is None and name == "TemplateMatcher":
-            with pytest.raises(InputError, match=r"^TemplateMatcher cannot .* any data: it has no"):
+        if fitting is None and name in ("TemplateMatcher", "ObjectTracker"):
+            with pytest.raises(InputError, match=rf"^{name} cannot .* any data: it has no"):
                 require_data_fits(matcher, uninitialised(kind), stage)
         elif fitting is None or kind.__name__ in fitting:
             require_data_fits(matcher, uninitialised(kind), stage)

@@ -10,6 +10,7 @@ import pytest
 import patchmatch
 from patchmatch.frames.results import FrameChanges, PatchMatches
 from patchmatch.nnf.results import NearestNeighbourField
+from patchmatch.objects.results import FrameObjects
 from patchmatch.pairs.results import Matches
 from patchmatch.templates.results import Detections
 
@@ -31,7 +32,7 @@ def test_signatures_agree_with_the_code(name, parameters):
 
 
 @pytest.mark.parametrize(
-    "result", [PatchMatches, FrameChanges, Matches, NearestNeighbourField, Detections]
+    "result", [PatchMatches, FrameChanges, FrameObjects, Matches, NearestNeighbourField, Detections]
 )
 def test_all_fields_of_results_are_listed(result):
     start = PAGE.index(f"| `{result.__name__}` |")

@@ -19,6 +19,8 @@ from patchmatch.io.lock import LOCK_FILE
 from patchmatch.nnf.patch_match import PatchMatch
 from patchmatch.nnf.results import DenseMatches
 from patchmatch.nnf.writer import Reconstructions
+from patchmatch.objects.results import FrameObjects
+from patchmatch.objects.writer import ObjectTracks
 from patchmatch.pairs.results import Matches
 from patchmatch.pairs.sift import SIFTMatcher
 from patchmatch.pairs.writer import PairMatches
@@ -31,6 +33,7 @@ from patchmatch.writing.writer import PredictionWriter
 CONFIGS = Path(__file__).parents[2] / "configs"
 WRITERS = {
     ChangeBoxes: FrameChanges,
+    ObjectTracks: FrameObjects,
     PairMatches: Matches,
     Reconstructions: DenseMatches,
     TemplateBoxes: SceneDetections,

@@ -1,0 +1,226 @@
+"""Runs of moving objects on the command line: files, resuming, mistakes."""
+
+import csv
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+from sliding_square import sliding
+
+from patchmatch.cli import main
+from patchmatch.evaluate import main as evaluate
+from patchmatch.io import read_csv, read_image, write_image
+
+
+def write_frames(folder, images, color=False):
+    for number, image in enumerate(images):
+        if color:
+            image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+        write_image(folder / f"frame_{number:03d}.png", image)
+    return folder
+
+
+def predict(source, output, *options):
+    main(
+        [
+            *("predict", "-c", "moving_objects", "--data.predict_dir", str(source)),
+            *("--writer.output_path", str(output), "--model.camera", "false"),
+            *("--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"),
+            *options,
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Return the folder of a run on a square that slides, pauses for long, and its true boxes."""
+    root = tmp_path_factory.mktemp("objects")
+    images, boxes = sliding(frames=30)
+    write_frames(root / "frames", images)
+    options = ("--writer.formats", "[mask,mot,coco,clips]", "--writer.video", "true")
+    predict(root / "frames", root / "out", *options)
+    return root / "out", boxes
+
+
+def test_tables_have_a_row_for_each_object_track_event_and_frame(run):
+    out, boxes = run
+    rows = read_csv(out / "objects.csv", ("source", "frame", "track", "x0", "dx", "area", "score"))
+    header = (out / "objects.csv").read_text().splitlines()[0]
+    assert header == "source,frame,track,x0,y0,x1,y1,dx,dy,area,score,time"
+    last = rows[-1]
+    box = [float(last[name]) for name in ("x0", "y0", "x1", "y1")]
+    np.testing.assert_allclose(box, boxes[-1], atol=3)
+    assert last["frame"] == "frame_029"
+    assert 0.5 < float(last["score"]) < 1
+    (track,) = read_csv(out / "tracks.csv", ("track", "frame0", "frame1", "path_length"))
+    assert track["track"] == last["track"]
+    assert track["frame1"] == "frame_029"
+    assert float(track["path_length"]) == pytest.approx(3 * int(track["frames"]), rel=0.3)
+    (event,) = read_csv(out / "events.csv", ("frame0", "frame1", "tracks", "seconds"))
+    assert (event["frame1"], event["tracks"]) == ("frame_029", "1")
+    assert event["frame0"] == track["frame0"]
+    assert len(read_csv(out / "frames.csv", ("frame", "objects"))) == 29
+
+
+def test_masks_are_white_where_something_moves(run):
+    out, boxes = run
+    mask = read_image(out / "masks" / "frame_020.png")
+    x0, y0, x1, y1 = boxes[20]
+    assert set(np.unique(mask)) == {0, 255}
+    assert (mask[y0:y1, x0:x1] == 255).mean() > 0.8
+    assert (mask[:30] == 0).all()
+
+
+def test_mot_and_coco_agree_with_the_table(run):
+    out, _ = run
+    rows = read_csv(out / "objects.csv", ("frame", "track", "x0", "y0", "x1", "y1"))
+    lines = list(csv.reader((out / "mot.txt").read_text().splitlines()))
+    assert len(lines) == len(rows)
+    frame, track, x, y, width, height = (float(value) for value in lines[-1][:6])
+    last = rows[-1]
+    assert (frame, track) == (30, float(last["track"]))  # counted from 1
+    assert (x - 1, y - 1) == (float(last["x0"]), float(last["y0"]))
+    assert width == pytest.approx(float(last["x1"]) - float(last["x0"]), abs=0.01)
+    coco = json.loads((out / "coco.json").read_text())
+    assert len(coco["annotations"]) == len(rows)
+    assert coco["annotations"][-1]["bbox"][2:] == pytest.approx([width, height], abs=0.01)
+    assert coco["images"][-1]["file_name"] == "frame_029"
+
+
+def test_the_video_of_an_event_shows_its_frames(run):
+    out, _ = run
+    (event,) = read_csv(out / "events.csv", ("frame0", "frame1"))
+    first, last = (int(re.findall(r"\d+", event[name])[0]) for name in ("frame0", "frame1"))
+    clip = cv2.VideoCapture(str(out / "events" / "event_0001.mp4"))
+    assert clip.get(cv2.CAP_PROP_FRAME_COUNT) == last - first + 1
+    assert (out / "annotated.mp4").is_file()
+
+
+def test_boxes_are_evaluated_against_true_boxes(run, tmp_path, capsys):
+    out, boxes = run
+    lines = ["frame,id,x0,y0,x1,y1"]
+    lines += [f"{t},1,{','.join(map(str, box))}" for t, box in enumerate(boxes) if t >= 8]
+    (tmp_path / "truth.csv").write_text("\n".join(lines) + "\n")
+    evaluate([str(out), str(tmp_path / "truth.csv"), "--output", str(tmp_path / "scores")])
+    rows = read_csv(tmp_path / "scores" / "evaluation.csv", ("group", "f1", "mota", "idf1"))
+    assert [row["group"] for row in rows] == ["IoU 0.3", "IoU 0.5"]
+    for row in rows:
+        assert (row["f1"], row["mota"], row["idf1"], row["switches"]) == ("1", "1", "1", "0")
+    # the same, as a text of MOTChallenge with frames counted from 1
+    text = [f"{t + 1},1,{b[0] + 1},{b[1] + 1},20,20,1,-1,-1,-1" for t, b in enumerate(boxes)][8:]
+    (tmp_path / "gt.txt").write_text("\n".join(text) + "\n")
+    evaluate([str(out), str(tmp_path / "gt.txt"), "--frame_offset", "1", "--output", str(tmp_path)])
+    assert read_csv(tmp_path / "evaluation.csv", ("f1",))[0]["f1"] == "1"
+
+
+def test_masks_are_evaluated_by_pixels_that_are_known(run, tmp_path):
+    out, boxes = run
+    for time in (15, 20):
+        mask = np.zeros((96, 160), np.uint8)
+        x0, y0, x1, y1 = boxes[time]
+        mask[y0 - 3 : y1 + 3, x0 - 3 : x1 + 3] = 170  # unknown: the edge does not count
+        mask[y0:y1, x0:x1] = 255
+        write_image(tmp_path / "gt" / f"gt{time:06d}.png", mask)
+    evaluate([str(out), str(tmp_path / "gt"), "--output", str(tmp_path)])
+    (row,) = read_csv(tmp_path / "evaluation.csv", ("frames", "precision", "recall", "f1"))
+    assert (row["frames"], row["precision"]) == ("2", "1")
+    assert float(row["recall"]) > 0.8
+    assert float(row["jaccard"]) == pytest.approx(float(row["recall"]), abs=0.05)
+
+
+def test_truth_of_other_frames_ends_in_one_line(run, tmp_path, capsys):
+    (tmp_path / "truth.csv").write_text("frame,x,y,width,height\n900,0,0,5,5\n")
+    with pytest.raises(SystemExit) as error:
+        evaluate([str(run[0]), str(tmp_path / "truth.csv")])
+    assert error.value.code == 2
+    assert "no row belongs to a frame" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("images", "events"),
+    [
+        ([np.full((64, 96), 90, np.uint8)] * 12, 0),
+        (sliding(frames=12, start=-40, speed=0)[0], 0),
+    ],
+    ids=["identical", "noise"],
+)
+def test_a_video_without_motion_gives_empty_tables(tmp_path, images, events):
+    write_frames(tmp_path / "frames", images, color=True)
+    predict(tmp_path / "frames", tmp_path / "out", "--writer.formats", "[mot,coco]")
+    for name in ("objects", "tracks", "events"):
+        assert len((tmp_path / "out" / f"{name}.csv").read_text().splitlines()) == 1
+    assert (tmp_path / "out" / "mot.txt").read_text() == ""
+    assert len(read_csv(tmp_path / "out" / "frames.csv", ("frame",))) == 11
+
+
+def test_the_pause_between_events_is_bridged_or_not(tmp_path):
+    images, _ = sliding(frames=120, start=10, width=160)
+    again, _ = sliding(frames=50, start=-20, width=160)
+    write_frames(tmp_path / "frames", images + again)
+    for bridge, count in ((5, 1), (0.5, 2)):
+        out = tmp_path / f"out_{bridge}"
+        options = ("--writer.bridge", str(bridge), "--writer.pictures", "false")
+        predict(tmp_path / "frames", out, *options)
+        assert len(read_csv(out / "events.csv", ("event",))) == count
+        assert not (out / "pictures").exists()
+
+
+def test_a_resumed_run_equals_one_that_was_not_interrupted(tmp_path, monkeypatch):
+    from patchmatch.objects.matcher import ObjectTracker
+
+    images, _ = sliding(frames=30)
+    write_frames(tmp_path / "frames", images)
+    options = ("--data.batch_size", "5")
+    predict(tmp_path / "frames", tmp_path / "whole", *options)
+    step = ObjectTracker.predict_step
+
+    def stops(self, batch, batch_idx):
+        if batch["index"] == 3:
+            raise KeyboardInterrupt
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ObjectTracker, "predict_step", stops)
+        # the annotations tell which data and writer fit
+        stops.__annotations__ = step.__annotations__
+        with pytest.raises(SystemExit):
+            predict(tmp_path / "frames", tmp_path / "out", *options)
+    assert (tmp_path / "out" / "chunks").is_dir()
+    predict(tmp_path / "frames", tmp_path / "out", *options, "--writer.resume", "true")
+    for name in ("objects.csv", "tracks.csv", "events.csv", "frames.csv"):
+        assert (tmp_path / "out" / name).read_text() == (tmp_path / "whole" / name).read_text()
+    assert not (tmp_path / "out" / "chunks").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data.gaps", "[1,2]"], r"give --data.gaps \[1\]"),
+        (["--model.camera", "perhaps"], "camera must be auto, true or false, got perhaps"),
+        (["--model.min_area", "0"], "min_area must be at least 1 pixel"),
+        (["--writer.formats", "[gif]"], "formats must be among mask, mot, coco, clips, got gif"),
+        (
+            ["--writer.pictures", "false", "--writer.video", "true"],
+            "video and clips are made of pictures",
+        ),
+        (["--writer.bridge", "-1"], "bridge must be at least 0 seconds"),
+    ],
+)
+def test_a_mistake_ends_in_one_line(tmp_path, capsys, options, message):
+    write_frames(tmp_path / "frames", sliding(frames=4)[0])
+    with pytest.raises(SystemExit) as error:
+        predict(tmp_path / "frames", tmp_path / "out", *options)
+    assert error.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert re.search(message, lines[-1])
+    assert "Traceback" not in "".join(lines)
+
+
+def test_tiny_frames_end_in_one_line(tmp_path, capsys):
+    write_frames(tmp_path / "frames", [np.zeros((16, 16), np.uint8)] * 4)
+    with pytest.raises(SystemExit) as error:
+        predict(tmp_path / "frames", tmp_path / "out")
+    assert error.value.code == 2
+    assert "too small to follow objects in" in capsys.readouterr().err
