@@ -117,8 +117,9 @@ def opacity(opened: Image.Image) -> np.ndarray | None:
     """Return ``decode_opacity`` of an open image."""
     if not opened.has_transparency_data:
         return None
-    opaque = np.array(opened.convert("RGBA"))[..., 3] > 127
-    return None if opaque.all() else opaque
+    alpha = np.array(opened.convert("RGBA"))[..., 3]
+    opaque = alpha > 127
+    return None if opaque.all() or alpha.min() == alpha.max() else opaque
 
 
 def to_array(opened: Image.Image) -> np.ndarray:

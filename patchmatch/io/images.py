@@ -100,7 +100,8 @@ def read_opacity(path: str | Path) -> np.ndarray | None:
         path: Any file that ``read_image`` reads.
 
     Returns:
-        ``(H, W)`` bool, of the size of ``read_image(path)``; None if all pixels are opaque.
+        ``(H, W)`` bool, of the size of ``read_image(path)``; None if all pixels are opaque,
+        or have the same opacity, which marks nothing.
 
     Raises:
         InputError: If the file cannot be read.

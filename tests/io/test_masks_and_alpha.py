@@ -70,6 +70,12 @@ def test_images_without_transparent_pixels_have_no_mask(tmp_path):
     assert read_opacity(tmp_path / "rgb.png") is None
 
 
+def test_the_same_opacity_everywhere_is_no_mask(tmp_path):
+    alpha = np.full((*OPAQUE.shape, 4), 9, np.uint8)
+    Image.fromarray(alpha, "RGBA").save(tmp_path / "faint.png")
+    assert read_opacity(tmp_path / "faint.png") is None
+
+
 def test_avif_is_read(tmp_path):
     values = np.full((32, 48, 3), 90, np.uint8)
     for i in range(2):
