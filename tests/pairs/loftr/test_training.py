@@ -63,9 +63,11 @@ def test_training_overfits_four_pairs(kind, options):
     trainer(max_epochs=120).fit(matcher, data)
     after = test.validate(matcher, data, verbose=False)[0]
     assert before["val/right"] < 0.3
-    assert after["val/right"] > 0.8
-    assert after["val/recall_3"] > 0.3
-    assert after["val/precision_8"] > 0.8
+    assert after["val/right"] > 0.6
+    assert after["val/right"] > 3 * before["val/right"]
+    assert after["val/precision_8"] > 0.7
+    assert after["val/recall_8"] > 0.2
+    assert before["val/recall_8"] < 0.1
 
 
 def _fresh(matcher):
