@@ -193,13 +193,14 @@ def _refine(pair: FramePair, flow: np.ndarray) -> np.ndarray:
     refined = np.empty_like(flow)
     variational = cv2.VariationalRefinement.create()
     variational.setFixedPointIterations(ITERATIONS)
-    step = max(2 * OVERLAP, STRIP_PIXELS // width)
+    step = max(2 * OVERLAP, STRIP_PIXELS // width // 2 * 2)
     for top in range(0, height, step):
         bottom = min(top + step, height)
         # The strip of frame 1 must contain the targets of all rows whose refinement is used.
-        reach = OVERLAP + math.ceil(np.abs(flow[top:bottom, :, 1]).max())
+        # It begins at an even row, because the solver updates a chessboard of pixels.
+        reach = OVERLAP + 2 * math.ceil(np.abs(flow[top:bottom, :, 1]).max() / 2)
         around = slice(max(top - reach, 0), min(bottom + reach, height))
-        strip = np.ascontiguousarray(flow[around])
+        strip = flow[around].copy()  # OpenCV changes it in place
         strip = variational.calc(pair.image0[around], pair.image1[around], strip)
         refined[top:bottom] = strip[top - around.start : bottom - around.start]
     return refined

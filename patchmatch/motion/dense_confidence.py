@@ -13,8 +13,8 @@ from patchmatch.motion.dense import (
 )
 
 # A logistic regression, fitted by dev/calibrate_flow.py on synthetic scenes of digits.
-WEIGHTS = 0.987, -1.489, -9.374, -1.282
-BIAS = 0.931
+WEIGHTS = 1.228, 1.424, -10.816, -1.005
+BIAS = -0.434
 EDGE_WINDOW = 9  # pixels: side of the window in which the flow is compared with its mean
 
 
