@@ -22,11 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from patchmatch import load_motion_matcher
 from patchmatch.motion.data import MovingDigits, MovingScenes
 from patchmatch.motion.dense import dense_flow
-from patchmatch.motion.dense_confidence import confidence_features
+from patchmatch.motion.dense_confidence import STEP, confidence_features, targets_inside
 from patchmatch.motion.layered_scenes import degrade_frames, make_scene
 from patchmatch.motion.matcher import MotionMatcher
 
-STEP = 7  # of the pixels, every seventh is used
 WITHIN = 1.0  # pixels
 
 
@@ -46,10 +45,11 @@ def measured(
             features0, features1 = (matcher.net.describe(frame) for frame in frames)
             pair, logits = matcher.pixel_inputs(frames[0], features0, features1)
         flow = dense_flow(pair)
-        found, inside = confidence_features(pair, flow, logits)
+        found = np.stack(confidence_features(pair, flow, logits), axis=-1)
         error = np.linalg.norm(flow - scene.flow, axis=-1)
-        features.append(np.stack(found, axis=-1)[inside][::STEP])
-        correct.append(((error < WITHIN) & scene.visible)[inside][::STEP])
+        inside = targets_inside(flow)[::STEP, ::STEP]
+        features.append(found[inside])
+        correct.append(((error < WITHIN) & scene.visible)[::STEP, ::STEP][inside])
     return np.concatenate(features), np.concatenate(correct)
 
 

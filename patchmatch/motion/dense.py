@@ -1,9 +1,9 @@
 """Flow of every pixel from the motion of blocks.
 
-1. **Choice.** Every pixel chooses among the displacements of its block and the four beside it,
-   their bilinear interpolation, and zero, by the difference of the frames. The differences of each
-   candidate are averaged along the edges of frame 0 by a guided filter, so that the outlines of the
-   flow follow those of the image: cost-volume filtering (Hosni et al., PAMI 2013), with the fast
+1. **Choice.** Every pixel chooses among the displacements of its block and the four beside it, and
+   their bilinear interpolation, by the difference of the frames. The differences of each candidate
+   are averaged along the edges of frame 0 by a guided filter, so that the outlines of the flow
+   follow those of the image: cost-volume filtering (Hosni et al., PAMI 2013), with the fast
    guided filter (He and Sun, 2015). A median filter removes single pixels.
 2. **Refinement.** A variational method with robust data and smoothness terms (Brox et al., ECCV
    2004), as implemented in OpenCV, refines the flow to subpixel precision.
@@ -27,7 +27,7 @@ EDGE_VARIANCE = 1e-3  # of gray levels in [0, 1]: edges of more contrast are kep
 LEVELS = 40.0  # gray levels per local standard deviation, of the images that are compared
 CLIP = 40  # gray levels: larger differences count no more
 MEDIAN = 5  # pixels: side of the median filter
-ITERATIONS = 5  # of the refinement
+ITERATIONS = 4  # of the refinement
 BAND = 256  # rows of a band, a multiple of the block
 MARGIN = 16  # rows around a band that the filters reach, a multiple of the block
 STRIP_PIXELS = 2**20  # of a strip of the refinement
@@ -184,7 +184,6 @@ def _candidates(blocks: np.ndarray) -> Iterator[np.ndarray]:
     for row, column in _NEIGHBOURS:
         y, x = row * BLOCK, column * BLOCK
         yield constant[y : y + height, x : x + width]
-    yield np.zeros((height, width, 2), np.float32)
 
 
 def _refine(pair: FramePair, flow: np.ndarray) -> np.ndarray:

@@ -13,9 +13,10 @@ from patchmatch.motion.dense import (
 )
 
 # A logistic regression, fitted by dev/calibrate_flow.py on synthetic scenes of digits.
-WEIGHTS = 1.228, 1.424, -10.816, -1.005
-BIAS = -0.434
-EDGE_WINDOW = 9  # pixels: side of the window in which the flow is compared with its mean
+WEIGHTS = 1.22, 0.972, -8.225, -0.87
+BIAS = -0.226
+STEP = 2  # pixels from one to the next at which the regression is evaluated
+EDGE_WINDOW = 5  # of these: side of the window in which the flow is compared with its mean
 
 
 def flow_confidence(
@@ -32,22 +33,34 @@ def flow_confidence(
         logits: (R, C) float32, confidence logits of the displacements of the blocks.
         threads: Number of bands that are processed at once; it does not change the result.
     """
-    found, inside = confidence_features(pair, flow, logits, threads)
-    logit = np.full(flow.shape[:2], BIAS, np.float32)
+    found = confidence_features(pair, flow, logits, threads)
+    logit = np.full(found[0].shape, BIAS, np.float32)
     for weight, feature in zip(WEIGHTS, found, strict=True):
         logit += weight * feature
-    return inside / (1 + np.exp(-logit.clip(-30, 30)))
+    probability = 1 / (1 + np.exp(-logit.clip(-30, 30)))
+    rows, columns = probability.shape
+    size = columns * STEP, rows * STEP
+    height, width = flow.shape[:2]
+    confidence = cv2.resize(probability, size, interpolation=cv2.INTER_NEAREST)[:height, :width]
+    return confidence * targets_inside(flow)
+
+
+def targets_inside(flow: np.ndarray) -> np.ndarray:
+    """Return which targets of a flow (H, W, 2) lie inside frame 1, (H, W) bool."""
+    height, width = flow.shape[:2]
+    x = flow[..., 0] + np.arange(width, dtype=np.float32)
+    y = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    return (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
 
 
 def confidence_features(
     pair: FramePair, flow: np.ndarray, logits: np.ndarray, threads: int = 1
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return the four features of the regression, and where they are known.
+) -> list[np.ndarray]:
+    """Return the four features of the regression at every ``STEP``-th pixel, float32.
 
-    The features, (H, W) float32 each, are the logit of the block, interpolated; the filtered
-    difference of the frames; how much it exceeds the mean of all pixels with the same target, which
-    is large where a pixel is occluded by another; and how far the flow differs from its mean in a
-    small window. They are known where the target lies inside frame 1, (H, W) bool.
+    They are the logit of the block, interpolated; the filtered difference of the frames; how much
+    it exceeds the mean of all pixels with the same target, which is large where a pixel is occluded
+    by another; and how far the flow differs from its mean in a small window.
 
     Args:
         pair: The frames.
@@ -56,21 +69,27 @@ def confidence_features(
         threads: Number of bands that are processed at once.
     """
     height, width = flow.shape[:2]
-    x = np.rint(flow[..., 0] + np.arange(width, dtype=np.float32)).astype(np.int32)
-    y = np.rint(flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]).astype(np.int32)
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    difference = np.empty((height, width), np.float32)
+    difference = np.empty((-(-height // STEP), -(-width // STEP)), np.float32)
 
     def measure(rows: slice) -> None:
-        difference[rows] = residual(pair, flow, rows) / CLIP
+        part = residual(pair, flow, rows)[::STEP, ::STEP] / CLIP
+        difference[rows.start // STEP :][: len(part)] = part
 
     for_bands(measure, height, threads)
-    target = (y * width + x)[inside]
-    total = np.bincount(target, difference[inside], height * width)
-    count = np.bincount(target, minlength=height * width)
-    excess = np.zeros_like(difference)
-    excess[inside] = difference[inside] - total[target] / count[target]
-    spread = np.abs(flow - cv2.blur(flow, (EDGE_WINDOW, EDGE_WINDOW))).sum(axis=2)
     blocks = pad_grid(logits[..., None], height, width)
-    certain = interpolate_grid(blocks)[:height, :width]
-    return [certain, difference, excess, np.log1p(spread)], inside
+    certain = interpolate_grid(blocks)[:height:STEP, :width:STEP]
+    sampled = np.ascontiguousarray(flow[::STEP, ::STEP])
+    mean = cv2.blur(sampled, (EDGE_WINDOW, EDGE_WINDOW))
+    spread = cv2.transform(cv2.absdiff(sampled, mean), np.ones((1, 2), np.float32))
+    return [certain, difference, _excess(difference, sampled / STEP), np.log1p(spread)]
+
+
+def _excess(difference: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """Return a difference (h, w) minus its mean over the pixels with the same target."""
+    height, width = difference.shape
+    x = np.rint(flow[..., 0] + np.arange(width, dtype=np.float32)).clip(0, width - 1)
+    y = np.rint(flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]).clip(0, height - 1)
+    target = (y.astype(np.int64) * width + x.astype(np.int64)).ravel()
+    total = np.bincount(target, difference.ravel(), height * width)
+    mean = total / np.maximum(np.bincount(target, minlength=height * width), 1)
+    return difference - mean.astype(np.float32)[target].reshape(height, width)
