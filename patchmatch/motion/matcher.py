@@ -14,9 +14,9 @@ from patchmatch.core.errors import InputError
 from patchmatch.core.matcher import Matcher, drop_small_pairs, pairs_of_features
 from patchmatch.core.process import MOST_THREADS, compiled_threads, keep_freed_memory
 from patchmatch.frames.results import DenseFlow, FrameChanges, Kind, kind_of, score_of_length
+from patchmatch.motion import dense
 from patchmatch.motion.camera import camera_motion
 from patchmatch.motion.coarse_to_fine import Motion
-from patchmatch.motion import dense
 from patchmatch.motion.data import MotionBatch
 from patchmatch.motion.dense_confidence import flow_confidence
 from patchmatch.motion.features import Level
@@ -272,7 +272,7 @@ class MotionMatcher(Matcher):
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.float().cpu().numpy()
+    return tensor.detach().float().cpu().numpy()
 
 
 def _require_block(block: int) -> None:

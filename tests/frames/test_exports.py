@@ -10,8 +10,8 @@ import torch
 from patchmatch.core.errors import InputError
 from patchmatch.frames.exports import (
     block_flow,
-    pixel_flow,
     frame_rate,
+    pixel_flow,
     write_annotated_video,
     write_block_arrays,
     write_jsonl,

@@ -399,7 +399,7 @@ def test_failed_write_raises_and_keeps_the_chunks(tmp_path, monkeypatch):
         ({"style": "dots"}, "style must be one of boxes, arrows, flow, patches, got 'dots'"),
         ({"arrow_scale": 0}, "arrow_scale must be a positive number, got 0"),
         ({"max_flow": float("nan")}, "max_flow must be a positive number, got nan"),
-        ({"formats": ["jsonl", "xls"]}, "formats must be among jsonl, flo, npz, got xls"),
+        ({"formats": ["jsonl", "xls"]}, "formats must be among jsonl, flo, png16, npz, got xls"),
         ({"video": True, "style": "patches"}, "images of equal size"),
         ({"overwrite": True, "resume": True}, "overwrite and resume contradict each other"),
     ],
