@@ -422,6 +422,7 @@ def test_constant_frames_have_finite_gradients(brightness):
         assert torch.isfinite(weight.grad).all()
 
 
+@torch.no_grad()
 def test_prediction_measures_every_pixel_only_if_asked(shipped):
     frames = panning_frames((0, 0), (5, -3))
     (blocks,) = shipped.predict_step(clip_of(*frames), 0)
