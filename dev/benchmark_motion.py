@@ -1,13 +1,15 @@
-"""Benchmark accuracy and speed of block motion: the tables of docs/motion.md.
+"""Benchmark accuracy and speed of motion, of blocks and of pixels: the tables of docs/motion.md.
 
 python3 dev/benchmark_motion.py --flow FOLDER [--also NAME=CHECKPOINT] [--scenes 12] [--repeats 15]
+python3 dev/benchmark_motion.py --dense --flow FOLDER [--pictures FOLDER]
 python3 dev/benchmark_motion.py --frames FOLDER --scenes 0
 
 The FOLDER of --flow contains one folder per pair: two images, in order, and the true flow (.flo).
 The FOLDER of --frames contains ordered images of a fixed camera without ground truth; its table is
 the interpolation error of the blocks that changed. Synthetic scenes of photographs of scikit-image
 and scikit-learn, none of them used in training, are evaluated in addition. Times are medians in
-units of OpenCV's DIS (medium); the methods run alternately in this process.
+units of OpenCV's DIS (medium); the methods run alternately in this process. With --dense the tables
+are those of the flow of every pixel, and --pictures draws it beside the truth.
 """
 
 import argparse
@@ -27,6 +29,16 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmark_dense import (
+    DensePair,
+    degraded_dense_table,
+    dense_methods,
+    dense_table,
+    dense_times,
+    measured,
+    read_dense_pairs,
+    write_pictures,
+)
 from motion_peers import BLOCK, Method, dense_flow, peers
 
 from patchmatch import load_motion_matcher, measure_motion, predict_frames
@@ -75,6 +87,14 @@ def photographs() -> list[np.ndarray]:
 
 def synthetic_pairs(count: int) -> list[Pair]:
     """Generate scenes of 640x640 pixels whose layers are photographs."""
+    return [
+        Pair(frame0=p.frame0, frame1=p.frame1, truth=median_block_flow(p.flow, p.valid, BLOCK))
+        for p in dense_synthetic_pairs(count)
+    ]
+
+
+def dense_synthetic_pairs(count: int) -> list[DensePair]:
+    """Generate the same scenes with the flow of every pixel, valid where it is visible."""
     digits = load_digits("embedded", "data")
     masks, textures = digits[split_indices(len(digits), "test")], photographs()
     pairs = []
@@ -83,8 +103,7 @@ def synthetic_pairs(count: int) -> list[Pair]:
         scene = make_scene(textures, masks, 640, rng, upright=True)
         frames = [f + rng.normal(0, 1 / 255, f.shape) for f in (scene.frame0, scene.frame1)]
         frame0, frame1 = (to_uint8(255 * frame) for frame in frames)
-        truth = median_block_flow(scene.flow, scene.visible, BLOCK)
-        pairs.append(Pair(frame0=frame0, frame1=frame1, truth=truth))
+        pairs.append(DensePair(f"scene {number}", frame0, frame1, scene.flow, scene.visible))
     return pairs
 
 
@@ -163,6 +182,10 @@ def main() -> None:
     parser.add_argument(
         "--frames", type=Path, nargs="+", default=[], help="folders of frames of a fixed camera"
     )
+    parser.add_argument("--dense", action="store_true", help="measure the flow of every pixel")
+    parser.add_argument(
+        "--pictures", type=Path, help="with --dense: folder for images of the flow beside the truth"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
@@ -171,6 +194,9 @@ def main() -> None:
         name, _, path = option.rpartition("=")
         matchers[name or path] = load_motion_matcher(path, device="cpu").matcher
     matchers["patchmatch"] = load_motion_matcher(device="cpu").matcher
+    if options.dense:
+        print_dense(matchers, options)
+        return
     methods = peers() | {name: method_of(matcher) for name, matcher in matchers.items()}
     console = Console(width=120)
     for folder in options.frames:
@@ -214,6 +240,22 @@ def main() -> None:
             ]
             table.add_row(name, *(f"{e.mean:.2f} / {e.median:.3f}" for e in errors))
         console.print(table)
+
+
+def print_dense(matchers: dict[str, MotionMatcher], options: argparse.Namespace) -> None:
+    """Print the tables of the flow of every pixel."""
+    console, methods = Console(width=120), dense_methods(matchers)
+    sets = {folder.name: read_dense_pairs(folder, read_frames) for folder in options.flow}
+    if options.scenes:
+        title = "synthetic scenes of photographs"
+        sets[title] = dense_synthetic_pairs(options.scenes)
+    for title, pairs in sets.items():
+        flows = measured(methods, pairs)
+        console.print(dense_table(title, pairs, flows))
+        console.print(degraded_dense_table(title, pairs, methods, DEGRADATIONS))
+        if options.pictures:
+            write_pictures(options.pictures, pairs, flows)
+    console.print(dense_times(methods, dense_synthetic_pairs(4), options.repeats))
 
 
 def fixed_camera_table(

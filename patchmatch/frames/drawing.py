@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from patchmatch.draw import Color, difference_image, draw_arrows, draw_boxes, draw_flow, montage
-from patchmatch.frames.exports import block_flow
+from patchmatch.frames.exports import pixel_flow
 from patchmatch.frames.results import FrameChanges, Kind
 from patchmatch.writing.rows import number
 
@@ -57,7 +57,7 @@ class ChangeRenderer:
             selected: The blocks or regions to draw, highest scores first.
         """
         if self.style == "flow":
-            flow, valid = block_flow(changes, *image1.shape[:2])
+            flow, valid = pixel_flow(changes, *image1.shape[:2])
             return draw_flow(image1, flow, valid, self.max_flow)
         colors = [self.colors[Kind(kind)] for kind in selected.kind.tolist()]
         if self.style == "boxes":

@@ -12,6 +12,31 @@ from patchmatch.io import write_bytes_atomic, write_text_atomic
 from patchmatch.writing.chunks import Row
 
 
+def pixel_flow(
+    changes: FrameChanges, height: int, width: int, total: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the measured flow of every pixel, or ``block_flow`` if only blocks are measured.
+
+    The arguments and results are those of ``block_flow``.
+    """
+    if changes.flow is None:
+        return block_flow(changes, height, width, total)
+    flow = changes.flow.permute(1, 2, 0).numpy()  # (H, W, 2)
+    valid = np.isfinite(flow).all(axis=2)
+    if changes.camera is not None and not total:
+        flow = flow - _camera_flow(changes.boxes.numpy(), changes.camera.numpy(), height, width)
+    return np.where(valid[..., None], flow, np.float32(0)), valid
+
+
+def _camera_flow(boxes: np.ndarray, camera: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return the affine motion of the camera, known in N boxes, of every pixel, (H, W, 2)."""
+    centres = (boxes[:, :2] + boxes[:, 2:] - 1) / 2
+    design = np.c_[np.ones(len(centres)), centres]
+    constant, along_x, along_y = np.linalg.lstsq(design, camera, rcond=None)[0].astype(np.float32)
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+    return constant + along_x * x[:, None] + along_y * y[:, None, None]
+
+
 def block_flow(
     changes: FrameChanges, height: int, width: int, total: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:

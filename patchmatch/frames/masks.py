@@ -1,12 +1,13 @@
 """Masks that restrict which part of the frames is evaluated."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from patchmatch.core.errors import InputError
+from patchmatch.frames.results import FrameChanges
 from patchmatch.io import read_image, to_mask
 
 
@@ -61,6 +62,14 @@ class Masks:
                 f"{_size(self.valid.shape)} and the frames of {source} are {_size(shape)}; "
                 "draw it on one of the frames"
             )
+
+    def restrict(self, changes: FrameChanges) -> FrameChanges:
+        """Return the blocks in the valid area, and the flow of its pixels."""
+        inside = changes[self.contains(changes.boxes)]
+        if self.valid is None or changes.flow is None:
+            return inside
+        outside = torch.from_numpy(~self.valid)
+        return replace(inside, flow=changes.flow.masked_fill(outside, torch.nan))
 
     def contains(self, boxes: Tensor) -> Tensor:
         """Return which boxes have more than half of their pixels in the valid area, (N,) bool.

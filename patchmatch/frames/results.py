@@ -74,6 +74,20 @@ class PatchMatches:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DenseFlow:
+    """The motion of every pixel between two frames.
+
+    Attributes:
+        flow: (2, H, W) float, dx and dy in pixels from frame 0 to frame 1.
+        confidence: (H, W) float in [0, 1], the probability that the flow is correct within one
+            pixel; low where the pixel is occluded in frame 1 or has left it.
+    """
+
+    flow: Tensor
+    confidence: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
 class FrameChanges:
     """The changes of all N blocks of a frame pair.
 
@@ -95,6 +109,8 @@ class FrameChanges:
             ``score`` exclude; None where it is not estimated.
         time0: Time of the earlier frame in seconds from the start; None where unknown.
         time1: Time of the later frame.
+        flow: (2, H, W) float, dx and dy in pixels of every pixel, with the motion of the camera;
+            NaN where its confidence is too low; None where only blocks are measured.
     """
 
     source: str
@@ -109,6 +125,7 @@ class FrameChanges:
     camera: Tensor | None = None
     time0: float | None = None
     time1: float | None = None
+    flow: Tensor | None = None
 
     def __post_init__(self) -> None:
         known = self.displacement.masked_fill(~self.matched[:, None], torch.nan)

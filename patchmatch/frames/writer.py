@@ -1,9 +1,10 @@
 """Writer of frame changes: images, tables, flow files, arrays, video and report."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytorch_lightning as pl
 
 from patchmatch.core.clips import Clip
@@ -11,7 +12,7 @@ from patchmatch.draw import parse_color
 from patchmatch.frames.common_motion import moves_alike
 from patchmatch.frames.dataset import Clips
 from patchmatch.frames.drawing import ChangeRenderer
-from patchmatch.frames.exports import block_flow, write_block_arrays, write_jsonl
+from patchmatch.frames.exports import pixel_flow, write_block_arrays, write_jsonl
 from patchmatch.frames.masks import Masks
 from patchmatch.frames.report.thumbnails import thumbnail
 from patchmatch.frames.results import FrameChanges, Kind
@@ -24,13 +25,18 @@ from patchmatch.frames.rows import (
 )
 from patchmatch.frames.run_outputs import IMAGE_ROWS, write_run_report, write_videos
 from patchmatch.frames.selection import Selection
-from patchmatch.io import write_flo, write_image
+from patchmatch.io import write_flo, write_flow_png, write_image
 from patchmatch.io.frames import fit_file_name
 from patchmatch.writing.chunks import Chunk, Row, RunChunks
 from patchmatch.writing.rows import number
 from patchmatch.writing.writer import PredictionWriter
 
-FORMATS = ("jsonl", "flo", "npz")
+FORMATS = ("jsonl", "flo", "png16", "npz")
+FlowWriter = Callable[[Path, np.ndarray, np.ndarray], None]
+FLOW_WRITERS: dict[str, tuple[str, FlowWriter]] = {
+    "flo": (".flo", write_flo),
+    "png16": (".png", write_flow_png),
+}
 
 
 class ChangeBoxes(PredictionWriter):
@@ -61,8 +67,8 @@ class ChangeBoxes(PredictionWriter):
             less of their area inside are skipped, also in the counts of pairs.csv.
         ignore: Mask image of the size of the frames, white where changes do not count.
         style: boxes; arrows along the displacements to where the blocks are; flow, the
-            displacements of all blocks as colors with a color wheel; patches, a montage of each
-            changed patch as earlier, later and difference.
+            displacements of all pixels (of all blocks with the shift matcher) as colors with a
+            color wheel; patches, a montage of each changed patch as earlier, later and difference.
         export_box_overlay: False draws style patches, whatever the style.
         color_one_pixel: Color of blocks that moved by one pixel, a name or "#rrggbb".
         color_larger: Color of blocks that moved by more, a name or "#rrggbb".
@@ -72,8 +78,9 @@ class ChangeBoxes(PredictionWriter):
         max_flow: Displacement in pixels that style flow draws with full saturation; null chooses
             it per image, so set it for videos.
         formats: Additional outputs: jsonl (changes.jsonl, the rows of changes.csv as JSON), flo
-            (flow/FRAME.flo, the displacement of every pixel's block, with the motion of the
-            camera), npz (fields/FRAME.npz, all blocks as arrays). [] writes none.
+            (flow/FRAME.flo, the displacement of every pixel, with the motion of the camera; that of
+            its block with the shift matcher), png16 (flow/FRAME.png, the same in the 16-bit format
+            of KITTI), npz (fields/FRAME.npz, all blocks as arrays). [] writes none.
         video: Write annotated.mp4 from the images at the end, annotated/SEQUENCE.mp4 if there are
             several sequences.
         report: Write report.html at the end: frames with boxes, charts, tables and settings on
@@ -154,6 +161,8 @@ class ChangeBoxes(PredictionWriter):
         if stage == "predict":
             self._masks = Masks.read(self.roi, self.ignore)
         self._suggests_camera = getattr(pl_module, "camera", None) is False
+        if hasattr(pl_module, "dense"):  # whether to measure the flow of every pixel
+            pl_module.dense = self.style == "flow" or bool(self._flow_writers())
         super().setup(trainer, pl_module, stage)
 
     def planned_files(self, dataset: Any) -> Iterator[str]:
@@ -172,8 +181,8 @@ class ChangeBoxes(PredictionWriter):
             folder = f"{source}/" if several else ""
             name = fit_file_name(frame)
             yield f"{self.image_folder}/{folder}top{self.top_k}_{name}.png"
-            if "flo" in self.formats:
-                yield f"flow/{folder}{name}.flo"
+            for suffix, _ in self._flow_writers():
+                yield f"flow/{folder}{name}{suffix}"
             if "npz" in self.formats:
                 yield f"fields/{folder}{name}.npz"
 
@@ -197,7 +206,7 @@ class ChangeBoxes(PredictionWriter):
         for index0, index1 in batch["pairs"]:
             nearest[index1] = max(index0, nearest.get(index1, 0))
         for (index0, index1), changes in zip(batch["pairs"], prediction, strict=True):
-            valid = changes[self._masks.contains(changes.boxes)]
+            valid = self._masks.restrict(changes)
             if self._suggests_camera and moves_alike(valid):
                 self._suggests_camera = False
                 self._warn(
@@ -245,8 +254,13 @@ class ChangeBoxes(PredictionWriter):
 
     def _write_arrays(self, name: Path, changes: FrameChanges, shape: tuple[int, ...]) -> None:
         """Write the displacements of a pair in the requested formats."""
-        if "flo" in self.formats:
-            flow, valid = block_flow(changes, shape[0], shape[1], total=True)
-            write_flo(self.folder / "flow" / f"{name}.flo", flow, valid)
+        if writers := self._flow_writers():
+            flow, valid = pixel_flow(changes, shape[0], shape[1], total=True)
+            for suffix, write in writers:
+                write(self.folder / "flow" / f"{name}{suffix}", flow, valid)
         if "npz" in self.formats:
             write_block_arrays(self.folder / "fields" / f"{name}.npz", changes)
+
+    def _flow_writers(self) -> list[tuple[str, FlowWriter]]:
+        """Return the suffix and the function of each requested flow format."""
+        return [FLOW_WRITERS[name] for name in self.formats if name in FLOW_WRITERS]

@@ -7,7 +7,7 @@ from patchmatch.io.atomic import (
     write_text_atomic,
 )
 from patchmatch.io.files import read_bytes
-from patchmatch.io.flow import read_flo, write_flo
+from patchmatch.io.flow import read_flo, write_flo, write_flow_png
 from patchmatch.io.frames import FolderSequence, FrameSequence
 from patchmatch.io.images import (
     IMAGE_SUFFIXES,
@@ -61,6 +61,7 @@ __all__ = [
     "write_bytes_atomic",
     "write_csv",
     "write_flo",
+    "write_flow_png",
     "write_image",
     "write_text_atomic",
     "write_video",

@@ -12,6 +12,7 @@ from patchmatch.frames.results import Kind, kind_of
 
 MIN_KNOWN = 0.5  # share of the pixels of a block whose flow must be known
 SAME_WITHIN = 1.0  # pixels: largest difference of two blocks that move together
+NEAR_BOUNDARY = 5  # pixels
 MIN_NEIGHBOURS = 3 / 8  # share of neighbours with which a block must move to not be isolated
 
 
@@ -78,6 +79,29 @@ def isolated_motion(motion: np.ndarray) -> np.ndarray:
     difference = np.linalg.norm(neighbours - motion, axis=-1)  # (8, rows, columns)
     known = np.isfinite(difference).sum(axis=0)
     return (difference <= SAME_WITHIN).sum(axis=0) < MIN_NEIGHBOURS * known
+
+
+def near_motion_boundaries(flow: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Return which pixels with known flow are within five pixels of a motion boundary.
+
+    A boundary lies between two adjacent pixels whose flow differs by more than one pixel.
+
+    Args:
+        flow: (H, W, 2), dx and dy in pixels.
+        valid: (H, W) bool, True where the flow is known.
+
+    Returns:
+        (H, W) bool.
+    """
+    boundary = np.zeros(valid.shape, np.uint8)
+    for earlier, later in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        differs = np.linalg.norm(flow[later] - flow[earlier], axis=-1) > SAME_WITHIN
+        differs &= valid[later] & valid[earlier]
+        boundary[earlier] |= differs
+        boundary[later] |= differs
+    side = 2 * NEAR_BOUNDARY + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return cv2.dilate(boundary, disc).astype(bool) & valid
 
 
 def interpolation_error(

@@ -1,7 +1,10 @@
 """Training of the motion network, and prediction with it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
@@ -14,11 +17,14 @@ from patchmatch.core.matcher import (
     drop_small_pairs,
     pairs_of_features,
 )
-from patchmatch.core.process import keep_freed_memory
-from patchmatch.frames.results import FrameChanges, Kind, kind_of, score_of_length
+from patchmatch.core.process import MOST_THREADS, compiled_threads, keep_freed_memory
+from patchmatch.frames.results import DenseFlow, FrameChanges, Kind, kind_of, score_of_length
+from patchmatch.motion import dense
 from patchmatch.motion.camera import camera_motion
 from patchmatch.motion.coarse_to_fine import Motion
 from patchmatch.motion.data import MotionBatch
+from patchmatch.motion.dense_confidence import flow_confidence
+from patchmatch.motion.features import Level
 from patchmatch.motion.loss import CORRECT_WITHIN, MIN_VISIBLE, motion_loss
 from patchmatch.motion.net import MotionNet
 from patchmatch.ops.blocks import block_boxes, block_counts
@@ -44,7 +50,7 @@ class MotionMatcher(Matcher):
         camera: Whether to estimate the motion of the camera and subtract it, so that only blocks
             that move against the scene count as changed.
         min_matched: Lowest probability of being visible in the later frame at which a block
-            counts as matched.
+            counts as matched, and lowest confidence at which the flow of a pixel is written.
     """
 
     shipped_weights = "motion_matcher.ckpt"
@@ -76,6 +82,7 @@ class MotionMatcher(Matcher):
         self.lr, self.weight_decay = lr, weight_decay
         self.block, self.radius, self.camera = block, radius, camera
         self.min_matched = min_matched
+        self.dense = False  # set by a writer of flow: measure that of every pixel in prediction
 
     def forward(self, frames: Tensor) -> Motion:
         """Return the motion of frame pairs, (B, 1, 2, H, W)."""
@@ -127,6 +134,10 @@ class MotionMatcher(Matcher):
             height, width = frames[first].shape[-2:]
             boxes = block_boxes(height, width, self.block, self.block, edges=True)
             motion = self.net.compare(earlier, later, self.block, self.radius, edges=True)
+            flow = None
+            if self.dense:
+                found = self._pixels(frames[first], earlier, later)
+                flow = found.flow.masked_fill(found.confidence < self.min_matched, torch.nan)
             changes.append(
                 FrameChanges(
                     source=batch["source"],
@@ -135,6 +146,7 @@ class MotionMatcher(Matcher):
                     time0=batch["times"][first],
                     time1=batch["times"][second],
                     boxes=boxes,
+                    flow=flow,
                     **self._block_changes(motion, boxes),
                 )
             )
@@ -189,6 +201,33 @@ class MotionMatcher(Matcher):
             InputError: If the weights are not float32.
         """
         _require_block(block)
+        with self._described(frame0, frame1, block) as (_, earlier, later):
+            motion = self.net.compare(earlier, later, block, self.radius)
+        return motion.displacement[0].float().cpu()
+
+    @torch.inference_mode()
+    def measure_flow(self, frame0: Tensor, frame1: Tensor) -> DenseFlow:
+        """Return the displacement of every pixel from ``frame0`` to ``frame1``.
+
+        The network measures blocks of 16 pixels, on the device of its weights; the step from blocks
+        to pixels runs on the CPU, see ``motion.dense``.
+
+        Args:
+            frame0: The earlier frame, (1, C, H, W) float in [0, 1], RGB or gray.
+            frame1: The later frame, of the same size.
+
+        Raises:
+            ValueError: If the frames differ in size or are smaller than 16 x 16 pixels.
+            InputError: If the weights are not float32.
+        """
+        with self._described(frame0, frame1, dense.BLOCK) as (gray0, earlier, later):
+            return self._pixels(gray0, earlier, later)
+
+    @contextmanager
+    def _described(
+        self, frame0: Tensor, frame1: Tensor, block: int
+    ) -> Iterator[tuple[Tensor, list[Level], list[Level]]]:
+        """Yield the gray frame 0 and the features of both frames, in eval mode."""
         self._require_float32()
         gray = [f if f.shape[1] == 1 else luma(f) for f in (frame0, frame1)]
         if gray[0].shape != gray[1].shape:
@@ -205,11 +244,43 @@ class MotionMatcher(Matcher):
                 features = self.net.describe(torch.cat(gray).to(self.device))
                 first, second = slice(1), slice(1, 2)
                 earlier, later = ([level.frames(i) for level in features] for i in (first, second))
-                motion = self.net.compare(earlier, later, block, self.radius)
+                yield gray[0], earlier, later
         finally:
             if training:
                 self.train()
-        return motion.displacement[0].float().cpu()
+
+    def _pixels(self, gray0: Tensor, earlier: list[Level], later: list[Level]) -> DenseFlow:
+        """Return the flow of every pixel; the arguments are those of ``pixel_inputs``."""
+        pair, logits = self.pixel_inputs(gray0, earlier, later)
+        threads = min(max(torch.get_num_threads(), compiled_threads()), MOST_THREADS)
+        flow = dense.dense_flow(pair, threads)
+        confidence = flow_confidence(pair, flow, logits, threads)
+        flow = torch.from_numpy(flow).permute(2, 0, 1).contiguous()  # (2, H, W)
+        return DenseFlow(flow=flow, confidence=torch.from_numpy(confidence))
+
+    def pixel_inputs(
+        self, gray0: Tensor, earlier: list[Level], later: list[Level]
+    ) -> tuple[dense.FramePair, np.ndarray]:
+        """Return what the step from blocks to pixels takes.
+
+        Args:
+            gray0: Frame 0, gray in [0, 1], (..., H, W).
+            earlier: Its features.
+            later: Those of frame 1.
+
+        Returns:
+            The frames with the motion of their blocks, and the confidence logits of the
+            displacements of the blocks, (R, C).
+        """
+        motion = self.net.compare(earlier, later, dense.BLOCK, self.radius)
+        images = (dense.to_levels(_array(levels[0].even[0])) for levels in (earlier, later))
+        guide = np.ascontiguousarray(_array(gray0.flatten(0, -3)[0]))
+        pair = dense.FramePair(*images, guide, _array(motion.displacement[0]))
+        return pair, _array(motion.confidence_logits[0, ..., 0])
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().float().cpu().numpy()
 
 
 def _require_block(block: int) -> None:

@@ -4,6 +4,7 @@ from patchmatch.public.fields import nearest_neighbour_field, vote
 from patchmatch.public.motion import (
     load_motion_matcher,
     load_shift_matcher,
+    measure_flow,
     measure_motion,
     predict_frames,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "load_shift_matcher",
     "match_images",
     "match_template",
+    "measure_flow",
     "measure_motion",
     "nearest_neighbour_field",
     "predict_frames",

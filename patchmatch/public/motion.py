@@ -14,7 +14,7 @@ from patchmatch.core.errors import InputError
 from patchmatch.core.messages import warn
 from patchmatch.frames.data import open_clips
 from patchmatch.frames.dataset import Clips, LiveClips
-from patchmatch.frames.results import FrameChanges, PatchMatches
+from patchmatch.frames.results import DenseFlow, FrameChanges, PatchMatches
 from patchmatch.motion.matcher import MotionMatcher
 from patchmatch.public.images import Image, scaled, to_tensors
 from patchmatch.public.loading import load_matcher
@@ -37,6 +37,12 @@ class LoadedMotionMatcher:
         """Return the displacement of every whole block, see ``patchmatch.measure_motion``."""
         first, second = to_tensors({"frame0": frame0, "frame1": frame1})
         return self.matcher.measure_motion(first, second, block)
+
+    @check_options
+    def measure_flow(self, frame0: Image, frame1: Image) -> DenseFlow:
+        """Return the displacement of every pixel, see ``patchmatch.measure_flow``."""
+        first, second = to_tensors({"frame0": frame0, "frame1": frame1})
+        return self.matcher.measure_flow(first, second)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +84,10 @@ class LoadedShiftMatcher:
     def measure_motion(self, frame0: Image, frame1: Image, block: int = 32) -> Tensor:
         """Return the displacement, of any size, of every whole block by the motion matcher."""
         return self.motion.measure_motion(frame0, frame1, block)
+
+    def measure_flow(self, frame0: Image, frame1: Image) -> DenseFlow:
+        """Return the displacement of every pixel by the motion matcher."""
+        return self.motion.measure_flow(frame0, frame1)
 
 
 @check_options
@@ -158,11 +168,46 @@ def measure_motion(
         ValueError: If a frame is not an image, the sizes differ, or no block fits.
         InputError: If a file cannot be read.
     """
+    return _matcher_or_shipped(matcher, device).measure_motion(frame0, frame1, block)
+
+
+@check_options
+def measure_flow(
+    frame0: Image,
+    frame1: Image,
+    *,
+    matcher: LoadedMotionMatcher | LoadedShiftMatcher | MotionMatcher | None = None,
+    device: str | torch.device | None = None,
+) -> DenseFlow:
+    """Measure how far every pixel of an image has moved in another one: its optical flow.
+
+    Args:
+        frame0: The earlier frame: a path, an array (H, W) or (H, W, 3), a PIL image or a tensor.
+        frame1: The later frame, of the same size.
+        matcher: The motion matcher; ``load_motion_matcher()`` if None.
+        device: Device to compute on if no matcher is given.
+
+    Returns:
+        The flow, (2, H, W) float, dx and dy in pixels, and its confidence, (H, W) float in [0, 1],
+        both on the CPU.
+
+    Raises:
+        ValueError: If a frame is not an image, the sizes differ, or a frame is smaller than 16
+            x 16 pixels.
+        InputError: If a file cannot be read.
+    """
+    return _matcher_or_shipped(matcher, device).measure_flow(frame0, frame1)
+
+
+def _matcher_or_shipped(
+    matcher: LoadedMotionMatcher | LoadedShiftMatcher | MotionMatcher | None,
+    device: str | torch.device | None,
+) -> LoadedMotionMatcher | LoadedShiftMatcher:
     if matcher is None:
-        matcher = _shipped_motion_matcher(None if device is None else str(device))
-    elif isinstance(matcher, MotionMatcher):
-        matcher = LoadedMotionMatcher(matcher=matcher)
-    return matcher.measure_motion(frame0, frame1, block)
+        return _shipped_motion_matcher(None if device is None else str(device))
+    if isinstance(matcher, MotionMatcher):
+        return LoadedMotionMatcher(matcher=matcher)
+    return matcher
 
 
 @functools.cache

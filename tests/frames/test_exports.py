@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from patchmatch.core.errors import InputError
-from patchmatch.frames.exports import block_flow, write_block_arrays, write_jsonl
+from patchmatch.frames.exports import block_flow, pixel_flow, write_block_arrays, write_jsonl
 from patchmatch.frames.results import FrameChanges, Kind
 from patchmatch.frames.rows import CHANGE_COLUMNS, PAIR_COLUMNS, change_rows, pair_row
 from patchmatch.writing.rows import number
@@ -159,3 +159,22 @@ def test_npz_that_cannot_be_written_raises(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file where a folder is needed"):
         write_block_arrays(tmp_path / "file/a.npz", changes([[0, 0, 8, 8]], [[0.0, 0.0]]))
+
+
+def test_measured_flow_of_pixels_comes_before_that_of_blocks():
+    flow = torch.arange(2 * 4 * 6).reshape(2, 4, 6).float()
+    flow[:, 1, 2] = NAN
+    boxes = [[0, 0, 2, 2], [2, 0, 4, 2], [4, 0, 6, 2], [0, 2, 2, 4], [2, 2, 4, 4], [4, 2, 6, 4]]
+    corners = torch.tensor(boxes)[:, :2].float()
+    camera = 0.5 * corners + torch.tensor([1.0, 2.0])  # affine: 0.5 (x - 0.5) + 1 at centre x
+    blocks = changes(boxes, [[0.0, 0.0]] * 6, camera=camera, flow=flow)
+    total, valid = pixel_flow(blocks, 4, 6, total=True)
+    assert valid.tolist() == [[not (y == 1 and x == 2) for x in range(6)] for y in range(4)]
+    assert total[3, 5].tolist() == [23, 47]
+    assert total[1, 2].tolist() == [0, 0]
+    own, _ = pixel_flow(blocks, 4, 6)
+    x, y = 5, 3
+    expected = [23 - (0.5 * (x - 0.5) + 1), 47 - (0.5 * (y - 0.5) + 2)]
+    assert own[3, 5].tolist() == pytest.approx(expected, abs=1e-4)
+    without = changes(boxes, [[1.0, 2.0]] * 6)
+    assert pixel_flow(without, 4, 6)[0].tolist() == block_flow(without, 4, 6)[0].tolist()

@@ -2,6 +2,7 @@ import csv
 import json
 import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -398,7 +399,7 @@ def test_failed_write_raises_and_keeps_the_chunks(tmp_path, monkeypatch):
         ({"style": "dots"}, "style must be one of boxes, arrows, flow, patches, got 'dots'"),
         ({"arrow_scale": 0}, "arrow_scale must be a positive number, got 0"),
         ({"max_flow": float("nan")}, "max_flow must be a positive number, got nan"),
-        ({"formats": ["jsonl", "xls"]}, "formats must be among jsonl, flo, npz, got xls"),
+        ({"formats": ["jsonl", "xls"]}, "formats must be among jsonl, flo, png16, npz, got xls"),
         ({"video": True, "style": "patches"}, "images of equal size"),
         ({"overwrite": True, "resume": True}, "overwrite and resume contradict each other"),
     ],
@@ -619,3 +620,50 @@ def test_nan_and_infinite_values_do_not_stop_a_run(tmp_path, style, merge):
     assert not read_flo(tmp_path / "flow/f001.flo")[1].any()
     empty = clip(pairs=[(0, 1)], images=[np.zeros((40, 60), np.uint8)] * 3)
     predict(ChangeBoxes(str(tmp_path / "none"), min_score=1, **options), [empty])  # type: ignore
+
+
+class MovingPixels(MovingBlocks):
+    """Also measures the flow of every pixel, if a writer asks for it."""
+
+    dense = False
+
+    def predict_step(self, batch: Clip, batch_idx: int) -> list[FrameChanges]:
+        found = super().predict_step(batch, batch_idx)
+        flow = torch.stack([torch.full((40, 60), 3.0), torch.zeros(40, 60)])
+        flow[:, 5, 7] = torch.nan
+        return [replace(c, flow=flow if self.dense else None) for c in found]
+
+
+def test_flow_of_every_pixel_is_written_in_both_formats(tmp_path):
+    writer = ChangeBoxes(str(tmp_path), formats=["flo", "png16"])
+    predict(writer, [clip()], MovingPixels())
+    flow, valid = read_flo(tmp_path / "flow/f001.flo")
+    assert valid.sum() == 40 * 60 - 1
+    assert not valid[5, 7]
+    assert (flow[valid] == [3, 0]).all()
+    stored = cv2.imread(str(tmp_path / "flow/f001.png"), cv2.IMREAD_UNCHANGED)  # in the order BGR
+    assert stored[..., 0].tolist() == valid.astype(int).tolist()
+    assert stored[8, 8].tolist() == [1, 2**15, 2**15 + 3 * 64]
+
+
+@pytest.mark.parametrize(
+    ("options", "dense"),
+    [({"style": "flow"}, True), ({"formats": ["png16"]}, True), ({"formats": ["npz"]}, False)],
+)
+def test_writer_asks_for_the_flow_of_every_pixel_only_where_it_writes_it(tmp_path, options, dense):
+    model = MovingPixels()
+    predict(ChangeBoxes(str(tmp_path), **options), [clip()], model)
+    assert model.dense == dense
+
+
+def test_masks_restrict_the_drawn_flow_to_their_pixels(tmp_path):
+    image = np.zeros((40, 60), np.uint8)
+    image[:, 33:] = 255
+    write_image(tmp_path / "right.png", image)
+    writer = ChangeBoxes(
+        str(tmp_path / "out"), style="flow", max_flow=3, roi=str(tmp_path / "right.png")
+    )
+    predict(writer, [clip()], MovingPixels())
+    drawn = read_image(tmp_path / "out/topk_diffs/top20_f001.png").astype(int)
+    assert drawn[20, 32].tolist() == [50] * 3
+    assert drawn[20, 33, 0] > drawn[20, 33, 2] + 50

@@ -1,11 +1,12 @@
 import re
 import struct
 
+import cv2
 import numpy as np
 import pytest
 
 from patchmatch.core.errors import InputError
-from patchmatch.io import read_flo, write_flo
+from patchmatch.io import read_flo, write_flo, write_flow_png
 
 FLOW = np.array([[[1.5, -2], [0, 3], [4, 5]], [[-1, 0.25], [7, 8], [9, -10]]], np.float32)
 
@@ -93,3 +94,25 @@ def test_arrays_of_wrong_shape_raise(tmp_path, flow, valid, message):
     with pytest.raises(ValueError, match=message):
         write_flo(tmp_path / "a.flo", flow, valid)
     assert not list(tmp_path.iterdir())
+
+
+def test_flow_png_has_the_layout_of_kitti(tmp_path):
+    flow = np.array([[[1.5, -2.0], [0, 0], [np.nan, 1]], [[600, 0], [-512, 511.98], [3, 4]]])
+    valid = np.ones((2, 3), bool)
+    valid[1, 2] = False
+    write_flow_png(tmp_path / "flow.png", flow, valid)
+    stored = cv2.imread(str(tmp_path / "flow.png"), cv2.IMREAD_UNCHANGED)[..., ::-1]  # to RGB
+    assert stored.dtype == np.uint16
+    known = stored[..., 2] == 1
+    assert known.tolist() == [[True, True, False], [False, True, False]]
+    assert not stored[~known].any()
+    decoded = (stored[..., :2].astype(float) - 2**15) / 64
+    assert np.abs(decoded - flow)[known].max() <= 1 / 128
+    assert decoded[0, 0].tolist() == [1.5, -2.0]
+
+
+def test_flow_png_rejects_other_shapes(tmp_path):
+    with pytest.raises(ValueError, match=r"flow must be \(H, W, 2\)"):
+        write_flow_png(tmp_path / "flow.png", np.zeros((2, 3)))
+    with pytest.raises(ValueError, match=r"valid must be \(2, 3\) like the flow"):
+        write_flow_png(tmp_path / "flow.png", np.zeros((2, 3, 2)), np.ones((3, 2), bool))

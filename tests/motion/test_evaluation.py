@@ -8,6 +8,7 @@ from patchmatch.motion.evaluation import (
     interpolation_error,
     isolated_motion,
     median_block_flow,
+    near_motion_boundaries,
 )
 
 
@@ -153,3 +154,14 @@ def test_motion_that_does_not_fit_the_frames_raises(rows, block):
         interpolation_error(frame, frame, field(rows, 4), block)
     with pytest.raises(ValueError, match="does not fit frames of"):
         interpolation_error(frame, frame[:, 1:], field(2, 4), 16)
+
+
+def test_pixels_near_motion_boundaries_are_within_five_pixels_of_one():
+    flow, valid = np.zeros((20, 40, 2)), np.ones((20, 40), bool)
+    flow[:, 20:, 0] = 1.5
+    flow[:, 30:, 0] = 2.4  # by less than one pixel: not a boundary
+    valid[3] = False
+    near = near_motion_boundaries(flow, valid)
+    assert near[10].nonzero()[0].tolist() == list(range(14, 26))
+    assert not near[3].any()
+    assert not near_motion_boundaries(flow * 0, valid).any()

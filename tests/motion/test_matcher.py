@@ -431,3 +431,22 @@ def test_constant_frames_have_finite_gradients(brightness):
     for weight in network.parameters():
         assert weight.grad is not None
         assert torch.isfinite(weight.grad).all()
+
+
+@torch.no_grad()
+def test_prediction_measures_every_pixel_only_if_asked(shipped):
+    frames = panning_frames((0, 0), (5, -3))
+    (blocks,) = shipped.predict_step(clip_of(*frames), 0)
+    assert blocks.flow is None
+    shipped.dense = True
+    try:
+        (found,) = shipped.predict_step(clip_of(*frames), 0)
+    finally:
+        shipped.dense = False
+    assert_close(found.displacement, blocks.displacement, equal_nan=True)
+    measured = shipped.measure_flow(*(frame[None, None] for frame in frames))
+    known = found.flow.isfinite().all(dim=0)
+    assert torch.equal(known, measured.confidence >= shipped.min_matched)
+    assert torch.equal(found.flow[:, known], measured.flow[:, known])
+    assert known.float().mean() > 0.85
+    assert (found.flow[:, known] - torch.tensor([[5.0], [-3.0]])).norm(dim=0).mean() < 0.1

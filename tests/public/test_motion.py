@@ -249,3 +249,37 @@ def test_frames_are_predicted_by_a_motion_matcher_too(tmp_path):
     top = changes[0].top(4)
     assert len(top) > 0
     assert (top.kind == Kind.LARGER).all()
+
+
+def test_flow_is_measured_for_every_pixel_of_any_image(tmp_path):
+    frames = panned(9, -4)
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path, frame in zip(paths, frames, strict=True):
+        cv2.imwrite(str(path), frame)
+    found = patchmatch.measure_flow(*frames, device="cpu")
+    assert (found.flow.shape, found.confidence.shape) == ((2, 72, 104), (72, 104))
+    assert found.flow.dtype == found.confidence.dtype == torch.float32
+    error = (found.flow - torch.tensor([9.0, -4])[:, None, None]).norm(dim=0)
+    inner = error[8:-8, :-16]
+    assert inner.mean() < 0.1
+    assert found.confidence[8:-8, 8:-16].mean() > 0.8
+    assert not found.confidence[:, 96:].any()  # these pixels leave the frame
+    matcher = patchmatch.load_motion_matcher(device="cpu")
+    for other in (paths, [cv2.cvtColor(f, cv2.COLOR_GRAY2RGB) for f in frames]):
+        again = matcher.measure_flow(*other)
+        assert (again.flow - found.flow).norm(dim=0).mean() < 0.01
+    assert torch.equal(patchmatch.measure_flow(*frames, matcher=matcher.matcher).flow, found.flow)
+    shift = patchmatch.load_shift_matcher(device="cpu")
+    assert torch.equal(shift.measure_flow(*frames).flow, found.flow)
+
+
+def test_flow_of_frames_that_do_not_fit_raises():
+    one, other = panned(0, 0)
+    with pytest.raises(ValueError, match="must have the same size, got 104x72 and 90x72"):
+        patchmatch.measure_flow(one, other[:, :90], device="cpu")
+    with pytest.raises(ValueError, match="at least as large as one block of 16x16 pixels, got 9x"):
+        patchmatch.measure_flow(one[:9], other[:9], device="cpu")
+    missing = one.astype(np.float32) / 255
+    missing[3, 4] = np.nan
+    with pytest.raises(ValueError, match=r"frame1.*NaN"):
+        patchmatch.measure_flow(one, missing, device="cpu")
