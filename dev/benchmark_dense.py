@@ -37,8 +37,13 @@ def read_dense_pairs(
     folder: Path, read_frames: Callable[[Path], list[np.ndarray]]
 ) -> list[DensePair]:
     """Read the pairs below a folder: each has a folder of two images and one .flo file."""
-    paths = sorted(folder.rglob("*.flo"))
-    return [DensePair(p.parent.name, *read_frames(p.parent), *read_flo(p)) for p in paths]
+    pairs = []
+    for path in sorted(folder.rglob("*.flo")):
+        frames = read_frames(path.parent)
+        if len(frames) != 2:
+            raise SystemExit(f"{path.parent}: expected 2 images, got {len(frames)}")
+        pairs.append(DensePair(path.parent.name, frames[0], frames[1], *read_flo(path)))
+    return pairs
 
 
 def dense_methods(matchers: dict[str, MotionMatcher]) -> dict[str, Method]:

@@ -22,7 +22,7 @@ def pixel_flow(
     if changes.flow is None:
         return block_flow(changes, height, width, total)
     flow = changes.flow.permute(1, 2, 0).numpy()  # (H, W, 2)
-    valid = np.isfinite(flow).all(axis=2)
+    valid = np.isfinite(np.abs(flow).max(axis=2))
     if changes.camera is not None and not total:
         flow = flow - _camera_flow(changes.boxes.numpy(), changes.camera.numpy(), height, width)
     return np.where(valid[..., None], flow, np.float32(0)), valid

@@ -162,7 +162,8 @@ class ChangeBoxes(PredictionWriter):
             self._masks = Masks.read(self.roi, self.ignore)
         self._suggests_camera = getattr(pl_module, "camera", None) is False
         if hasattr(pl_module, "dense"):  # whether to measure the flow of every pixel
-            pl_module.dense = self.style == "flow" or bool(self._flow_writers())
+            module: Any = pl_module
+            module.dense = self.style == "flow" or bool(self._flow_writers())
         super().setup(trainer, pl_module, stage)
 
     def planned_files(self, dataset: Any) -> Iterator[str]:

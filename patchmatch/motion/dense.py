@@ -25,7 +25,7 @@ BLOCK = 16  # pixels: side of the blocks
 RADIUS = 4  # pixels: radius of the guided filter, even because it runs at half resolution
 EDGE_VARIANCE = 1e-3  # of gray levels in [0, 1]: edges of more contrast are kept
 LEVELS = 40.0  # gray levels per local standard deviation, of the images that are compared
-CLIP = 40  # gray levels: larger differences count no more
+CLIP = np.uint8(40)  # gray levels: larger differences count no more
 MEDIAN = 5  # pixels: side of the median filter
 ITERATIONS = 4  # of the refinement
 BAND = 256  # rows of a band, a multiple of the block
@@ -65,7 +65,8 @@ def dense_flow(pair: FramePair, threads: int = 1) -> np.ndarray:
         pair: The frames, of at least one block, and the motion of their blocks.
         threads: Number of bands that are processed at once; it does not change the result.
     """
-    flow = np.empty((*pair.image0.shape, 2), np.float32)
+    height, width = pair.image0.shape
+    flow = np.empty((height, width, 2), np.float32)
     padded = pair._replace(image0=_pad(pair.image0), guide=_pad(pair.guide))
     blocks = pad_grid(pair.blocks, *padded.image0.shape)
 
@@ -73,9 +74,9 @@ def dense_flow(pair: FramePair, threads: int = 1) -> np.ndarray:
         around = slice(max(rows.start - MARGIN, 0), min(rows.stop + MARGIN, len(padded.image0)))
         chosen = _choose(padded, blocks, around)
         chosen = cv2.medianBlur(chosen, MEDIAN)[rows.start - around.start :]
-        flow[rows] = chosen[: rows.stop - rows.start, : flow.shape[1]]
+        flow[rows] = chosen[: rows.stop - rows.start, :width]
 
-    for_bands(choose, len(flow), threads)
+    for_bands(choose, height, threads)
     return _refine(pair, flow)
 
 
@@ -156,7 +157,7 @@ def residual(pair: FramePair, flow: np.ndarray, rows: slice) -> np.ndarray:
     height, width = flow.shape[:2]
     around = slice(max(rows.start - MARGIN, 0), min(rows.stop + MARGIN, height))
     difference = cv2.absdiff(warp(pair.image1, flow[around], around.start), pair.image0[around])
-    difference = _pad(cv2.min(difference, CLIP))
+    difference = _pad(np.minimum(difference, CLIP))
     filtered = GuidedFilter(_pad(pair.guide[around]))(difference)[rows.start - around.start :]
     return filtered[: rows.stop - rows.start, :width]
 
@@ -168,7 +169,7 @@ def _choose(padded: FramePair, blocks: np.ndarray, rows: slice) -> np.ndarray:
     lowest = np.full(image0.shape, np.inf, np.float32)
     for candidate in _candidates(blocks[rows.start // BLOCK : rows.stop // BLOCK + 2]):
         difference = cv2.absdiff(warp(padded.image1, candidate, rows.start), image0)
-        cost = filtered(cv2.min(difference, CLIP))
+        cost = filtered(np.minimum(difference, CLIP))
         cv2.copyTo(candidate, cv2.compare(cost, lowest, cv2.CMP_LT), chosen)
         lowest = cv2.min(cost, lowest)
     return chosen

@@ -72,7 +72,7 @@ def confidence_features(
     difference = np.empty((-(-height // STEP), -(-width // STEP)), np.float32)
 
     def measure(rows: slice) -> None:
-        part = residual(pair, flow, rows)[::STEP, ::STEP] / CLIP
+        part = residual(pair, flow, rows)[::STEP, ::STEP] / np.float32(CLIP)
         difference[rows.start // STEP :][: len(part)] = part
 
     for_bands(measure, height, threads)

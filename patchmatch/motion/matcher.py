@@ -273,9 +273,9 @@ class MotionMatcher(Matcher):
             displacements of the blocks, (R, C).
         """
         motion = self.net.compare(earlier, later, dense.BLOCK, self.radius)
-        images = (dense.to_levels(_array(levels[0].even[0])) for levels in (earlier, later))
+        image0, image1 = (dense.to_levels(_array(level[0].even[0])) for level in (earlier, later))
         guide = np.ascontiguousarray(_array(gray0.flatten(0, -3)[0]))
-        pair = dense.FramePair(*images, guide, _array(motion.displacement[0]))
+        pair = dense.FramePair(image0, image1, guide, _array(motion.displacement[0]))
         return pair, _array(motion.confidence_logits[0, ..., 0])
 
 
