@@ -29,7 +29,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmark_dense import (
+from motion_peers import BLOCK, Method, dense_flow, peers
+from motion_pixels import (
     DensePair,
     degraded_dense_table,
     dense_methods,
@@ -39,7 +40,6 @@ from benchmark_dense import (
     read_dense_pairs,
     write_pictures,
 )
-from motion_peers import BLOCK, Method, dense_flow, peers
 
 from patchmatch import load_motion_matcher, measure_motion, predict_frames
 from patchmatch.io import IMAGE_SUFFIXES, read_flo, read_image, to_gray_float
