@@ -28,7 +28,8 @@ class ObjectTracker(Matcher):
     Args:
         camera: Whether the camera moves: true, false, or auto, which finds out.
         shadows: Whether shadows are left out.
-        min_area: Pixels of the smallest object; null for 0.03% of the frame.
+        min_area: Pixels of the smallest object; null for 0.03% of the frame. Not below
+            20 pixels of the reduced frame.
         max_size: Longest side in pixels to which frames are reduced before they are compared;
             results are in pixels of the frame.
     """
@@ -90,8 +91,7 @@ class ObjectTracker(Matcher):
                     f"{batch['source']}: frames of {image.shape[1]}x{image.shape[0]} pixels are "
                     f"too small to follow objects in; give frames of at least {MIN_SIDE} pixels"
                 )
-                batch["pairs"] = []
-                return []
+                continue
             found[position] = self._follow(image, batch)
         self._last_frame = batch["names"][-1] if batch["names"] else None
         moved = frozenset[int]().union(*(frame.moved for frame in found.values()))
