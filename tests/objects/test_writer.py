@@ -260,3 +260,22 @@ def test_all_files_of_several_sequences_lie_in_folders_of_their_names(tmp_path):
     predict(tmp_path / "frames", tmp_path / "out", *options)
     for name in ("mot/a.txt", "annotated/a.mp4", "events/a/event_0001.mp4"):
         assert (tmp_path / "out" / name).is_file()
+
+
+def test_a_camera_counts_as_still_in_frames_too_small_for_blocks(tmp_path, capsys):
+    images, _ = sliding(frames=30)
+    write_frames(tmp_path / "frames", [image[20:64] for image in images])
+    predict(tmp_path / "frames", tmp_path / "out", "--model.camera", "true")
+    assert capsys.readouterr().err.count("it counts as still") == 1
+    assert read_csv(tmp_path / "out" / "objects.csv", ("track",))
+
+
+def test_a_camera_that_is_lost_is_said_once(tmp_path, capsys, monkeypatch):
+    def lost(self, frame0, frame1, block):
+        shape = frame0.shape[0] // block, frame0.shape[1] // block, 2
+        return np.random.default_rng(0).uniform(-20, 20, shape)
+
+    monkeypatch.setattr("patchmatch.objects.block_motion.BlockMotion.__call__", lost)
+    write_frames(tmp_path / "frames", sliding(frames=20)[0])
+    predict(tmp_path / "frames", tmp_path / "out", "--model.camera", "true")
+    assert capsys.readouterr().err.count("the motion of the camera is lost") == 1
