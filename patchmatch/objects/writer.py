@@ -128,7 +128,7 @@ class ObjectTracks(PredictionWriter):
         for (_, index), objects in zip(batch["pairs"], prediction, strict=True):
             image = batch["images"][index]
             rows["objects"] += object_rows(objects)
-            rows["frames"].append(frame_row(objects) | pixels_of_tracks(objects))
+            rows["frames"].append({**frame_row(objects), **pixels_of_tracks(objects)})
             name = Path(batch["source"] if batch["several"] else "") / fit_file_name(objects.frame)
             row = {"source": objects.source, "frame": objects.frame, "picture": None}
             row |= {"position": batch["numbers"][index], "file": batch["files"][index]}
