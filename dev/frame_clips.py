@@ -20,6 +20,8 @@ def clip_of(frames: Sequence[np.ndarray], device: torch.device) -> Clip:
         ],
         "images": [],
         "names": [str(i) for i in range(count)],
+        "numbers": list(range(count)),
+        "files": [None] * count,
         "times": [None] * count,
         "pairs": [(i, i + 1) for i in range(count - 1)],
         "notes": [],

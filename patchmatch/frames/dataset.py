@@ -98,6 +98,7 @@ class Clips(Dataset[Clip]):
             notes = [*self._notes, *notes]
         notes += self._size_notes(sequence, range(1 if is_first else later.start, later.stop))
         self._trim_cache(later.stop - self.gaps[-1])
+        by_file = len(sequence.files) == len(sequence) > 1  # else the file is a video
         return make_clip(
             index=index,
             source=sequence.name,
@@ -106,6 +107,7 @@ class Clips(Dataset[Clip]):
             later=later,
             gaps=self.gaps,
             name_of=sequence.frame_name,
+            file_of=lambda number: sequence.files[number].name if by_file else None,
             time_of=sequence.time,
             notes=notes,
         )
@@ -180,6 +182,7 @@ class LiveClips(IterableDataset[Clip]):
                 later=range(first, number),
                 gaps=self.gaps,
                 name_of=self.sequence.frame_name,
+                file_of=lambda _: None,
                 time_of=times.__getitem__,
                 notes=notes,
             )
@@ -224,6 +227,7 @@ def make_clip(
     later: range,
     gaps: Sequence[int],
     name_of: Callable[[int], str],
+    file_of: Callable[[int], str | None],
     time_of: Callable[[int], float | None],
     notes: Iterable[str],
 ) -> Clip:
@@ -237,6 +241,7 @@ def make_clip(
         later: Numbers of the later frames of the pairs of this clip.
         gaps: Distances from the earlier to the later frame of a pair, increasing.
         name_of: Returns the name of a frame by its number.
+        file_of: Returns the name of the image file of a frame by its number; None in a video.
         time_of: Returns the time of a frame by its number.
         notes: Notes on skipped frames.
 
@@ -252,6 +257,8 @@ def make_clip(
         "frames": [torch.from_numpy(to_gray_float(images[number]))[None] for number in numbers],
         "images": [images[number] for number in numbers],
         "names": [name_of(number) for number in numbers],
+        "numbers": numbers,
+        "files": [file_of(number) for number in numbers],
         "times": [time_of(number) for number in numbers],
         "pairs": [
             (position[number - gap], position[number])

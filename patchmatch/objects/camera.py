@@ -34,16 +34,22 @@ class Camera:
         moves: Whether the camera moves; None finds out.
 
     Attributes:
-        moves: Whether the camera moves, as far as known.
+        too_small: Whether the last frame had too few blocks to measure the motion of the camera, so
+            that it counts as still.
         lost: Whether the motion of the last frame could not be estimated.
     """
 
     def __init__(self, measure: MeasureMotion, moves: bool | None = None) -> None:
         self._measure = measure
         self._decides = moves is None
-        self.moves, self.lost = bool(moves), False
+        self._moves, self.lost, self.too_small = bool(moves), False, False
         self._before: Array | None = None
         self._glances: deque[bool] = deque(maxlen=WITHIN)
+
+    @property
+    def moves(self) -> bool:
+        """Whether the camera moves, as far as known and measurable."""
+        return self._moves and not self.too_small
 
     def __call__(self, image: Array) -> NDArray[np.float64] | None:
         """Return the homography (3, 3) from the frame before to this one.
@@ -51,11 +57,12 @@ class Camera:
         None if the camera stands still, at the first frame, and where it cannot be estimated.
         """
         self.lost = False
-        if not (self.moves or self._decides):
+        if not (self._moves or self._decides):
             return None
+        self.too_small = self._moves and _block_of(image.shape) is None
         gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         before, self._before = self._before, gray
-        if before is None or before.shape != gray.shape:
+        if before is None or before.shape != gray.shape or self.too_small:
             return None
         if not self.moves:
             self._glances.append(_moves_as_a_whole(before, gray))
@@ -67,14 +74,13 @@ class Camera:
         elif not self.moves:
             if _largest_displacement(found, gray.shape) < MIN_MOTION:
                 return None
-            self.moves = True
+            self._moves = True
         return found
 
     def _estimate(self, before: Array, gray: Array) -> NDArray[np.float64] | None:
         scale = min(1.0, LONGEST / max(gray.shape))
         small0, small1 = (_reduced(frame, scale) for frame in (before, gray))
-        block = BLOCK if min(small0.shape) >= 4 * BLOCK else BLOCK // 2
-        if min(small0.shape) < 3 * block:
+        if (block := _block_of(gray.shape)) is None:
             return None
         return fit_homography(np.asarray(self._measure(small0, small1, block)), block, scale)
 
@@ -124,6 +130,15 @@ def _fit(points: Array, moved: Array, affine: bool) -> tuple[Array | None, float
         return None, 0.0
     fitted = cv2.perspectiveTransform(points[None], found)[0]
     return found, float((np.linalg.norm(fitted - moved, axis=1) < TOLERANCE).mean())
+
+
+def _block_of(shape: tuple[int, ...]) -> int | None:
+    """Return the side of the blocks of a frame in pixels of the reduced frame; None if too few."""
+    scale = min(1.0, LONGEST / max(shape[:2]))
+    height, width = (max(1, round(side * scale)) for side in shape[:2])
+    block = BLOCK if min(height, width) >= 4 * BLOCK else BLOCK // 2
+    fits = min(height, width) >= 3 * block and (height // block) * (width // block) >= MIN_BLOCKS
+    return block if fits else None
 
 
 def _reduced(frame: Array, scale: float) -> Array:

@@ -19,6 +19,7 @@ class _Event:
     time0: float
     frame1: str
     time1: float
+    timed: bool  # whether the times are known
     frames: int = 0
     tracks: set[int] = field(default_factory=set)
 
@@ -31,7 +32,8 @@ def event_rows(
 ) -> Iterator[Row]:
     """Yield a row for each event of a run, numbered from 1 in each sequence.
 
-    An event is the time from the first to the last frame with an object. Pauses are bridged.
+    An event is the time from the first to the last frame with an object. Pauses are bridged. Where
+    the times of the frames are unknown, ``FPS`` is assumed, and the times of the events are None.
 
     Args:
         frames: Rows of frames.csv, in order.
@@ -47,7 +49,7 @@ def event_rows(
                 continue
             frame = str(row["frame"])
             if not events or time - events[-1].time1 > bridge_seconds:
-                events.append(_Event(frame, time, frame, time))
+                events.append(_Event(frame, time, frame, time, row["time"] is not None))
             event = events[-1]
             event.frame1, event.time1 = frame, time
             event.frames += 1
@@ -59,9 +61,9 @@ def event_rows(
                 "event": number_,
                 "frame0": event.frame0,
                 "frame1": event.frame1,
-                "time0": number(event.time0, 6),
-                "time1": number(event.time1, 6),
-                "seconds": number(event.time1 - event.time0, 6),
+                "time0": number(event.time0, 6) if event.timed else None,
+                "time1": number(event.time1, 6) if event.timed else None,
+                "seconds": number(event.time1 - event.time0, 6) if event.timed else None,
                 "frames": event.frames,
                 "tracks": len(event.tracks),
             }

@@ -10,17 +10,15 @@ from patchmatch.writing.chunks import Row
 
 
 def frame_numbers(frames: Iterable[Mapping[str, object]]) -> dict[tuple[str, str], int]:
-    """Return the number of each frame in its sequence, by the names of both.
+    """Return the number of each frame in its sequence, from 1, by the names of both.
 
-    Numbers begin with 1 for the first frame of a sequence, which has no row: it is only compared.
+    Args:
+        frames: Rows with ``source``, ``frame`` and ``position``, the index in the sequence. Frames
+            without a row, as the first or an unreadable one, are counted as well.
     """
-    numbers: dict[tuple[str, str], int] = {}
-    count: dict[str, int] = {}
-    for row in frames:
-        source = str(row["source"])
-        count[source] = count.get(source, 1) + 1
-        numbers[source, str(row["frame"])] = count[source]
-    return numbers
+    return {
+        (str(row["source"]), str(row["frame"])): int(str(row["position"])) + 1 for row in frames
+    }
 
 
 def write_mot(
@@ -49,23 +47,21 @@ def write_coco(
     path: Path,
     rows: Iterable[Mapping[str, object]],
     frames: Iterable[Mapping[str, object]],
-    sizes: Mapping[str, tuple[int, int]],
 ) -> None:
     """Write boxes as COCO json; every annotation has its ``track_id`` and ``score``.
 
     Args:
         path: The json file.
         rows: Rows of objects.csv.
-        frames: Rows of frames.csv.
-        sizes: Height and width of the frames of each sequence.
+        frames: Rows with ``source``, ``frame``, ``file``, ``height`` and ``width``.
     """
     images, ids = [], {}
     for number, row in enumerate(frames, start=1):
         source, frame = str(row["source"]), str(row["frame"])
-        height, width = sizes[source]
         ids[source, frame] = number
         images.append(
-            {"id": number, "file_name": frame, "video": source, "height": height, "width": width}
+            {"id": number, "file_name": row["file"], "video": source}
+            | {"height": row["height"], "width": row["width"]}
         )
     annotations = []
     for number, row in enumerate(rows, start=1):
@@ -94,6 +90,7 @@ def write_clips(
     folder: Path,
     events: Iterable[Row],
     pictures: Mapping[str, list[tuple[str, float | None, Path]]],
+    several: bool,
     warn: Callable[[str], None],
 ) -> None:
     """Write a video of each event from the pictures of its frames.
@@ -102,6 +99,7 @@ def write_clips(
         folder: Folder of the videos, with a subfolder for each sequence if there are several.
         events: Rows of events.csv.
         pictures: Name, time and picture of each frame of a sequence, in order.
+        several: Whether the data set has several sequences.
         warn: Called with a line on pictures that are left out.
     """
     for event in events:
@@ -111,7 +109,7 @@ def write_clips(
         if event["frame0"] not in names or event["frame1"] not in names:
             continue
         part = shown[names.index(str(event["frame0"])) : names.index(str(event["frame1"])) + 1]
-        place = folder / source if len(pictures) > 1 else folder
+        place = folder / source if several else folder
         path = place / f"event_{int(str(event['event'])):04d}.mp4"
         images = (picture for _, _, picture in part)
         if note := write_annotated_video(path, images, frame_rate([time for _, time, _ in part])):

@@ -88,6 +88,20 @@ class Follower:
         """Whether the camera moves, as far as known."""
         return self._camera.moves
 
+    @property
+    def camera_problem(self) -> str | None:
+        """Why the motion of the camera was not found for the last frame; None if it was."""
+        if self._camera.too_small:
+            return (
+                "the frames are too small to measure the motion of the camera; it counts as still"
+            )
+        if self._camera.lost:
+            return (
+                "the motion of the camera is lost in some frames, because most of the frame does "
+                "not move as one; objects begin anew there"
+            )
+        return None
+
     def __call__(self, image: Array) -> FollowedFrame:
         """Follow the things into the next frame, (H, W) or (H, W, 3) uint8."""
         scale = min(1.0, self._max_size / max(image.shape[:2]))
@@ -96,7 +110,7 @@ class Follower:
         small = _resized(image, scale)
         camera = self._camera(small)
         segmenter = self._segmenter
-        if self._camera.lost or (self._camera.moves and not segmenter.moving_camera):
+        if self._camera.lost or self._camera.moves != segmenter.moving_camera:
             segmenter.moving_camera = self._camera.moves
             segmenter.restart()
             if self._before is None or self._camera.lost:

@@ -28,7 +28,8 @@ class ObjectTracker(Matcher):
     Args:
         camera: Whether the camera moves: true, false, or auto, which finds out.
         shadows: Whether shadows are left out.
-        min_area: Pixels of the smallest object; null for 0.03% of the frame.
+        min_area: Pixels of the smallest object; null for 0.03% of the frame. Not below
+            20 pixels of the reduced frame.
         max_size: Longest side in pixels to which frames are reduced before they are compared;
             results are in pixels of the frame.
     """
@@ -56,6 +57,7 @@ class ObjectTracker(Matcher):
         self.min_area, self.max_size = min_area, max_size
         self._measure = BlockMotion(lambda: self.device)
         self._follower: Follower | None = None
+        self._said: set[str] = set()  # notes on the camera of this sequence
         self._source: str | None = None
         self._last_frame: str | None = None
 
@@ -90,8 +92,7 @@ class ObjectTracker(Matcher):
                     f"{batch['source']}: frames of {image.shape[1]}x{image.shape[0]} pixels are "
                     f"too small to follow objects in; give frames of at least {MIN_SIDE} pixels"
                 )
-                batch["pairs"] = []
-                return []
+                continue
             found[position] = self._follow(image, batch)
         self._last_frame = batch["names"][-1] if batch["names"] else None
         moved = frozenset[int]().union(*(frame.moved for frame in found.values()))
@@ -99,7 +100,7 @@ class ObjectTracker(Matcher):
         return [_results(found[i], i, batch, moved) for _, i in batch["pairs"]]
 
     def _begin(self, batch: Clip) -> None:
-        self._source, self._last_frame = batch["source"], None
+        self._source, self._last_frame, self._said = batch["source"], None, set()
         self._follower = Follower(
             self._measure,
             CAMERA[self.camera],
@@ -113,11 +114,15 @@ class ObjectTracker(Matcher):
         assert self._follower is not None
         moved_before = self._follower.camera_moves
         frame = self._follower(image)
-        if self._follower.camera_moves and not moved_before:
-            batch["notes"].append(
-                f"{batch['source']}: the camera moves; its motion is measured and undone "
+        note = self._follower.camera_problem
+        if self._follower.camera_moves and not moved_before and self.camera == "auto":
+            note = (
+                "the camera moves; its motion is measured and undone "
                 "(--model.camera false for a camera on a tripod)"
             )
+        if note and note not in self._said:
+            self._said.add(note)
+            batch["notes"].append(f"{batch['source']}: {note}")
         return frame
 
 

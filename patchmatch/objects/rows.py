@@ -52,6 +52,12 @@ def frame_row(objects: FrameObjects) -> Row:
     }
 
 
+def pixels_of_tracks(objects: FrameObjects) -> Row:
+    """Return, as ``pixels``, number and pixels of each track in the labels of a frame."""
+    tracks, pixels = objects.labels[objects.labels > 0].unique(return_counts=True)
+    return {"pixels": [list(p) for p in zip(tracks.tolist(), pixels.tolist(), strict=True)]}
+
+
 def key_of(row: Mapping[str, object]) -> Key:
     """Return the track of a row."""
     return str(row["source"]), int(str(row["track"]))

@@ -26,6 +26,7 @@ from patchmatch.objects.rows import (
     key_of,
     moved_tracks,
     object_rows,
+    pixels_of_tracks,
     track_rows,
 )
 from patchmatch.writing.annotated_video import frame_rate, write_annotated_video
@@ -127,15 +128,17 @@ class ObjectTracks(PredictionWriter):
         for (_, index), objects in zip(batch["pairs"], prediction, strict=True):
             image = batch["images"][index]
             rows["objects"] += object_rows(objects)
-            rows["frames"].append(frame_row(objects))
+            rows["frames"].append({**frame_row(objects), **pixels_of_tracks(objects)})
             name = Path(batch["source"] if batch["several"] else "") / fit_file_name(objects.frame)
             row = {"source": objects.source, "frame": objects.frame, "picture": None}
+            row |= {"position": batch["numbers"][index], "file": batch["files"][index]}
             row |= {"several": batch["several"], "time": number(objects.time, 6)}
             row |= {"height": image.shape[0], "width": image.shape[1]}
             if self.pictures:
                 path = Path(self.image_folder) / name.with_name(f"{name.name}.jpg")
                 write_image(self.folder / path, self._render(image, objects))
                 row["picture"] = path.as_posix()
+            row["file"] = row["file"] or row["picture"] or objects.frame
             if "mask" in self.formats:
                 labels, tracks = encode_labels(objects)
                 row |= {"labels": f"{index}.png", "tracks": tracks}
@@ -164,8 +167,8 @@ class ObjectTracks(PredictionWriter):
         if "mask" in self.formats:
             write_masks(self.folder, chunks, PICTURES, _moved(chunks))
         if "mot" in self.formats:
-            numbers = frame_numbers(chunks.rows("frames"))
-            several = len({source for source, _ in numbers}) > 1
+            numbers = frame_numbers(chunks.rows(PICTURES))
+            several = _several(chunks)
             grouped = groupby(self._objects(chunks), key=lambda row: str(row["source"]))
             written = set()
             for source, rows in grouped:
@@ -175,28 +178,27 @@ class ObjectTracks(PredictionWriter):
             for source in {source for source, _ in numbers} - written:
                 write_mot(self.folder / (f"mot/{source}.txt" if several else "mot.txt"), (), {})
         if "coco" in self.formats:
-            sizes = {row["source"]: (row["height"], row["width"]) for row in chunks.rows(PICTURES)}
-            write_coco(
-                self.folder / "coco.json", self._objects(chunks), chunks.rows("frames"), sizes
-            )
+            path = self.folder / "coco.json"
+            write_coco(path, self._objects(chunks), chunks.rows(PICTURES))
 
     def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
         """Write the videos of sequences and events."""
         paths: dict[str, Path] = {"events": self.folder / "events.csv"}
         shown: dict[str, list[tuple[str, float | None, Path]]] = defaultdict(list)
+        several = _several(chunks)
         if self.video or "clips" in self.formats:
             for row in chunks.rows(PICTURES):
                 picture = self.folder / row["picture"]
                 shown[row["source"]].append((row["frame"], row["time"], picture))
         if self.video:
             for source, frames in shown.items():
-                name = f"annotated/{source}.mp4" if len(shown) > 1 else "annotated.mp4"
+                name = f"annotated/{source}.mp4" if several else "annotated.mp4"
                 fps = frame_rate([time for _, time, _ in frames])
                 if note := write_annotated_video(self.folder / name, (p for *_, p in frames), fps):
                     self._warn(note)
-                paths["video"] = self.folder / ("annotated" if len(shown) > 1 else name)
+                paths["video"] = self.folder / ("annotated" if several else name)
         if "clips" in self.formats:
-            write_clips(self.folder / "events", self._events(chunks), shown, self._warn)
+            write_clips(self.folder / "events", self._events(chunks), shown, several, self._warn)
             paths["clips"] = self.folder / "events"
         return paths
 
@@ -214,7 +216,10 @@ class ObjectTracks(PredictionWriter):
     def _frames(self, chunks: RunChunks) -> Iterator[Row]:
         found = self._tracks_of_frames(chunks)
         for row in chunks.rows("frames"):
-            yield row | {"objects": len(found.get((row["source"], row["frame"]), ()))}
+            tracks = found.get((row["source"], row["frame"]), set())
+            pixels = sum(count for track, count in row["pixels"] if track in tracks)
+            row = {name: row[name] for name in FRAME_COLUMNS}
+            yield row | {"objects": len(tracks), "moving_pixels": pixels}
 
     def _events(self, chunks: RunChunks) -> Iterator[Row]:
         found = self._tracks_of_frames(chunks)
@@ -223,3 +228,8 @@ class ObjectTracks(PredictionWriter):
 
 def _moved(chunks: RunChunks) -> set[Key]:
     return {key_of(row) for row in chunks.rows(MOVED)}
+
+
+def _several(chunks: RunChunks) -> bool:
+    """Return whether the data set has several sequences, also if only one has frames."""
+    return any(row["several"] for row in chunks.rows(PICTURES))

@@ -34,14 +34,16 @@ def track_objects(
             or address of a stream.
         camera: Whether the camera moves: True, False, or "auto", which finds out.
         shadows: Whether shadows are left out.
-        min_area: Pixels of the smallest object; None for 0.03% of the frame.
+        min_area: Pixels of the smallest object; None for 0.03% of the frame. Not below 20
+            pixels of the reduced frame.
         max_size: Longest side in pixels to which frames are reduced before they are compared;
             results are in pixels of the frame.
         max_frames: Number of frames to read of each sequence; None for all.
         device: Device for the motion of a moving camera; by default CUDA if available.
 
     Returns:
-        An iterator over one ``FrameObjects`` for every frame but the first of a sequence.
+        An iterator over one ``FrameObjects`` for every frame but the first of a sequence, those
+        after an unreadable frame or a change of size, and those below 32 pixels.
 
     Raises:
         InputError: If the source has no ordered frames. A frame that cannot be read is left out

@@ -45,6 +45,8 @@ def clip(source: str = "cows", start: int = 0, several: bool = False, **options:
             frames=torch.zeros(3, 1, 40, 60),
             images=[np.full((40, 60), 100, np.uint8) for _ in range(3)],
             names=[f"f{start + index:03d}" for index in range(3)],
+            numbers=list(range(start, start + 3)),
+            files=[None] * 3,
             times=[None] * 3,
             pairs=[(0, 1), (1, 2)],
             notes=[],

@@ -59,6 +59,7 @@ def test_tables_have_a_row_for_each_object_track_event_and_frame(run):
     assert track["frame1"] == "frame_029"
     assert float(track["path_length"]) == pytest.approx(3 * int(track["frames"]), rel=0.3)
     (event,) = read_csv(out / "events.csv", ("frame0", "frame1", "tracks", "seconds"))
+    assert event["time0"] == event["time1"] == event["seconds"] == ""  # unknown in a folder
     assert (event["frame1"], event["tracks"]) == ("frame_029", "1")
     assert event["frame0"] == track["frame0"]
     assert len(read_csv(out / "frames.csv", ("frame", "objects"))) == 29
@@ -86,7 +87,7 @@ def test_mot_and_coco_agree_with_the_table(run):
     coco = json.loads((out / "coco.json").read_text())
     assert len(coco["annotations"]) == len(rows)
     assert coco["annotations"][-1]["bbox"][2:] == pytest.approx([width, height], abs=0.01)
-    assert coco["images"][-1]["file_name"] == "frame_029"
+    assert coco["images"][-1]["file_name"] == "frame_029.png"
 
 
 def test_the_video_of_an_event_shows_its_frames(run):
@@ -224,3 +225,57 @@ def test_tiny_frames_end_in_one_line(tmp_path, capsys):
         predict(tmp_path / "frames", tmp_path / "out")
     assert error.value.code == 2
     assert "too small to follow objects in" in capsys.readouterr().err
+
+
+def test_exports_number_size_and_name_the_frames_of_the_input(tmp_path):
+    images, _ = sliding(frames=20)
+    larger, _ = sliding(frames=20, height=120, width=200)
+    folder = write_frames(tmp_path / "frames", images + larger)
+    (folder / "frame_005.png").write_bytes(b"damaged")
+    predict(folder, tmp_path / "out", "--writer.formats", "[mask,mot,coco]")
+    rows = read_csv(tmp_path / "out" / "objects.csv", ("frame",))
+    lines = (tmp_path / "out" / "mot.txt").read_text().splitlines()
+    assert rows
+    for row, line in zip(rows, lines, strict=True):
+        assert int(line.split(",")[0]) == int(row["frame"][-3:]) + 1
+    shown = json.loads((tmp_path / "out" / "coco.json").read_text())["images"]
+    assert all((folder / image["file_name"]).is_file() for image in shown)
+    assert {(image["height"], image["width"]) for image in shown} == {(96, 160), (120, 200)}
+    for row in read_csv(tmp_path / "out" / "frames.csv", ("frame", "moving_pixels")):
+        mask = read_image(tmp_path / "out" / "masks" / f"{row['frame']}.png")
+        assert int(row["moving_pixels"]) == (mask > 0).sum()
+
+
+def test_a_tiny_frame_does_not_drop_the_frames_before_it(tmp_path):
+    images, _ = sliding(frames=6)
+    write_frames(tmp_path / "frames", [*images, np.zeros((16, 16), np.uint8)])
+    predict(tmp_path / "frames", tmp_path / "out")
+    assert len(read_csv(tmp_path / "out" / "frames.csv", ("frame",))) == 5
+
+
+def test_all_files_of_several_sequences_lie_in_folders_of_their_names(tmp_path):
+    write_frames(tmp_path / "frames" / "a", sliding(frames=30)[0])
+    write_frames(tmp_path / "frames" / "b", [np.zeros((16, 16), np.uint8)] * 3)  # too small
+    options = ("--writer.formats", "[mot,clips]", "--writer.video", "true")
+    predict(tmp_path / "frames", tmp_path / "out", *options)
+    for name in ("mot/a.txt", "annotated/a.mp4", "events/a/event_0001.mp4"):
+        assert (tmp_path / "out" / name).is_file()
+
+
+def test_a_camera_counts_as_still_in_frames_too_small_for_blocks(tmp_path, capsys):
+    images, _ = sliding(frames=30)
+    write_frames(tmp_path / "frames", [image[20:64] for image in images])
+    predict(tmp_path / "frames", tmp_path / "out", "--model.camera", "true")
+    assert capsys.readouterr().err.count("it counts as still") == 1
+    assert read_csv(tmp_path / "out" / "objects.csv", ("track",))
+
+
+def test_a_camera_that_is_lost_is_said_once(tmp_path, capsys, monkeypatch):
+    def lost(self, frame0, frame1, block):
+        shape = frame0.shape[0] // block, frame0.shape[1] // block, 2
+        return np.random.default_rng(0).uniform(-20, 20, shape)
+
+    monkeypatch.setattr("patchmatch.objects.block_motion.BlockMotion.__call__", lost)
+    write_frames(tmp_path / "frames", sliding(frames=20)[0])
+    predict(tmp_path / "frames", tmp_path / "out", "--model.camera", "true")
+    assert capsys.readouterr().err.count("the motion of the camera is lost") == 1
