@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from patchmatch.core.checkpoints import read_checkpoint, shipped_checkpoint, trained_settings
+from patchmatch.core.checkpoints import load_trained, shipped_checkpoint
 from patchmatch.motion.matcher import MotionMatcher
 
 
@@ -32,17 +32,10 @@ class BlockMotion:
             block: Side of a block in pixels.
         """
         if self._matcher is None:
-            self._matcher = _load().to(self._device())
+            path = shipped_checkpoint(str(MotionMatcher.shipped_weights))
+            self._matcher = load_trained(MotionMatcher, path, {}).to(self._device())
         earlier, later = (
             torch.from_numpy(frame.astype(np.float32) / 255)[None, None]
             for frame in (frame0, frame1)
         )
         return self._matcher.measure_motion(earlier, later, block).numpy()
-
-
-def _load() -> MotionMatcher:
-    path = shipped_checkpoint(str(MotionMatcher.shipped_weights))
-    checkpoint = read_checkpoint(path)
-    matcher = MotionMatcher(**trained_settings(path, checkpoint, MotionMatcher))
-    matcher.load_state_dict(checkpoint["state_dict"])
-    return matcher.eval()

@@ -79,7 +79,7 @@ class Camera:
 
     def _estimate(self, before: Array, gray: Array) -> NDArray[np.float64] | None:
         scale = min(1.0, LONGEST / max(gray.shape))
-        small0, small1 = (_reduced(frame, scale) for frame in (before, gray))
+        small0, small1 = (reduced(frame, scale) for frame in (before, gray))
         if (block := _block_of(gray.shape)) is None:
             return None
         return fit_homography(np.asarray(self._measure(small0, small1, block)), block, scale)
@@ -141,7 +141,8 @@ def _block_of(shape: tuple[int, ...]) -> int | None:
     return block if fits else None
 
 
-def _reduced(frame: Array, scale: float) -> Array:
+def reduced(frame: Array, scale: float) -> Array:
+    """Return a frame with its sides multiplied by ``scale``, if that is below 1."""
     if scale >= 1:
         return frame
     size = (max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale)))
@@ -151,7 +152,7 @@ def _reduced(frame: Array, scale: float) -> Array:
 def _moves_as_a_whole(before: Array, gray: Array) -> bool:
     """Return whether one displacement, found by phase correlation, explains most of a change."""
     scale = min(1.0, GLANCE / max(gray.shape))
-    first, second = (_reduced(frame, scale).astype(np.float32) for frame in (before, gray))
+    first, second = (reduced(frame, scale).astype(np.float32) for frame in (before, gray))
     height, width = first.shape
     if min(height, width) < 2 * TILES:
         return False

@@ -4,15 +4,34 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmatch.objects.memory import Array, Mask, Planes
+from patchmatch.objects.memory import (
+    MIN_DISTANCE,
+    NOISE_DISTANCE,
+    Array,
+    Mask,
+    Planes,
+)
 
 RATE = 0.25  # weight of a frame in the mean: the image stays sharp although it is resampled
 MIN_AGE = 2  # frames for which a pixel has been seen before the memory counts
-MIN_DISTANCE = 8.0
-NOISE_DISTANCE = 4.0
 VARIATION = 2.0
 MEMORY_OF_VARIATION = 0.1
 MAX_AGE = 250
+
+
+def carry_planes(
+    planes: Array, camera: NDArray[np.float64], interpolation: int = cv2.INTER_LINEAR
+) -> Array:
+    """Resample planes (C, H, W) by a homography from the frame before to the next one."""
+    size = planes.shape[:0:-1]
+    return np.stack(
+        [
+            cv2.warpPerspective(
+                plane, camera, size, flags=interpolation, borderMode=cv2.BORDER_REPLICATE
+            )
+            for plane in planes
+        ]
+    )
 
 
 class CarriedMemory:
@@ -34,14 +53,8 @@ class CarriedMemory:
             camera: (3, 3), takes points of the frame before to the next one.
         """
         size = self.age.shape[::-1]
-
-        def warp(image, interpolation, value=0):
-            return cv2.warpPerspective(
-                image, camera, size, flags=interpolation, borderMode=cv2.BORDER_REPLICATE
-            )
-
-        self.background = np.stack([warp(p, cv2.INTER_CUBIC) for p in self.background])
-        self.variation = warp(self.variation, cv2.INTER_LINEAR)
+        self.background = carry_planes(self.background, camera, cv2.INTER_CUBIC)
+        self.variation = carry_planes(self.variation[None], camera)[0]
         self.age = cv2.warpPerspective(self.age, camera, size, flags=cv2.INTER_NEAREST)
 
     def distance(self, planes: Planes) -> Array:

@@ -12,7 +12,6 @@ from patchmatch.io.ground_truth import CORNERS, TrueMasks, last_number, true_box
 from patchmatch.objects.tracking_metrics import Tracks, score_tracks
 
 THRESHOLDS = (0.3, 0.5)  # intersection over union of matched boxes
-MOT_COLUMNS = ("frame", "id", "x", "y", "width", "height")
 Row = dict[str, object]
 
 

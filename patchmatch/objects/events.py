@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from patchmatch.writing.annotated_video import DEFAULT_FPS
 from patchmatch.writing.chunks import Row
 from patchmatch.writing.rows import number
 
 EVENT_COLUMNS = (
     *("source", "event", "frame0", "frame1", "time0", "time1", "seconds", "frames", "tracks"),
 )
-FPS = 25.0  # frames per second where the times of the frames are unknown
 
 
 @dataclass
@@ -33,7 +33,8 @@ def event_rows(
     """Yield a row for each event of a run, numbered from 1 in each sequence.
 
     An event is the time from the first to the last frame with an object. Pauses are bridged. Where
-    the times of the frames are unknown, ``FPS`` is assumed, and the times of the events are None.
+    the times of the frames are unknown, ``DEFAULT_FPS`` is assumed, and those of the events are
+    None.
 
     Args:
         frames: Rows of frames.csv, in order.
@@ -44,7 +45,7 @@ def event_rows(
     for source, rows in groupby(frames, key=lambda row: str(row["source"])):
         events: list[_Event] = []
         for index, row in enumerate(rows):
-            time = index / FPS if row["time"] is None else float(str(row["time"]))
+            time = index / DEFAULT_FPS if row["time"] is None else float(str(row["time"]))
             if not (found := tracks.get((source, str(row["frame"])))):
                 continue
             frame = str(row["frame"])

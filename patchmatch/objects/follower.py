@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmatch.objects.camera import Camera, MeasureMotion
+from patchmatch.objects.camera import Camera, MeasureMotion, reduced
 from patchmatch.objects.memory import Array
 from patchmatch.objects.segmentation import Segmenter
 from patchmatch.objects.tracker import Tracker
@@ -107,7 +107,7 @@ class Follower:
         scale = min(1.0, self._max_size / max(image.shape[:2]))
         if image.shape != self._shape:
             self._begin(image.shape, scale)
-        small = _resized(image, scale)
+        small = reduced(image, scale)
         camera = self._camera(small)
         segmenter = self._segmenter
         if self._camera.lost or self._camera.moves != segmenter.moving_camera:
@@ -156,13 +156,6 @@ class Follower:
                 x0, y0, x1, y1 = np.rint(track.expected).astype(int).clip(0).tolist()
                 protected[y0:y1, x0:x1] = True
         return protected
-
-
-def _resized(image: Array, scale: float) -> Array:
-    if scale >= 1:
-        return image
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def _thing(track: Track, scale: float, width: int, height: int) -> FollowedThing:

@@ -41,13 +41,11 @@ def object_rows(objects: FrameObjects) -> list[Row]:
 
 
 def frame_row(objects: FrameObjects) -> Row:
-    """Return the row of a frame."""
+    """Return the row of a frame, without what is known at the end of a run: what has moved."""
     return {
         "source": objects.source,
         "frame": objects.frame,
         "time": number(objects.time, 6),
-        "objects": int(objects.moved.sum()),
-        "moving_pixels": int(objects.mask.sum()),
         "camera_moves": objects.camera is not None,
     }
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmatch.objects.carried_memory import CarriedMemory
+from patchmatch.objects.carried_memory import CarriedMemory, carry_planes
 from patchmatch.objects.ghosts import MIN_SHARE, edge_strength, ghost_share
 from patchmatch.objects.light import frame_gain, is_shadow
 from patchmatch.objects.memory import Array, Mask, Planes, SceneMemory
@@ -136,12 +136,7 @@ class Segmenter:
         assert isinstance(self._memory, CarriedMemory)
         self._memory.carry(camera)
         size = self._age.shape[::-1]
-        self._previous = np.stack(
-            [
-                cv2.warpPerspective(p, camera, size, borderMode=cv2.BORDER_REPLICATE)
-                for p in self._previous
-            ]
-        )
+        self._previous = carry_planes(self._previous, camera)
         self._age = cv2.warpPerspective(self._age, camera, size, flags=cv2.INTER_NEAREST)
         self._rest = cv2.warpPerspective(self._rest, camera, size, flags=cv2.INTER_NEAREST)
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from patchmatch.objects.carried_memory import carry_planes
 from patchmatch.objects.displacement import displacement
 from patchmatch.objects.memory import Planes
 from patchmatch.objects.pieces import (
@@ -91,13 +91,7 @@ class Tracker:
             for track in self.tracks:
                 track.carry(camera)
             if before is not None:
-                size = planes.shape[:0:-1]
-                before = np.stack(
-                    [
-                        cv2.warpPerspective(p, camera, size, borderMode=cv2.BORDER_REPLICATE)
-                        for p in before
-                    ]
-                )
+                before = carry_planes(before, camera)
         for track in self.tracks:
             track.motion = None
             if before is not None and track.points is not None and not track.missed:

@@ -218,7 +218,7 @@ class ObjectTracks(PredictionWriter):
         for row in chunks.rows("frames"):
             tracks = found.get((row["source"], row["frame"]), set())
             pixels = sum(count for track, count in row["pixels"] if track in tracks)
-            row = {name: row[name] for name in FRAME_COLUMNS}
+            row = {name: row[name] for name in FRAME_COLUMNS if name in row}
             yield row | {"objects": len(tracks), "moving_pixels": pixels}
 
     def _events(self, chunks: RunChunks) -> Iterator[Row]:
