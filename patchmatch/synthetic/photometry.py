@@ -1,5 +1,7 @@
 """Random photometric changes and occluders."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -59,6 +61,32 @@ def occlude(
     cv2.fillPoly(covered, [cv2.convexHull(np.rint(corners).astype(np.int32))], 1)
     rim = cv2.dilate(covered, np.ones((2 * RIM + 1, 2 * RIM + 1), np.uint8))
     return np.where(covered[..., None] > 0, filling, image), rim == 0
+
+
+def disturb_views(
+    images: Sequence[np.ndarray],
+    sources: Sequence[np.ndarray],
+    share: float | None,
+    rng: np.random.Generator,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return views with occluders and photometric changes, and their pixels without occluders.
+
+    Args:
+        images: (H, W, 3) float32 RGB in [0, 1].
+        sources: Images that occluders are cut from, (H, W, 3) uint8 RGB.
+        share: Probability of each photometric change and of an occluder; None changes nothing.
+        rng: Source of randomness.
+    """
+    images, visible = list(images), [np.ones(image.shape[:2], bool) for image in images]
+    if share is None:
+        return images, visible
+    for i, image in enumerate(images):
+        if rng.random() < share:
+            other = sources[int(rng.integers(len(sources)))]
+            texture = cv2.resize(other, image.shape[1::-1]).astype(np.float32) / 255
+            image, visible[i] = occlude(image, texture, rng)
+        images[i] = jitter_photometry(image, share, rng).astype(np.float32)
+    return images, visible
 
 
 def _gain_gamma(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

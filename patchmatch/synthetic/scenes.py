@@ -7,13 +7,12 @@ Correspondences, depth, camera poses and the fundamental matrix are exact.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from patchmatch.synthetic.dataset import SyntheticDataset
-from patchmatch.synthetic.photometry import jitter_photometry, occlude
+from patchmatch.synthetic.photometry import disturb_views
 from patchmatch.synthetic.rendering import (
     Camera,
     Quads,
@@ -123,7 +122,7 @@ class SceneDataset(SyntheticDataset):
                 c * light_quads(edges, rng)[r.quad] for c, r in zip(colours, rays, strict=True)
             ]
         images = [c.clamp(0, 1).unflatten(1, size).movedim(0, -1).numpy() for c in colours]
-        images, visible = self._disturb(images, rng)
+        images, visible = disturb_views(images, self.sources, self.scenes.disturbed, rng)
         valid = valid & torch.from_numpy(visible[0])
         valid &= _lands_on(torch.from_numpy(visible[1]), flow)
         pose = relative_pose(*cameras)
@@ -157,22 +156,6 @@ class SceneDataset(SyntheticDataset):
                 break
         assert best is not None
         return best
-
-    def _disturb(
-        self, images: list[np.ndarray], rng: np.random.Generator
-    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return the images with photometric changes, and their pixels without occluders."""
-        visible = [np.ones(image.shape[:2], bool) for image in images]
-        probability = self.scenes.disturbed
-        if probability is None:
-            return images, visible
-        for i in range(2):
-            if rng.random() < probability:
-                other = self.sources[int(rng.integers(len(self.sources)))]
-                texture = cv2.resize(other, (self.width, self.height)).astype(np.float32) / 255
-                images[i], visible[i] = occlude(images[i], texture, rng)
-            images[i] = jitter_photometry(images[i], probability, rng).astype(np.float32)
-        return images, visible
 
 
 def _downscaled(camera: Camera) -> Camera:

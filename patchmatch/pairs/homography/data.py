@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ from patchmatch.synthetic.crops import antialias, rotation, sample_bicubic, samp
 from patchmatch.synthetic.dataset import SyntheticDataset, require_positive
 from patchmatch.synthetic.image_source import PhotoDataModule
 from patchmatch.synthetic.photographs import benchmark_photographs, non_benchmark_photographs
-from patchmatch.synthetic.photometry import jitter_photometry, occlude
+from patchmatch.synthetic.photometry import disturb_views
 
 VAL_EVERY = 4  # every fourth bundled photograph is for validation
 MAX_CORNER_SHIFT = 0.25  # of the side: larger displacements may fold an image
@@ -137,15 +136,7 @@ class HomographyDataset(SyntheticDataset):
         source = int(rng.integers(len(self.sources)))
         homography = self.warp.sample_homography(self.side, rng)
         images, to_source = sample_views(self.sources[source], homography, self.side, rng)
-        visible = [np.ones((self.side, self.side), bool) for _ in images]
-        probability = self.warp.disturbed
-        if probability is not None:
-            for i in range(2):
-                if rng.random() < probability:
-                    other = self.sources[int(rng.integers(len(self.sources)))]
-                    texture = cv2.resize(other, (self.side, self.side)).astype(np.float32) / 255
-                    images[i], visible[i] = occlude(images[i], texture, rng)
-                images[i] = jitter_photometry(images[i], probability, rng)
+        images, visible = disturb_views(images, self.sources, self.warp.disturbed, rng)
         return HomographyPair(
             images=(images[0], images[1]),
             homography=homography,
