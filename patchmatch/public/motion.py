@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchmatch.core.errors import InputError
+from patchmatch.core.clips import Clip
 from patchmatch.core.messages import warn
 from patchmatch.frames.data import open_clips
-from patchmatch.frames.dataset import Clips, LiveClips
 from patchmatch.frames.results import DenseFlow, FrameChanges, PatchMatches
 from patchmatch.motion.matcher import MotionMatcher
+from patchmatch.public.clips import predict_clips
 from patchmatch.public.images import Image, scaled, to_tensors
 from patchmatch.public.loading import load_matcher
 from patchmatch.public.options import check_options, require_options
@@ -261,21 +261,9 @@ def predict_frames(
     clips, notes = open_clips(str(source), batch_size, gaps, max_frames)
     for note in notes:
         warn(note)
-    return _predict(matcher, clips)
 
+    def predict_step(clip: Clip, index: int) -> list[FrameChanges]:
+        clip["frames"] = [frame.to(matcher.device) for frame in clip["frames"]]
+        return matcher.predict_step(clip, index)
 
-def _predict(
-    matcher: ShiftMatcher | MotionMatcher, clips: Clips | LiveClips
-) -> Iterator[FrameChanges]:
-    notes: list[str] = []
-    pairs = 0
-    for index, clip in enumerate(clips):
-        with torch.inference_mode():
-            clip["frames"] = [frame.to(matcher.device) for frame in clip["frames"]]
-            changes = matcher.predict_step(clip, index)
-        for note in clip["notes"]:
-            warn(note)
-        notes, pairs = notes or clip["notes"], pairs + len(changes)
-        yield from changes
-    if not pairs:
-        raise InputError(notes[0] if notes else "the source contains no frame pairs; give another")
+    return predict_clips(predict_step, clips)

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import torch
 
-from patchmatch.core.errors import InputError
 from patchmatch.core.messages import warn
 from patchmatch.frames.data import open_clips
-from patchmatch.frames.dataset import Clips, LiveClips
 from patchmatch.objects.matcher import ObjectTracker
 from patchmatch.objects.results import FrameObjects
+from patchmatch.public.clips import predict_clips
 from patchmatch.public.options import check_options, resolve_device
 
 BATCH = 8  # frames read at once
@@ -53,18 +52,4 @@ def track_objects(
     clips, notes = open_clips(str(source), BATCH, (1,), max_frames)
     for note in notes:
         warn(note)
-    return _track(matcher, clips)
-
-
-def _track(matcher: ObjectTracker, clips: Clips | LiveClips) -> Iterator[FrameObjects]:
-    notes: list[str] = []
-    frames = 0
-    for index, clip in enumerate(clips):
-        with torch.inference_mode():
-            found = matcher.predict_step(clip, index)
-        for note in clip["notes"]:
-            warn(note)
-        notes, frames = notes or clip["notes"], frames + len(found)
-        yield from found
-    if not frames:
-        raise InputError(notes[0] if notes else "the source contains no frame pairs; give another")
+    return predict_clips(matcher.predict_step, clips)
