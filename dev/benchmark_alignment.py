@@ -26,7 +26,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from patchmatch.ops.homography import corner_error
+from match_real_pairs import CORNERS, scaled_error
+
 from patchmatch.pairs.geometry import area_under_recall
 from patchmatch.pairs.homography.data import HomographyDataset, WarpRange
 from patchmatch.pairs.synthetic_benchmark import warped_pair
@@ -42,8 +43,6 @@ WARPS = {
     "wide": WarpRange(corner_shift=0.2, turn=180, zoom=1.6, disturbed=DISTURBED),
 }
 TILTS = (1.5, 4.5)
-SCALED = 640  # pixels of the longest side of image 1 to which errors are scaled
-THRESHOLDS = (3, 5, 10)  # pixels
 MATCHERS = ("sift", "asift", "descriptor", "homography_net")
 
 
@@ -74,15 +73,6 @@ def generated_pairs(kind: str, count: int, seed: int) -> Iterator[Pair]:
         yield Pair(image0, np.rint(255 * changed).astype(np.uint8), homography)
 
 
-def scaled_error(homography: torch.Tensor | None, pair: Pair) -> float:
-    """Return the mean corner error in pixels of image 1 scaled to 640; infinite without one."""
-    if homography is None:
-        return float("inf")
-    height, width = pair.image0.shape[:2]
-    error = corner_error(homography, torch.from_numpy(pair.homography), height, width)
-    return error * SCALED / max(pair.image1.shape[:2])
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
@@ -103,13 +93,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for kind in kinds:
                 errors = []
                 for pair in generated_pairs(kind, options.pairs, options.seed):
-                    image0, image1 = to_tensors({"image0": pair.image0, "image1": pair.image1})
+                    image0, image1 = pair.image0, pair.image1
+                    tensors = to_tensors({"image0": image0, "image1": image1})
                     start = time.process_time()
-                    found = matcher.match(image0, image1)
+                    found = matcher.match(*tensors)
                     seconds.append(time.process_time() - start)
-                    errors.append(scaled_error(found.homography, pair))
+                    errors.append(scaled_error(found.homography, pair.homography, image0, image1))
                     answers[found.matcher] += 1
-                cells.append("/".join(f"{a:.2f}" for a in area_under_recall(errors, THRESHOLDS)))
+                cells.append("/".join(f"{a:.2f}" for a in area_under_recall(errors, CORNERS)))
             times[align] = float(np.median(seconds))
             ratio = f"{times[align] / times[False]:.2f}" if False in times else "-"
             row = (name, "yes" if align else "no", *cells, f"{times[align]:.2f}", ratio)

@@ -13,6 +13,7 @@ a frame of 768x576. Times are CPU times per frame, in the same process.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,12 +24,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from patchmatch.io import find_sequences, read_csv, to_rgb_uint8
 from patchmatch.io.ground_truth import TrueMasks, true_box
 from patchmatch.objects.block_motion import BlockMotion
 from patchmatch.objects.follower import Follower
-from patchmatch.objects.synthetic_videos import UNKNOWN, make_video
 from patchmatch.objects.tracking_metrics import Tracks, score_tracks
+from patchmatch.synthetic.videos import UNKNOWN, make_video
 
 MIN_AREA = 400 / (768 * 576)  # of the frame: the smallest part of a peer
 DIFFERENCE, FLOW = 20, 0.7  # gray levels, pixels per frame

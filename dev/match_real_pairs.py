@@ -118,11 +118,7 @@ def measure(match: Match, root: Path, pair: TruePair) -> Row:
     if pair.homography is not None:
         points = found.keypoints0.numpy(), found.keypoints1.numpy()
         row["mma_3"] = float(matching_accuracy(*points, pair.homography, [3])[0])
-        row["corner_error"] = float("inf")
-        if found.homography is not None:
-            truth = torch.from_numpy(pair.homography)
-            error = corner_error(found.homography, truth, *image0.shape[:2])
-            row["corner_error"] = error * SIZE / max(image1.shape[:2])
+        row["corner_error"] = scaled_error(found.homography, pair.homography, image0, image1)
     if pair.pose is not None:
         row["pose_error"] = float("inf")
         if found.pose is not None:
@@ -130,6 +126,16 @@ def measure(match: Match, root: Path, pair: TruePair) -> Row:
             truth = pair.pose[:3, :3], pair.pose[:3, 3]
             row["pose_error"] = pose_error(pose[:, :3], pose[:, 3], *truth)
     return row
+
+
+def scaled_error(
+    homography: torch.Tensor | None, truth: np.ndarray, image0: np.ndarray, image1: np.ndarray
+) -> float:
+    """Return the mean corner error in pixels of image 1 scaled to ``SIZE``, or infinity."""
+    if homography is None:
+        return float("inf")
+    error = corner_error(homography, torch.from_numpy(truth), *image0.shape[:2])
+    return error * SIZE / max(image1.shape[:2])
 
 
 def measure_in_process(text: str, folder: Path) -> None:

@@ -6,8 +6,8 @@ import pytest
 from sliding_square import sliding
 
 from patchmatch.objects.follower import Follower
-from patchmatch.objects.synthetic_videos import make_video
 from patchmatch.objects.tracking_metrics import score_tracks
+from patchmatch.synthetic.videos import make_video
 
 
 def no_blocks(frame0, frame1, block):

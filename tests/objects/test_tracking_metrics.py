@@ -1,4 +1,4 @@
-"""Scores of tracks: by hand, and against motmetrics where it is installed."""
+"""Scores of tracks against known counts, and against motmetrics where it is installed."""
 
 import numpy as np
 import pytest
