@@ -87,7 +87,7 @@ setup(
     packages=[*find_packages(include=["patchmatch", "patchmatch.*"]), "patchmatch.configs"],
     package_dir={"patchmatch.configs": "configs"},  # beside the package in a checkout
     package_data={
-        "patchmatch": ["weights/*", "frames/report/assets/*"],
+        "patchmatch": ["weights/*", "*/report/assets/*"],
         "patchmatch.configs": ["*.yaml"],
     },
     # 3.11: the oldest that NumPy, SciPy and kornia still release for; 3.14: not tried yet

@@ -8,6 +8,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as patchmatch does, but t
 import pytest
 import torch
 
+pytest_plugins = ["report_browser"]
+
 ROOT = Path(__file__).parents[1]
 
 

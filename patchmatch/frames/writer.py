@@ -14,7 +14,6 @@ from patchmatch.frames.dataset import Clips
 from patchmatch.frames.drawing import ChangeRenderer
 from patchmatch.frames.exports import pixel_flow, write_block_arrays, write_jsonl
 from patchmatch.frames.masks import Masks
-from patchmatch.frames.report.thumbnails import thumbnail
 from patchmatch.frames.results import FrameChanges, Kind
 from patchmatch.frames.rows import (
     CHANGE_COLUMNS,
@@ -28,6 +27,7 @@ from patchmatch.frames.selection import Selection
 from patchmatch.io import write_flo, write_flow_png, write_image
 from patchmatch.io.frames import fit_file_name
 from patchmatch.writing.chunks import Chunk, Row, RunChunks
+from patchmatch.writing.report.thumbnails import thumbnail
 from patchmatch.writing.rows import number
 from patchmatch.writing.writer import PredictionWriter
 

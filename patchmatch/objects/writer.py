@@ -15,6 +15,7 @@ from patchmatch.objects.drawing import ObjectRenderer
 from patchmatch.objects.events import EVENT_COLUMNS, event_rows
 from patchmatch.objects.exports import frame_numbers, write_clips, write_coco, write_mot
 from patchmatch.objects.masks import encode_labels, write_masks
+from patchmatch.objects.report.page import write_report
 from patchmatch.objects.results import FrameObjects
 from patchmatch.objects.rows import (
     CSV_FORMATS,
@@ -31,6 +32,7 @@ from patchmatch.objects.rows import (
 )
 from patchmatch.writing.annotated_video import frame_rate, write_annotated_video
 from patchmatch.writing.chunks import Chunk, Row, RunChunks
+from patchmatch.writing.report.thumbnails import thumbnail
 from patchmatch.writing.rows import as_csv, number
 from patchmatch.writing.writer import PredictionWriter
 
@@ -58,6 +60,8 @@ class ObjectTracks(PredictionWriter):
             (events/event_NUMBER.mp4, a video of each event, from the pictures). [] writes none.
         video: Write annotated.mp4 from the pictures at the end, annotated/SEQUENCE.mp4 if there
             are several sequences.
+        report: Write report.html at the end: frames with tracks, a timeline of tracks and events,
+            tables and settings on one page, which needs no network.
     """
 
     tables: ClassVar = {
@@ -82,10 +86,12 @@ class ObjectTracks(PredictionWriter):
         pictures: bool = True,
         formats: Sequence[str] = (),
         video: bool = False,
+        report: bool = False,
     ) -> None:
         super().__init__(output_path, overwrite, resume)
         self.min_event, self.bridge, self.line_width = min_event, bridge, line_width
-        self.pictures, self.formats, self.video = pictures, list(formats), video
+        self.pictures, self.formats = pictures, list(formats)
+        self.video, self.report = video, report
         if unknown := sorted(set(self.formats) - set(FORMATS)):
             raise ValueError(
                 f"formats must be among {', '.join(FORMATS)}, got {', '.join(unknown)}"
@@ -111,6 +117,8 @@ class ObjectTracks(PredictionWriter):
             yield from (f"mot/{s}.txt" for s in sources) if several else ("mot.txt",)
         if "coco" in self.formats:
             yield "coco.json"
+        if self.report:
+            yield "report.html"
         if self.video:
             yield from (f"annotated/{s}.mp4" for s in sources) if several else ("annotated.mp4",)
         for source, frame in dataset.later_frames() if hasattr(dataset, "later_frames") else ():
@@ -144,6 +152,9 @@ class ObjectTracks(PredictionWriter):
                 row |= {"labels": f"{index}.png", "tracks": tracks}
                 row["mask"] = (Path("masks") / name.with_name(f"{name.name}.png")).as_posix()
                 files[f"{index}.png"] = labels
+            if self.report:
+                row["thumbnail"] = f"{index}.jpg"
+                files[row["thumbnail"]] = thumbnail(image)
             rows[PICTURES].append(row)
         return Chunk(rows=rows, files=files)
 
@@ -200,7 +211,28 @@ class ObjectTracks(PredictionWriter):
         if "clips" in self.formats:
             write_clips(self.folder / "events", self._events(chunks), shown, several, self._warn)
             paths["clips"] = self.folder / "events"
+        if self.report:
+            paths["report"] = self._write_report(chunks)
         return paths
+
+    def _write_report(self, chunks: RunChunks) -> Path:
+        """Write report.html and return its path."""
+        path = self.folder / "report.html"
+        thumbnails = [
+            chunks.file(index, row["thumbnail"])
+            for index, record in chunks.records()
+            for row in record["rows"][PICTURES]
+        ]
+        write_report(
+            path,
+            frames=chunks.rows(PICTURES),
+            objects=self._objects(chunks),
+            tracks=track_rows(self._objects(chunks)),
+            events=self._events(chunks),
+            thumbnails=lambda i: thumbnails[i].read_bytes() if thumbnails[i].is_file() else None,
+            summary={**self.count(chunks), "settings": self._settings},
+        )
+        return path
 
     def _objects(self, chunks: RunChunks) -> Iterator[Row]:
         """Yield the rows of the objects that have moved, also of the frames before they did."""

@@ -40,7 +40,7 @@ def run(tmp_path_factory):
     images, boxes = sliding(frames=30)
     write_frames(root / "frames", images)
     options = ("--writer.formats", "[mask,mot,coco,clips]", "--writer.video", "true")
-    predict(root / "frames", root / "out", *options)
+    predict(root / "frames", root / "out", *options, "--writer.report", "true")
     return root / "out", boxes
 
 
@@ -63,6 +63,12 @@ def test_tables_have_a_row_for_each_object_track_event_and_frame(run):
     assert (event["frame1"], event["tracks"]) == ("frame_029", "1")
     assert event["frame0"] == track["frame0"]
     assert len(read_csv(out / "frames.csv", ("frame", "objects"))) == 29
+
+
+def test_the_report_holds_tracks_and_thumbnails(run):
+    page = (run[0] / "report.html").read_text()
+    assert '"trackCount":1,"eventCount":1' in page
+    assert page.count("/9j/") == 29  # JPEGs as base64
 
 
 def test_masks_are_white_where_something_moves(run):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from patchmatch.frames.report.page import write_report
-from patchmatch.frames.report.thumbnails import thumbnail
 from patchmatch.frames.rows import CHANGE_COLUMNS, PAIR_COLUMNS
+from patchmatch.writing.report.thumbnails import thumbnail
 
 KINDS = ("one_pixel", "larger", "larger")
 HEIGHT, WIDTH = 60, 90

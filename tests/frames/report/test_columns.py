@@ -2,7 +2,8 @@ import base64
 
 import numpy as np
 
-from patchmatch.frames.report.columns import PairColumns, change_columns, encode
+from patchmatch.frames.report.columns import PairColumns, change_columns
+from patchmatch.writing.report.encoding import encode
 
 
 def test_columns_contain_the_numbers_of_the_table(run):

@@ -7,7 +7,7 @@ import pytest
 
 from patchmatch.core.errors import InputError
 from patchmatch.frames.report.page import write_report
-from patchmatch.frames.report.thumbnails import thumbnail
+from patchmatch.writing.report.thumbnails import thumbnail
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\u202e\udcff"
 

@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 
-from patchmatch.frames.report.thumbnails import LEVELS, ResizedThumbnails, thumbnail
+from patchmatch.writing.report.thumbnails import LEVELS, ResizedThumbnails, thumbnail
 
 
 def test_thumbnail_is_a_small_jpeg_with_the_colors_of_the_frame():

@@ -18,18 +18,6 @@ const COLUMNS = [ // name, function that returns the text of a row
   ["area", (row) => format(rows.area[row])],
 ].filter(([name]) => (name !== "area" || rows.area) && (!name.startsWith("camera") || rows.camera_dx));
 
-// Names from the run are only ever set as textContent, so they are never parsed as HTML.
-function element(name, text = "", className = "") {
-  const node = document.createElement(name);
-  node.textContent = text;
-  if (className) node.className = className;
-  return node;
-}
-
-function decimal(value, places) {
-  return Number.isFinite(value) ? value.toFixed(places).replace("-", "−") : "–";
-}
-
 function csvRow(row, pair) {
   return firstCsvRow[pair] + row - firstRow[pair];
 }
@@ -82,17 +70,6 @@ function tooltipText(row, pair) {
   return lines.join("\n");
 }
 
-function showTooltip(text, x, y) {
-  const tooltip = byId("tooltip");
-  tooltip.hidden = !text;
-  if (!text) return;
-  tooltip.textContent = text;
-  const box = tooltip.getBoundingClientRect();
-  tooltip.style.left = Math.max(4, Math.min(window.innerWidth - box.width - 4, x + 14)) + "px";
-  const below = y + 18 + box.height < window.innerHeight;
-  tooltip.style.top = Math.max(4, below ? y + 18 : y - box.height - 10) + "px";
-}
-
 function showRun() {
   const summary = data.summary;
   const counts = [["pairs", summary.pairs ?? pairCount], ["boxes", summary.rows]];
@@ -104,22 +81,7 @@ function showRun() {
     item.append(element("dt", name), element("dd", typeof count === "number" ? format(count) : count));
     byId("counts").append(item);
   }
-  const notes = [];
-  if (summary.complete === false) {
-    notes.push("The run was interrupted; this page shows the results up to then.");
-  }
-  for (const skipped of summary.skipped || []) notes.push("Skipped: " + skipped);
-  if (data.note) notes.push("To limit the size of this page, " + data.note + ".");
-  byId("notes").append(...notes.map((note) => element("li", note)));
-  const settings = Object.entries(summary.settings || {});
-  const single = settings.filter(([, value]) => !isGroup(value));
-  if (single.length) byId("settings").append(definitions(single));
-  for (const [name, group] of settings.filter(([, value]) => isGroup(value))) {
-    const details = element("details");
-    details.open = window.innerWidth > 860;
-    details.append(element("summary", name), definitions(Object.entries(group)));
-    byId("settings").append(details);
-  }
+  showSettings(summary);
 }
 
 // Count the boxes of each layer; if this page omits boxes, return the counts of the summary.
@@ -130,17 +92,4 @@ function countKinds(summary) {
   const counts = LAYERS.map(() => 0);
   for (const layer of rows.layer) counts[layer]++;
   return LAYERS.map((name, layer) => [name, counts[layer]]).filter(([, count]) => count);
-}
-
-function isGroup(value) {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function definitions(entries) {
-  const list = element("dl");
-  for (const [name, value] of entries) {
-    const text = typeof value === "string" ? value : JSON.stringify(value);
-    list.append(element("dt", name), element("dd", value === null ? "–" : text));
-  }
-  return list;
 }

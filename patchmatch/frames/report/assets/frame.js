@@ -9,17 +9,6 @@ const MIN_ARROW = 12; // CSS pixels, so that the direction of short arrows is vi
 
 const frame = {canvas: byId("frame"), image: null, pair: 0, isEarlier: false, scale: 1, request: 0};
 
-// Resize a canvas to its size in device pixels and clear it.
-function prepareCanvas(canvas, width, height) {
-  const ratio = window.devicePixelRatio || 1;
-  canvas.width = Math.max(1, Math.round(width * ratio));
-  canvas.height = Math.max(1, Math.round(height * ratio));
-  const context = canvas.getContext("2d");
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  context.clearRect(0, 0, width, height);
-  return context;
-}
-
 // Load the thumbnail of a pair and draw it, unless a newer pair was requested meanwhile.
 async function showFrame(pair) {
   const request = ++frame.request;

@@ -5,26 +5,6 @@ const state = {
   layers: [true, true, true], unmatched: true, timer: 0,
 };
 
-function byId(name) {
-  return document.getElementById(name);
-}
-
-function cssColor(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue("--" + name);
-}
-
-function font(size) {
-  return `${size}px ${getComputedStyle(document.body).fontFamily}`;
-}
-
-function format(number) {
-  return number.toLocaleString("en-US");
-}
-
-function clamp(value, low, high) {
-  return Math.max(low, Math.min(high, value));
-}
-
 function isVisible(row) {
   const score = rows.score[row];
   if (!state.layers[rows.layer[row]] || !(state.unmatched || rows.matched[row])) return false;
@@ -35,6 +15,14 @@ function visibleRows(pair) {
   const visible = [];
   for (let row = firstRow[pair]; row < firstRow[pair + 1]; row++) if (isVisible(row)) visible.push(row);
   return visible;
+}
+
+function shownCount() {
+  return state.sequence.pairs.length;
+}
+
+function timeAt(position) {
+  return timeOf(state.sequence.pairs[position]);
 }
 
 function currentPair() {
@@ -110,33 +98,6 @@ function redraw(position = state.position) {
   return goTo(position);
 }
 
-function play(on) {
-  clearTimeout(state.timer);
-  state.timer = 0;
-  byId("play").classList.toggle("playing", on);
-  byId("play").setAttribute("aria-label", on ? "Pause" : "Play");
-  if (!on) return;
-  const count = state.sequence.pairs.length;
-  if (state.position === count - 1) goTo(0);
-  const step = async () => {
-    const start = performance.now();
-    const delay = pairDelay(), skip = Math.max(1, Math.ceil(25 / delay)); // at most 40 per second
-    const timer = state.timer;
-    await goTo(state.position + skip);
-    if (state.timer !== timer) return; // paused meanwhile
-    if (state.position >= count - 1) play(false);
-    else state.timer = setTimeout(step, Math.max(0, delay * skip - (performance.now() - start)));
-  };
-  state.timer = setTimeout(step, pairDelay());
-}
-
-// Return the milliseconds until the next pair: by the times of the frames, else 10 per second.
-function pairDelay() {
-  const shown = state.sequence.pairs, next = Math.min(state.position + 1, shown.length - 1);
-  const step = 1000 * (timeOf(shown[next]) - timeOf(shown[state.position]));
-  return (step > 0 ? clamp(step, 10, 2000) : 100) / Number(byId("speed").value);
-}
-
 function highlight(row) {
   if (row === state.highlighted) return;
   state.highlighted = row;
@@ -164,34 +125,8 @@ function createLayerControls() {
   });
 }
 
-function addKeyListener() {
-  const steps = {ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity};
-  const toggles = {
-    1: "layer-one_pixel", 2: "layer-larger", 3: "unmatched", a: "arrows", e: "earlier",
-  };
-  document.addEventListener("keydown", (event) => {
-    const control = event.target.closest("input, select, button, summary, a, .scroll");
-    const isOn = (selector) => control && control.matches(selector);
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key in steps && !isOn("#minScore, select, .scroll")) {
-      goTo(state.position + steps[event.key] * (event.shiftKey ? 10 : 1));
-    } else if (event.key === " " && !isOn("[type=checkbox], select, button, summary")) {
-      play(!state.timer);
-    } else if (event.key in toggles && !isOn("select")) {
-      byId(toggles[event.key]).click();
-    } else {
-      return;
-    }
-    event.preventDefault();
-  });
-}
-
 function addListeners() {
-  const {canvas} = frame, range = byId("position");
-  range.addEventListener("input", () => goTo(range.valueAsNumber));
-  byId("previous").addEventListener("click", () => goTo(state.position - 1));
-  byId("next").addEventListener("click", () => goTo(state.position + 1));
-  byId("play").addEventListener("click", () => play(!state.timer));
+  const {canvas} = frame;
   byId("sequence").addEventListener("change", (event) => selectSequence(event.target.selectedIndex));
   byId("arrows").addEventListener("change", (event) => {
     state.arrows = event.target.checked;
@@ -229,7 +164,9 @@ function addListeners() {
   addTimelineListeners(timeline.canvas);
   window.addEventListener("resize", () => redraw());
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw());
-  addKeyListener();
+  addTransportListeners({
+    1: "layer-one_pixel", 2: "layer-larger", 3: "unmatched", a: "arrows", e: "earlier",
+  });
 }
 
 function addTimelineListeners(canvas) {

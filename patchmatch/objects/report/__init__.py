@@ -1,0 +1,1 @@
+"""Single-file HTML report of moving objects: frames with tracks, and a timeline of events."""
