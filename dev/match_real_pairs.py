@@ -155,25 +155,50 @@ def measure_in_process(text: str, folder: Path) -> None:
             sys.stdout.flush()
 
 
-def compare(matchers: Sequence[str], folder: Path, output: Path) -> list[Row]:
-    """Measure matchers, write real_pairs.csv with a row for each pair, and print the table."""
+def compare(matchers: Sequence[str], folder: Path, output: Path, resume: bool = False) -> list[Row]:
+    """Measure matchers, write real_pairs.csv with a row for each pair, and print the table.
+
+    Args:
+        matchers: Names, with or without options.
+        folder: Benchmarks in their original layouts.
+        output: Folder of real_pairs.csv.
+        resume: Keep the matchers of which real_pairs.csv has all pairs.
+    """
     console = Console(highlight=False, width=WIDTH)
-    find_sets(folder)
+    count = sum(len(pairs) for _, pairs in find_sets(folder).values())
     for text in matchers:
         parse(text)
     output.mkdir(parents=True, exist_ok=True)
+    path = output / "real_pairs.csv"
+    measured = _read_rows(path, count) if resume and path.is_file() else {}
     rows: list[Row] = []
-    with (output / "real_pairs.csv").open("w", newline="") as file:
+    with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
+        for row in (row for kept in measured.values() for row in kept):
+            writer.writerow(row)
+        file.flush()
         for text in matchers:
+            if text in measured:
+                rows += measured[text]
+                continue
             for row in _run(text, folder, console):
                 rows.append(row)
                 writer.writerow(row)
                 file.flush()
     console.print(_table(rows))
-    console.print(f"all pairs in {output / 'real_pairs.csv'}")
+    console.print(f"all pairs in {path}")
     return rows
+
+
+def _read_rows(path: Path, count: int) -> dict[str, list[Row]]:
+    """Return the rows of the matchers that have as many as there are pairs."""
+    found: dict[str, list[Row]] = {}
+    with path.open(newline="") as file:
+        for line in csv.DictReader(file):
+            row: Row = {name: value for name, value in line.items() if value}
+            found.setdefault(line["matcher"], []).append(row)
+    return {text: rows for text, rows in found.items() if len(rows) == count}
 
 
 def _table(rows: Sequence[Row]) -> Table:

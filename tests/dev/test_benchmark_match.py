@@ -146,6 +146,29 @@ def test_matchers_are_measured_on_real_pairs(benchmark, real_pairs, tmp_path, ca
         assert len(list(csv.DictReader(file))) == 1
 
 
+def test_measured_matchers_are_kept(benchmark, real_pairs, tmp_path, monkeypatch, capsys):
+    import match_real_pairs
+
+    first = benchmark.compare(["sift"], real_pairs, tmp_path)
+    runs = []
+
+    def run(text, folder, console):
+        runs.append(text)
+        yield {**first[0], "matcher": text, "matches": 7}
+
+    monkeypatch.setattr(match_real_pairs, "_run", run)
+    arguments = ["--pairs", str(real_pairs), "--output", str(tmp_path)]
+    benchmark.main([*arguments, "--resume", "--matchers", "OpenCV", "sift"])
+    assert runs == ["OpenCV"]
+    with (tmp_path / "real_pairs.csv").open(newline="") as file:
+        rows = {row["matcher"]: row for row in csv.DictReader(file)}
+    assert rows["OpenCV"]["matches"] == "7"
+    assert rows["sift"]["corner_error"] == str(first[0]["corner_error"])
+    assert "OpenCV" in capsys.readouterr().out.rpartition("sift")[0]
+    benchmark.main([*arguments, "--matchers", "sift"])
+    assert runs == ["OpenCV", "sift"]
+
+
 def test_pose_error_is_that_of_the_matcher(benchmark, monkeypatch):
     import match_real_pairs
 
