@@ -152,7 +152,7 @@ def test_measured_matchers_are_kept(benchmark, real_pairs, tmp_path, monkeypatch
     first = benchmark.compare(["sift"], real_pairs, tmp_path)
     runs = []
 
-    def run(text, folder, console):
+    def run(text, folder, console, turn):
         runs.append(text)
         yield {**first[0], "matcher": text, "matches": 7}
 
@@ -167,6 +167,24 @@ def test_measured_matchers_are_kept(benchmark, real_pairs, tmp_path, monkeypatch
     assert "OpenCV" in capsys.readouterr().out.rpartition("sift")[0]
     benchmark.main([*arguments, "--matchers", "sift"])
     assert runs == ["OpenCV", "sift"]
+
+
+@pytest.mark.parametrize("degrees", [90, 30])
+def test_errors_of_turned_images_are_those_of_the_pair(benchmark, real_pairs, degrees):
+    import match_real_pairs
+
+    root, (pair,) = match_real_pairs.find_sets(real_pairs)["marked"]
+    match = match_real_pairs.load("sift")
+    shapes = []
+
+    def observed(image0, image1, cameras):
+        shapes.append(image0.shape[:2])
+        return match(image0, image1, cameras)
+
+    row = match_real_pairs.measure(observed, root, pair, degrees)
+    assert shapes == [{90: (240, 200), 30: (294, 308)}[degrees]]
+    assert row["mma_3"] > 0.95
+    assert row["corner_error"] < 1
 
 
 def test_pose_error_is_that_of_the_matcher(benchmark, monkeypatch):
