@@ -36,7 +36,7 @@ bench: $(READY) ## the numbers of docs/benchmarks.md
 	$(BIN)/python dev/benchmark_motion.py
 	$(BIN)/python dev/benchmark_nnf.py
 	$(BIN)/python dev/benchmark_differentiable.py
-	$(BIN)/python dev/benchmark_match.py --matchers sift asift field descriptor
+	$(BIN)/python dev/benchmark_match.py --matchers sift asift field homography_net
 	$(BIN)/python dev/benchmark_alignment.py
 	$(BIN)/python dev/benchmark_templates_speed.py
 	$(BIN)/python dev/benchmark_objects.py

@@ -43,7 +43,7 @@ WARPS = {
     "wide": WarpRange(corner_shift=0.2, turn=180, zoom=1.6, disturbed=DISTURBED),
 }
 TILTS = (1.5, 4.5)
-MATCHERS = ("sift", "asift", "descriptor", "homography_net")
+MATCHERS = ("sift", "asift", "homography_net")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ Flow: accuracy on pairs with ground-truth flow. FOLDER contains a folder for eac
 images, in order, and a .flo file.
 Pairs: accuracy, processor time and memory on real pairs. FOLDER contains benchmarks in their
 original layouts (see patchmatch.pairs.benchmarks). A matcher may have options:
-xfeat:check=lightglue,max_size=null.
+xfeat:check=lightglue,max_size=null. --resume keeps the matchers that real_pairs.csv contains,
+--turn 90 turns the first image of every pair.
 Speed: processor time on one thread (the minimum of three runs) and peak memory, each matcher in a
 process of its own, compared with plain OpenCV or kornia. Networks without weights are timed with
 random ones.
@@ -248,6 +249,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--flow", type=Path, help="folder of pairs with ground-truth flow")
     parser.add_argument("--pairs", type=Path, help="folder of benchmarks of real pairs")
+    parser.add_argument("--turn", type=float, default=0.0, help="degrees, of image 0 of real pairs")
+    parser.add_argument(
+        "--resume", action="store_true", help="keep the matchers that real_pairs.csv contains"
+    )
     parser.add_argument(
         "--with", nargs="*", default=[], help="options of the timed matchers, such as max_size=null"
     )
@@ -264,9 +269,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         values = {key: yaml.safe_load(value) for key, _, value in settings}
         time_pair(name, how, int(height), int(width), values)
     elif options.one_matcher:
-        measure_in_process(options.one_matcher, options.pairs)
+        measure_in_process(options.one_matcher, options.pairs, options.turn)
     elif options.pairs is not None:
-        compare(options.matchers, options.pairs, options.output)
+        compare(options.matchers, options.pairs, options.output, options.resume, options.turn)
     elif options.speed:
         speed([name for name in names if name != BASELINE], vars(options)["with"])
     elif options.flow is not None:

@@ -6,6 +6,7 @@
 
 import csv
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -39,7 +40,7 @@ EPIPOLAR_THRESHOLD = 1.0  # pixels, as PairMatcher has it
 WIDTH = 160  # characters of the table
 COLUMNS = (
     *("matcher", "set", "image0", "image1", "matches", "mma_3", "corner_error", "pose_error"),
-    *("aligned", "seconds", "gigabytes"),
+    *("aligned", "seconds", "gigabytes", "turn"),
 )
 
 Match = Callable[[np.ndarray, np.ndarray, Cameras | None], Matches]
@@ -107,18 +108,30 @@ def _are_files(root: Path, pair: TruePair) -> bool:
     return (root / pair.image0).is_file() and (root / pair.image1).is_file()
 
 
-def measure(match: Match, root: Path, pair: TruePair) -> Row:
-    """Return the matches, errors and seconds of processor time of a pair."""
+def measure(match: Match, root: Path, pair: TruePair, turn: float = 0.0) -> Row:
+    """Return the matches, errors and seconds of processor time of a pair.
+
+    Args:
+        match: The matcher.
+        root: Folder of the images.
+        pair: The pair, with a homography if image 0 is turned.
+        turn: Degrees by which image 0 is turned first, anticlockwise.
+    """
     image0, image1 = (read_image(root / name) for name in (pair.image0, pair.image1))
     cameras = None if pair.pose is None else (pair.intrinsics0, pair.intrinsics1)
+    turned, to_turned = turn_image(image0, turn) if turn else (image0, np.eye(3))
     start = time.process_time()
-    found = match(image0, image1, cameras)
+    found = match(turned, image1, cameras)
     row: Row = {"image0": pair.image0, "image1": pair.image1, "matches": len(found)}
     row |= {"aligned": found.aligned, "seconds": time.process_time() - start}
     if pair.homography is not None:
         points = found.keypoints0.numpy(), found.keypoints1.numpy()
-        row["mma_3"] = float(matching_accuracy(*points, pair.homography, [3])[0])
-        row["corner_error"] = scaled_error(found.homography, pair.homography, image0, image1)
+        truth = pair.homography @ np.linalg.inv(to_turned)
+        row["mma_3"] = float(matching_accuracy(*points, truth, [3])[0])
+        estimate = found.homography
+        if estimate is not None:
+            estimate = estimate @ torch.from_numpy(to_turned).to(estimate)
+        row["corner_error"] = scaled_error(estimate, pair.homography, image0, image1)
     if pair.pose is not None:
         row["pose_error"] = float("inf")
         if found.pose is not None:
@@ -126,6 +139,17 @@ def measure(match: Match, root: Path, pair: TruePair) -> Row:
             truth = pair.pose[:3, :3], pair.pose[:3, 3]
             row["pose_error"] = pose_error(pose[:, :3], pose[:, 3], *truth)
     return row
+
+
+def turn_image(image: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return an image turned anticlockwise, black around it, and the matrix (3, 3) to it."""
+    height, width = image.shape[:2]
+    centre = (width - 1) / 2, (height - 1) / 2
+    matrix = np.vstack([cv2.getRotationMatrix2D(centre, degrees, 1), [0, 0, 1]])
+    sides = np.abs(matrix[:2, :2]) @ [width, height]
+    columns, rows = (math.ceil(side - 1e-6) for side in sides)
+    matrix[:2, 2] += (columns - width) / 2, (rows - height) / 2
+    return cv2.warpAffine(image, matrix[:2], (columns, rows)), matrix
 
 
 def scaled_error(
@@ -138,7 +162,7 @@ def scaled_error(
     return error * SIZE / max(image1.shape[:2])
 
 
-def measure_in_process(text: str, folder: Path) -> None:
+def measure_in_process(text: str, folder: Path, turn: float) -> None:
     """Measure one matcher with one thread, and print a line of JSON for each pair."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -149,31 +173,63 @@ def measure_in_process(text: str, folder: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for name, (root, pairs) in find_sets(folder).items():
         for pair in pairs:
-            row = {"set": name, **measure(match, root, pair)}
+            if turn and pair.homography is None:
+                continue
+            row = {"set": name, **measure(match, root, pair, turn)}
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
             sys.stdout.write(json.dumps(row | {"gigabytes": peak / 1024**2}) + "\n")
             sys.stdout.flush()
 
 
-def compare(matchers: Sequence[str], folder: Path, output: Path) -> list[Row]:
-    """Measure matchers, write real_pairs.csv with a row for each pair, and print the table."""
+def compare(
+    matchers: Sequence[str], folder: Path, output: Path, resume: bool = False, turn: float = 0.0
+) -> list[Row]:
+    """Measure matchers, write real_pairs.csv with a row for each pair, and print the table.
+
+    Args:
+        matchers: Names, with or without options.
+        folder: Benchmarks in their original layouts.
+        output: Folder of real_pairs.csv.
+        resume: Keep the matchers of which real_pairs.csv has all pairs.
+        turn: Degrees by which image 0 is turned, of the pairs with a homography.
+    """
     console = Console(highlight=False, width=WIDTH)
-    find_sets(folder)
+    all_pairs = [pair for _, pairs in find_sets(folder).values() for pair in pairs]
+    count = sum(pair.homography is not None or not turn for pair in all_pairs)
     for text in matchers:
         parse(text)
     output.mkdir(parents=True, exist_ok=True)
+    path = output / "real_pairs.csv"
+    measured = _read_rows(path, count, turn) if resume and path.is_file() else {}
     rows: list[Row] = []
-    with (output / "real_pairs.csv").open("w", newline="") as file:
+    with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
+        for row in (row for kept in measured.values() for row in kept):
+            writer.writerow(row)
+        file.flush()
         for text in matchers:
-            for row in _run(text, folder, console):
+            if text in measured:
+                rows += measured[text]
+                continue
+            for row in _run(text, folder, console, turn):
                 rows.append(row)
                 writer.writerow(row)
                 file.flush()
     console.print(_table(rows))
-    console.print(f"all pairs in {output / 'real_pairs.csv'}")
+    console.print(f"all pairs in {path}")
     return rows
+
+
+def _read_rows(path: Path, count: int, turn: float) -> dict[str, list[Row]]:
+    """Return the rows of the matchers that have as many as there are pairs, turned alike."""
+    found: dict[str, list[Row]] = {}
+    with path.open(newline="") as file:
+        for line in csv.DictReader(file):
+            if float(line["turn"]) == turn:
+                row: Row = {name: value for name, value in line.items() if value}
+                found.setdefault(line["matcher"], []).append(row)
+    return {text: rows for text, rows in found.items() if len(rows) == count}
 
 
 def _table(rows: Sequence[Row]) -> Table:
@@ -197,16 +253,17 @@ def _label(text: str) -> str:
     return " ".join([name, *shown])
 
 
-def _run(text: str, folder: Path, console: Console) -> Iterator[Row]:
+def _run(text: str, folder: Path, console: Console, turn: float) -> Iterator[Row]:
     """Yield the rows of a matcher that is measured in a process of its own."""
     script = Path(__file__).with_name("benchmark_match.py")
     command = [sys.executable, str(script), "--pairs", str(folder), "--one_matcher", text]
+    command.append(f"--turn={turn}")
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         for line in process.stdout:
-            yield {"matcher": text, **json.loads(line)}
+            yield {"matcher": text, "turn": turn, **json.loads(line)}
         errors = process.stderr.read().strip().splitlines()
     if process.returncode:
         console.print((errors or [f"{text} ended: out of memory?"])[-1])

@@ -17,9 +17,8 @@ from patchmatch.core.checkpoints import read_checkpoint, shipped_checkpoint
 from patchmatch.io import atomic_path
 from patchmatch.motion.matcher import MotionMatcher
 from patchmatch.nnf.differentiable.matcher import DifferentiablePatchMatch
-from patchmatch.pairs.descriptor.matcher import DescriptorMatcher
 from patchmatch.pairs.homography.matcher import HomographyNetMatcher
-from patchmatch.pairs.loftr.matcher import SHIPPED, LoFTRMatcher
+from patchmatch.pairs.loftr.matcher import LoFTRMatcher, SE2LoFTRMatcher
 from patchmatch.shift.matcher import ShiftMatcher
 
 KEPT = ("state_dict", "hyper_parameters", "pytorch-lightning_version", "epoch", "global_step")
@@ -33,14 +32,13 @@ def main() -> None:
     checkpoint = read_checkpoint(checkpoint_path)
     name = str(checkpoint["hyper_parameters"].get("_class_path", "")).rpartition(".")[2]
     kinds = (
-        DescriptorMatcher,
         DifferentiablePatchMatch,
         HomographyNetMatcher,
         MotionMatcher,
         ShiftMatcher,
     )
     shipped = {kind.__name__: kind.shipped_weights for kind in kinds}
-    shipped[LoFTRMatcher.__name__] = SHIPPED
+    shipped |= {kind.__name__: kind.shipped for kind in (LoFTRMatcher, SE2LoFTRMatcher)}
     if name not in shipped:
         parser.error(
             f"{checkpoint_path}: expected a checkpoint of {', '.join(shipped)}, "

@@ -1,6 +1,5 @@
 """The parser of the command line: texts that YAML would convert, and errors of one line."""
 
-import inspect
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 from patchmatch.core.data import MatchingData
 from patchmatch.core.errors import InputError
 from patchmatch.core.matcher import Matcher
-from patchmatch.core.registration import subclasses
+from patchmatch.core.registration import constructor_options, subclasses
 from patchmatch.writing.writer import PredictionWriter
 
 #: The options that give a class, and the base of the classes.
@@ -151,7 +150,7 @@ def require_texts(config: Namespace) -> None:
         if not chosen or "class_path" not in chosen:
             continue
         values = chosen.get("init_args") or Namespace()
-        for name, option in inspect.signature(_class(chosen.class_path)).parameters.items():
+        for name, option in constructor_options(_class(chosen.class_path)).items():
             if option.annotation is not str or name not in values or values[name] == option.default:
                 continue
             if values[name] is None or not values[name].strip():
@@ -167,7 +166,7 @@ def _text_options() -> dict[str, bool]:
     types: dict[str, set[Any]] = {"--ckpt_path": {str | None}}
     for group, base in GROUPS.items():
         for kind in subclasses(base):
-            for name, option in inspect.signature(kind).parameters.items():
+            for name, option in constructor_options(kind).items():
                 types.setdefault(f"--{group}.{name}", set()).add(option.annotation)
     return {
         name: str | None in found for name, found in types.items() if found <= {str, str | None}
@@ -190,7 +189,7 @@ def _class(path: str) -> type:
 
 
 def _unknown_option(group: str, kind: type, option: str) -> str:
-    valid = list(inspect.signature(kind).parameters)
+    valid = list(constructor_options(kind))
     near = get_close_matches(option, valid, n=3, cutoff=0.5) or valid
     names = ", ".join(f"--{group}.{key}" for key in near)
     return f"--{group}.{option}: {kind.__name__} has no such option; did you mean {names}?"

@@ -20,8 +20,6 @@ import patchmatch.pairs.asift
 import patchmatch.pairs.auto
 import patchmatch.pairs.data
 import patchmatch.pairs.dense_field
-import patchmatch.pairs.descriptor.data
-import patchmatch.pairs.descriptor.matcher
 import patchmatch.pairs.disk_lightglue
 import patchmatch.pairs.homography.data
 import patchmatch.pairs.homography.matcher

@@ -1,6 +1,5 @@
 """Checkpoints of matchers, read and validated; every fault is a one-line ``InputError``."""
 
-import inspect
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -8,6 +7,7 @@ import torch
 from torch import nn
 
 from patchmatch.core.errors import InputError, first_line
+from patchmatch.core.registration import constructor_options
 from patchmatch.core.weights import reason
 
 AnyModel = TypeVar("AnyModel", bound=nn.Module)
@@ -83,7 +83,7 @@ def trained_settings(
     settings = {
         str(k): v for k, v in checkpoint["hyper_parameters"].items() if not str(k).startswith("_")
     }
-    known = inspect.signature(kind).parameters
+    known = constructor_options(kind)
     for key, value in settings.items():
         if key not in known or (value is None and known[key].default is not None):
             reason = f"is {value}" if key in known else f"is not a setting of {kind.__name__}"

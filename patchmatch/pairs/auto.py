@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -164,9 +164,3 @@ class AutoMatcher(PairMatcher):
         accepted = overlap_kind(matches) == "overlapping"
         aligned = (matches.aligned or 0.0) if matches.epipolar_inliers is None else 0.0
         return accepted, aligned, int(model_inliers(matches).sum())
-
-    def find_correspondences(
-        self, image0: Tensor, image1: Tensor, valid0: Tensor | None, valid1: Tensor | None
-    ) -> NoReturn:
-        """Raise an error: ``match`` asks the matchers, each with its own preparation of images."""
-        raise NotImplementedError("AutoMatcher has no correspondences of its own; call match")

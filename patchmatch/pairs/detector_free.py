@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from patchmatch.core.image_pairs import MIN_SIDE
+from patchmatch.pairs.correspondences import CorrespondenceMatcher
 from patchmatch.pairs.geometry import estimate_homography
-from patchmatch.pairs.matcher import PairMatcher
 from patchmatch.pairs.points import (
     Box,
     crop,
@@ -30,7 +30,7 @@ MIN_MATCHES = 8  # matches of the coarse pass that are needed to locate a tile i
 TOLERANCE = 1 / 16  # of the tile side: inlier threshold of its homography, as scenes have depth
 
 
-class DetectorFreeMatcher(PairMatcher, abc.ABC):
+class DetectorFreeMatcher(CorrespondenceMatcher, abc.ABC):
     """Base of the matchers that process both images jointly, without keypoint detection.
 
     A pair larger than a tile is first matched at reduced size. Then each tile of image 0 is

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from patchmatch.pairs.matcher import PairMatcher
+from patchmatch.pairs.correspondences import CorrespondenceMatcher
 from patchmatch.pairs.matching import match_descriptors
 from patchmatch.pairs.points import crop, expand_box, in_box, tiles
 from patchmatch.pairs.results import Correspondences
@@ -40,7 +40,7 @@ class Features:
         )
 
 
-class FeatureMatcher(PairMatcher, abc.ABC):
+class FeatureMatcher(CorrespondenceMatcher, abc.ABC):
     """Base of the matchers that detect keypoints in both images and compare their descriptors.
 
     Args:

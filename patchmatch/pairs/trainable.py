@@ -4,10 +4,10 @@ import abc
 from typing import Any, ClassVar
 
 from patchmatch.core.matcher import Matcher
-from patchmatch.pairs.matcher import PairMatcher
+from patchmatch.pairs.correspondences import CorrespondenceMatcher
 
 
-class TrainablePairMatcher(PairMatcher, abc.ABC):
+class TrainablePairMatcher(CorrespondenceMatcher, abc.ABC):
     """Base of the pair matchers that ``fit`` can train.
 
     A checkpoint keeps only the settings that the weights depend on. The settings of matching stay

@@ -9,7 +9,6 @@ from patchmatch.pairs.aliked_lightglue import ALIKEDLightGlueMatcher
 from patchmatch.pairs.asift import ASIFTMatcher
 from patchmatch.pairs.auto import AutoMatcher
 from patchmatch.pairs.dense_field import FieldMatcher
-from patchmatch.pairs.descriptor.matcher import DescriptorMatcher
 from patchmatch.pairs.disk_lightglue import DISKLightGlueMatcher
 from patchmatch.pairs.homography.matcher import HomographyNetMatcher
 from patchmatch.pairs.kornia_matchers import AffNetHardNetMatcher
@@ -28,7 +27,6 @@ MATCHERS: dict[str, type[PairMatcher]] = {
     "sift": SIFTMatcher,
     "asift": ASIFTMatcher,
     "field": FieldMatcher,
-    "descriptor": DescriptorMatcher,
     "homography_net": HomographyNetMatcher,
     "affnet_hardnet": AffNetHardNetMatcher,
     "aliked_lightglue": ALIKEDLightGlueMatcher,
@@ -57,7 +55,7 @@ def match_images(
         image0: A path, an array (H, W) or (H, W, 3), a PIL image or a tensor (C, H, W).
         image1: The same; size and number of channels may differ.
         matcher: "auto", which tries several until the images agree with the answer of one; its
-            name is ``matcher`` of the result. Or one of "sift", "asift", "field", "descriptor",
+            name is ``matcher`` of the result. Or one of "sift", "asift", "field",
             "homography_net", "affnet_hardnet", "aliked_lightglue", "disk_lightglue", "xfeat",
             "loftr" and "se2_loftr"; or a matcher to reuse between calls, from
             ``patchmatch.public.pairs.load_pair_matcher``.

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping, Sized
@@ -12,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from patchmatch.core.registration import constructor_options
 from patchmatch.version import __version__
 
 WEIGHTS = "matcher.state_dict"
@@ -86,7 +86,7 @@ def differences(previous: Mapping[str, Any], current: Mapping[str, Any]) -> list
 def _constructor_settings(instance: object) -> dict[str, Any]:
     """Return the class name and those constructor arguments that the instance stores."""
     stored = dict(getattr(instance, "hparams", {}))
-    for name in inspect.signature(type(instance)).parameters:
+    for name in constructor_options(type(instance)):
         if hasattr(instance, name):
             stored[name] = getattr(instance, name)
     public = {name: value for name, value in stored.items() if not name.startswith("_")}

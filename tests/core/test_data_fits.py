@@ -39,7 +39,6 @@ PAIRS = ("ImagePairs", "PicturePairs")
 TRAINED = {
     "ShiftMatcher": ("ShiftedDigits",),
     "MotionMatcher": ("MovingDigits",),
-    "DescriptorMatcher": ("KeypointPatches",),
     "DifferentiablePatchMatch": ("WarpedPhotographs",),
     "HomographyNetMatcher": ("WarpedImages",),
     **dict.fromkeys(("LoFTRMatcher", "SE2LoFTRMatcher"), ("FlowPairs",)),
@@ -49,7 +48,7 @@ PREDICTED = {
     **dict.fromkeys(("ShiftMatcher", "MotionMatcher", "ObjectTracker"), ("Frames", "RenderedCows")),
     **dict.fromkeys(("PatchMatch", "DifferentiablePatchMatch"), PAIRS),
     **dict.fromkeys(("AutoMatcher", "SIFTMatcher", "ASIFTMatcher", "AffNetHardNetMatcher"), PAIRS),
-    **dict.fromkeys(("DescriptorMatcher", "LoFTRMatcher", "SE2LoFTRMatcher"), PAIRS),
+    **dict.fromkeys(("LoFTRMatcher", "SE2LoFTRMatcher"), PAIRS),
     **dict.fromkeys(("HomographyNetMatcher", "FieldMatcher"), PAIRS),
     **dict.fromkeys(("ALIKEDLightGlueMatcher", "DISKLightGlueMatcher", "XFeatMatcher"), PAIRS),
     "TemplateMatcher": ("TemplateScenes",),

@@ -59,11 +59,15 @@ def test_small_run_measures_easy_and_hard_pairs(benchmark, tmp_path):
     assert (tmp_path / "accuracy.png").stat().st_size > 5000
 
 
-def test_matcher_without_weights_is_skipped(benchmark, capsys):
+def test_matcher_without_weights_is_skipped(benchmark, capsys, monkeypatch):
     from rich.console import Console
 
-    assert benchmark.load_matchers(["se2_loftr"], Console()) == {}
-    assert "se2_loftr is skipped" in capsys.readouterr().out
+    def fail(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr("kornia.feature.affine_shape.load_state_dict_from_url", fail)
+    assert benchmark.load_matchers(["affnet_hardnet"], Console()) == {}
+    assert "affnet_hardnet is skipped" in capsys.readouterr().out
 
 
 def test_matcher_and_library_are_timed(benchmark, capsys):
@@ -144,6 +148,47 @@ def test_matchers_are_measured_on_real_pairs(benchmark, real_pairs, tmp_path, ca
     assert "1.00, " in output
     with (tmp_path / "out/real_pairs.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 1
+
+
+def test_measured_matchers_are_kept(benchmark, real_pairs, tmp_path, monkeypatch, capsys):
+    import match_real_pairs
+
+    first = benchmark.compare(["sift"], real_pairs, tmp_path)
+    runs = []
+
+    def run(text, folder, console, turn):
+        runs.append(text)
+        yield {**first[0], "matcher": text, "matches": 7}
+
+    monkeypatch.setattr(match_real_pairs, "_run", run)
+    arguments = ["--pairs", str(real_pairs), "--output", str(tmp_path)]
+    benchmark.main([*arguments, "--resume", "--matchers", "OpenCV", "sift"])
+    assert runs == ["OpenCV"]
+    with (tmp_path / "real_pairs.csv").open(newline="") as file:
+        rows = {row["matcher"]: row for row in csv.DictReader(file)}
+    assert rows["OpenCV"]["matches"] == "7"
+    assert rows["sift"]["corner_error"] == str(first[0]["corner_error"])
+    assert "OpenCV" in capsys.readouterr().out.rpartition("sift")[0]
+    benchmark.main([*arguments, "--matchers", "sift"])
+    assert runs == ["OpenCV", "sift"]
+
+
+@pytest.mark.parametrize("degrees", [90, 30])
+def test_errors_of_turned_images_are_those_of_the_pair(benchmark, real_pairs, degrees):
+    import match_real_pairs
+
+    root, (pair,) = match_real_pairs.find_sets(real_pairs)["marked"]
+    match = match_real_pairs.load("sift")
+    shapes = []
+
+    def observed(image0, image1, cameras):
+        shapes.append(image0.shape[:2])
+        return match(image0, image1, cameras)
+
+    row = match_real_pairs.measure(observed, root, pair, degrees)
+    assert shapes == [{90: (240, 200), 30: (294, 308)}[degrees]]
+    assert row["mma_3"] > 0.95
+    assert row["corner_error"] < 1
 
 
 def test_pose_error_is_that_of_the_matcher(benchmark, monkeypatch):

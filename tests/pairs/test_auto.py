@@ -16,7 +16,7 @@ from patchmatch.core.errors import InputError
 from patchmatch.ops.homography import corner_error
 from patchmatch.pairs import auto
 from patchmatch.pairs.auto import STAGES, AutoMatcher, Stage
-from patchmatch.pairs.matcher import PairMatcher
+from patchmatch.pairs.correspondences import CorrespondenceMatcher
 from patchmatch.pairs.results import Correspondences
 from patchmatch.pairs.sift import SIFTMatcher
 from patchmatch.pairs.verdict import overlap_kind
@@ -24,7 +24,7 @@ from patchmatch.pairs.verdict import overlap_kind
 SCENE = blobs(200, 260, 3, spacing=9)
 
 
-class Shifted(PairMatcher):
+class Shifted(CorrespondenceMatcher):
     """Claims that image 1 is image 0 shifted by a fixed number of pixels, with a grid of points."""
 
     finds_homographies = True

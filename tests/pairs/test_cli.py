@@ -227,9 +227,6 @@ def test_configs_match_or_report_missing_weights(folder, capsys, monkeypatch):
         line = error_line(capsys, folder, "--writer.output_path=other", *given, name=name)
         assert "cannot be downloaded (no network); fetch https://" in line
         assert line.endswith(option)
-    line = error_line(capsys, folder, "--writer.output_path=other", name="se2_loftr")
-    assert "not available for download" in line
-    assert line.endswith("--model.weights")
 
 
 def test_damaged_file_skips_only_its_pair(folder, capsys):

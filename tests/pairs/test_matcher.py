@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+import patchmatch
 from patchmatch.core.errors import InputError
 from patchmatch.ops.homography import warp_points
 from patchmatch.pairs.asift import ASIFTMatcher, simulate_view, views
-from patchmatch.pairs.matcher import PairMatcher
+from patchmatch.pairs.correspondences import CorrespondenceMatcher
 from patchmatch.pairs.points import downscale_pair
 from patchmatch.pairs.results import Correspondences
 from patchmatch.pairs.sift import SIFTMatcher
@@ -108,7 +109,7 @@ def test_keypoints_are_not_biased(image, quarters):
     assert error.median(dim=0).values.abs().max() < 0.02
 
 
-class Upright(PairMatcher):
+class Upright(CorrespondenceMatcher):
     """Matches pixels with equal value at equal coordinates, so it is not rotation invariant."""
 
     def find_correspondences(self, image0, image1, valid0, valid1):
@@ -331,3 +332,8 @@ def test_invalid_setting_raises(options, message):
 def test_training_raises():
     with pytest.raises(InputError, match="SIFTMatcher cannot be trained"):
         SIFTMatcher().training_step(None, 0)
+
+
+def test_a_matcher_without_weights_takes_no_checkpoint(image):
+    with pytest.raises(ValueError, match="sift takes no ckpt_path: it is not trained"):
+        patchmatch.match_images(image, image, "sift", ckpt_path="mine.ckpt")

@@ -23,7 +23,7 @@ DEPTHS = {
     "d10": lambda gray: gray.astype(np.uint16) * 4,
     "thermal": lambda gray: 29500 + gray.astype(np.uint16) * 2,
 }
-PAIRS = ("match_sift", "match_asift", "match_field", "match_descriptor", "match_homography_net")
+PAIRS = ("match_sift", "match_asift", "match_field", "match_homography_net")
 CHANGED = 8  # mean gray levels by which a drawing of 10 bits may differ from that of 8
 
 

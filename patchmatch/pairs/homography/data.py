@@ -84,16 +84,12 @@ class HomographyPair:
         homography: (3, 3), maps points of image 0 to image 1.
         valid: (side, side) bool: the pixel of image 0 is visible in image 1.
         visible: (side, side) bool of either image: the pixel is not covered by an occluder.
-        source: Index of the source image.
-        to_source: (3, 3), maps points of image 0 to the source image, rotated and mirrored.
     """
 
     images: tuple[np.ndarray, np.ndarray]
     homography: np.ndarray
     valid: np.ndarray
     visible: tuple[np.ndarray, np.ndarray]
-    source: int
-    to_source: np.ndarray
 
 
 class HomographyDataset(SyntheticDataset):
@@ -133,17 +129,15 @@ class HomographyDataset(SyntheticDataset):
 
     def sample_pair(self, rng: np.random.Generator) -> HomographyPair:
         """Return a random pair as arrays."""
-        source = int(rng.integers(len(self.sources)))
+        source = self.sources[rng.integers(len(self.sources))]
         homography = self.warp.sample_homography(self.side, rng)
-        images, to_source = sample_views(self.sources[source], homography, self.side, rng)
+        images = sample_views(source, homography, self.side, rng)
         images, visible = disturb_views(images, self.sources, self.warp.disturbed, rng)
         return HomographyPair(
             images=(images[0], images[1]),
             homography=homography,
             valid=visible[0] & visible_after_warp(visible[1], homography),
             visible=(visible[0], visible[1]),
-            source=source,
-            to_source=to_source,
         )
 
 
@@ -228,7 +222,7 @@ class WarpedImages(PhotoDataModule):
 
 def sample_views(
     source: np.ndarray, homography: np.ndarray, side: int, rng: np.random.Generator
-) -> tuple[list[np.ndarray], np.ndarray]:
+) -> list[np.ndarray]:
     """Return two views of a random crop of an image, (side, side, 3) float32 in [0, 1].
 
     Outside its border the source image is mirrored.
@@ -238,15 +232,12 @@ def sample_views(
         homography: Maps points of image 0 to image 1.
         side: Side of the views in pixels.
         rng: Source of randomness.
-
-    Returns:
-        Both views, and the (3, 3) homography from image 0 to the source, rotated and mirrored.
     """
     source, _, matrix, centre = sample_crop(source, side, rng)
     to_source = np.eye(3)
     to_source[:2, :2], to_source[:2, 2] = matrix, centre - matrix @ np.full(2, (side - 1) / 2)
     homographies = (to_source, to_source @ np.linalg.inv(homography))
-    return [_render_view(source, view, side) for view in homographies], to_source
+    return [_render_view(source, view, side) for view in homographies]
 
 
 def visible_after_warp(visible1: np.ndarray, homography: np.ndarray) -> np.ndarray:

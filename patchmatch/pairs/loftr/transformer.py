@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -39,7 +39,8 @@ class TransformerMatcher(TrainablePairMatcher, DetectorFreeMatcher, abc.ABC):
     """Base of matchers with the interface of kornia's LoFTR.
 
     Args:
-        weights: Weight file of the network; ``fit`` starts from it.
+        weights: Weight file of the network: the state_dict of ``build_loftr``, or a checkpoint of
+            ``fit``. ``fit`` starts from it.
         max_size: Pixels to which the longest side of each image is reduced; null keeps the full
             size, which takes time in proportion to the number of tiles.
         tile: Side in pixels of the tiles that are matched at once; memory grows with its fourth
@@ -65,8 +66,9 @@ class TransformerMatcher(TrainablePairMatcher, DetectorFreeMatcher, abc.ABC):
             *("lr", "weight_decay"),
         }
     )
-    #: Name of the network in messages.
-    title: str
+    #: Name of the network in messages, and checkpoint in ``patchmatch/weights``.
+    title: ClassVar[str]
+    shipped: ClassVar[str]
 
     def __init__(
         self,
@@ -96,13 +98,13 @@ class TransformerMatcher(TrainablePairMatcher, DetectorFreeMatcher, abc.ABC):
         self.is_trained, self.origin = False, 0.0
         self.net = self._with_threshold(self.build_net())
 
+    @abc.abstractmethod
     def build_net(self) -> nn.Module:
         """Return the network with random weights."""
-        return build_loftr(*self.size)
 
-    @abc.abstractmethod
     def load_net(self) -> nn.Module:
-        """Return the network with its weights; raise InputError if they are not available."""
+        """Return the network of the package, or that of the file."""
+        return self.shipped_net() if self.weights is None else self.read_net(self.build_net())
 
     def read_net(self, net: nn.Module) -> nn.Module:
         """Return a network with the weights of the file: a state_dict, or a checkpoint of fit."""
@@ -114,9 +116,9 @@ class TransformerMatcher(TrainablePairMatcher, DetectorFreeMatcher, abc.ABC):
         read_weights(self.title, holder, path, option)
         return net
 
-    def shipped_net(self, name: str) -> nn.Module:
-        """Return the network of a checkpoint in the package, of the size it was trained with."""
-        checkpoint = read_checkpoint(shipped_checkpoint(name))
+    def shipped_net(self) -> nn.Module:
+        """Return the network of the package, of the size it was trained with."""
+        checkpoint = read_checkpoint(shipped_checkpoint(self.shipped))
         settings = checkpoint["hyper_parameters"]
         self.normalize, self.origin = bool(settings["normalize"]), 0.0
         net = build_loftr(

@@ -1,4 +1,4 @@
-"""SE(2)-LoFTR matches only with a weight file, never with random weights."""
+"""SE(2)-LoFTR with a weight file."""
 
 import cv2
 import numpy as np
@@ -25,11 +25,6 @@ def image():
     return torch.from_numpy(cv2.resize(noise, (200, 184), interpolation=cv2.INTER_CUBIC))[
         None, None
     ]
-
-
-def test_missing_weights_raise_with_the_option_to_give(image):
-    with pytest.raises(InputError, match=r"not available for download.*--model.weights"):
-        SE2LoFTRMatcher().match(image, image)
 
 
 def test_the_weights_of_the_file_are_loaded(weights, image):

@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader
 
 import patchmatch
 from patchmatch.cli import main
-from patchmatch.core.errors import InputError
 from patchmatch.io import write_image
 from patchmatch.pairs.homography.data import HomographyDataset, WarpRange
 from patchmatch.pairs.loftr.data import FlowPairDataset
@@ -201,8 +200,3 @@ def test_se2_features_do_not_change_under_quarter_turns():
 def test_wrong_sizes_raise(options, message):
     with pytest.raises(ValueError, match=message):
         LoFTRMatcher(**{**SMALL, **options})
-
-
-def test_se2_without_weights_names_the_ways_to_get_them():
-    with pytest.raises(InputError, match=r"train it \(patchmatch fit -c se2_loftr\).*--ckpt_path"):
-        SE2LoFTRMatcher(**SMALL).prepare()

@@ -1,1 +1,0 @@
-"""A patch descriptor trained with HardNet's loss on synthetic image pairs."""
