@@ -54,7 +54,7 @@ class ChangeRenderer:
             image0: The earlier frame, (H, W) or (H, W, 3).
             image1: The later frame, the background of the drawing.
             changes: All blocks, for style flow.
-            selected: The blocks or regions to draw, highest scores first.
+            selected: The blocks to draw, highest scores first.
         """
         if self.style == "flow":
             flow, valid = pixel_flow(changes, *image1.shape[:2])

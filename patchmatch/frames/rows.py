@@ -21,10 +21,10 @@ CSV_FORMATS = {"score": ".4f", "confidence": ".4f", "mean_score": ".4f"}
 
 
 def change_rows(changes: FrameChanges, area: Tensor) -> list[Row]:
-    """Return one row per block or region.
+    """Return one row per block.
 
     Args:
-        changes: The blocks or regions.
+        changes: The blocks.
         area: Number of pixels that each covers, (N,) long.
     """
     columns = (changes.boxes, changes.displacement, changes.kind, changes.score, changes.matched)

@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from patchmatch.frames.regions import merge_blocks
 from patchmatch.frames.results import FrameChanges
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Selects the blocks, or merged regions, with the highest scores.
+    """Selects the blocks with the highest scores.
 
     Attributes:
         top_k: Maximum number of blocks.
@@ -21,7 +20,6 @@ class Selection:
         min_area: Minimum number of covered pixels.
         max_overlap: Intersection over union above which the block with the lower score is
             suppressed.
-        merge: Whether to merge blocks into regions instead of suppressing overlapping ones.
     """
 
     top_k: int = 20
@@ -29,7 +27,6 @@ class Selection:
     min_confidence: float = 0.0
     min_area: int = 0
     max_overlap: float = 0.1
-    merge: bool = False
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
@@ -47,11 +44,8 @@ class Selection:
         changed = changes.top(len(changes), self.min_score)
         if self.min_confidence > 0:  # a comparison with NaN is False
             changed = changed[changed.confidence >= self.min_confidence]
-        if self.merge:
-            selected, area = merge_blocks(changed)
-        else:
-            kept = nms(changed.boxes.float(), changed.score.float(), self.max_overlap)
-            selected = changed[kept.sort().values]
-            area = (selected.boxes[:, 2:] - selected.boxes[:, :2]).prod(dim=1)
+        kept = nms(changed.boxes.float(), changed.score.float(), self.max_overlap)
+        selected = changed[kept.sort().values]
+        area = (selected.boxes[:, 2:] - selected.boxes[:, :2]).prod(dim=1)
         large = torch.nonzero(area >= self.min_area).flatten()[: self.top_k]
         return selected[large], area[large]

@@ -58,11 +58,9 @@ class ChangeBoxes(PredictionWriter):
         top_k: Maximum number of boxes per pair, highest scores first.
         min_score: Skip blocks with a lower score, from 0 to 1: 0.5 is one pixel in a still scene.
         min_confidence: Skip blocks whose displacement has a lower confidence, from 0 to 1.
-        min_area: Skip blocks, or regions with merge, that cover fewer pixels.
+        min_area: Skip blocks that cover fewer pixels.
         max_overlap: Intersection over union above which only the block with the highest score is
-            drawn; 1 draws all blocks. Has no effect with merge.
-        merge: Merge changed blocks that touch or overlap, and whose motions differ by at most one
-            pixel or a quarter, into moving regions; draw and list the regions.
+            drawn; 1 draws all blocks.
         roi: Mask image of the size of the frames, white where changes count. Blocks with half or
             less of their area inside are skipped, also in the counts of pairs.csv.
         ignore: Mask image of the size of the frames, white where changes do not count.
@@ -102,7 +100,6 @@ class ChangeBoxes(PredictionWriter):
         min_confidence: float = 0.0,
         min_area: int = 0,
         max_overlap: float = 0.1,
-        merge: bool = False,
         roi: str | None = None,
         ignore: str | None = None,
         style: str = "boxes",
@@ -118,7 +115,7 @@ class ChangeBoxes(PredictionWriter):
     ) -> None:
         super().__init__(output_path, overwrite, resume)
         self.top_k, self.min_score, self.min_confidence = top_k, min_score, min_confidence
-        self.min_area, self.max_overlap, self.merge = min_area, max_overlap, merge
+        self.min_area, self.max_overlap = min_area, max_overlap
         self.roi, self.ignore = roi, ignore
         self.export_box_overlay = export_box_overlay
         self.color_one_pixel, self.color_larger = color_one_pixel, color_larger
@@ -140,7 +137,6 @@ class ChangeBoxes(PredictionWriter):
             min_confidence=min_confidence,
             min_area=min_area,
             max_overlap=max_overlap,
-            merge=merge,
         )
         colors = {
             Kind.ONE_PIXEL: parse_color(color_one_pixel),

@@ -110,14 +110,14 @@ def _score_masks(run: Path, truth: Path, offset: int) -> tuple[list[Row], list[R
     if not folder.is_dir():
         raise InputError(f"{run}: has no masks; predict with --writer.formats [mask]")
     names, masks = _frames(run), TrueMasks(truth)
-    several = len({source for source, _ in names}) > 1
     details: list[Row] = []
     for source, frame in names:
         found = masks.read(source, frame, offset)
         if found is None:
             continue
         moving, known = found
-        path = folder / (source if several else "") / f"{fit_file_name(frame)}.png"
+        place = folder / source if (folder / source).is_dir() else folder  # one of several, or one
+        path = place / f"{fit_file_name(frame)}.png"
         predicted = read_image(path) > 0
         if predicted.shape != moving.shape:
             raise InputError(f"{path}: differs in size from its true mask; give the masks of {run}")

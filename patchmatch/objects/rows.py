@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
+
 from patchmatch.objects.results import FrameObjects
 from patchmatch.writing.chunks import Row
 from patchmatch.writing.rows import number
@@ -52,8 +54,9 @@ def frame_row(objects: FrameObjects) -> Row:
 
 def pixels_of_tracks(objects: FrameObjects) -> Row:
     """Return, as ``pixels``, number and pixels of each track in the labels of a frame."""
-    tracks, pixels = objects.labels[objects.labels > 0].unique(return_counts=True)
-    return {"pixels": [list(p) for p in zip(tracks.tolist(), pixels.tolist(), strict=True)]}
+    labels = objects.labels.numpy()
+    pixels = np.bincount(labels[labels > 0])  # far faster than unique
+    return {"pixels": [[int(track), int(pixels[track])] for track in np.flatnonzero(pixels)]}
 
 
 def key_of(row: Mapping[str, object]) -> Key:

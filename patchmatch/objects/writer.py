@@ -12,7 +12,7 @@ from patchmatch.core.clips import Clip
 from patchmatch.io import write_csv, write_image
 from patchmatch.io.frames import fit_file_name
 from patchmatch.objects.drawing import ObjectRenderer
-from patchmatch.objects.events import EVENT_COLUMNS, event_rows
+from patchmatch.objects.events import EVENT_COLUMNS
 from patchmatch.objects.exports import frame_numbers, write_clips, write_coco, write_mot
 from patchmatch.objects.masks import encode_labels, write_masks
 from patchmatch.objects.report.page import write_report
@@ -22,14 +22,12 @@ from patchmatch.objects.rows import (
     FRAME_COLUMNS,
     OBJECT_COLUMNS,
     TRACK_COLUMNS,
-    Key,
     frame_row,
-    key_of,
     moved_tracks,
     object_rows,
     pixels_of_tracks,
-    track_rows,
 )
+from patchmatch.objects.run_objects import MOVED, PICTURES, RunObjects
 from patchmatch.writing.annotated_video import frame_rate, write_annotated_video
 from patchmatch.writing.chunks import Chunk, Row, RunChunks
 from patchmatch.writing.report.thumbnails import thumbnail
@@ -37,7 +35,6 @@ from patchmatch.writing.rows import as_csv, number
 from patchmatch.writing.writer import PredictionWriter
 
 FORMATS = ("mask", "mot", "coco", "clips")
-MOVED, PICTURES = "moved", "pictures"  # chunk rows that belong to no table
 
 
 class ObjectTracks(PredictionWriter):
@@ -60,8 +57,8 @@ class ObjectTracks(PredictionWriter):
             (events/event_NUMBER.mp4, a video of each event, from the pictures). [] writes none.
         video: Write annotated.mp4 from the pictures at the end, annotated/SEQUENCE.mp4 if there
             are several sequences.
-        report: Write report.html at the end: frames with tracks, a timeline of tracks and events,
-            tables and settings on one page, which needs no network.
+        report: Write report.html at the end: the frames with boxes, numbers and paths of the
+            tracks, and a timeline of tracks and events, on one page that needs no network.
     """
 
     tables: ClassVar = {
@@ -147,121 +144,72 @@ class ObjectTracks(PredictionWriter):
                 write_image(self.folder / path, self._render(image, objects))
                 row["picture"] = path.as_posix()
             row["file"] = row["file"] or row["picture"] or objects.frame
+            if self.report:
+                row["thumbnail"] = f"{index}.jpg"
+                files[row["thumbnail"]] = thumbnail(image)
             if "mask" in self.formats:
                 labels, tracks = encode_labels(objects)
                 row |= {"labels": f"{index}.png", "tracks": tracks}
                 row["mask"] = (Path("masks") / name.with_name(f"{name.name}.png")).as_posix()
                 files[f"{index}.png"] = labels
-            if self.report:
-                row["thumbnail"] = f"{index}.jpg"
-                files[row["thumbnail"]] = thumbnail(image)
             rows[PICTURES].append(row)
         return Chunk(rows=rows, files=files)
 
     def count(self, chunks: RunChunks) -> dict[str, Any]:
         """Return the counts of the summary; boxes of what has not moved do not count."""
-        boxes = sum(1 for _ in self._objects(chunks))
-        tracks = len(_moved(chunks))
-        return super().count(chunks) | {"rows": boxes, "tracks": tracks}
+        self._run = RunObjects(chunks, self.min_event, self.bridge)  # read again after a resume
+        counts = {"rows": self._run.boxes, "tracks": len(self._run.moved)}
+        return super().count(chunks) | counts
 
     def write_tables(self, chunks: RunChunks) -> None:
         """Write the tables, and the exports that are made of them."""
+        run = self._run
         content = {
-            "objects": self._objects(chunks),
-            "tracks": track_rows(self._objects(chunks)),
-            "events": self._events(chunks),
-            "frames": self._frames(chunks),
+            "objects": run.objects(),
+            "tracks": run.tracks,
+            "events": run.events,
+            "frames": run.frames(),
         }
         for name, columns in self.tables.items():
             rows = (as_csv(row, self.csv_formats) for row in content[name])
             write_csv(self.folder / f"{name}.csv", columns, rows)
         if "mask" in self.formats:
-            write_masks(self.folder, chunks, PICTURES, _moved(chunks))
+            write_masks(self.folder, chunks, PICTURES, run.moved)
         if "mot" in self.formats:
             numbers = frame_numbers(chunks.rows(PICTURES))
-            several = _several(chunks)
-            grouped = groupby(self._objects(chunks), key=lambda row: str(row["source"]))
+            grouped = groupby(run.objects(), key=lambda row: str(row["source"]))
             written = set()
             for source, rows in grouped:
-                name = f"mot/{source}.txt" if several else "mot.txt"
+                name = f"mot/{source}.txt" if run.several else "mot.txt"
                 write_mot(self.folder / name, rows, numbers)
                 written.add(source)
             for source in {source for source, _ in numbers} - written:
-                write_mot(self.folder / (f"mot/{source}.txt" if several else "mot.txt"), (), {})
+                name = f"mot/{source}.txt" if run.several else "mot.txt"
+                write_mot(self.folder / name, (), {})
         if "coco" in self.formats:
-            path = self.folder / "coco.json"
-            write_coco(path, self._objects(chunks), chunks.rows(PICTURES))
+            write_coco(self.folder / "coco.json", run.objects(), chunks.rows(PICTURES))
 
     def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
-        """Write the videos of sequences and events."""
+        """Write the videos of sequences and events, and the report."""
         paths: dict[str, Path] = {"events": self.folder / "events.csv"}
         shown: dict[str, list[tuple[str, float | None, Path]]] = defaultdict(list)
-        several = _several(chunks)
+        run = self._run
         if self.video or "clips" in self.formats:
             for row in chunks.rows(PICTURES):
                 picture = self.folder / row["picture"]
                 shown[row["source"]].append((row["frame"], row["time"], picture))
         if self.video:
             for source, frames in shown.items():
-                name = f"annotated/{source}.mp4" if several else "annotated.mp4"
+                name = f"annotated/{source}.mp4" if run.several else "annotated.mp4"
                 fps = frame_rate([time for _, time, _ in frames])
                 if note := write_annotated_video(self.folder / name, (p for *_, p in frames), fps):
                     self._warn(note)
-                paths["video"] = self.folder / ("annotated" if several else name)
+                paths["video"] = self.folder / ("annotated" if run.several else name)
         if "clips" in self.formats:
-            write_clips(self.folder / "events", self._events(chunks), shown, several, self._warn)
+            write_clips(self.folder / "events", run.events, shown, run.several, self._warn)
             paths["clips"] = self.folder / "events"
         if self.report:
-            paths["report"] = self._write_report(chunks)
+            paths["report"] = self.folder / "report.html"
+            summary = {**self.count(chunks), "settings": self._settings}
+            write_report(paths["report"], run, summary)
         return paths
-
-    def _write_report(self, chunks: RunChunks) -> Path:
-        """Write report.html and return its path."""
-        path = self.folder / "report.html"
-        thumbnails = [
-            chunks.file(index, row["thumbnail"])
-            for index, record in chunks.records()
-            for row in record["rows"][PICTURES]
-        ]
-        write_report(
-            path,
-            frames=chunks.rows(PICTURES),
-            objects=self._objects(chunks),
-            tracks=track_rows(self._objects(chunks)),
-            events=self._events(chunks),
-            thumbnails=lambda i: thumbnails[i].read_bytes() if thumbnails[i].is_file() else None,
-            summary={**self.count(chunks), "settings": self._settings},
-        )
-        return path
-
-    def _objects(self, chunks: RunChunks) -> Iterator[Row]:
-        """Yield the rows of the objects that have moved, also of the frames before they did."""
-        moved = _moved(chunks)
-        return (row for row in chunks.rows("objects") if key_of(row) in moved)
-
-    def _tracks_of_frames(self, chunks: RunChunks) -> dict[tuple[str, str], set[int]]:
-        found: dict[tuple[str, str], set[int]] = defaultdict(set)
-        for row in self._objects(chunks):
-            found[str(row["source"]), str(row["frame"])].add(int(str(row["track"])))
-        return found
-
-    def _frames(self, chunks: RunChunks) -> Iterator[Row]:
-        found = self._tracks_of_frames(chunks)
-        for row in chunks.rows("frames"):
-            tracks = found.get((row["source"], row["frame"]), set())
-            pixels = sum(count for track, count in row["pixels"] if track in tracks)
-            row = {name: row[name] for name in FRAME_COLUMNS if name in row}
-            yield row | {"objects": len(tracks), "moving_pixels": pixels}
-
-    def _events(self, chunks: RunChunks) -> Iterator[Row]:
-        found = self._tracks_of_frames(chunks)
-        return event_rows(chunks.rows("frames"), found, self.min_event, self.bridge)
-
-
-def _moved(chunks: RunChunks) -> set[Key]:
-    return {key_of(row) for row in chunks.rows(MOVED)}
-
-
-def _several(chunks: RunChunks) -> bool:
-    """Return whether the data set has several sequences, also if only one has frames."""
-    return any(row["several"] for row in chunks.rows(PICTURES))

@@ -10,7 +10,6 @@ from patchmatch import load_motion_matcher, load_shift_matcher, measure_motion
 from patchmatch.cli import main
 from patchmatch.frames.exports import block_flow
 from patchmatch.frames.masks import Masks
-from patchmatch.frames.regions import merge_blocks
 from patchmatch.frames.results import Kind
 from patchmatch.io import write_image
 
@@ -81,9 +80,7 @@ def test_change_in_the_corner_is_found_where_it_is(matchers, name):
     assert (changed.boxes[:, 2:] > torch.tensor([WIDTH - 41, HEIGHT - 41])).all()
     dx, dy = changes.displacement[-1].tolist()  # the last block
     assert (dx, dy) == pytest.approx((-1, 0) if name == "shift" else (-4, 0), abs=0.3)
-    regions, area = merge_blocks(changed)
-    assert regions.boxes[0, 2:].tolist() == [WIDTH, HEIGHT]
-    assert area[0] <= HEIGHT * WIDTH
+    assert changed.boxes[:, 2:].amax(dim=0).tolist() == [WIDTH, HEIGHT]
 
 
 @pytest.mark.parametrize("name", ["shift", "motion"])
@@ -112,7 +109,7 @@ def test_tables_drawings_and_report_contain_the_border(tmp_path, monkeypatch, co
     for i, frame in enumerate(moved_corner(1 if config == "patch_match" else 4)):
         write_image(tmp_path / "in" / f"{i}.png", frame)
     options = ["--data.predict_dir=in", "--writer.output_path=out", "--writer.report=true", *QUIET]
-    main(["predict", "-c", config, *options, "--writer.formats=[flo,npz]", "--writer.merge=true"])
+    main(["predict", "-c", config, *options, "--writer.formats=[flo,npz]"])
     found = rows(tmp_path / "out" / "changes.csv")
     assert any((row["x1"], row["y1"]) == (str(WIDTH), str(HEIGHT)) for row in found)
     with np.load(tmp_path / "out" / "fields" / "1.npz") as arrays:

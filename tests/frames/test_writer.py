@@ -531,16 +531,6 @@ def test_flow_style_colors_the_blocks(tmp_path):
     assert down[:2].min() > down[2] + 50  # yellow
 
 
-def test_merged_blocks_are_one_row_and_one_box(tmp_path):
-    predict(ChangeBoxes(str(tmp_path), merge=True), [clip(pairs=[(0, 1)])], MovingBlocks())
-    assert [
-        [row[name] for name in ("x0", "x1", "dy", "score", "area")]
-        for row in read_csv(tmp_path / "changes.csv")
-    ] == [["32", "48", "9.5", "1.0000", "128"], ["4", "12", "0", "0.5000", "64"]]
-    predict(ChangeBoxes(str(tmp_path / "b"), merge=True, min_area=100), [clip()], MovingBlocks())
-    assert [row["x0"] for row in read_csv(tmp_path / "b/changes.csv")] == ["32", "32"]
-
-
 def test_masks_select_the_blocks(tmp_path):
     image = np.zeros((40, 60), np.uint8)
     image[:, 30:] = 255
@@ -612,10 +602,9 @@ class NanMatcher(StubMatcher):
 
 
 @pytest.mark.parametrize("style", ["boxes", "arrows", "flow", "patches"])
-@pytest.mark.parametrize("merge", [False, True])
 @pytest.mark.filterwarnings("error:.*encountered")
-def test_nan_and_infinite_values_do_not_stop_a_run(tmp_path, style, merge):
-    options = {"style": style, "merge": merge, "formats": ["jsonl", "flo", "npz"]}
+def test_nan_and_infinite_values_do_not_stop_a_run(tmp_path, style):
+    options = {"style": style, "formats": ["jsonl", "flo", "npz"]}
     nan_times = clip(pairs=[(0, 1)], times=[float("nan"), float("inf"), 0.0])
     predict(ChangeBoxes(str(tmp_path), **options), [nan_times], NanMatcher())  # type: ignore
     assert {row["dx"] for row in read_csv(tmp_path / "changes.csv")} == {""}

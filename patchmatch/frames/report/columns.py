@@ -89,27 +89,19 @@ def change_columns(
         max_rows: Rows to keep per pair, from the first.
 
     Returns:
-        The columns; ``layer`` is an index into ``LAYERS``, ``matched`` is 0 or 1. ``area`` is
-        omitted if it equals the area of the box in every row.
+        The columns; ``layer`` is an index into ``LAYERS``, ``matched`` is 0 or 1.
 
     Raises:
         ValueError: If the rows do not belong to the pairs.
     """
-    columns: dict[str, array[Any]] = {
-        name: array("i") for name in (*_BOX, "area", "layer", "matched")
-    }
+    columns: dict[str, array[Any]] = {name: array("i") for name in (*_BOX, "layer", "matched")}
     columns |= {name: array("f") for name in _MOTION}
     columns |= {name: array("H") for name in FIXED_POINT}
-    has_regions = False
     remaining = iter(rows)
     for index, boxes in enumerate(pairs.counts["boxes"]):
         for row in _take_rows(remaining, pairs.names_of(index), boxes)[:max_rows]:
-            x0, y0, x1, y1 = box = [_count(row[name]) for name in _BOX]
-            for name, value in zip(_BOX, box, strict=True):
-                columns[name].append(value)
-            area = _count(row.get("area")) or (x1 - x0) * (y1 - y0)
-            has_regions |= area != (x1 - x0) * (y1 - y0)
-            columns["area"].append(area)
+            for name in _BOX:
+                columns[name].append(_count(row[name]))
             for name in _MOTION:
                 columns[name].append(_measure(row[name]))
             for name in FIXED_POINT:
@@ -119,8 +111,6 @@ def change_columns(
             columns["layer"].append(LAYERS.index(_text(row["kind"])))
     if next(remaining, None) is not None:
         raise ValueError(f"rows must belong to the {len(pairs)} pairs, got more rows")
-    if not has_regions:
-        del columns["area"]
     return columns
 
 

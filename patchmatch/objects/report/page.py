@@ -2,12 +2,13 @@
 
 import math
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from patchmatch.objects.drawing import COLORS
 from patchmatch.objects.rows import Key, key_of
+from patchmatch.objects.run_objects import PICTURES, RunObjects
 from patchmatch.writing.chunks import Row
 from patchmatch.writing.report.encoding import encode
 from patchmatch.writing.report.page import MAX_BYTES, write_page
@@ -18,15 +19,7 @@ _BOX = ("x0", "y0", "x1", "y1")
 
 
 def write_report(
-    path: Path,
-    *,
-    frames: Iterable[Row],
-    objects: Iterable[Row],
-    tracks: Iterable[Row],
-    events: Iterable[Row],
-    thumbnails: Callable[[int], bytes | None],
-    summary: Mapping[str, Any],
-    max_bytes: int = MAX_BYTES,
+    path: Path, run: RunObjects, summary: Mapping[str, Any], max_bytes: int = MAX_BYTES
 ) -> None:
     """Write the report of a run atomically.
 
@@ -34,38 +27,41 @@ def write_report(
 
     Args:
         path: The .html to write.
-        frames: A row for each frame, in the order of the run: ``source``, ``frame``, ``time``,
-            ``height``, ``width`` and ``picture``, the path of the full picture relative to the
-            page; None where unknown.
-        objects: Rows of objects.csv, in the order of the frames.
-        tracks: Rows of tracks.csv.
-        events: Rows of events.csv.
-        thumbnails: Returns the JPEG of a frame by its index, see ``thumbnail``; None without one.
+        run: The run. Its ``PICTURES`` rows have ``height``, ``width``, ``picture``, the path of the
+            full picture relative to the page or None, and ``thumbnail``.
         summary: Content of summary.json.
         max_bytes: Maximum size of the page.
 
     Raises:
-        ValueError: If objects, tracks or events name a frame that does not exist.
         InputError: If the page cannot be written.
     """
-    table = _Frames(frames)
-    track_columns, track_index = _track_columns(tracks, table)
-    boxes = _box_columns(objects, table, track_index)
-    event_columns = _span_columns(events, table, "event", ("tracks",))
+    thumbnails = [
+        run.chunks.file(index, row["thumbnail"])
+        for index, record in run.chunks.records()
+        for row in record["rows"][PICTURES]
+    ]
+    frames = _Frames(run.chunks.rows(PICTURES))
+    track_columns, track_index = _track_columns(run.tracks, frames)
+    boxes = _box_columns(run.objects(), frames, track_index)
+    event_columns = _span_columns(run.events, frames, "event", ("tracks",))
     data = {
-        "colors": ["#{:02x}{:02x}{:02x}".format(*color) for color in COLORS],
-        "sources": list(table.sources),
-        "frameNames": table.names,
-        "images": table.images,
+        "colors": [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in COLORS],
+        "sources": list(frames.sources),
+        "frameNames": frames.names,
+        "images": frames.images,
         "trackCount": len(track_index),
         "eventCount": len(event_columns["number"]),
-        "frames": {name: encode(column) for name, column in table.columns.items()},
+        "frames": {name: encode(column) for name, column in frames.columns.items()},
         "boxes": {name: encode(column) for name, column in boxes.items()},
         "tracks": {name: encode(column) for name, column in track_columns.items()},
         "events": {name: encode(column) for name, column in event_columns.items()},
     }
-    groups = [[index] for index in range(len(table.names))]
-    write_page(path, PACKAGE, SCRIPTS, data, summary, thumbnails, groups, max_bytes)
+
+    def jpeg(index: int) -> bytes | None:
+        return thumbnails[index].read_bytes() if thumbnails[index].is_file() else None
+
+    groups = [[index] for index in range(len(thumbnails))]
+    write_page(path, PACKAGE, SCRIPTS, data, summary, jpeg, groups, max_bytes)
 
 
 class _Frames:
@@ -93,10 +89,7 @@ class _Frames:
 
     def index(self, row: Row, column: str) -> int:
         """Return the index of the frame that a row names in a column."""
-        key = str(row["source"]), str(row[column])
-        if key not in self._index:
-            raise ValueError(f"rows must name frames of the run, got {key[1]!r} of {key[0]!r}")
-        return self._index[key]
+        return self._index[str(row["source"]), str(row[column])]
 
 
 def _span_columns(

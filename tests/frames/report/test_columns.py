@@ -14,7 +14,6 @@ def test_columns_contain_the_numbers_of_the_table(run):
     assert columns["score"].tolist() == [10_000, 7_500] * 2
     assert columns["layer"].tolist() == [1, 2] * 2
     assert columns["dx"].tolist() == [-1.0] * 4
-    assert "area" not in columns  # equal to the area of the boxes
     assert encode(columns["camera_dx"]) == ("", "")
     kind, text = encode(columns["score"])
     assert kind == "Uint16Array"
@@ -35,8 +34,3 @@ def test_numbers_and_text_give_equal_columns(run):
     )
     assert columns["score"].tolist() == [7_500] * 3
     assert columns["layer"].tolist() == [1, 2, 2]
-
-
-def test_regions_have_a_column_area(run):
-    rows = [row | {"area": "200"} for row in run.rows(1)]
-    assert change_columns(rows, PairColumns(run.pairs(1)), max_rows=3)["area"].tolist() == [200] * 3

@@ -15,8 +15,7 @@ const COLUMNS = [ // name, function that returns the text of a row
   ["matched", (row) => (rows.matched[row] ? "yes" : "no")],
   ["camera dx", (row) => decimal(valueOf(rows.camera_dx, row), 2)],
   ["camera dy", (row) => decimal(valueOf(rows.camera_dy, row), 2)],
-  ["area", (row) => format(rows.area[row])],
-].filter(([name]) => (name !== "area" || rows.area) && (!name.startsWith("camera") || rows.camera_dx));
+].filter(([name]) => !name.startsWith("camera") || rows.camera_dx);
 
 function csvRow(row, pair) {
   return firstCsvRow[pair] + row - firstRow[pair];
