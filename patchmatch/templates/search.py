@@ -6,9 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from patchmatch.templates.features import SceneFeatures, TemplateFeatures
+from patchmatch.templates.features import SceneFeatures
 from patchmatch.templates.hough import box_mean, fit_centre_and_scale, fit_sides, hough_voting
 from patchmatch.templates.qatm import BestMatches, PairScores, best_matches
+from patchmatch.templates.template_features import TemplateFeatures
 
 VOTE_SIGMA = 0.12  # of the Hough accumulator, in sizes of the template
 FIT_RADIUS = 0.3  # of the matches that refine a detection, in sizes of the template
@@ -37,7 +38,8 @@ class TemplateSearch:
     Args:
         scene: Features of the scene.
         template: Features of the template.
-        scores: Scores of all pairs of their features.
+        scores: Scores of all pairs of their features. Those of the surroundings of the template
+            only take part in the normalisation of the scores.
         is_qatm: Whether these are QATM scores.
         adapt_size: Whether to fit the size of the box to the matches.
         num_poses: Number of poses searched for the template; each can cause a false alarm.
@@ -62,7 +64,9 @@ class TemplateSearch:
         Args:
             unsuppressed: (rows, columns) bool, the cells that may match and hold the centre.
         """
-        matches = best_matches(self.scores, unsuppressed.flatten(), self._matches)
+        matches = best_matches(
+            self.scores, unsuppressed.flatten(), self._matches, self.template.num_object
+        )
         self._matches = matches
         template, stride, columns = self.template, self.scene.stride, self.scene.grid[1]
         index = matches.scene_index
