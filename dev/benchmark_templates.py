@@ -219,8 +219,8 @@ def fits(template: np.ndarray | Boxed, scene: np.ndarray) -> bool:
     return template.shape[0] <= scene.shape[0] and template.shape[1] <= scene.shape[1]
 
 
-def accuracy_table(pairs: list[Pair], weights: str, threshold: float) -> Table:
-    """Return the table of all methods on all pairs."""
+def accuracy_table(pairs: list[Pair], weights: str, threshold: float, only: str = "") -> Table:
+    """Return the table of the methods whose name contains a text, on all pairs."""
     finders: dict[str, Detector] = {
         "OpenCV, gray": opencv(gray=True),
         "OpenCV, RGB": opencv(gray=False),
@@ -236,10 +236,15 @@ def accuracy_table(pairs: list[Pair], weights: str, threshold: float) -> Table:
             finders[f"patchmatch, {name}, {score}"] = detector_of(matcher.eval())
             if score == "qatm":
                 finders[f"patchmatch, {name}, {BOXED}"] = detector_of(matcher.eval())
-    table = Table("method", "AUC, true size", "AUC, own size", "correct and kept", "told absent", "false alarms",
-                  "AUC, own size, kept", "CPU s per pair", title=f"{len(pairs)} pairs")  # fmt: skip
+    table = Table(
+        *("method", "AUC, true size", "AUC, own size", "correct and kept", "told absent"),
+        *("false alarms", "AUC, own size, kept", "CPU s per pair"),
+        title=f"{len(pairs)} pairs",
+    )
     sequences = [pair.sequence for pair in pairs]
     for name, find in finders.items():
+        if only not in name:
+            continue
         given = [p._replace(template=p.boxed) for p in pairs] if name.endswith(BOXED) else pairs
         true_size, own_size, scores, seconds = measure(given, find)
         cells = []
@@ -300,6 +305,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, required=True, help="folder of the pairs")
     parser.add_argument("--weights", required=True, help="file with the weights of VGG-19")
     parser.add_argument("--threshold", type=float, default=0.5, help="lowest score kept")
+    parser.add_argument("--only", default="", help="measure the methods whose name contains this")
     parser.add_argument("--choose", action="store_true", help="validate the choice of settings")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -308,8 +314,9 @@ def main() -> None:
     if options.choose:
         console.print(choose(pairs, options.weights))
         return
-    console.print(time_layers())
-    console.print(accuracy_table(pairs, options.weights, options.threshold))
+    if not options.only:
+        console.print(time_layers())
+    console.print(accuracy_table(pairs, options.weights, options.threshold, options.only))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Template matching by QATM scores of deep features, with Hough voting for the centre."""
 
-import functools
 import math
 from collections.abc import Sequence
 from itertools import product
@@ -8,7 +7,6 @@ from itertools import product
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import nms
 
 from patchmatch.core.matcher import Matcher
 from patchmatch.core.process import keep_freed_memory
@@ -21,6 +19,7 @@ from patchmatch.templates.features import (
     joint_normalization,
     suppress_box,
 )
+from patchmatch.templates.merging import merge_detections
 from patchmatch.templates.qatm import (
     LazyFeatures,
     PairScores,
@@ -28,7 +27,7 @@ from patchmatch.templates.qatm import (
     qatm_scores,
     rank_scores,
 )
-from patchmatch.templates.results import Detections, SceneDetections
+from patchmatch.templates.results import Detections, SceneDetections, no_detections
 from patchmatch.templates.scenes import TemplateScene, require_box
 from patchmatch.templates.search import Location, TemplateSearch
 from patchmatch.templates.template_features import (
@@ -131,7 +130,7 @@ class TemplateMatcher(Matcher):
                 source=batch["source"],
                 scene=batch["scene_name"],
                 templates=(),
-                detections=_no_detections(batch["scene"].shape[-2:], reason),
+                detections=no_detections(batch["scene"].shape[-2:], reason),
                 template_index=torch.zeros(0, dtype=torch.long),
                 reasons={},
                 best_scores={},
@@ -146,7 +145,7 @@ class TemplateMatcher(Matcher):
                 *(batch[key] for key in ("templates", "masks", "thresholds", "boxes")), strict=True
             )
         ]
-        return _merge(batch, found, self.max_overlap)
+        return merge_detections(batch, found, self.max_overlap)
 
     def match(
         self,
@@ -210,7 +209,7 @@ class TemplateMatcher(Matcher):
         reasons = {p: unsearchable_reason(scene.size, crop, crop_mask, p) for p in self.poses}
         poses = [pose for pose, reason in reasons.items() if not reason]
         if not poses:
-            return _no_detections(scene.size, next(iter(reasons.values())))
+            return no_detections(scene.size, next(iter(reasons.values())))
         found: list[Location] = []
         best_score = 0.0
         heatmap = torch.zeros(scene.grid)
@@ -267,46 +266,3 @@ class TemplateMatcher(Matcher):
         if self.score == "ncc":
             return correlation_scores(scene, template)
         return rank_scores(scene, template)
-
-
-def _no_detections(size: Sequence[int], reason: str) -> Detections:
-    return Detections(
-        boxes=torch.zeros(0, 4),
-        scores=torch.zeros(0),
-        heatmap=torch.zeros(*size),
-        scales=torch.zeros(0),
-        rotations=torch.zeros(0),
-        reason=reason,
-    )
-
-
-def _merge(
-    batch: TemplateScene, found: Sequence[Detections], max_overlap: float
-) -> SceneDetections:
-    """Merge the detections of all templates by non-maximum suppression."""
-    names = batch["template_names"]
-    boxes = torch.cat([one.boxes for one in found])
-    scores = torch.cat([one.scores for one in found])
-    scales = torch.cat([one.scales for one in found])
-    rotations = torch.cat([one.rotations for one in found])
-    index = torch.cat([torch.full((len(one),), i) for i, one in enumerate(found)])
-    keep = nms(boxes, scores, max_overlap)
-    reasons = {name: one.reason for name, one in zip(names, found, strict=True) if one.reason}
-    for lost in sorted(set(index.tolist()) - set(index[keep].tolist())):
-        reasons[names[lost]] = "another template has a higher score at the same location"
-    merged = Detections(
-        boxes=boxes[keep],
-        scores=scores[keep],
-        heatmap=functools.reduce(torch.maximum, (one.heatmap for one in found)),
-        scales=scales[keep],
-        rotations=rotations[keep],
-    )
-    return SceneDetections(
-        source=batch["source"],
-        scene=batch["scene_name"],
-        templates=tuple(names),
-        detections=merged,
-        template_index=index[keep],
-        reasons=reasons,
-        best_scores={name: found[names.index(name)].best_score for name in reasons},
-    )
