@@ -237,7 +237,7 @@ def accuracy_table(pairs: list[Pair], weights: str, threshold: float, only: str 
             if score == "qatm":
                 finders[f"patchmatch, {name}, {BOXED}"] = detector_of(matcher.eval())
     table = Table(
-        *("method", "AUC, true size", "AUC, own size", "correct and kept", "told absent"),
+        *("method", "AUC, true size", "AUC, own size", "correct and kept", "missed"),
         *("false alarms", "AUC, own size, kept", "CPU s per pair"),
         title=f"{len(pairs)} pairs",
     )
