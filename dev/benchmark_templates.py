@@ -32,31 +32,39 @@ from benchmark_templates_speed import time_layers
 
 import patchmatch.templates.search as search_module
 from patchmatch.io import read_image
+from patchmatch.ops.boxes import box_iou
 from patchmatch.public.images import to_rgb
-from patchmatch.templates.features import (
-    Pose,
-    SceneFeatures,
-    extract_template_features,
-    normalize_features,
-)
+from patchmatch.templates.features import SceneFeatures, normalize_features
 from patchmatch.templates.hough import box_mean
 from patchmatch.templates.matcher import SCORES, TemplateMatcher
 from patchmatch.templates.qatm import best_matches, qatm_scores
+from patchmatch.templates.template_features import Pose, extract_template_features
 
 THRESHOLDS = np.arange(20) / 20
 NUM_MISMATCHED = 5  # templates of other sequences that are searched in each scene
+BOXED = "image and box"
 CACHE_SIZE = 40  # scenes
 Box = tuple[float, float, float, float]
-Detector = Callable[[np.ndarray, np.ndarray], tuple[Box, float]]
+
+
+class Boxed(NamedTuple):
+    """A template given as an image and its box."""
+
+    image: np.ndarray
+    box: Box
 
 
 class Pair(NamedTuple):
-    """A template, a scene, and the true box in the scene."""
+    """A template, a scene, the true box in the scene, and the image that the template is from."""
 
     sequence: str
-    template: np.ndarray
+    template: np.ndarray | Boxed
     scene: np.ndarray
     truth: Box
+    boxed: Boxed | None = None
+
+
+Detector = Callable[[np.ndarray, "np.ndarray | Boxed"], tuple[Box, float]]
 
 
 def read_box(path: Path) -> Box:
@@ -77,17 +85,16 @@ def read_pairs(folder: Path) -> list[Pair]:
         image = read_image(path0)
         height, width = image.shape[:2]
         x0, y0, x1, y1 = (round(value) for value in read_box(path0.with_suffix(".txt")))
-        crop = image[max(0, y0) : min(y1, height), max(0, x0) : min(x1, width)]
-        pairs.append(Pair(rest.rpartition("_")[0], crop, read_image(path1), truth))
+        x0, y0, x1, y1 = max(0, x0), max(0, y0), min(x1, width), min(y1, height)
+        boxed = Boxed(image, (x0, y0, x1, y1))
+        sequence = rest.rpartition("_")[0]
+        pairs.append(Pair(sequence, image[y0:y1, x0:x1], read_image(path1), truth, boxed))
     return pairs
 
 
 def overlap(box0: Box, box1: Box) -> float:
     """Return the intersection over union of two boxes."""
-    width = max(0.0, min(box0[2], box1[2]) - max(box0[0], box1[0]))
-    height = max(0.0, min(box0[3], box1[3]) - max(box0[1], box1[1]))
-    areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (box0, box1)]
-    return width * height / (sum(areas) - width * height)
+    return box_iou(torch.tensor([box0]).double(), torch.tensor([box1]).double()).item()
 
 
 def with_size_of(box: Box, truth: Box) -> Box:
@@ -155,12 +162,17 @@ def detector_of(matcher: TemplateMatcher) -> Detector:
     """Return the detector of a matcher, which caches the features of the last scenes."""
     cache: dict[int, tuple[np.ndarray, SceneFeatures]] = {}
 
-    def find(scene: np.ndarray, template: np.ndarray) -> tuple[Box, float]:
+    def find(scene: np.ndarray, template: np.ndarray | Boxed) -> tuple[Box, float]:
         if id(scene) not in cache or cache[id(scene)][0] is not scene:
             if len(cache) > CACHE_SIZE:
                 cache.clear()
             cache[id(scene)] = scene, matcher.extract_features(to_rgb(scene)[0])
-        found = matcher.detect(cache[id(scene)][1], to_rgb(template)[0])
+        features = cache[id(scene)][1]
+        if isinstance(template, Boxed):
+            box = torch.tensor(template.box, dtype=torch.float32)
+            found = matcher.detect(features, to_rgb(template.image)[0], box=box)
+        else:
+            found = matcher.detect(features, to_rgb(template)[0])
         if not len(found):
             return (-2.0, -2.0, -1.0, -1.0), 0.0
         x0, y0, x1, y1 = found.boxes[0].tolist()
@@ -189,18 +201,26 @@ def all_mismatched_scores(pairs: list[Pair], find: Detector) -> np.ndarray:
 
 def mismatched_scores(pairs: list[Pair], number: int, find: Detector) -> list[float]:
     """Return the scores of templates of other sequences in the scene of one pair."""
-    scene, count = pairs[number].scene, len(pairs)
+    here, count = pairs[number], len(pairs)
     steps = [1 + count * i // (NUM_MISMATCHED + 1) for i in range(NUM_MISMATCHED)]
-    templates = [pairs[(number - step) % count].template for step in steps]
+    others = [pairs[(number - step) % count] for step in steps]
     return [
-        find(scene, template)[1]
-        for template in templates
-        if template.shape[0] <= scene.shape[0] and template.shape[1] <= scene.shape[1]
+        find(here.scene, other.template)[1]
+        for other in others
+        if other.sequence != here.sequence and fits(other.template, here.scene)
     ]
 
 
-def accuracy_table(pairs: list[Pair], weights: str, threshold: float) -> Table:
-    """Return the table of all methods on all pairs."""
+def fits(template: np.ndarray | Boxed, scene: np.ndarray) -> bool:
+    """Return whether a template is not larger than a scene."""
+    if isinstance(template, Boxed):
+        x0, y0, x1, y1 = template.box
+        return y1 - y0 <= scene.shape[0] and x1 - x0 <= scene.shape[1]
+    return template.shape[0] <= scene.shape[0] and template.shape[1] <= scene.shape[1]
+
+
+def accuracy_table(pairs: list[Pair], weights: str, threshold: float, only: str = "") -> Table:
+    """Return the table of the methods whose name contains a text, on all pairs."""
     finders: dict[str, Detector] = {
         "OpenCV, gray": opencv(gray=True),
         "OpenCV, RGB": opencv(gray=False),
@@ -214,24 +234,33 @@ def accuracy_table(pairs: list[Pair], weights: str, threshold: float) -> Table:
         for score in SCORES:
             matcher = TemplateMatcher(**given, score=score, threshold=0.0, max_detections=1)
             finders[f"patchmatch, {name}, {score}"] = detector_of(matcher.eval())
-    table = Table("method", "AUC, true size", "AUC, own size", "correct and kept", "false alarms",
-                  "AUC, own size, kept", "CPU s per pair", title=f"{len(pairs)} pairs")  # fmt: skip
+            if score == "qatm":
+                finders[f"patchmatch, {name}, {BOXED}"] = detector_of(matcher.eval())
+    table = Table(
+        *("method", "AUC, true size", "AUC, own size", "correct and kept", "missed"),
+        *("false alarms", "AUC, own size, kept", "CPU s per pair"),
+        title=f"{len(pairs)} pairs",
+    )
     sequences = [pair.sequence for pair in pairs]
     for name, find in finders.items():
-        true_size, own_size, scores, seconds = measure(pairs, find)
+        if only not in name:
+            continue
+        given = [p._replace(template=p.boxed) for p in pairs] if name.endswith(BOXED) else pairs
+        true_size, own_size, scores, seconds = measure(given, find)
         cells = []
         for overlaps in (true_size, own_size):
             values = success(overlaps)
             low, high = interval(values, sequences)
             cells.append(f"{values.mean():.3f} ({low:.2f} to {high:.2f})")
-        kept = alarms = kept_auc = ""
+        kept = absent = alarms = kept_auc = ""
         if name.startswith("patchmatch"):
             correct = own_size > 0.3
-            wrong = all_mismatched_scores(pairs, find)
+            wrong = all_mismatched_scores(given, find)
             kept = f"{(scores[correct] >= threshold).sum()} of {correct.sum()}"
+            absent = f"{(scores < threshold).sum()} of {len(scores)}"
             alarms = f"{(wrong >= threshold).sum()} of {len(wrong)}"
             kept_auc = f"{(success(own_size) * (scores >= threshold)).mean():.3f}"
-        cells += [kept, alarms, kept_auc, f"{seconds:.2f}"]
+        cells += [kept, absent, alarms, kept_auc, f"{seconds:.2f}"]
         table.add_row(name, *cells)
         Console(width=140, stderr=True).print(name, *cells)
     return table
@@ -276,6 +305,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, required=True, help="folder of the pairs")
     parser.add_argument("--weights", required=True, help="file with the weights of VGG-19")
     parser.add_argument("--threshold", type=float, default=0.5, help="lowest score kept")
+    parser.add_argument("--only", default="", help="measure the methods whose name contains this")
     parser.add_argument("--choose", action="store_true", help="validate the choice of settings")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -284,8 +314,9 @@ def main() -> None:
     if options.choose:
         console.print(choose(pairs, options.weights))
         return
-    console.print(time_layers())
-    console.print(accuracy_table(pairs, options.weights, options.threshold))
+    if not options.only:
+        console.print(time_layers())
+    console.print(accuracy_table(pairs, options.weights, options.threshold, options.only))
 
 
 if __name__ == "__main__":

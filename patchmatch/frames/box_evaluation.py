@@ -8,11 +8,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from patchmatch.core.errors import InputError
 from patchmatch.io import read_csv
 from patchmatch.io.ground_truth import CORNERS, TrueMasks, last_number, true_box
+from patchmatch.ops.boxes import box_areas, shared_areas
 
 MIN_MOVING = 0.25  # share of a box that must move, of the pixels that are evaluated
 MIN_OVERLAP = 0.5  # of an object, or of the box
@@ -107,11 +109,9 @@ def _boxes_scorer(path: Path, offset: int) -> Callable[[str, str, Boxes], Row | 
         if number is None or (index := number + offset) not in truth:
             return None
         objects = np.array(truth[index])
-        low = np.maximum(boxes[:, None, :2], objects[None, :, :2])
-        high = np.minimum(boxes[:, None, 2:], objects[None, :, 2:])
-        shared = (high - low).clip(0).prod(axis=2)  # (boxes, objects) pixels
-        areas = [(b[:, 2:] - b[:, :2]).prod(axis=1) for b in (boxes, objects)]
-        smaller = np.minimum(areas[0][:, None], areas[1])
+        found, true = torch.from_numpy(boxes), torch.from_numpy(objects)
+        shared = shared_areas(found, true).numpy()  # (boxes, objects) pixels
+        smaller = torch.minimum(box_areas(found)[:, None], box_areas(true)).numpy()
         on_object = shared >= MIN_OVERLAP * smaller
         counts: Row = {"correct": int(on_object.any(axis=1).sum()), "objects": len(objects)}
         counts["detected"] = int(on_object.any(axis=0).sum())

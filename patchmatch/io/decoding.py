@@ -109,6 +109,8 @@ def formats() -> tuple[str, ...]:
 def decode_opacity(data: bytes) -> np.ndarray | None:
     """Return where an image is more opaque than transparent; None if all pixels are opaque."""
     with _open(data) as opened:
+        if not opened.has_transparency_data:  # known from the header: nothing is decoded
+            return None
         ImageOps.exif_transpose(opened, in_place=True)
         return opacity(opened)
 

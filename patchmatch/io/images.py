@@ -109,6 +109,11 @@ def read_opacity(path: str | Path) -> np.ndarray | None:
     return _decode(path, decode_opacity)
 
 
+def read_image_and_opacity(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return ``read_image`` and ``read_opacity`` of a file, which is read once."""
+    return _decode(path, lambda data: (decode_image(data), decode_opacity(data)))
+
+
 def pil_to_array(image: Image.Image) -> np.ndarray:
     """Convert a PIL image to the array that ``read_image`` returns of the same image.
 

@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+
+from patchmatch.ops.boxes import box_iou
 
 Boxes = NDArray[np.float64]  #: (N, 4) xyxy in pixels, half-open
 Tracks = Mapping[int, tuple[Sequence[int], Boxes]]  #: numbers and boxes of each frame
@@ -53,15 +56,6 @@ class TrackingScores:
         return 2 * self.identity_matched / total if total else 1.0
 
 
-def box_iou(boxes0: Boxes, boxes1: Boxes) -> NDArray[np.float64]:
-    """Return the intersection over union of all pairs, (N, M)."""
-    low = np.maximum(boxes0[:, None, :2], boxes1[None, :, :2])
-    high = np.minimum(boxes0[:, None, 2:], boxes1[None, :, 2:])
-    shared = (high - low).clip(0).prod(axis=2)
-    areas = [(b[:, 2:] - b[:, :2]).prod(axis=1) for b in (boxes0, boxes1)]
-    return shared / np.maximum(areas[0][:, None] + areas[1] - shared, 1e-9)
-
-
 def score_tracks(
     predicted: Tracks, true: Tracks, frames: Sequence[int], threshold: float
 ) -> TrackingScores:
@@ -89,7 +83,8 @@ def score_tracks(
         for table, present in zip(lengths, (numbers, true_numbers), strict=True):
             for number in present:
                 table[number] = table.get(number, 0) + 1
-        overlap = box_iou(np.asarray(true_boxes, float), np.asarray(boxes, float))
+        both = (torch.from_numpy(np.asarray(b, float)) for b in (true_boxes, boxes))
+        overlap = box_iou(*both).numpy()
         for i, j in np.argwhere(overlap >= threshold):
             pair = true_numbers[i], numbers[j]
             together[pair] = together.get(pair, 0) + 1

@@ -1,6 +1,7 @@
 """Template matching."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def match_template(
     score: str = "qatm",
     *,
     mask: Image | None = None,
+    box: Sequence[float] | None = None,
     device: str | torch.device | None = None,
     **options: Any,
 ) -> Detections:
@@ -38,6 +40,8 @@ def match_template(
         score: "qatm", "ncc" or "soft_rank".
         mask: Mask of the template, of its size: pixels brighter than half (or True) are used. None
             for its alpha channel, if it has one, or else for all pixels.
+        box: x0, y0, x1, y1 of the object in the template, pixels, half-open: the template is then a
+            whole image, and what surrounds the box helps to find the object. None for all of it.
         device: Device to compute on; by default CUDA if available.
         options: Options of ``TemplateMatcher``: threshold, max_detections, scales, rotations,
             stride and others.
@@ -63,7 +67,11 @@ def match_template(
         **settings,
     )
     used = to_opacity(template) if mask is None else to_mask(mask, "mask")[0]
-    return matcher.match(to_rgb(scene, "scene")[0], to_rgb(template, "template")[0], used)
+    corners = None if box is None else torch.tensor([float(value) for value in box])
+    if corners is not None and len(corners) != 4:
+        raise ValueError(f"box must be x0, y0, x1, y1, got {len(corners)} numbers")
+    images = to_rgb(scene, "scene")[0], to_rgb(template, "template")[0]
+    return matcher.match(*images, used, corners)
 
 
 def _stamp(path: str | Path) -> tuple[int, int]:

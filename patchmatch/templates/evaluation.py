@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from patchmatch.core.errors import InputError
 from patchmatch.io import read_csv
+from patchmatch.ops.boxes import box_iou
 
 CORNERS = ("x0", "y0", "x1", "y1")
 THRESHOLDS = np.arange(20) / 20  # of the intersection over union
@@ -41,7 +43,7 @@ def score_templates(run: Path, truth: Path) -> tuple[list[Row], list[Row]]:
     correct: dict[str, int] = {}
     for (scene, template), boxes in objects.items():
         found = detections.get((scene, template), [])
-        overlap = np.array([[_iou(box, other) for other in found] for box in boxes])
+        overlap = box_iou(torch.tensor(boxes), torch.tensor(found).view(-1, 4)).numpy()
         best = overlap.max(axis=1) if found else np.zeros(len(boxes))
         details += [
             {"group": template, "scene": scene, "iou": float(iou), "detected": bool(found)}
@@ -98,11 +100,3 @@ def _box(row: Mapping[str, str]) -> Box:
 def _missed_scenes(run: Path) -> set[str]:
     path = run / "not_found.csv"
     return {row["scene"] for row in read_csv(path, ("scene",))} if path.is_file() else set()
-
-
-def _iou(box: Box, other: Box) -> float:
-    width = min(box[2], other[2]) - max(box[0], other[0])
-    height = min(box[3], other[3]) - max(box[1], other[1])
-    shared = max(0.0, width) * max(0.0, height)
-    areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (box, other)]
-    return shared / max(1e-9, sum(areas) - shared)

@@ -1,6 +1,5 @@
 """Template matching by QATM scores of deep features, with Hough voting for the centre."""
 
-import functools
 import math
 from collections.abc import Sequence
 from itertools import product
@@ -8,21 +7,19 @@ from itertools import product
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import box_iou, nms
 
 from patchmatch.core.matcher import Matcher
 from patchmatch.core.process import keep_freed_memory
+from patchmatch.ops.boxes import box_iou
 from patchmatch.ops.finite import require_finite
 from patchmatch.templates.backbones import Backbone, require_stride
 from patchmatch.templates.features import (
     NormalizedSceneFeatures,
-    Pose,
     SceneFeatures,
-    extract_template_features,
     joint_normalization,
     suppress_box,
-    unsearchable_reason,
 )
+from patchmatch.templates.merging import merge_detections
 from patchmatch.templates.qatm import (
     LazyFeatures,
     PairScores,
@@ -30,9 +27,15 @@ from patchmatch.templates.qatm import (
     qatm_scores,
     rank_scores,
 )
-from patchmatch.templates.results import Detections, SceneDetections
-from patchmatch.templates.scenes import TemplateScene
+from patchmatch.templates.results import Detections, SceneDetections, no_detections
+from patchmatch.templates.scenes import TemplateScene, require_box
 from patchmatch.templates.search import Location, TemplateSearch
+from patchmatch.templates.template_features import (
+    Pose,
+    crop_box,
+    extract_template_features,
+    unsearchable_reason,
+)
 from patchmatch.templates.tuned_net import load_features
 
 SCORES = ("qatm", "ncc", "soft_rank")
@@ -127,7 +130,7 @@ class TemplateMatcher(Matcher):
                 source=batch["source"],
                 scene=batch["scene_name"],
                 templates=(),
-                detections=_no_detections(batch["scene"].shape[-2:], reason),
+                detections=no_detections(batch["scene"].shape[-2:], reason),
                 template_index=torch.zeros(0, dtype=torch.long),
                 reasons={},
                 best_scores={},
@@ -137,31 +140,41 @@ class TemplateMatcher(Matcher):
             require_finite(template, f"template {name}")
         scene = self.extract_features(batch["scene"])
         found = [
-            self.detect(scene, template.to(self.device), mask, threshold)
-            for template, mask, threshold in zip(
-                batch["templates"], batch["masks"], batch["thresholds"], strict=True
+            self.detect(scene, template.to(self.device), mask, threshold, box)
+            for template, mask, threshold, box in zip(
+                *(batch[key] for key in ("templates", "masks", "thresholds", "boxes")), strict=True
             )
         ]
-        return _merge(batch, found, self.max_overlap)
+        return merge_detections(batch, found, self.max_overlap)
 
-    def match(self, scene: Tensor, template: Tensor, mask: Tensor | None = None) -> Detections:
+    def match(
+        self,
+        scene: Tensor,
+        template: Tensor,
+        mask: Tensor | None = None,
+        box: Tensor | None = None,
+    ) -> Detections:
         """Detect a template in a scene.
 
         Args:
             scene: (3, H, W) RGB in [0, 1].
             template: (3, h, w) RGB in [0, 1].
             mask: (h, w) bool, True for pixels of the object; None for all.
+            box: (4,) xyxy of the object in the template in pixels; None for all of it.
 
         Returns:
             Detections, the best first.
 
         Raises:
-            ValueError: If the scene or the template contains NaN or infinite values.
+            ValueError: If the scene or the template contains NaN or infinite values, or the box
+                does not lie in the template.
         """
+        if box is not None:
+            require_box(box, template)
         require_finite(scene, "scene")
         require_finite(template, "template")
         scene, template = scene.to(self.device), template.to(self.device)
-        return self.detect(self.extract_features(scene), template, mask)
+        return self.detect(self.extract_features(scene), template, mask, box=box)
 
     def extract_features(self, scene: Tensor) -> SceneFeatures:
         """Extract the features of a scene, (3, H, W) RGB in [0, 1], for any number of templates."""
@@ -176,6 +189,7 @@ class TemplateMatcher(Matcher):
         template: Tensor,
         mask: Tensor | None = None,
         threshold: float | None = None,
+        box: Tensor | None = None,
     ) -> Detections:
         """Detect a template in a scene.
 
@@ -184,21 +198,24 @@ class TemplateMatcher(Matcher):
             template: (3, h, w) RGB in [0, 1].
             mask: (h, w) bool, True for pixels of the object; None for all.
             threshold: Lowest score; None for that of the matcher.
+            box: (4,) xyxy of the object in the template in pixels; None for all of it. What
+                surrounds it helps to find it, so an image with a box is better than its crop.
 
         Returns:
             Detections, the best first.
         """
         lowest = self.threshold if threshold is None else threshold
-        reasons = {p: unsearchable_reason(scene.size, template, mask, p) for p in self.poses}
+        crop, crop_mask = crop_box(template, box), None if mask is None else crop_box(mask, box)
+        reasons = {p: unsearchable_reason(scene.size, crop, crop_mask, p) for p in self.poses}
         poses = [pose for pose, reason in reasons.items() if not reason]
         if not poses:
-            return _no_detections(scene.size, next(iter(reasons.values())))
+            return no_detections(scene.size, next(iter(reasons.values())))
         found: list[Location] = []
         best_score = 0.0
         heatmap = torch.zeros(scene.grid)
         unsuppressed = torch.ones(scene.grid, dtype=torch.bool, device=template.device)
         with torch.inference_mode():
-            searches = self._searches(scene, template, mask, poses)
+            searches = self._searches(scene, template, mask, poses, box)
             while len(found) < self.max_detections and unsuppressed.any():
                 # Suppressed cells cannot match, but still count in the scores of the others.
                 best = max((s.locate(unsuppressed) for s in searches), key=lambda s: s.score)
@@ -222,11 +239,16 @@ class TemplateMatcher(Matcher):
         ).sorted()
 
     def _searches(
-        self, scene: SceneFeatures, template: Tensor, mask: Tensor | None, poses: Sequence[Pose]
+        self,
+        scene: SceneFeatures,
+        template: Tensor,
+        mask: Tensor | None,
+        poses: Sequence[Pose],
+        box: Tensor | None,
     ) -> list[TemplateSearch]:
         """Return a search for each pose of a template."""
         assert self.backbone is not None
-        posed = [extract_template_features(self.backbone, template, mask, pose) for pose in poses]
+        posed = [extract_template_features(self.backbone, template, mask, p, box) for p in poses]
         normalization = joint_normalization(scene.moments, posed[0].maps)
         features = NormalizedSceneFeatures(scene, normalization)
         return [
@@ -244,46 +266,3 @@ class TemplateMatcher(Matcher):
         if self.score == "ncc":
             return correlation_scores(scene, template)
         return rank_scores(scene, template)
-
-
-def _no_detections(size: Sequence[int], reason: str) -> Detections:
-    return Detections(
-        boxes=torch.zeros(0, 4),
-        scores=torch.zeros(0),
-        heatmap=torch.zeros(*size),
-        scales=torch.zeros(0),
-        rotations=torch.zeros(0),
-        reason=reason,
-    )
-
-
-def _merge(
-    batch: TemplateScene, found: Sequence[Detections], max_overlap: float
-) -> SceneDetections:
-    """Merge the detections of all templates by non-maximum suppression."""
-    names = batch["template_names"]
-    boxes = torch.cat([one.boxes for one in found])
-    scores = torch.cat([one.scores for one in found])
-    scales = torch.cat([one.scales for one in found])
-    rotations = torch.cat([one.rotations for one in found])
-    index = torch.cat([torch.full((len(one),), i) for i, one in enumerate(found)])
-    keep = nms(boxes, scores, max_overlap)
-    reasons = {name: one.reason for name, one in zip(names, found, strict=True) if one.reason}
-    for lost in sorted(set(index.tolist()) - set(index[keep].tolist())):
-        reasons[names[lost]] = "another template has a higher score at the same location"
-    merged = Detections(
-        boxes=boxes[keep],
-        scores=scores[keep],
-        heatmap=functools.reduce(torch.maximum, (one.heatmap for one in found)),
-        scales=scales[keep],
-        rotations=rotations[keep],
-    )
-    return SceneDetections(
-        source=batch["source"],
-        scene=batch["scene_name"],
-        templates=tuple(names),
-        detections=merged,
-        template_index=index[keep],
-        reasons=reasons,
-        best_scores={name: found[names.index(name)].best_score for name in reasons},
-    )

@@ -186,6 +186,7 @@ def best_matches(
     scores: PairScores,
     unsuppressed: Bool[Tensor, " S"] | None = None,
     previous: BestMatches | None = None,
+    num_candidates: int | None = None,
 ) -> BestMatches:
     """Return the best match of every feature, the first one among equals.
 
@@ -194,14 +195,17 @@ def best_matches(
         unsuppressed: Scene features that may be a best match; None for all.
         previous: Result of the same scores for another suppression. Only groups of blocks in which
             the suppression differs are searched again.
+        num_candidates: Template features to match, the first ones; None for all. The others only
+            take part in the normalisation of the scores.
     """
     scene, template = scores.scene, scores.template
+    count = len(template) if num_candidates is None else num_candidates
     groups = _block_groups(len(scene), template)
     if unsuppressed is None:
         unsuppressed = torch.ones(len(scene), dtype=torch.bool, device=template.device)
     if previous is None:
         scene_score = template.new_empty(len(scene))
-        group_maxima = template.new_full((len(groups), len(template)), -math.inf)
+        group_maxima = template.new_full((len(groups), count), -math.inf)
         changed = range(len(groups))
     else:
         scene_score, group_maxima = previous.scene_score, previous.group_maxima.clone()
@@ -215,7 +219,7 @@ def best_matches(
 
     for i in changed:
         for rows in groups[i]:
-            values = scores.block(rows)  # (b, T)
+            values = scores.block(rows)[:, :count]  # (b, T)
             if previous is None:
                 scene_score[rows] = values.amax(dim=1)
             maxima = mask_suppressed(rows, values).amax(dim=0)

@@ -1,6 +1,7 @@
 """Detections of templates in scenes."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -72,3 +73,15 @@ class SceneDetections:
 
     def __len__(self) -> int:
         return len(self.detections)
+
+
+def no_detections(size: Sequence[int], reason: str) -> Detections:
+    """Return no detections in a scene of height and width, with the reason."""
+    return Detections(
+        boxes=torch.zeros(0, 4),
+        scores=torch.zeros(0),
+        heatmap=torch.zeros(*size),
+        scales=torch.zeros(0),
+        rotations=torch.zeros(0),
+        reason=reason,
+    )

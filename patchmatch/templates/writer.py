@@ -7,15 +7,19 @@ from typing import Any, ClassVar
 
 from patchmatch.draw import draw_boxes, draw_heat
 from patchmatch.draw.text import to_ascii
-from patchmatch.io import write_csv, write_image
+from patchmatch.io import VideoSequence, write_csv, write_image
 from patchmatch.templates.results import SceneDetections
 from patchmatch.templates.scenes import TemplateScene
+from patchmatch.writing.annotated_video import frame_rate, write_annotated_video
 from patchmatch.writing.chunks import Chunk, Row, RunChunks
 from patchmatch.writing.rows import as_csv, number
 from patchmatch.writing.writer import PredictionWriter
 
-COLUMNS = ("scene", "template", "x0", "y0", "x1", "y1", "score", "scale", "rotation")
-MISSED = ("scene", "template", "reason", "best_score")
+CORNERS = ("x0", "y0", "x1", "y1")
+COLUMNS = ("scene", "time", "template", *CORNERS, "score", "scale", "rotation")
+MISSED = ("scene", "time", "template", "reason", "best_score")
+ANNOTATED = "annotated.mp4"
+PICTURES = "pictures"  # rows of the images, which are no table
 _GOLDEN_RATIO = 0.618034  # step of the hue: each new hue is far from all earlier ones
 
 
@@ -24,7 +28,8 @@ class TemplateBoxes(PredictionWriter):
 
     Each scene has a folder scenes/SCENE with result.png (boxes drawn on the scene), heatmap.png
     and boxes.csv. In the output folder, boxes.csv lists the boxes of all scenes, and not_found.csv
-    the templates without a detection, with the score of their best location.
+    the templates without a detection, with the score of their best location. For the frames of a
+    video both have the time in seconds, and annotated.mp4 shows the boxes.
 
     Args:
         output_path: Folder for the tables, the scenes and summary.json; created if missing.
@@ -34,7 +39,7 @@ class TemplateBoxes(PredictionWriter):
     """
 
     tables: ClassVar = {"boxes": COLUMNS, "not_found": MISSED}
-    csv_formats: ClassVar = {"score": ".4f", "best_score": ".4f"}
+    csv_formats: ClassVar = {"score": ".4f", "best_score": ".4f", "time": ".6f"}
     image_folder = "scenes"
     row_noun = "boxes"
     batch_noun, pair_noun = "scenes", "searches"  # of one template in one scene
@@ -53,19 +58,22 @@ class TemplateBoxes(PredictionWriter):
         """Yield the names of the files that a run will write."""
         yield from super().planned_files(dataset)
         sequence = getattr(dataset, "sequence", ())
-        for scene in map(sequence.frame_name, range(len(sequence))) if sequence else ():
+        if isinstance(sequence, VideoSequence):
+            yield ANNOTATED
+        for scene in map(sequence.frame_name, range(len(dataset))) if sequence else ():
             for name in ("result.png", "heatmap.png", "boxes.csv"):
                 yield f"{self.image_folder}/{scene}/{name}"
 
     def write_batch(self, prediction: SceneDetections, batch: TemplateScene) -> Chunk:
         """Write the images and the table of a scene, and return its rows."""
         if not batch["pairs"]:
-            return Chunk(rows={"boxes": [], "not_found": []})
+            return Chunk(rows={"boxes": [], "not_found": [], PICTURES: []})
         found, names = prediction.detections, prediction.templates
         index = prediction.template_index.tolist()
+        of_scene = {"scene": prediction.scene, "time": number(batch["time"], 6)}
         rows: list[Row] = [
-            {"scene": prediction.scene, "template": names[template]}
-            | {name: number(v, 2) for name, v in zip(COLUMNS[2:6], box, strict=True)}
+            {**of_scene, "template": names[template]}
+            | {name: number(v, 2) for name, v in zip(CORNERS, box, strict=True)}
             | {"score": number(score), "scale": number(scale, 3), "rotation": number(rotation, 3)}
             for template, box, score, scale, rotation in zip(
                 index,
@@ -74,7 +82,7 @@ class TemplateBoxes(PredictionWriter):
             )
         ]
         missed: list[Row] = [
-            {"scene": prediction.scene, "template": name, "reason": reason}
+            {**of_scene, "template": name, "reason": reason}
             | {"best_score": number(prediction.best_scores[name])}
             for name, reason in prediction.reasons.items()
         ]
@@ -91,10 +99,12 @@ class TemplateBoxes(PredictionWriter):
         write_image(folder / "heatmap.png", draw_heat(image, found.heatmap.numpy()))
         shown = [as_csv(row, self.csv_formats) for row in rows]
         write_csv(folder / "boxes.csv", COLUMNS, shown)
-        return Chunk(rows={"boxes": rows, "not_found": missed})
+        picture = f"{self.image_folder}/{prediction.scene}/result.png"
+        pictures: list[Row] = [{"picture": picture, "time": of_scene["time"]}]
+        return Chunk(rows={"boxes": rows, "not_found": missed, PICTURES: pictures})
 
     def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
-        """Return the image to look at first, and the table of templates without a detection."""
+        """Write the video of a video, and return what to look at first and what was not found."""
         found, missed = (list(chunks.rows(name)) for name in ("boxes", "not_found"))
         outputs = {}
         if found or missed:
@@ -102,6 +112,13 @@ class TemplateBoxes(PredictionWriter):
             outputs["look at"] = scene / ("result.png" if found else "heatmap.png")
         if missed:
             outputs["not found"] = self.folder / "not_found.csv"
+        pictures = list(chunks.rows(PICTURES))
+        times = [row["time"] for row in pictures]
+        if len(pictures) > 1 and None not in times:  # the scenes are frames of a video
+            path = outputs["video"] = self.folder / ANNOTATED
+            images = (self.folder / row["picture"] for row in pictures)
+            if note := write_annotated_video(path, images, frame_rate(times)):
+                self._warn(note)
         return outputs
 
 

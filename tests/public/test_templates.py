@@ -262,3 +262,13 @@ def test_the_alpha_channel_of_a_template_is_its_mask(scene, tmp_path):
     torch.testing.assert_close(
         find(scene, layered, mask=everything).scores, find(scene, template).scores
     )
+
+
+def test_a_box_of_an_image_is_found(scene):
+    found = find(scene, scene, box=(100, 60, 153, 109), max_detections=1)
+    box = torch.tensor([100.0, 60, 153, 109])
+    torch.testing.assert_close(found.boxes[0], box, atol=1.5, rtol=0)
+    with pytest.raises(ValueError, match="box must be x0, y0, x1, y1, got 3 numbers"):
+        find(scene, scene, box=(100, 60, 153))
+    with pytest.raises(ValueError, match="must lie in its image of 210x150"):
+        find(scene, scene, box=(100, 60, 90, 109))

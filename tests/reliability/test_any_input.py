@@ -42,7 +42,7 @@ from patchmatch.io import (
 )
 from patchmatch.io.manifest import Manifest, outputs_in
 from patchmatch.pairs.data import find_image_pairs
-from patchmatch.templates.data import read_templates, read_thresholds
+from patchmatch.templates.template_files import read_templates, read_thresholds
 
 FACTOR = int(os.environ.get("PATCHMATCH_EXAMPLES", "1"))
 LONGEST = 60  # seconds of an example

@@ -10,7 +10,7 @@ from PIL import Image
 from textures import texture
 
 from patchmatch.cli import main
-from patchmatch.io import read_csv, read_image, write_image, write_video
+from patchmatch.io import VideoSequence, read_csv, read_image, write_image, write_video
 from patchmatch.templates import writer as detections
 
 CONFIG = "configs/config_template_predict.yaml"
@@ -45,7 +45,7 @@ def predict(folder, *more):
 def test_images_and_tables_are_written(folder):
     predict(folder)
     text = (folder / "out" / "boxes.csv").read_text()
-    assert text.startswith("scene,template,x0,y0,x1,y1,score,scale,rotation\n")
+    assert text.startswith("scene,time,template,x0,y0,x1,y1,score,scale,rotation\n")
     rows = read_csv(folder / "out" / "boxes.csv")
     assert list(rows[0]) == text.splitlines()[0].split(",")
     assert all(float(row["scale"]) == pytest.approx(1, abs=0.1) for row in rows)
@@ -161,7 +161,21 @@ def test_unusable_templates_are_reported_and_the_others_matched(folder, capsys):
 def test_scene_can_be_a_video(folder):
     frames = [read_image(folder / "scenes" / f"s{i}.png") for i in (0, 1, 1)]
     write_video(folder / "shelf.mp4", frames)
-    predict(folder, f"--data.scene={folder / 'shelf.mp4'}")
+    boxes = "template,x0,y0,x1,y1\ns0,20,30,70,71\n"
+    (folder / "boxes.csv").write_text(boxes)
+    write_image(folder / "templates" / "s0.png", frames[0])
+    predict(
+        folder, f"--data.scene={folder / 'shelf.mp4'}", "--data.max_frames=2",
+        f"--data.boxes={folder / 'boxes.csv'}", "--model.threshold=0.5",
+    )  # fmt: skip
+    first, *_ = read_csv(folder / "out" / "boxes.csv")
+    assert float(first["time"]) == 0
+    assert first["template"] in {"cup", "s0"}
+    video = VideoSequence(folder / "out" / "annotated.mp4")
+    assert len(video) == 2
+    assert video.read(0).shape == (130, 190, 3)
+    (folder / "templates" / "s0.png").unlink()
+    predict(folder, f"--data.scene={folder / 'shelf.mp4'}", "--writer.overwrite=true")
     rows = read_csv(folder / "out" / "boxes.csv")
     found = {(row["scene"], row["template"]) for row in rows}
     names = sorted({scene for scene, _ in found})

@@ -5,10 +5,9 @@ from PIL import Image
 
 from patchmatch.core.errors import InputError
 from patchmatch.io import write_image
-from patchmatch.templates.data import (
-    TemplateScenes,
+from patchmatch.templates.data import TemplateScenes, open_scenes
+from patchmatch.templates.template_files import (
     as_colors,
-    open_scenes,
     read_masks,
     read_templates,
     read_thresholds,
@@ -25,9 +24,10 @@ def test_templates_are_in_natural_order_and_broken_ones_reported(tmp_path):
         put(tmp_path / f"{name}.png")
     (tmp_path / "cup3.png").write_bytes(b"not an image")
     (tmp_path / "notes.txt").write_text("no template")
-    templates, notes = read_templates(tmp_path)
+    templates, masks, notes = read_templates(tmp_path)
     assert list(templates) == ["bowl", "cup2", "cup10"]
     assert templates["bowl"].shape == (3, 12, 20)
+    assert not masks
     assert len(notes) == 1
     assert "cup3.png" in notes[0]
 
@@ -120,3 +120,25 @@ def test_alpha_channels_are_masks_unless_others_are_given(tmp_path):
     data.setup("predict")
     (scene,) = data.predict_dataloader()
     assert scene["masks"][scene["template_names"].index("cup")].all()
+
+
+def test_boxes_of_images_are_templates(tmp_path):
+    for name in ("plate", "table"):
+        put(tmp_path / "images" / f"{name}.png", 40, 50)
+    path = tmp_path / "boxes.csv"
+    path.write_text("template,x0,y0,x1,y1\ntable,10,5,30,20\ntable,0,0,50,40\n")
+    options = {"scene": str(tmp_path / "images"), "templates": str(tmp_path / "images")}
+    data = TemplateScenes(**options, boxes=str(path), max_frames=1)
+    data.setup("predict")
+    (scene,) = data.predict_dataloader()
+    assert scene["template_names"] == ["plate", "table", "table_2"]
+    boxes = [None if box is None else box.tolist() for box in scene["boxes"]]
+    assert boxes == [None, [10, 5, 30, 20], [0, 0, 50, 40]]
+    for row, words in (
+        ("table,10,5,60,20", "row 1: the box must lie in its image of 50x40"),
+        ("table,10,5,x,20", "row 1: could not convert"),
+        ("cup,10,5,30,20", "row 1: there is no template cup"),
+    ):
+        path.write_text(f"template,x0,y0,x1,y1\n{row}\n")
+        with pytest.raises(InputError, match=words):
+            TemplateScenes(**options, boxes=str(path)).setup("predict")

@@ -9,14 +9,14 @@ from torch.testing import assert_close
 
 from patchmatch.io import write_image
 from patchmatch.templates.backbones import load_backbone
-from patchmatch.templates.data import read_masks
-from patchmatch.templates.features import (
+from patchmatch.templates.features import normalize_features
+from patchmatch.templates.matcher import TemplateMatcher
+from patchmatch.templates.template_features import (
     Pose,
     extract_template_features,
-    normalize_features,
     unsearchable_reason,
 )
-from patchmatch.templates.matcher import TemplateMatcher
+from patchmatch.templates.template_files import read_masks
 
 
 def texture(height, width, seed=0):
@@ -29,7 +29,7 @@ def scene_batch(scene, templates, thresholds=None):
     return {
         "source": "shelf", "scene_name": "s0", "scene": scene, "template_names": names,
         "templates": list(templates.values()), "masks": [None] * len(names),
-        "thresholds": thresholds or [None] * len(names),
+        "thresholds": thresholds or [None] * len(names), "boxes": [None] * len(names),
     }  # fmt: skip
 
 
@@ -298,3 +298,32 @@ def test_scale_of_a_detection_and_the_score_of_a_miss_are_reported():
     assert len(missed) == len(missed.scales) == 0
     assert missed.best_score == pytest.approx(found.best_score, rel=0.2)
     assert np.isnan(matcher().match(scene, texture(500, 500)).best_score)
+
+
+def test_surroundings_tell_an_object_from_its_double():
+    image = texture(140, 220)
+    image[:, 20:60, 20:60] = image[:, 80:120, 150:190]
+    for box in (torch.tensor([20.0, 20, 60, 60]), torch.tensor([150.0, 80, 190, 120])):
+        found = matcher(threshold=0, max_detections=1).match(image, image, box=box)
+        assert_close(found.boxes[0], box, atol=2, rtol=0)
+
+
+@pytest.mark.parametrize(("scale", "rotation"), [(1.0, 0.0), (1.5, 0.0), (1.0, 90.0)])
+def test_a_box_of_an_image_has_the_pose_of_its_crop(scale, rotation):
+    image, box = texture(96, 128), torch.tensor([40.0, 32, 88, 64])
+    pose = Pose(scale, rotation)
+    one = extract_template_features(load_backbone("handcrafted"), image, None, pose, box)
+    crop = extract_template_features(
+        load_backbone("handcrafted"), image[:, 32:64, 40:88], None, pose
+    )
+    assert one.size == crop.size
+    assert one.extent == crop.extent
+    assert one.num_object == crop.num_object == len(crop.maps[0])
+    assert len(one.maps[0]) > one.num_object
+    assert_close(one.offsets.mean(dim=0), crop.offsets.mean(dim=0), atol=0.51, rtol=0)
+    assert_close(one.offsets.amax(dim=0), crop.offsets.amax(dim=0), atol=0.51, rtol=0)
+
+
+def test_box_outside_the_image_raises():
+    with pytest.raises(ValueError, match="box must lie in its image of 128x96"):
+        matcher().match(texture(96, 128), texture(96, 128), box=torch.tensor([0.0, 0, 129, 5]))
