@@ -109,6 +109,7 @@ def test_tables_drawings_and_report_contain_the_border(tmp_path, monkeypatch, co
     for i, frame in enumerate(moved_corner(1 if config == "patch_match" else 4)):
         write_image(tmp_path / "in" / f"{i}.png", frame)
     options = ["--data.predict_dir=in", "--writer.output_path=out", "--writer.report=true", *QUIET]
+    options += ["--writer.max_overlap=1", "--writer.top_k=1000"]  # draw every block
     main(["predict", "-c", config, *options, "--writer.formats=[flo,npz]"])
     found = rows(tmp_path / "out" / "changes.csv")
     assert any((row["x1"], row["y1"]) == (str(WIDTH), str(HEIGHT)) for row in found)
