@@ -109,7 +109,7 @@ def match_images(
 def refine_matches(
     image0: Image,
     image1: Image,
-    matches: Any,
+    matches: object,
     *,
     threshold: float = 3.0,
     seed: int = 0,

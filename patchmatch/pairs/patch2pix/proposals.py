@@ -35,8 +35,8 @@ def mutual_neighbours(
     if valid1 is not None:
         cosine = cosine.masked_fill(~valid1.flatten(), -torch.inf)
     best, nearest = cosine.max(dim=1)
-    best1, nearest1 = cosine.max(dim=0)
-    probability = (2 * best - cosine.logsumexp(dim=1) - (cosine.logsumexp(dim=0))[nearest]).exp()
+    nearest1 = cosine.argmax(dim=0)
+    probability = (2 * best - cosine.logsumexp(dim=1) - cosine.logsumexp(dim=0)[nearest]).exp()
     cells = torch.arange(len(nearest), device=nearest.device)
     mutual = ((nearest1[nearest] == cells) & best.isfinite()).nonzero()[:, 0]
     mutual = mutual[probability[mutual].argsort(descending=True, stable=True)]

@@ -62,8 +62,8 @@ class Regressor(nn.Module):
 
     As in the paper, the patches hold the features of all levels of the pyramid, which two
     convolutions and two fully connected layers reduce to five numbers. Two changes make it train in
-    minutes: a projection at each level (which is exchangeable with the interpolation of the patches)
-    keeps the channels few, and the correlations of all positions of both patches are added.
+    minutes: a projection of each level, which keeps the channels few, and the correlations of all
+    positions of both patches as further channels.
 
     Args:
         channels: Channels of the pyramid at 1/2, 1/4 and 1/8 of the size.
@@ -125,7 +125,7 @@ class Regressor(nn.Module):
     def _patches(
         self, pyramid: Pyramid, pair: Int[Tensor, "M"], points: Float[Tensor, "M 2"]
     ) -> tuple[Tensor, Tensor]:
-        """Return the patches of the projected pyramid (M, C, S, S), and of ``fine`` (M, C1, S S)."""
+        """Return the patches of the projected pyramid (M, C, S, S) and of ``fine`` (M, C1, S S)."""
         size = pyramid.half.shape[-2:]
         projected = self.levels[0](pyramid.half)
         for level, conv in ((pyramid.quarter, self.levels[1]), (pyramid.eighth, self.levels[2])):
@@ -142,7 +142,7 @@ class Regressor(nn.Module):
 
 
 def _enlarged(features: Tensor, size: torch.Size) -> Tensor:
-    """Interpolate coarser features at the cells of the finest level, both with cell 0 at pixel 0."""
+    """Interpolate coarser features at the cells of the finest level; cells 0 are at pixel 0."""
     factor = round(size[-1] / features.shape[-1])
     larger = [factor * (count - 1) + 1 for count in features.shape[-2:]]
     features = F.interpolate(features.float(), larger, mode="bilinear", align_corners=True)
