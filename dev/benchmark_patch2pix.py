@@ -2,10 +2,10 @@
 
 python3 dev/benchmark_patch2pix.py [FOLDER_OF_BENCHMARKS] [--pairs 32] [--picture FILE.png]
 
-Matches: coarse proposals (mutual nearest neighbours of the features at 1/8 of the size) and those of
-SIFT. Images: test scenes of ``EpipolarPairs``, whose photographs are not used for training, and the
-pairs with a homography of the benchmarks in the folder. ``--split val`` measures on the validation
-scenes, on which settings are chosen.
+Matches: coarse proposals (mutual nearest neighbours of the features at 1/8 of the size) and those
+of SIFT. Images: test scenes of ``EpipolarPairs``, whose photographs are not used for training, and
+the pairs with a homography of the benchmarks in the folder. ``--split val`` measures on the
+validation scenes, on which settings are chosen.
 """
 
 import argparse
@@ -67,12 +67,13 @@ def photographs(folder: Path) -> Iterator[Item]:
             def error(points0: Tensor, points1: Tensor, homography=homography) -> Tensor:
                 return (warp_points(homography, points0.double()) - points1).norm(dim=1)
 
-            yield root.name, *to_tensors(images), error
+            first, second = to_tensors(images)
+            yield root.name, first, second, error
 
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--pairs", type=int, default=32)
     parser.add_argument("--split", choices=["val", "test"], default="test")
@@ -107,9 +108,9 @@ def main() -> None:
             ):
                 distance = error(*ends)
                 distance = distance[distance.isfinite()].numpy()
-                shares = (float((distance <= t).mean()) for t in THRESHOLDS)
-                row = (len(distance), *shares)
                 if len(distance):
+                    shares = (float((distance <= t).mean()) for t in THRESHOLDS)
+                    row = (len(distance), *shares)
                     found.setdefault((name, source, stage), []).append(row)
     table = Table("set", "matches", "stage", "pairs", "number", *(f"{t} px" for t in THRESHOLDS))
     for key, rows in found.items():
@@ -143,7 +144,8 @@ def draw(image0: Tensor, image1: Tensor) -> np.ndarray:
             pixels = (255 * image[0].movedim(0, -1)).byte().numpy()
             panel[: pixels.shape[0], left : left + pixels.shape[1]] = pixels
         for rank, index in enumerate(best):
-            colour = cv2.applyColorMap(np.uint8([[4 * rank]]), cv2.COLORMAP_HSV)[0, 0].tolist()
+            hue = np.full((1, 1), 4 * rank, np.uint8)
+            colour = cv2.applyColorMap(hue, cv2.COLORMAP_HSV)[0, 0].tolist()
             start, end = ends0[index].round().int().tolist(), ends1[index].round().int().tolist()
             end[0] += width
             cv2.line(panel, start, end, colour, 1, cv2.LINE_AA)
