@@ -97,7 +97,9 @@ def main() -> None:
         }
         for source, points in sources.items():
             start = time.perf_counter()
-            refined = refine_points(net, (image0, image1), *points, options.confidence)
+            refined = refine_points(
+                net, (image0, image1), *points, source == "proposals", options.confidence
+            )
             seconds.append(time.perf_counter() - start)
             chosen = refined[2] >= options.confidence
             for stage, ends in (

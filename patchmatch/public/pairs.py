@@ -111,20 +111,23 @@ def refine_matches(
     image1: Image,
     matches: object,
     *,
+    coarse: bool = False,
     threshold: float = 3.0,
     seed: int = 0,
     device: str | torch.device | None = None,
 ) -> Matches:
     """Refine the matches of any matcher to pixels by the regressors of Patch2Pix.
 
-    Both ends of a match may move by up to 8 pixels (at a longest side of at most 1024 pixels). A
-    match stays as it is where the confidence of the regressors is low.
+    Images are reduced to a longest side of at most 1024 pixels. A match stays as it is where the
+    confidence of the regressors is low.
 
     Args:
         image0: A path, an array (H, W) or (H, W, 3), a PIL image or a tensor (C, H, W).
         image1: The same; size and number of channels may differ.
         matches: The result of ``match_images``, or the points of image 0 and of image 1, (N, 2)
             each, x and y in pixels. Any number, also none.
+        coarse: The matches are those of patches: both ends move by up to 8 pixels. Otherwise they
+            are those of keypoints, and end 1 moves by up to 4 pixels.
         threshold: Inlier threshold of the homography: reprojection error in pixels of image 1.
         seed: Seed of its random samples.
         device: Device to compute on; by default CUDA if available.
@@ -141,7 +144,7 @@ def refine_matches(
     tensors = [t.to(chosen) for t in to_tensors({"image0": image0, "image1": image1})]
     if not isinstance(matches, Matches):
         matches = _as_matches(matches)
-    refined = refine_found((tensors[0], tensors[1]), matches)
+    refined = refine_found((tensors[0], tensors[1]), matches, coarse)
     return add_homography(refined, threshold, seed)
 
 

@@ -92,18 +92,31 @@ class Patch2PixNet(nn.Module):
         pyramid1: Pyramid,
         points0: Float[Tensor, "M 2"],
         points1: Float[Tensor, "M 2"],
+        coarse: bool = True,
     ) -> tuple[Float[Tensor, "M 2"], Float[Tensor, "M 2"], Float[Tensor, "M"]]:
-        """Return the matches of one pair after both regressors, with the lower confidence of both.
+        """Return the refined matches of one pair, with their confidence in [0, 1].
 
-        The arguments are those of ``refine``; memory does not grow with the number of matches.
+        Memory does not grow with the number of matches.
+
+        Args:
+            pyramid0: Features of one image 0.
+            pyramid1: Features of one image 1.
+            points0: x and y in pixels of image 0.
+            points1: x and y in pixels of image 1.
+            coarse: Take both regressors, and the lower one of their confidences; otherwise only the
+                fine one.
         """
         parts = [(points0[:0], points1[:0], points0[:0, 0])]
         for start in range(0, len(points0), CHUNK):
             part0, part1 = points0[start : start + CHUNK], points1[start : start + CHUNK]
             pair = torch.zeros(len(part0), dtype=torch.long, device=part0.device)
-            mid, fine = self.refine(pyramid0, pyramid1, pair, part0, part1)
-            score = torch.minimum(mid.logits, fine.logits).sigmoid()
-            parts.append((fine.points0, fine.points1, score))
+            if coarse:
+                mid, fine = self.refine(pyramid0, pyramid1, pair, part0, part1)
+                logits = torch.minimum(mid.logits, fine.logits)
+            else:
+                fine = self.fine(pyramid0, pyramid1, pair, part0, part1)
+                logits = fine.logits
+            parts.append((fine.points0, fine.points1, logits.sigmoid()))
         moved0, moved1, score = (torch.cat(values) for values in zip(*parts, strict=True))
         return moved0, moved1, score
 

@@ -142,7 +142,7 @@ def test_checkpoint_round_trip(tmp_path):
 
 def test_shipped_weights_refine_matches(images):
     points0, points1 = grid(shift=2.5)
-    found = patchmatch.refine_matches(*images, (points0, points1))
+    found = patchmatch.refine_matches(*images, (points0, points1), coarse=True)
     offset = found.keypoints1 - found.keypoints0
     error = (offset - torch.tensor([-SHIFT, 0])).norm(dim=1)
     assert float(error.median()) < 1.0  # 3.5 before
@@ -197,7 +197,8 @@ def test_refine_is_an_option_of_matchers(images):
     )
     assert len(refined) == len(plain)
     moves = (refined.keypoints1 - plain.keypoints1).abs().amax(dim=1)
-    assert moves.max() <= 8
+    assert moves.max() <= 4 + 1e-3
+    assert_close(refined.keypoints0, plain.keypoints0)
     assert (moves > 1e-3).any()
     assert refined.homography is not None
     again = patchmatch.refine_matches(*images, plain)
@@ -210,7 +211,7 @@ def test_matching_finds_a_shift_and_nothing_in_uniform_images(images):
     found = patchmatch.match_images(*images, "patch2pix", align=False)
     error = (found.keypoints1 - found.keypoints0 - torch.tensor([-SHIFT, 0])).norm(dim=1)
     assert len(found) >= 20
-    assert float(error.median()) < 1.0
+    assert float(error.median()) < 1.5
     mask = np.zeros(images[0].shape[:2], bool)
     assert len(patchmatch.match_images(*images, "patch2pix", mask0=mask)) == 0
 
