@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -67,8 +68,8 @@ def photographs(folder: Path) -> Iterator[Item]:
             def error(points0: Tensor, points1: Tensor, homography=homography) -> Tensor:
                 return (warp_points(homography, points0.double()) - points1).norm(dim=1)
 
-            first, second = to_tensors(images)
-            yield root.name, first, second, error
+            tensors = to_tensors(images)
+            yield root.name, tensors[0], tensors[1], error
 
 
 def main() -> None:
@@ -81,12 +82,16 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    net, sift = load_refiner(torch.device("cpu")), load_pair_matcher("sift", options={})
+    net, sift = (
+        load_refiner(torch.device("cpu")),
+        load_pair_matcher("sift", options={"align": False}),
+    )
     found: dict[tuple[str, str, str], list[tuple[float, ...]]] = {}
     seconds: list[float] = []
-    items = list(scenes(options.split, options.pairs))
-    items += list(photographs(options.folder)) if options.folder else []
-    for name, image0, image1, error in items:
+    first: tuple[Tensor, Tensor] | None = None
+    real = photographs(options.folder) if options.folder else iter(())
+    for name, image0, image1, error in chain(real, scenes(options.split, options.pairs)):
+        first = first or (image0, image1)
         with torch.no_grad():
             pyramids = [net.extract(as_gray(image)) for image in (image0, image1)]
         proposed = mutual_neighbours(*(p.coarse[0] for p in pyramids))
@@ -114,6 +119,7 @@ def main() -> None:
                     shares = (float((distance <= t).mean()) for t in THRESHOLDS)
                     row = (len(distance), *shares)
                     found.setdefault((name, source, stage), []).append(row)
+                    print(name, source, stage, *(f"{v:.3f}" for v in row), file=sys.stderr)
     table = Table("set", "matches", "stage", "pairs", "number", *(f"{t} px" for t in THRESHOLDS))
     for key, rows in found.items():
         number, *shares = np.mean(rows, axis=0)
@@ -121,9 +127,8 @@ def main() -> None:
     Console(width=100).print(table)
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{np.mean(seconds):.2f} s a refinement on one core, peak memory {gigabytes:.2f} GB")
-    if options.picture:
-        _, image0, image1, _ = items[-1]
-        write_image(options.picture, draw(image0, image1))
+    if options.picture and first:
+        write_image(options.picture, draw(*first))
 
 
 def draw(image0: Tensor, image1: Tensor) -> np.ndarray:
