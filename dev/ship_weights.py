@@ -19,6 +19,7 @@ from patchmatch.motion.matcher import MotionMatcher
 from patchmatch.nnf.differentiable.matcher import DifferentiablePatchMatch
 from patchmatch.pairs.homography.matcher import HomographyNetMatcher
 from patchmatch.pairs.loftr.matcher import LoFTRMatcher, SE2LoFTRMatcher
+from patchmatch.pairs.patch2pix.matcher import Patch2PixMatcher
 from patchmatch.shift.matcher import ShiftMatcher
 
 KEPT = ("state_dict", "hyper_parameters", "pytorch-lightning_version", "epoch", "global_step")
@@ -35,6 +36,7 @@ def main() -> None:
         DifferentiablePatchMatch,
         HomographyNetMatcher,
         MotionMatcher,
+        Patch2PixMatcher,
         ShiftMatcher,
     )
     shipped = {kind.__name__: kind.shipped_weights for kind in kinds}

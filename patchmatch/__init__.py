@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         measure_motion,
         nearest_neighbour_field,
         predict_frames,
+        refine_matches,
         track_objects,
         vote,
     )
@@ -34,6 +35,7 @@ __all__ = [
     "measure_motion",
     "nearest_neighbour_field",
     "predict_frames",
+    "refine_matches",
     "track_objects",
     "vote",
 ]

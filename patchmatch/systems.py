@@ -26,6 +26,8 @@ import patchmatch.pairs.homography.matcher
 import patchmatch.pairs.kornia_matchers
 import patchmatch.pairs.loftr.data
 import patchmatch.pairs.loftr.matcher
+import patchmatch.pairs.patch2pix.data
+import patchmatch.pairs.patch2pix.matcher
 import patchmatch.pairs.sift
 import patchmatch.pairs.writer
 import patchmatch.pairs.xfeat

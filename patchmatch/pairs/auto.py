@@ -44,7 +44,7 @@ STAGES: dict[str, Stage] = {
     "aliked_lightglue": Stage(ALIKEDLightGlueMatcher),
     "asift": Stage(ASIFTMatcher, {"max_size": 640}),
 }
-SHARED = ("threshold", "seed", "epipolar_threshold", "align", "max_matches", "rotations")
+SHARED = ("threshold", "seed", "epipolar_threshold", "align", "max_matches", "rotations", "refine")
 
 
 class AutoMatcher(PairMatcher):

@@ -16,6 +16,7 @@ from patchmatch.pairs.cameras import Cameras
 from patchmatch.pairs.estimation import add_alignment, add_homography
 from patchmatch.pairs.matcher import PairMatcher
 from patchmatch.pairs.matching import drop_duplicates
+from patchmatch.pairs.patch2pix.refinement import refine_found
 from patchmatch.pairs.points import (
     as_gray,
     as_rgb,
@@ -98,6 +99,9 @@ class CorrespondenceMatcher(PairMatcher, abc.ABC):
                 matches = add_homography(self._sorted(found), self.threshold, self.seed)
                 matches = add_alignment(matches, (image0, image1), (valid0, valid1))
                 best = max(best, matches, key=_reliability)
+        if self.refine is not None and len(best):
+            best = add_homography(refine_found((image0, image1), best), self.threshold, self.seed)
+            best = add_alignment(best, (image0, image1), (valid0, valid1))
         best = self.finish(best, cameras, (image0, image1), (valid0, valid1))
         return replace(best, seconds=time.perf_counter() - start)
 

@@ -21,13 +21,13 @@ from patchmatch.pairs.estimation import (
     add_homography,
     refine_by_images,
 )
-from patchmatch.pairs.points import (
-    rescale_points,
-)
+from patchmatch.pairs.patch2pix.refinement import load_refiner
+from patchmatch.pairs.points import rescale_points
 from patchmatch.pairs.results import Matches
 from patchmatch.pairs.verdict import is_flat
 
 ROTATIONS = (1, 2, 4)
+REFINERS = ("patch2pix",)
 
 
 class PairMatcher(Matcher, abc.ABC):
@@ -54,6 +54,9 @@ class PairMatcher(Matcher, abc.ABC):
         intrinsics0: fx, fy, cx and cy of the camera of image 0, in pixels of the upright image.
             Intrinsics in a pairs.csv take precedence.
         intrinsics1: The same for image 1; null uses those of image 0.
+        refine: patch2pix refines the matches by the regressors of Patch2Pix (Zhou et al. 2021); a
+            match stays where their confidence is low. Null does not. Matches on the grid of a
+            homography are never refined.
         align: Refine the homography by Lucas-Kanade alignment of the images, where these then
             agree more; never in a scene that the epipolar matrix shows not to be planar.
     """
@@ -76,6 +79,7 @@ class PairMatcher(Matcher, abc.ABC):
         epipolar_threshold: float = 1.0,
         intrinsics0: tuple[float, float, float, float] | None = None,
         intrinsics1: tuple[float, float, float, float] | None = None,
+        refine: str | None = None,
         align: bool = True,
     ) -> None:
         super().__init__()
@@ -91,6 +95,9 @@ class PairMatcher(Matcher, abc.ABC):
                 raise ValueError(f"{name} must be a positive number of pixels, got {value}")
         if epipolar is not None and epipolar not in EPIPOLAR:
             raise ValueError(f"epipolar must be one of {', '.join(EPIPOLAR)}, got {epipolar}")
+        if refine is not None and refine not in REFINERS:
+            raise ValueError(f"refine must be one of {', '.join(REFINERS)}, got {refine}")
+        self.refine = None if self.finds_homographies else refine
         self.max_size, self.max_matches, self.min_score = max_size, max_matches, min_score
         self.rotations, self.threshold, self.seed = rotations, threshold, seed
         self.epipolar, self.epipolar_threshold = epipolar, epipolar_threshold
@@ -152,6 +159,8 @@ class PairMatcher(Matcher, abc.ABC):
         """Load the weights before the first pair, so that missing ones stop the run early."""
         if stage == "predict":
             self.prepare()
+            if self.refine is not None:
+                load_refiner(self.device)
 
     @classmethod
     def is_installed(cls) -> bool:

@@ -9,7 +9,7 @@ from patchmatch.public.motion import (
     predict_frames,
 )
 from patchmatch.public.objects import track_objects
-from patchmatch.public.pairs import match_images
+from patchmatch.public.pairs import match_images, refine_matches
 from patchmatch.public.templates import match_template
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "measure_motion",
     "nearest_neighbour_field",
     "predict_frames",
+    "refine_matches",
     "track_objects",
     "vote",
 ]

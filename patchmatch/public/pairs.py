@@ -3,17 +3,22 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from patchmatch.pairs.aliked_lightglue import ALIKEDLightGlueMatcher
 from patchmatch.pairs.asift import ASIFTMatcher
 from patchmatch.pairs.auto import AutoMatcher
 from patchmatch.pairs.dense_field import FieldMatcher
 from patchmatch.pairs.disk_lightglue import DISKLightGlueMatcher
+from patchmatch.pairs.estimation import add_homography
 from patchmatch.pairs.homography.matcher import HomographyNetMatcher
 from patchmatch.pairs.kornia_matchers import AffNetHardNetMatcher
 from patchmatch.pairs.loftr.matcher import LoFTRMatcher, SE2LoFTRMatcher
 from patchmatch.pairs.matcher import PairMatcher
+from patchmatch.pairs.patch2pix.matcher import Patch2PixMatcher
+from patchmatch.pairs.patch2pix.refinement import refine_found
 from patchmatch.pairs.results import Matches
 from patchmatch.pairs.sift import SIFTMatcher
 from patchmatch.pairs.trainable import TrainablePairMatcher
@@ -34,6 +39,7 @@ MATCHERS: dict[str, type[PairMatcher]] = {
     "xfeat": XFeatMatcher,
     "loftr": LoFTRMatcher,
     "se2_loftr": SE2LoFTRMatcher,
+    "patch2pix": Patch2PixMatcher,
 }
 
 
@@ -57,7 +63,7 @@ def match_images(
         matcher: "auto", which tries several until the images agree with the answer of one; its
             name is ``matcher`` of the result. Or one of "sift", "asift", "field",
             "homography_net", "affnet_hardnet", "aliked_lightglue", "disk_lightglue", "xfeat",
-            "loftr" and "se2_loftr"; or a matcher to reuse between calls, from
+            "loftr", "se2_loftr" and "patch2pix"; or a matcher to reuse between calls, from
             ``patchmatch.public.pairs.load_pair_matcher``.
         mask0: Mask of image 0, of its size: pixels brighter than half (or True) are used. None for
             all pixels.
@@ -97,6 +103,68 @@ def match_images(
         for i, m in enumerate((mask0, mask1))
     ]
     return chosen.match(tensors[0], tensors[1], masks[0], masks[1])
+
+
+@check_options
+def refine_matches(
+    image0: Image,
+    image1: Image,
+    matches: object,
+    *,
+    coarse: bool = False,
+    threshold: float = 3.0,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+) -> Matches:
+    """Refine the matches of any matcher to pixels by the regressors of Patch2Pix.
+
+    Images are reduced to a longest side of at most 1024 pixels. A match stays as it is where the
+    confidence of the regressors is low.
+
+    Args:
+        image0: A path, an array (H, W) or (H, W, 3), a PIL image or a tensor (C, H, W).
+        image1: The same; size and number of channels may differ.
+        matches: The result of ``match_images``, or the points of image 0 and of image 1, (N, 2)
+            each, x and y in pixels. Any number, also none.
+        coarse: The matches are those of patches: both ends move by up to 8 pixels. Otherwise they
+            are those of keypoints, and end 1 moves by up to 4 pixels.
+        threshold: Inlier threshold of the homography: reprojection error in pixels of image 1.
+        seed: Seed of its random samples.
+        device: Device to compute on; by default CUDA if available.
+
+    Returns:
+        The matches in the same order, with the homography of the refined ones and its inliers. An
+        epipolar matrix of the given ones is removed. The score is the given one, or 1.
+
+    Raises:
+        ValueError: If an image or the points are not valid.
+        InputError: If a file cannot be read, or the weights are missing.
+    """
+    chosen = resolve_device(device)
+    tensors = [t.to(chosen) for t in to_tensors({"image0": image0, "image1": image1})]
+    if not isinstance(matches, Matches):
+        matches = _as_matches(matches)
+    refined = refine_found((tensors[0], tensors[1]), matches, coarse)
+    return add_homography(refined, threshold, seed)
+
+
+def _as_matches(points: Any) -> Matches:
+    """Return the points of two images as matches; anything else raises ValueError."""
+    try:
+        points0, points1 = (torch.from_numpy(np.asarray(p, np.float32).copy()) for p in points)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "matches must be Matches, or the points of both images, (N, 2) each"
+        ) from None
+    shapes: list[Tensor] = [points0, points1]
+    if any(p.ndim != 2 or p.shape[1] != 2 for p in shapes) or len(points0) != len(points1):
+        raise ValueError(
+            "matches must be the points of both images, (N, 2) each, got "
+            f"{tuple(points0.shape)} and {tuple(points1.shape)}"
+        )
+    if not all(p.isfinite().all() for p in shapes):
+        raise ValueError("matches must be finite, got NaN or infinite points")
+    return Matches(keypoints0=points0, keypoints1=points1, score=torch.ones(len(points0)))
 
 
 def load_pair_matcher(

@@ -1,0 +1,1 @@
+"""Patch2Pix: matches of patches, refined to pixels under epipolar supervision."""

@@ -1,0 +1,142 @@
+"""Network of Patch2Pix: a frozen backbone, and the mid and the fine regressor."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from patchmatch.core.checkpoints import read_checkpoint, shipped_checkpoint
+from patchmatch.core.errors import InputError
+from patchmatch.ops.contrast import normalize_contrast
+from patchmatch.pairs.loftr.net import build_loftr
+from patchmatch.pairs.patch2pix.regressor import (
+    FINE_SPACING,
+    MID_SPACING,
+    Pyramid,
+    Refined,
+    Regressor,
+)
+
+BACKBONES = {"loftr": "loftr.ckpt"}  # checkpoints in ``patchmatch/weights``, by name
+CHUNK = 1024  # matches that are refined at once
+CONTRAST_FLOOR = 0.02  # with which these backbones were trained
+PREFIX = "net.backbone."  # of the backbone in these checkpoints
+
+
+class Patch2PixNet(nn.Module):
+    """Patch2Pix (Zhou et al. 2021): two regressors on the features of a frozen backbone.
+
+    Args:
+        backbone: Name in ``BACKBONES``: the convolutions of the shipped LoFTR. They are part of the
+            state_dict, so that a checkpoint stays valid when the package ships another LoFTR.
+
+    Raises:
+        InputError: If the checkpoint of the backbone is missing or does not contain one.
+    """
+
+    def __init__(self, backbone: str = "loftr") -> None:
+        super().__init__()
+        if backbone not in BACKBONES:
+            raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, got {backbone}")
+        self.backbone, channels = load_backbone(BACKBONES[backbone])
+        self.backbone.requires_grad_(False)
+        self.mid = Regressor(channels, MID_SPACING)
+        self.fine = Regressor(channels, FINE_SPACING)
+
+    def train(self, mode: bool = True) -> "Patch2PixNet":
+        """Set the mode of the regressors; the backbone always keeps its statistics."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    @torch.no_grad()
+    def extract(self, gray: Float[Tensor, "B 1 H W"]) -> Pyramid:
+        """Return the features of gray images in [0, 1]."""
+        net: Any = self.backbone
+        image = normalize_contrast(gray, CONTRAST_FLOOR)
+        levels: list[Tensor] = []
+        hooks = [
+            layer.register_forward_hook(lambda _, inputs, output: levels.append(output))
+            for layer in (net.layer1, net.layer2, net.layer3)
+        ]
+        try:
+            coarse, fine = net(image)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        half, quarter, eighth = levels
+        return Pyramid(
+            image=image, half=half, quarter=quarter, eighth=eighth, fine=fine, coarse=coarse.float()
+        )
+
+    def refine(
+        self,
+        pyramid0: Pyramid,
+        pyramid1: Pyramid,
+        pair: Int[Tensor, "M"],
+        points0: Float[Tensor, "M 2"],
+        points1: Float[Tensor, "M 2"],
+    ) -> tuple[Refined, Refined]:
+        """Return the matches after the mid and after the fine regressor, as ``Regressor``.
+
+        No gradient flows from the fine regressor to the mid one.
+        """
+        mid = self.mid(pyramid0, pyramid1, pair, points0, points1)
+        fine = self.fine(pyramid0, pyramid1, pair, mid.points0.detach(), mid.points1.detach())
+        return mid, fine
+
+    def refine_pair(
+        self,
+        pyramid0: Pyramid,
+        pyramid1: Pyramid,
+        points0: Float[Tensor, "M 2"],
+        points1: Float[Tensor, "M 2"],
+        coarse: bool = True,
+    ) -> tuple[Float[Tensor, "M 2"], Float[Tensor, "M 2"], Float[Tensor, "M"]]:
+        """Return the refined matches of one pair, with their confidence in [0, 1].
+
+        Memory does not grow with the number of matches.
+
+        Args:
+            pyramid0: Features of one image 0.
+            pyramid1: Features of one image 1.
+            points0: x and y in pixels of image 0.
+            points1: x and y in pixels of image 1.
+            coarse: Take both regressors, and the lower one of their confidences; otherwise only the
+                fine one.
+        """
+        parts = [(points0[:0], points1[:0], points0[:0, 0])]
+        for start in range(0, len(points0), CHUNK):
+            part0, part1 = points0[start : start + CHUNK], points1[start : start + CHUNK]
+            pair = torch.zeros(len(part0), dtype=torch.long, device=part0.device)
+            if coarse:
+                mid, fine = self.refine(pyramid0, pyramid1, pair, part0, part1)
+                logits = torch.minimum(mid.logits, fine.logits)
+            else:
+                fine = self.fine(pyramid0, pyramid1, pair, part0, part1)
+                logits = fine.logits
+            parts.append((fine.points0, fine.points1, logits.sigmoid()))
+        moved0, moved1, score = (torch.cat(values) for values in zip(*parts, strict=True))
+        return moved0, moved1, score
+
+
+def load_backbone(name: str) -> tuple[nn.Module, tuple[int, int, int]]:
+    """Return the convolutions of a shipped LoFTR with their weights, and their channels.
+
+    Args:
+        name: Checkpoint in ``patchmatch/weights``.
+
+    Raises:
+        InputError: If the checkpoint is missing, or not one of LoFTR.
+    """
+    path = shipped_checkpoint(name)
+    checkpoint = read_checkpoint(path)
+    settings, weights = checkpoint["hyper_parameters"], checkpoint["state_dict"]
+    found = {k.removeprefix(PREFIX): v for k, v in weights.items() if k.startswith(PREFIX)}
+    if not found or "channels" not in settings:
+        raise InputError(f"{path}: contains no backbone of LoFTR; install patchmatch again")
+    half, quarter, eighth = settings["channels"]
+    net: Any = build_loftr((half, quarter, eighth), layers=0, heads=1, fine_layers=0)
+    net.backbone.load_state_dict(found)
+    return net.backbone, (half, quarter, eighth)
