@@ -20,6 +20,7 @@ from patchmatch.nnf.differentiable.matcher import DifferentiablePatchMatch
 from patchmatch.pairs.homography.matcher import HomographyNetMatcher
 from patchmatch.pairs.loftr.matcher import LoFTRMatcher, SE2LoFTRMatcher
 from patchmatch.pairs.patch2pix.matcher import Patch2PixMatcher
+from patchmatch.pairs.patch2pix.ncnet import NCNetMatcher
 from patchmatch.shift.matcher import ShiftMatcher
 
 KEPT = ("state_dict", "hyper_parameters", "pytorch-lightning_version", "epoch", "global_step")
@@ -40,7 +41,9 @@ def main() -> None:
         ShiftMatcher,
     )
     shipped = {kind.__name__: kind.shipped_weights for kind in kinds}
-    shipped |= {kind.__name__: kind.shipped for kind in (LoFTRMatcher, SE2LoFTRMatcher)}
+    shipped |= {
+        kind.__name__: kind.shipped for kind in (LoFTRMatcher, NCNetMatcher, SE2LoFTRMatcher)
+    }
     if name not in shipped:
         parser.error(
             f"{checkpoint_path}: expected a checkpoint of {', '.join(shipped)}, "

@@ -28,6 +28,7 @@ import patchmatch.pairs.loftr.data
 import patchmatch.pairs.loftr.matcher
 import patchmatch.pairs.patch2pix.data
 import patchmatch.pairs.patch2pix.matcher
+import patchmatch.pairs.patch2pix.ncnet
 import patchmatch.pairs.sift
 import patchmatch.pairs.writer
 import patchmatch.pairs.xfeat

@@ -18,6 +18,7 @@ from patchmatch.pairs.kornia_matchers import AffNetHardNetMatcher
 from patchmatch.pairs.loftr.matcher import LoFTRMatcher, SE2LoFTRMatcher
 from patchmatch.pairs.matcher import PairMatcher
 from patchmatch.pairs.patch2pix.matcher import Patch2PixMatcher
+from patchmatch.pairs.patch2pix.ncnet import NCNetMatcher
 from patchmatch.pairs.patch2pix.refinement import refine_found
 from patchmatch.pairs.results import Matches
 from patchmatch.pairs.sift import SIFTMatcher
@@ -39,6 +40,7 @@ MATCHERS: dict[str, type[PairMatcher]] = {
     "xfeat": XFeatMatcher,
     "loftr": LoFTRMatcher,
     "se2_loftr": SE2LoFTRMatcher,
+    "ncnet": NCNetMatcher,
     "patch2pix": Patch2PixMatcher,
 }
 
@@ -63,7 +65,7 @@ def match_images(
         matcher: "auto", which tries several until the images agree with the answer of one; its
             name is ``matcher`` of the result. Or one of "sift", "asift", "field",
             "homography_net", "affnet_hardnet", "aliked_lightglue", "disk_lightglue", "xfeat",
-            "loftr", "se2_loftr" and "patch2pix"; or a matcher to reuse between calls, from
+            "loftr", "se2_loftr", "ncnet" and "patch2pix"; or a matcher to reuse between calls, from
             ``patchmatch.public.pairs.load_pair_matcher``.
         mask0: Mask of image 0, of its size: pixels brighter than half (or True) are used. None for
             all pixels.
