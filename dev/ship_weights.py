@@ -21,6 +21,7 @@ from patchmatch.pairs.descriptor.matcher import DescriptorMatcher
 from patchmatch.pairs.homography.matcher import HomographyNetMatcher
 from patchmatch.pairs.loftr.matcher import SHIPPED, LoFTRMatcher
 from patchmatch.shift.matcher import ShiftMatcher
+from patchmatch.stereo.matcher import StereoMatcher
 
 KEPT = ("state_dict", "hyper_parameters", "pytorch-lightning_version", "epoch", "global_step")
 
@@ -38,6 +39,7 @@ def main() -> None:
         HomographyNetMatcher,
         MotionMatcher,
         ShiftMatcher,
+        StereoMatcher,
     )
     shipped = {kind.__name__: kind.shipped_weights for kind in kinds}
     shipped[LoFTRMatcher.__name__] = SHIPPED
