@@ -21,9 +21,9 @@ class Aggregation:
         median: Side of the median filter at the end, odd; 0 for none.
     """
 
-    p1: float = 12.0
-    p2: float = 96.0
-    edge: float = 10.0
+    p1: float = 100.0
+    p2: float = 800.0
+    edge: float = 20.0
     tolerance: float = 1.0
     median: int = 5
 
@@ -56,6 +56,7 @@ def aggregate_disparity(
     cost = np.empty((height, width, count), np.float32)
     totals = [np.zeros_like(cost) for _ in range(2)]
     middle = height // 2
+    penalties = settings.p1, settings.p2, settings.edge
     with ThreadPoolExecutor(2) as pool:
         halves = [
             pool.submit(kernels.matching_cost, features0, features1, low, cost, *rows)
@@ -65,8 +66,7 @@ def aggregate_disparity(
             half.result()
         passes = [
             pool.submit(
-                kernels.aggregate, cost, low, gray, np.float32(settings.p1), np.float32(settings.p2),
-                np.float32(settings.edge), backwards, total,
+                kernels.aggregate, cost, low, gray, *map(np.float32, penalties), backwards, total,
             )
             for backwards, total in zip((False, True), totals, strict=True)
         ]  # fmt: skip
@@ -81,13 +81,11 @@ def aggregate_disparity(
     kernels.check_and_fill(disparity, other, settings.tolerance, consistent)
     if settings.median:
         disparity = cv2.medianBlur(disparity, settings.median)
-    confidence = np.where(consistent, margin / (margin + np.float32(8 * settings.p1)), 0)
+    confidence = np.where(consistent, margin / (margin + np.float32(2 * settings.p1)), 0)
     return disparity, confidence.astype(np.float32), consistent
 
 
-def narrow_range(
-    disparity: np.ndarray, size: tuple[int, int], count: int
-) -> np.ndarray:
+def narrow_range(disparity: np.ndarray, size: tuple[int, int], count: int) -> np.ndarray:
     """Return the first of ``count`` candidates around an estimate of half the size.
 
     Args:

@@ -68,7 +68,5 @@ def _matched_displacements(image0: Tensor, image1: Tensor) -> np.ndarray:
         return np.empty((0, 2))
     matches = cv2.BFMatcher(cv2.NORM_L2).knnMatch(words0, words1, k=2)
     good = [best for best, second in matches if best.distance < RATIO * second.distance]
-    motion = [
-        np.subtract(points1[m.trainIdx].pt, points0[m.queryIdx].pt) / scale for m in good
-    ]
+    motion = [np.subtract(points1[m.trainIdx].pt, points0[m.queryIdx].pt) / scale for m in good]
     return np.array(motion).reshape(-1, 2)

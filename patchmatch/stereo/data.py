@@ -48,7 +48,9 @@ class StereoSceneDataset(SyntheticDataset):
     def make(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Return a pair."""
         scene = sample_scene(self.textures, self.extent, self.max_disparity, self.disturbed, rng)
-        images = (torch.from_numpy(i.transpose(2, 0, 1).copy()) for i in (scene.image0, scene.image1))
+        images = (
+            torch.from_numpy(i.transpose(2, 0, 1).copy()) for i in (scene.image0, scene.image1)
+        )
         image0, image1 = images
         return {
             "image0": image0,

@@ -106,10 +106,7 @@ def aggregate(cost, low, gray, p1, p2, edge, backwards, total):
                 x0 = x - sign if direction == 3 else x + sign * (direction - 1)
                 y0 = y if direction == 3 else y - sign
                 inside = 0 <= x0 < width and 0 <= y0 < height
-                if direction == 3:
-                    path = side[column % 2]
-                else:
-                    path = rows[direction, now, x]
+                path = side[column % 2] if direction == 3 else rows[direction, now, x]
                 if not inside:
                     found = BIG
                     for i in range(count):
@@ -190,7 +187,7 @@ def check_and_fill(disparity, other, tolerance, consistent):
     height, width = disparity.shape
     for y in range(height):
         for x in range(width):
-            x1 = int(round(x - disparity[y, x]))
+            x1 = round(x - disparity[y, x])
             consistent[y, x] = x1 >= 0 and abs(other[y, x1] - disparity[y, x]) <= tolerance
         left = np.float32(-1)
         for x in range(width):  # from the left; what has none there is negative

@@ -45,7 +45,7 @@ class StereoMatcher(Matcher):
         lr: float = 4e-3,
         weight_decay: float = 1e-4,
         max_disparity: int | None = None,
-        prune: bool = True,
+        prune: bool = False,
         candidates: int = 16,
         features: str = "census",
     ) -> None:
@@ -113,7 +113,9 @@ class StereoMatcher(Matcher):
         return [found]
 
     @torch.inference_mode()
-    def measure(self, image0: Tensor, image1: Tensor, max_disparity: int | None = None) -> Disparity:
+    def measure(
+        self, image0: Tensor, image1: Tensor, max_disparity: int | None = None
+    ) -> Disparity:
         """Measure the disparity of a rectified pair.
 
         Args:

@@ -7,6 +7,7 @@ learning for stereo matching", CVPR 2016: cross-entropy over all disparities of 
 """
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ class StereoFeatures(nn.Module):
         super().__init__()
         widths = [2] + [channels] * layers
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(a, b, 3, padding=1) for a, b in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths)
         )
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
 

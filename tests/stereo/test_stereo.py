@@ -33,7 +33,9 @@ def step_pair():
 
 
 def test_generated_disparity_leads_to_the_same_texture():
-    textures = [(255 * smooth_noise(80, 160, seed).transpose(1, 2, 0)).astype(np.uint8) for seed in (0, 1)]
+    textures = [
+        (255 * smooth_noise(80, 160, seed).transpose(1, 2, 0)).astype(np.uint8) for seed in (0, 1)
+    ]
     scene = sample_scene(textures, (48, 96), 24, 0.0, np.random.default_rng(3))
     rows, columns = np.nonzero(scene.visible)
     target = np.rint(columns - scene.disparity[rows, columns]).astype(int).clip(0)
