@@ -56,7 +56,7 @@ def aggregate_disparity(
     cost = np.empty((height, width, count), np.float32)
     totals = [np.zeros_like(cost) for _ in range(2)]
     middle = height // 2
-    penalties = settings.p1, settings.p2, settings.edge
+    p1, p2, edge = map(np.float32, (settings.p1, settings.p2, settings.edge))
     with ThreadPoolExecutor(2) as pool:
         halves = [
             pool.submit(kernels.matching_cost, features0, features1, low, cost, *rows)
@@ -66,7 +66,7 @@ def aggregate_disparity(
             half.result()
         passes = [
             pool.submit(
-                kernels.aggregate, cost, low, gray, *map(np.float32, penalties), backwards, total,
+                kernels.aggregate, cost, low, gray, p1, p2, edge, backwards, total,
             )
             for backwards, total in zip((False, True), totals, strict=True)
         ]  # fmt: skip

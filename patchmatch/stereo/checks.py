@@ -62,7 +62,7 @@ def _matched_displacements(image0: Tensor, image1: Tensor) -> np.ndarray:
         gray = luma(image) if image.shape[1] == 3 else image
         array = (gray[0, 0].clamp(0, 1) * 255).round().byte().cpu().numpy()
         array = cv2.resize(array, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        found.append(cv2.SIFT_create(400).detectAndCompute(array, None))
+        found.append(cv2.SIFT.create(400).detectAndCompute(array, None))
     (points0, words0), (points1, words1) = found
     if words0 is None or words1 is None or len(words1) < 2:
         return np.empty((0, 2))

@@ -22,7 +22,8 @@ def matching_cost(features0, features1, low, cost, start, stop):
         features0: (H, W, C) float32 of length one.
         features1: (H, W, C) float32.
         low: (H, W) int16, the first candidate of each pixel.
-        cost: (H, W, K) float32, written; outside image 1 a candidate costs as much as no agreement.
+        cost: (H, W, K) float32, written; a candidate outside image 1 costs as
+            much as at the nearest pixel of the row where it is inside.
         start: First row.
         stop: Row after the last one.
     """
@@ -30,13 +31,11 @@ def matching_cost(features0, features1, low, cost, start, stop):
     for y in range(start, stop):
         for x in range(width):
             for k in range(cost.shape[2]):
-                x1 = x - low[y, x] - k
-                if x1 < 0:
-                    cost[y, x, k] = COST
-                    continue
+                d = min(low[y, x] + k, width - 1)
+                x0 = max(x, d)
                 dot = np.float32(0)
                 for c in range(channels):
-                    dot += features0[y, x, c] * features1[y, x1, c]
+                    dot += features0[y, x0, c] * features1[y, x0 - d, c]
                 cost[y, x, k] = np.float32(COST) * (np.float32(1) - dot)
 
 

@@ -134,8 +134,10 @@ class StereoMatcher(Matcher):
         max_disparity = max(1, min(max_disparity, width - 1))
         size, count = (image0.shape[2], width), max_disparity + 1
         if self.prune and count > 2 * self.candidates:
-            halves = [F.interpolate(i, scale_factor=0.5, mode="area") for i in (image0, image1)]
-            coarse = self._aggregate(*halves, None, max_disparity // 2 + 1)[0]
+            half0, half1 = (
+                F.interpolate(image, scale_factor=0.5, mode="area") for image in (image0, image1)
+            )
+            coarse = self._aggregate(half0, half1, None, max_disparity // 2 + 1)[0]
             low, count = narrow_range(coarse, size, self.candidates), self.candidates
         else:
             low = None
@@ -154,22 +156,22 @@ class StereoMatcher(Matcher):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return disparity, confidence and consistency (H, W)."""
         extract = self.net if self.features == "learned" else self.census
-        features = [
+        features0, features1 = (
             extract(image.to(self.device))[0].permute(1, 2, 0).contiguous().cpu().float().numpy()
             for image in (image0, image1)
-        ]
+        )
         gray = luma(image0) if image0.shape[1] == 3 else image0
         gray = np.ascontiguousarray(gray[0, 0].cpu().float().numpy())
         if low is None:
             low = np.zeros(gray.shape, np.int16)
-        return aggregate_disparity(*features, gray, low, count, self.aggregation)
+        return aggregate_disparity(features0, features1, gray, low, count, self.aggregation)
 
     def _estimate_range(self, image0: Tensor, image1: Tensor) -> int:
         """Return a disparity that few pixels exceed, from a search at a quarter of the size."""
         factor = max(1, min(4, min(image0.shape[-2:]) // 16))
-        small = [F.avg_pool2d(image, factor) for image in (image0, image1)]
-        count = max(2, small[0].shape[3] // 2)
-        disparity, _, consistent = self._aggregate(*small, None, count)
+        small0, small1 = (F.avg_pool2d(image, factor) for image in (image0, image1))
+        count = max(2, small0.shape[3] // 2)
+        disparity, _, consistent = self._aggregate(small0, small1, None, count)
         if not consistent.any():
             return image0.shape[3] // 4
         return math.ceil(factor * (float(np.percentile(disparity[consistent], 99.5)) + 1.5)) + 2
