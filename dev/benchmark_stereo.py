@@ -67,7 +67,7 @@ def measure_sgbm(left: np.ndarray, right: np.ndarray, count: int) -> np.ndarray:
 
 def main() -> None:
     """Print a table for each pair, and the means."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--generated", type=int, default=0, metavar="COUNT")
     parser.add_argument("--checkpoint", help="instead of the shipped weights")
@@ -87,10 +87,13 @@ def main() -> None:
     }
     if options.folder is None and not options.generated:
         parser.error("give a folder or --generated COUNT")
-    pairs = generated_pairs(options.generated) if options.generated else None
+    if options.generated:
+        pairs = generated_pairs(options.generated)
+    else:
+        pairs = pairs_of_folder(Path(options.folder))
     rows: dict[str, list[list[float]]] = {}
     print(f"{'pair':14} {'method':22} {'EPE':>6} {'bad-2':>6} {'D1':>6} {'seconds':>7}")
-    for name, left, right, truth in pairs or pairs_of_folder(options.folder):
+    for name, left, right, truth in pairs:
         count = int(-(-(np.nanmax(truth) + 2) // 16) * 16)
         found = {}
         image0, image1 = (
