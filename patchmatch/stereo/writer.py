@@ -44,7 +44,7 @@ class Disparities(PredictionWriter):
     tables: ClassVar = {"pairs": COLUMNS}
     csv_formats: ClassVar = dict.fromkeys((*ERRORS, "mean_disparity", "consistent"), ".4f")
     image_folder = "pairs"
-    row_noun = "disparities"
+    row_noun = "disparity maps"
     batch_noun = "pairs"
 
     def __init__(
