@@ -22,6 +22,7 @@ from patchmatch.pairs.loftr.matcher import LoFTRMatcher, SE2LoFTRMatcher
 from patchmatch.pairs.patch2pix.matcher import Patch2PixMatcher
 from patchmatch.pairs.patch2pix.ncnet import NCNetMatcher
 from patchmatch.shift.matcher import ShiftMatcher
+from patchmatch.stereo.matcher import StereoMatcher
 
 KEPT = ("state_dict", "hyper_parameters", "pytorch-lightning_version", "epoch", "global_step")
 
@@ -39,6 +40,7 @@ def main() -> None:
         MotionMatcher,
         Patch2PixMatcher,
         ShiftMatcher,
+        StereoMatcher,
     )
     shipped = {kind.__name__: kind.shipped_weights for kind in kinds}
     shipped |= {

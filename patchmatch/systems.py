@@ -34,6 +34,10 @@ import patchmatch.pairs.writer
 import patchmatch.pairs.xfeat
 import patchmatch.shift.data
 import patchmatch.shift.matcher
+import patchmatch.stereo.data
+import patchmatch.stereo.matcher
+import patchmatch.stereo.pairs
+import patchmatch.stereo.writer
 import patchmatch.templates.data
 import patchmatch.templates.matcher
 import patchmatch.templates.place_matcher

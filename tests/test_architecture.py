@@ -16,7 +16,7 @@ PACKAGE = ROOT / "patchmatch"
 # A room is a module or a folder of the package; behind each are the rooms that it may import. It
 # may always import itself. "frames.results" is a door to that one module, not to the whole room.
 SHARED = {"core", "io", "draw", "ops", "synthetic", "writing"}
-SYSTEMS = {"shift", "motion", "frames", "nnf", "objects", "pairs", "templates"}
+SYSTEMS = {"shift", "motion", "frames", "nnf", "objects", "pairs", "stereo", "templates"}
 DOORS = {
     "__init__": {"core.process", "public", "version"},
     "__main__": {
@@ -37,6 +37,7 @@ DOORS = {
     "pairs": {*SHARED, "nnf"},
     "frames": SHARED,
     "nnf": SHARED,
+    "stereo": SHARED,
     "templates": SHARED,
     # Shared rooms import no system.
     "writing": {"core", "io", "version"},

@@ -10,6 +10,7 @@ from patchmatch.public.motion import (
 )
 from patchmatch.public.objects import track_objects
 from patchmatch.public.pairs import match_images, refine_matches
+from patchmatch.public.stereo import measure_disparity
 from patchmatch.public.templates import match_template
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "load_shift_matcher",
     "match_images",
     "match_template",
+    "measure_disparity",
     "measure_flow",
     "measure_motion",
     "nearest_neighbour_field",

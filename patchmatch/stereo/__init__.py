@@ -1,0 +1,1 @@
+"""Stereo matching: the disparity of every pixel of a rectified pair."""

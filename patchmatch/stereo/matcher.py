@@ -1,0 +1,177 @@
+"""Lightning module of stereo matching: training of the features, and prediction."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from patchmatch.core.errors import InputError
+from patchmatch.core.matcher import Matcher
+from patchmatch.ops.luma import luma
+from patchmatch.stereo.aggregation import Aggregation, aggregate_disparity, narrow_range
+from patchmatch.stereo.checks import inspect_pair, require_pair
+from patchmatch.stereo.data import StereoBatch
+from patchmatch.stereo.net import CensusFeatures, StereoFeatures, row_logits, row_loss
+from patchmatch.stereo.pairs import StereoPair
+from patchmatch.stereo.results import Disparity
+
+TRAIN_ROWS = 32  # rows of a pair that the loss compares: bounds the memory
+
+
+class StereoMatcher(Matcher):
+    """Disparity of rectified pairs: learned patch features and semi-global aggregation.
+
+    Args:
+        channels: Number of features of a pixel.
+        layers: Number of 3x3 convolutions.
+        lr: Highest learning rate of AdamW; it warms up and decays over the whole training.
+        weight_decay: Weight decay of AdamW.
+        max_disparity: Largest disparity in pixels; null estimates it for each pair.
+        prune: Search the whole range at half the size only, and a narrow one at full size.
+        candidates: Disparities of a pixel at full size after pruning.
+        features: ``learned``, the trained network, or ``census``, hand-crafted.
+    """
+
+    shipped_weights = "stereo_matcher.ckpt"
+    predict_config = "config_stereo_predict.yaml"
+    predict_source = "--data.pairs FOLDER_OR_TABLE"
+
+    def __init__(
+        self,
+        channels: int = 32,
+        layers: int = 5,
+        lr: float = 4e-3,
+        weight_decay: float = 1e-4,
+        max_disparity: int | None = None,
+        prune: bool = False,
+        candidates: int = 16,
+        features: str = "census",
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["max_disparity", "prune", "candidates", "features"])
+        positive = {"channels": channels, "layers": layers, "max_disparity": max_disparity}
+        for name, value in positive.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if candidates < 4:
+            raise ValueError(f"candidates must be at least 4, got {candidates}")
+        if features not in ("learned", "census"):
+            raise ValueError(f"features must be learned or census, got {features!r}")
+        self.features, self.census = features, CensusFeatures()
+        self.max_disparity, self.prune, self.candidates = max_disparity, prune, candidates
+        self.aggregation = Aggregation()
+        self.net = StereoFeatures(channels, layers)
+        self.lr, self.weight_decay = lr, weight_decay
+
+    def training_step(self, batch: StereoBatch, batch_idx: int) -> Tensor:
+        """Return the cross-entropy over the disparities of some rows."""
+        loss, wrong = self._loss(batch)
+        count = len(batch["image0"])
+        self.log("train/loss", loss, batch_size=count)
+        self.log("train/bad_2", wrong, batch_size=count, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: StereoBatch, batch_idx: int) -> None:
+        """Log the loss, and the share of visible pixels off by more than two pixels."""
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: StereoBatch, batch_idx: int) -> None:
+        """Log the same for the test set."""
+        self._evaluate("test", batch)
+
+    def _evaluate(self, stage: str, batch: StereoBatch) -> None:
+        loss, wrong = self._loss(batch)
+        count = len(batch["image0"])
+        self.log(f"{stage}/loss", loss, batch_size=count, on_epoch=True)
+        self.log(f"{stage}/bad_2", wrong, batch_size=count, on_epoch=True, prog_bar=True)
+
+    def _loss(self, batch: StereoBatch) -> tuple[Tensor, Tensor]:
+        count, _, height, width = batch["image0"].shape
+        features = self.net(torch.cat([batch["image0"], batch["image1"]]))
+        rows = torch.linspace(0, height - 1, min(TRAIN_ROWS, height)).long()
+        picked = features[:, :, rows].transpose(1, 2)  # (2 B, R, C, W)
+        first, second = picked[:count].flatten(0, 1), picked[count:].flatten(0, 1)
+        disparity = batch["disparity"][:, rows].flatten(0, 1)
+        visible = batch["visible"][:, rows].flatten(0, 1)
+        reach = min(width - 1, int(batch["disparity"].amax()) + 16)
+        logits = row_logits(first, second, self.net.log_sharpness.exp(), reach)
+        return row_loss(logits, disparity, visible)
+
+    def predict_step(self, batch: StereoPair, batch_idx: int) -> list[Disparity]:
+        """Return the disparity of a pair."""
+        if not batch["pairs"]:
+            return []
+        try:
+            found = self.measure(batch["image0"], batch["image1"], self.max_disparity)
+        except InputError as error:
+            batch["notes"].append(f"{batch['name']}: {error}")
+            batch["pairs"] = []
+            return []
+        batch["notes"] += [f"{batch['name']}: {note}" for note in found.notes]
+        return [found]
+
+    @torch.inference_mode()
+    def measure(
+        self, image0: Tensor, image1: Tensor, max_disparity: int | None = None
+    ) -> Disparity:
+        """Measure the disparity of a rectified pair.
+
+        Args:
+            image0: Left image, (1, 1 or 3, H, W) float in [0, 1].
+            image1: Right image, of the same size.
+            max_disparity: Largest disparity in pixels; None estimates it.
+
+        Raises:
+            InputError: If the images differ in size, are smaller than 32 pixels or are the same.
+        """
+        require_pair(image0, image1)
+        notes = inspect_pair(image0, image1)
+        width = image0.shape[3]
+        if max_disparity is None:
+            max_disparity = self._estimate_range(image0, image1)
+        max_disparity = max(1, min(max_disparity, width - 1))
+        size, count = (image0.shape[2], width), max_disparity + 1
+        if self.prune and count > 2 * self.candidates:
+            half0, half1 = (
+                F.interpolate(image, scale_factor=0.5, mode="area") for image in (image0, image1)
+            )
+            coarse = self._aggregate(half0, half1, None, max_disparity // 2 + 1)[0]
+            low, count = narrow_range(coarse, size, self.candidates), self.candidates
+        else:
+            low = None
+        disparity, confidence, consistent = self._aggregate(image0, image1, low, count)
+        return Disparity(
+            disparity=disparity,
+            confidence=confidence,
+            consistent=consistent,
+            max_disparity=max_disparity,
+            candidates=count,
+            notes=tuple(notes),
+        )
+
+    def _aggregate(
+        self, image0: Tensor, image1: Tensor, low: np.ndarray | None, count: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return disparity, confidence and consistency (H, W)."""
+        extract = self.net if self.features == "learned" else self.census
+        features0, features1 = (
+            extract(image.to(self.device))[0].permute(1, 2, 0).contiguous().cpu().float().numpy()
+            for image in (image0, image1)
+        )
+        gray = luma(image0) if image0.shape[1] == 3 else image0
+        gray = np.ascontiguousarray(gray[0, 0].cpu().float().numpy())
+        if low is None:
+            low = np.zeros(gray.shape, np.int16)
+        return aggregate_disparity(features0, features1, gray, low, count, self.aggregation)
+
+    def _estimate_range(self, image0: Tensor, image1: Tensor) -> int:
+        """Return a disparity that few pixels exceed, from a search at a quarter of the size."""
+        factor = max(1, min(4, min(image0.shape[-2:]) // 16))
+        small0, small1 = (F.avg_pool2d(image, factor) for image in (image0, image1))
+        count = max(2, small0.shape[3] // 2)
+        disparity, _, consistent = self._aggregate(small0, small1, None, count)
+        if not consistent.any():
+            return image0.shape[3] // 4
+        return math.ceil(factor * (float(np.percentile(disparity[consistent], 99.5)) + 1.5)) + 2
