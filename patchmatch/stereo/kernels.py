@@ -40,7 +40,7 @@ def matching_cost(features0, features1, low, cost, start, stop):
 
 
 @numba.njit(**_OPTIONS)
-def _step(cost, before, least, shift, p1, p2, spare, path, total):
+def _step(cost, before, least, shift, small_change, large_change, spare, path, total):
     """Extend one path by a pixel; return the least cost on it.
 
     Args:
@@ -48,8 +48,8 @@ def _step(cost, before, least, shift, p1, p2, spare, path, total):
         before: (K,) of the path up to the pixel before.
         least: The least of ``before``.
         shift: First candidate of this pixel minus that of the pixel before.
-        p1: Cost of a change of the disparity by one.
-        p2: Cost of a larger change.
+        small_change: Cost of a change of the disparity by one.
+        large_change: Cost of a larger change.
         spare: (K + 2,), overwritten; its ends are large.
         path: (K,), written.
         total: (K,), to which the path is added.
@@ -62,10 +62,10 @@ def _step(cost, before, least, shift, p1, p2, spare, path, total):
         first, stop = max(0, -shift), min(count, count - shift)
         if first < stop:
             spare[first + 1 : stop + 1] = before[first + shift : stop + shift]
-    jump = least + p2
+    jump = least + large_change
     below, same, above = spare[:count], spare[1 : count + 1], spare[2:]
     for i in range(count):
-        best = min(min(same[i], jump), min(below[i], above[i]) + p1)
+        best = min(min(same[i], jump), min(below[i], above[i]) + small_change)
         path[i] = cost[i] + best - least
     found = BIG
     for i in range(count):
@@ -75,16 +75,16 @@ def _step(cost, before, least, shift, p1, p2, spare, path, total):
 
 
 @numba.njit(**_OPTIONS)
-def aggregate(cost, low, gray, p1, p2, edge, backwards, total):
+def aggregate(cost, low, gray, small_change, large_change, edge, backwards, total):
     """Add the costs along four paths to every pixel (Hirschmueller, PAMI 2008).
 
     Args:
         cost: (H, W, K) float32.
         low: (H, W) int16, the first candidate of each pixel.
         gray: (H, W) float32 in [0, 1]; at an edge, larger changes of the disparity cost less.
-        p1: Cost of a change of the disparity by one.
-        p2: Cost of a larger change.
-        edge: p2 is divided by 1 + edge times the difference of gray.
+        small_change: Cost of a change of the disparity by one.
+        large_change: Cost of a larger change.
+        edge: large_change is divided by 1 + edge times the difference of gray.
         backwards: Follow the paths from the right and from below, else from the left and above.
         total: (H, W, K) float32, to which the paths are added.
     """
@@ -114,14 +114,24 @@ def aggregate(cost, low, gray, p1, p2, edge, backwards, total):
                         found = min(found, path[i])
                 else:
                     change = abs(gray[y, x] - gray[y0, x0])
-                    large = max(p1 + np.float32(1), p2 / (np.float32(1) + edge * change))
+                    large = max(
+                        small_change + np.float32(1), large_change / (np.float32(1) + edge * change)
+                    )
                     shift = low[y, x] - low[y0, x0]
                     if direction == 3:
                         before, smallest = side[(column + 1) % 2], side_least
                     else:
                         before, smallest = rows[direction, last, x0], least[direction, last, x0]
                     found = _step(
-                        cost[y, x], before, smallest, shift, p1, large, spare, path, total[y, x]
+                        cost[y, x],
+                        before,
+                        smallest,
+                        shift,
+                        small_change,
+                        large,
+                        spare,
+                        path,
+                        total[y, x],
                     )
                 if direction == 3:
                     side_least = found

@@ -102,7 +102,8 @@ def test_aggregation_finds_a_square_before_a_wall(step_pair, narrow):
     if narrow:  # every pixel has its own range
         low, count = narrow_range(truth[::2, ::2] / 2, truth.shape, 8), 8
     gray = step_pair[0].mean(dim=0).numpy()
-    found = aggregate_disparity(*exact_features(step_pair), gray, low, count, Aggregation())
+    first, second = exact_features(step_pair)
+    found = aggregate_disparity(first, second, gray, low, count, Aggregation())
     disparity, confidence, consistent = found
     assert disparity_errors(disparity, truth)["bad_2"] < 0.06
     assert consistent.mean() > 0.8
