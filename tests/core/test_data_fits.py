@@ -41,7 +41,9 @@ TRAINED = {
     "MotionMatcher": ("MovingDigits",),
     "DifferentiablePatchMatch": ("WarpedPhotographs",),
     "HomographyNetMatcher": ("WarpedImages",),
-    **dict.fromkeys(("LoFTRMatcher", "SE2LoFTRMatcher"), ("FlowPairs",)),
+    **dict.fromkeys(("LoFTRMatcher", "SE2LoFTRMatcher", "NCNetMatcher"), ("FlowPairs",)),
+    "Patch2PixMatcher": ("EpipolarPairs",),
+    "StereoMatcher": ("StereoScenes",),
     "PlaceMatcher": ("SyntheticPlaces", "University1652"),
 }
 PREDICTED = {
@@ -49,9 +51,11 @@ PREDICTED = {
     **dict.fromkeys(("PatchMatch", "DifferentiablePatchMatch"), PAIRS),
     **dict.fromkeys(("AutoMatcher", "SIFTMatcher", "ASIFTMatcher", "AffNetHardNetMatcher"), PAIRS),
     **dict.fromkeys(("LoFTRMatcher", "SE2LoFTRMatcher"), PAIRS),
+    **dict.fromkeys(("NCNetMatcher", "Patch2PixMatcher"), PAIRS),
     **dict.fromkeys(("HomographyNetMatcher", "FieldMatcher"), PAIRS),
     **dict.fromkeys(("ALIKEDLightGlueMatcher", "DISKLightGlueMatcher", "XFeatMatcher"), PAIRS),
     "TemplateMatcher": ("TemplateScenes",),
+    "StereoMatcher": ("StereoPairs",),
 }
 FITTING = {"predict": PREDICTED} | dict.fromkeys(("fit", "validate", "test"), TRAINED)
 
