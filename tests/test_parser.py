@@ -76,7 +76,7 @@ def test_in_a_file_the_message_asks_for_quotes(tmp_path, capsys, value, message)
         ("--data.max_frames=x", "--data.max_frames: expected an integer or null, got x"),
         ("--model.init_args.blok=3", "--model.blok: ShiftMatcher has no such option; did you mean"),
         ("--model=ShiftMatchr", "--model: no class ShiftMatchr; did you mean ShiftMatcher or"),
-        ("--data=/nowhere", "--data: no class /nowhere; use one of FlowPairs, Frames, "),
+        ("--data=/nowhere", "--data: no class /nowhere; use one of EpipolarPairs, "),
         ("--trainer.logger=Foo", "--trainer.logger: no class Foo; give the name or"),
         ("--trainer.max_epochs=x", "--trainer.max_epochs: expected an integer or null, got x"),
         (

@@ -60,6 +60,10 @@ def elsewhere(tmp_path_factory):
         (folder / name).mkdir()
         picture = rng.integers(0, 256, size, dtype=np.uint8)
         cv2.imwrite(str(folder / name / "cup.png"), picture)
+    for side in ("left", "right"):
+        (folder / "FOLDER_OR_TABLE" / side).mkdir(parents=True)
+        picture = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / "FOLDER_OR_TABLE" / side / "scene.png"), picture)
     weights = ROOT / "patchmatch" / "weights" / "shift_matcher.ckpt"
     (folder / "FILE").write_bytes(weights.read_bytes())
     return folder

@@ -24,6 +24,8 @@ from patchmatch.objects.writer import ObjectTracks
 from patchmatch.pairs.results import Matches
 from patchmatch.pairs.sift import SIFTMatcher
 from patchmatch.pairs.writer import PairMatches
+from patchmatch.stereo.results import Disparity
+from patchmatch.stereo.writer import Disparities
 from patchmatch.templates.place_matcher import PlaceMatcher
 from patchmatch.templates.results import SceneDetections
 from patchmatch.templates.writer import TemplateBoxes
@@ -37,6 +39,7 @@ WRITERS = {
     PairMatches: Matches,
     Reconstructions: DenseMatches,
     TemplateBoxes: SceneDetections,
+    Disparities: Disparity,
 }
 
 
