@@ -21,6 +21,7 @@ from patchmatch.io.manifest import add_to_run
 from patchmatch.objects.evaluation import score_objects
 from patchmatch.pairs.benchmarks import read_benchmark
 from patchmatch.pairs.evaluation import Protocol, read_predictions, score_benchmark
+from patchmatch.stereo.evaluation import score_disparity
 from patchmatch.templates.evaluation import score_templates
 
 PRINTED = ("mma_1", "mma_3", "mma_5", "mma_10")  # the files contain all ten thresholds
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Matches are compared with a benchmark, changes with masks of moving objects, true boxes, true
     flow or the ground truth of rendered frames, detections of templates with true boxes, moving
-    objects with true tracks or masks.
+    objects with true tracks or masks, disparity with true disparity.
     """
     write_any_text()
     options = _parser().parse_args(arguments)
@@ -82,6 +83,9 @@ def _evaluate(options: argparse.Namespace, skipped: list[str]) -> tuple[Rows, Ro
         return score_objects(run, truth, options.frame_offset)
     if (run / "changes.csv").is_file():
         return _evaluate_frames(run, truth, options.frame_offset, skipped)
+    if next(run.glob("pairs/**/disparity.pfm"), None) is not None:
+        protocol = "disparity in pixels; all pixels with known truth"
+        return *score_disparity(run, truth, skipped), protocol
     return _evaluate_matches(options, skipped)
 
 
@@ -144,7 +148,8 @@ def _parser() -> argparse.ArgumentParser:
         help=(
             "matches: folder of HPatches, MegaDepth-1500 or ScanNet-1500; changes: folder of "
             "masks, csv of true boxes, .flo files, or rendered frames; templates: csv of true "
-            "boxes; moving objects: csv or MOTChallenge text of true boxes, or folder of masks"
+            "boxes; moving objects: csv or MOTChallenge text of true boxes, or folder of masks; "
+            "stereo: folder of NAME.pfm, .png or .npz"
         ),
     )
     parser.add_argument(

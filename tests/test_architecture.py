@@ -27,7 +27,7 @@ DOORS = {
     "help": {"arguments", "core.configs", "version"},
     "parser": {"core", "writing"},
     "cli": {"arguments", "parser", "systems", "core", "writing"},
-    "evaluate": {"pairs", "frames", "objects", "templates", "core", "io"},
+    "evaluate": {"pairs", "frames", "objects", "stereo", "templates", "core", "io"},
     "systems": SYSTEMS,
     "public": {*SYSTEMS, *SHARED},
     # Systems use the shared rooms; four doors lead from one system to another.

@@ -6,6 +6,9 @@ import torch
 
 import patchmatch
 from patchmatch.core.errors import InputError
+from patchmatch.evaluate import main as evaluate
+from patchmatch.io import read_csv, write_csv
+from patchmatch.io.disparity import write_pfm
 from patchmatch.stereo.aggregation import Aggregation, aggregate_disparity, narrow_range
 from patchmatch.stereo.checks import inspect_pair, require_pair
 from patchmatch.stereo.data import StereoScenes
@@ -149,3 +152,30 @@ def test_exchanged_images_and_a_vertical_offset_are_noted():
     assert inspect_pair(left, right) == []
     assert "exchanged" in " ".join(inspect_pair(right, left))
     assert "4.0 pixels higher" in " ".join(inspect_pair(left, wide[:, :, 8:194, 20:300]))
+
+
+def test_a_run_is_evaluated_over_the_pixels_of_all_pairs(tmp_path, capsys):
+    truth = {"a": np.full((4, 6), 5, np.float32), "b": np.full((2, 6), 8, np.float32)}
+    truth["b"][0] = np.inf  # unknown
+    for name, values in truth.items():
+        write_pfm(tmp_path / "truth" / f"{name}.pfm", values)
+        found = values + 4 if name == "a" else np.full_like(values, 8)
+        write_pfm(tmp_path / "run" / "pairs" / name / "disparity.pfm", found)
+    write_csv(tmp_path / "run" / "pairs.csv", ["name"], [{"name": n} for n in ("a", "b", "c")])
+    evaluate([str(tmp_path / "run"), str(tmp_path / "truth")])
+    assert "c: no truth" in capsys.readouterr().err
+    (row,) = read_csv(tmp_path / "run" / "evaluation.csv", ("pairs", "epe"))
+    assert (row["pairs"], row["pixels"], row["epe"]) == ("2", "30", "3.2")  # 24 pixels off by 4
+    assert row["bad_2"] == row["d1"] == "0.8"
+    pairs = read_csv(tmp_path / "run" / "evaluation_pairs.csv", ("group", "epe"))
+    assert [row["epe"] for row in pairs] == ["4", "0"]
+
+
+def test_a_truth_of_another_size_is_an_error(tmp_path, capsys):
+    write_pfm(tmp_path / "truth.pfm", np.ones((4, 5), np.float32))
+    write_pfm(tmp_path / "run" / "pairs" / "a" / "disparity.pfm", np.ones((4, 6), np.float32))
+    write_csv(tmp_path / "run" / "pairs.csv", ["name"], [{"name": "a"}])
+    with pytest.raises(SystemExit) as stop:
+        evaluate([str(tmp_path / "run"), str(tmp_path / "truth.pfm")])
+    assert stop.value.code == 2
+    assert "must have the size of the disparity, 6x4, got 5x4" in capsys.readouterr().err
