@@ -8,6 +8,7 @@ from typing import Any
 from patchmatch.frames.report.page import write_report
 from patchmatch.writing.annotated_video import frame_rate, write_annotated_video
 from patchmatch.writing.chunks import RunChunks
+from patchmatch.writing.report.thumbnails import read_thumbnail, stored_thumbnails
 from patchmatch.writing.summary import summarize
 
 IMAGE_ROWS = "pictures"  # chunk rows for the video and the report: the image of each pair
@@ -51,11 +52,7 @@ def write_run_report(folder: Path, chunks: RunChunks, settings: Mapping[str, Any
         settings: Settings of the run.
     """
     path = folder / "report.html"
-    thumbnails = [
-        chunks.file(index, row["thumbnail"])
-        for index, record in chunks.records()
-        for row in record["rows"][IMAGE_ROWS]
-    ]
+    thumbnails = stored_thumbnails(chunks, IMAGE_ROWS)
     pairs = (
         {**pair, **{name: row[name] for name in ("height", "width", "picture")}}
         for _, record in chunks.records()
@@ -65,7 +62,7 @@ def write_run_report(folder: Path, chunks: RunChunks, settings: Mapping[str, Any
         path,
         chunks.rows("changes"),
         pairs,
-        lambda i: thumbnails[i].read_bytes() if thumbnails[i].is_file() else None,
+        lambda i: read_thumbnail(thumbnails[i]),
         {**summarize(chunks, "changes"), "settings": settings},
     )
     return path

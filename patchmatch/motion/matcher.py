@@ -29,7 +29,7 @@ from patchmatch.motion.loss import CORRECT_WITHIN, MIN_VISIBLE, motion_loss
 from patchmatch.motion.net import MotionNet
 from patchmatch.ops.blocks import block_boxes, block_counts
 from patchmatch.ops.finite import require_finite_each
-from patchmatch.ops.luma import luma
+from patchmatch.ops.luma import to_gray
 
 MAX_RADIUS = 64  # 512 pixels: the search takes 2 GB for frames of 1920x1080
 METRICS = ("loss", "epe", "within_half")
@@ -229,7 +229,7 @@ class MotionMatcher(Matcher):
     ) -> Iterator[tuple[Tensor, list[Level], list[Level]]]:
         """Yield the gray frame 0 and the features of both frames, in eval mode."""
         self._require_float32()
-        gray = [f if f.shape[1] == 1 else luma(f) for f in (frame0, frame1)]
+        gray = [to_gray(f) for f in (frame0, frame1)]
         if gray[0].shape != gray[1].shape:
             sizes = " and ".join(f"{g.shape[3]}x{g.shape[2]}" for g in gray)
             raise ValueError(f"frame0 and frame1 must have the same size, got {sizes}")

@@ -159,7 +159,8 @@ class ObjectTracks(PredictionWriter):
         """Return the counts of the summary; boxes of what has not moved do not count."""
         self._run = RunObjects(chunks, self.min_event, self.bridge)  # read again after a resume
         counts = {"rows": self._run.boxes, "tracks": len(self._run.moved)}
-        return super().count(chunks) | counts
+        self._counts = super().count(chunks) | counts
+        return self._counts
 
     def write_tables(self, chunks: RunChunks) -> None:
         """Write the tables, and the exports that are made of them."""
@@ -210,6 +211,6 @@ class ObjectTracks(PredictionWriter):
             paths["clips"] = self.folder / "events"
         if self.report:
             paths["report"] = self.folder / "report.html"
-            summary = {**self.count(chunks), "settings": self._settings}
+            summary = {**self._counts, "settings": self._settings}
             write_report(paths["report"], run, summary)
         return paths

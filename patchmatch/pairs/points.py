@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from patchmatch.ops.luma import luma
+from patchmatch.ops.luma import to_gray
 
 MAX_SIDE_RATIO = 1.5  # of the longest sides of two images that are downscaled by one factor
 
@@ -19,7 +19,7 @@ def as_gray(image: Tensor) -> Tensor:
         raise ValueError(
             f"an image must be (1, 1, H, W) gray or (1, 3, H, W) RGB, got {tuple(image.shape)}"
         )
-    return image if image.shape[1] == 1 else luma(image)
+    return to_gray(image)
 
 
 def as_rgb(image: Tensor) -> Tensor:

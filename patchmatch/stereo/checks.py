@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from patchmatch.core.errors import InputError
-from patchmatch.ops.luma import luma
+from patchmatch.ops.luma import to_gray
 
 MIN_SIDE = 32  # pixels
 VERTICAL = 1.5  # pixels of vertical offset that a note is made of
@@ -59,7 +59,7 @@ def _matched_displacements(image0: Tensor, image1: Tensor) -> np.ndarray:
     scale = min(1.0, SIDE / max(image0.shape[2:]))
     found = []
     for image in (image0, image1):
-        gray = luma(image) if image.shape[1] == 3 else image
+        gray = to_gray(image)
         array = (gray[0, 0].clamp(0, 1) * 255).round().byte().cpu().numpy()
         array = cv2.resize(array, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         found.append(cv2.SIFT.create(400).detectAndCompute(array, None))

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from patchmatch.core.errors import InputError
 from patchmatch.core.matcher import Matcher
-from patchmatch.ops.luma import luma
+from patchmatch.ops.luma import to_gray
 from patchmatch.stereo.aggregation import Aggregation, aggregate_disparity, narrow_range
 from patchmatch.stereo.checks import inspect_pair, require_pair
 from patchmatch.stereo.data import StereoBatch
@@ -160,7 +160,7 @@ class StereoMatcher(Matcher):
             extract(image.to(self.device))[0].permute(1, 2, 0).contiguous().cpu().float().numpy()
             for image in (image0, image1)
         )
-        gray = luma(image0) if image0.shape[1] == 3 else image0
+        gray = to_gray(image0)
         gray = np.ascontiguousarray(gray[0, 0].cpu().float().numpy())
         if low is None:
             low = np.zeros(gray.shape, np.int16)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from patchmatch.ops.luma import luma
+from patchmatch.ops.luma import to_gray
 
 WINDOW = 15  # pixels: side of the window of local contrast normalisation
 NOISE = 0.02  # standard deviation below which an area counts as plain
@@ -45,7 +45,7 @@ class StereoFeatures(nn.Module):
     @staticmethod
     def normalize(image: Tensor) -> Tensor:
         """Return the gray image minus its local mean, in two contrasts, (B, 2, H, W)."""
-        gray = luma(image) if image.shape[1] == 3 else image
+        gray = to_gray(image)
         pad = [WINDOW // 2] * 4
         mode = "reflect" if min(gray.shape[-2:]) > WINDOW // 2 else "replicate"
 
@@ -122,7 +122,7 @@ class CensusFeatures(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the features (B, N, H, W) of images (B, 1 or 3, H, W) in [0, 1]."""
-        gray = luma(image) if image.shape[1] == 3 else image
+        gray = to_gray(image)
         height, width = gray.shape[-2:]
         padded = F.pad(gray, [self.radius] * 4, mode="replicate")
         moved = [

@@ -12,6 +12,7 @@ from patchmatch.objects.run_objects import PICTURES, RunObjects
 from patchmatch.writing.chunks import Row
 from patchmatch.writing.report.encoding import encode
 from patchmatch.writing.report.page import MAX_BYTES, write_page
+from patchmatch.writing.report.thumbnails import read_thumbnail, stored_thumbnails
 
 PACKAGE = "patchmatch.objects.report"
 SCRIPTS = ("data.js", "frame.js", "timeline.js", "main.js")
@@ -35,11 +36,7 @@ def write_report(
     Raises:
         InputError: If the page cannot be written.
     """
-    thumbnails = [
-        run.chunks.file(index, row["thumbnail"])
-        for index, record in run.chunks.records()
-        for row in record["rows"][PICTURES]
-    ]
+    thumbnails = stored_thumbnails(run.chunks, PICTURES)
     frames = _Frames(run.chunks.rows(PICTURES))
     track_columns, track_index = _track_columns(run.tracks, frames)
     boxes = _box_columns(run.objects(), frames, track_index)
@@ -57,11 +54,17 @@ def write_report(
         "events": {name: encode(column) for name, column in event_columns.items()},
     }
 
-    def jpeg(index: int) -> bytes | None:
-        return thumbnails[index].read_bytes() if thumbnails[index].is_file() else None
-
     groups = [[index] for index in range(len(thumbnails))]
-    write_page(path, PACKAGE, SCRIPTS, data, summary, jpeg, groups, max_bytes)
+    write_page(
+        path,
+        PACKAGE,
+        SCRIPTS,
+        data,
+        summary,
+        lambda i: read_thumbnail(thumbnails[i]),
+        groups,
+        max_bytes,
+    )
 
 
 class _Frames:

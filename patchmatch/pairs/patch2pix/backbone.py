@@ -111,7 +111,7 @@ def build_features(name: str, change_stride: bool) -> Features:
     """Return a feature extractor; a ResNet has random weights, which ``load_resnet`` replaces.
 
     Raises:
-        ValueError: If there is none of that name.
+        ValueError: If the name is unknown.
     """
     if name not in NAMES:
         raise ValueError(f"backbone must be one of {', '.join(NAMES)}, got {name}")

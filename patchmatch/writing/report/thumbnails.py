@@ -1,11 +1,13 @@
 """Thumbnails of the frames, resized to the available size of the page."""
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from patchmatch.io import to_rgb_uint8
+from patchmatch.writing.chunks import RunChunks
 
 # Long side in pixels and JPEG quality: the stored thumbnails, then in order of decreasing size.
 LEVELS = (
@@ -24,6 +26,20 @@ def thumbnail(image: np.ndarray) -> bytes:
         image: (H, W) or (H, W, 3), RGB, as returned by ``patchmatch.io.read_image``.
     """
     return _encode(np.ascontiguousarray(to_rgb_uint8(image)[..., ::-1]), *LEVELS[0])
+
+
+def stored_thumbnails(chunks: RunChunks, table: str) -> list[Path]:
+    """Return the file that each row of a table names as its ``thumbnail``, in order."""
+    return [
+        chunks.file(index, row["thumbnail"])
+        for index, record in chunks.records()
+        for row in record["rows"][table]
+    ]
+
+
+def read_thumbnail(path: Path) -> bytes | None:
+    """Return the JPEG of a frame; None if it is missing."""
+    return path.read_bytes() if path.is_file() else None
 
 
 class ResizedThumbnails:

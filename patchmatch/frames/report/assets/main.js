@@ -190,12 +190,7 @@ showRun();
 createLayerControls();
 byId("columns").append(...COLUMNS.map(([name]) => element("th", name)));
 if (pairCount) {
-  byId("sequence").append(...sequences.map(({name}) => element("option", name)));
-  byId("sequences").hidden = sequences.length === 1;
-  byId("name").hidden = sequences.length > 1;
-  byId("name").textContent = sequences[0].name;
-  const title = sequences.length === 1 ? sequences[0].name : sequences.length + " sequences";
-  document.title = `${title}, patchmatch report`;
+  showNames(sequences.map(({name}) => name));
   addListeners();
   selectSequence(0);
 }

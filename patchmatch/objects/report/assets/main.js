@@ -152,12 +152,7 @@ showCounts();
 showSettings(data.summary);
 byId("columns").append(...COLUMNS.map((name) => element("th", name)));
 if (frameCount) {
-  byId("sequence").append(...sequences.map(({name}) => element("option", name)));
-  byId("sequences").hidden = sequences.length === 1;
-  byId("name").hidden = sequences.length > 1;
-  byId("name").textContent = sequences[0].name;
-  const title = sequences.length === 1 ? sequences[0].name : sequences.length + " sequences";
-  document.title = `${title}, patchmatch report`;
+  showNames(sequences.map(({name}) => name));
   addListeners();
   selectSequence(0);
 }

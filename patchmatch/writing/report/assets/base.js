@@ -103,3 +103,12 @@ function definitions(entries) {
   }
   return list;
 }
+
+// Offer the sequences for selection, or show the name of the only one.
+function showNames(names) {
+  byId("sequence").append(...names.map((name) => element("option", name)));
+  byId("sequences").hidden = names.length === 1;
+  byId("name").hidden = names.length > 1;
+  byId("name").textContent = names[0];
+  document.title = `${names.length === 1 ? names[0] : names.length + " sequences"}, patchmatch report`;
+}
