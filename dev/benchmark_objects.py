@@ -31,16 +31,24 @@ from patchmatch.io.ground_truth import TrueMasks, true_box
 from patchmatch.objects.block_motion import BlockMotion
 from patchmatch.objects.follower import Follower
 from patchmatch.objects.tracking_metrics import Tracks, score_tracks
-from patchmatch.synthetic.videos import UNKNOWN, make_video
+from patchmatch.synthetic.moving_things import UNKNOWN
+from patchmatch.synthetic.videos import make_video
 
 MIN_AREA = 400 / (768 * 576)  # of the frame: the smallest part of a peer
 DIFFERENCE, FLOW = 20, 0.7  # gray levels, pixels per frame
-GENERATED = {
+PERSON = {"things": 1, "size": (0.5, 0.75), "people": True}  # indoors: a large one
+RUNNER = {"things": 1, "size": (0.3, 0.45), "people": True, "visible": True}
+RUNNER |= {"width": 428, "pole": False, "frames": 70}
+GENERATED: dict[str, dict] = {
     "plain": {},
     "light": {"light": 0.15},
     "swaying": {"waves": True},
     "hard shadows": {"shadows": 0.5},
     "noise": {"noise": 6.0, "quality": 75},
+    "person enters and stops": {**PERSON, "frames": 200, "rest": 150},
+    "person walks off and stops": {**PERSON, "frames": 200, "rest": 150, "visible": True},
+    "panning, 3 px": {**RUNNER, "pan": 3},
+    "panning, 5 px": {**RUNNER, "pan": -5},
 }
 SEEDS = range(100, 104)  # not those of the tests
 
@@ -143,6 +151,13 @@ def mask_counts(predicted: Mask, moving: Mask, known: Mask) -> tuple[int, int, i
     return int((said & true).sum()), int(said.sum()), int(true.sum())
 
 
+def pixel_scores(counts: Sequence[tuple[int, int, int]]) -> tuple[float, float]:
+    """Return F1 over all pixels, and the mean Jaccard index of the frames."""
+    both, said, true = np.sum(counts, axis=0)
+    jaccard = np.mean([b / (s + t - b) if s + t - b else 1.0 for b, s, t in counts])
+    return float(2 * both / (said + true)), float(jaccard)
+
+
 def read_video(path: Path) -> tuple[list[np.ndarray], list[str], str, float]:
     """Return frames, their names, the name of the sequence and the frames per second."""
     sequence = find_sequences(path).sequences[0]
@@ -198,26 +213,26 @@ def masks_benchmark(folder: Path, truth: Path, camera: bool) -> None:
     rows = []
     for name, _, predicted, ms in methods(images, camera, fps):
         counts = [mask_counts(p, *t) for p, t in zip(predicted, true, strict=True) if t][1:]
-        both, said, all_true = np.sum(counts, axis=0)
-        jaccard = np.mean([b / (s + t - b) if s + t - b else 1.0 for b, s, t in counts])
-        rows.append([name, float(2 * both / (said + all_true)), float(jaccard), f"{ms:.1f}"])
+        rows.append([name, *pixel_scores(counts), f"{ms:.1f}"])
     show(f"masks, {folder.name}", ("F1", "J", "ms"), rows)
 
 
-def generated_benchmark(frames: int) -> None:
+def generated_benchmark(frames: int, kinds: Sequence[str]) -> None:
     """Print the scores on generated videos of each kind."""
-    for kind, options in GENERATED.items():
+    for kind in kinds:
+        options = {"frames": frames, **GENERATED[kind]}
         pairs: dict[str, list] = {}
         pixels: dict[str, list[tuple[int, int, int]]] = {}
         times: dict[str, list[float]] = {}
         for seed in SEEDS:
-            video = make_video(seed, frames=frames, **options)
+            video = make_video(seed, **options)
             true = {
                 t: (list(b), np.array(list(b.values()), float).reshape(-1, 4))
                 for t, b in enumerate(video.boxes)
             }
-            for name, tracks, masks, ms in methods(list(video.frames), False, 25.0):
-                pairs.setdefault(name, []).append((tracks, true, range(1, frames)))
+            shown = range(1, len(video.frames))
+            for name, tracks, masks, ms in methods(list(video.frames), "pan" in options, 25.0):
+                pairs.setdefault(name, []).append((tracks, true, shown))
                 times.setdefault(name, []).append(ms)
                 for mask, label in zip(masks[1:], video.labels[1:], strict=True):
                     known = label != UNKNOWN
@@ -225,10 +240,9 @@ def generated_benchmark(frames: int) -> None:
                     pixels.setdefault(name, []).append(counts)
         rows = []
         for name, compared in pairs.items():
-            both, said, true_pixels = np.sum(pixels[name], axis=0)
             row = box_row(name, compared, float(np.mean(times[name])))
-            rows.append([*row[:-1], float(2 * both / (said + true_pixels)), row[-1]])
-        columns = ("F1 at IoU 0.3", "at 0.5", "switches/track", "F1 of pixels", "ms")
+            rows.append([*row[:-1], *pixel_scores(pixels[name]), row[-1]])
+        columns = ("F1 at IoU 0.3", "at 0.5", "switches/track", "F1 of pixels", "J", "ms")
         show(f"generated videos: {kind}", columns, rows)
 
 
@@ -239,6 +253,7 @@ def main() -> None:
     parser.add_argument("--masks", nargs=2, type=Path, metavar=("FRAMES", "MASKS"))
     parser.add_argument("--camera", nargs=2, type=Path, metavar=("FRAMES", "MASKS"))
     parser.add_argument("--frames", type=int, default=90, help="of a generated video")
+    parser.add_argument("--kinds", nargs="+", default=GENERATED, choices=GENERATED, metavar="KIND")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -249,7 +264,7 @@ def main() -> None:
     if options.camera:
         masks_benchmark(*options.camera, camera=True)
     if not (options.vtest or options.masks or options.camera):
-        generated_benchmark(options.frames)
+        generated_benchmark(options.frames, options.kinds)
 
 
 if __name__ == "__main__":

@@ -171,6 +171,18 @@ def test_a_camera_on_a_tripod_is_recognized():
     assert not follower.camera_moves
 
 
+def test_a_large_person_who_enters_in_parts_and_stops_is_one_thing():
+    person = {"things": 1, "size": (0.5, 0.75), "people": True, "rest": 150}
+    video = make_video(2, frames=200, **person)
+    results = follow(list(video.frames[:80]), camera=False)
+    things = moved_things(results)
+    assert len({thing.track for shown in things[10:] for thing in shown}) == 1
+    true = [video.labels[time] > 0 for time in range(40, 80)]
+    found = [result.labels > 0 for result in results[40:80]]
+    both = np.logical_and(found, true).sum()
+    assert both > 0.9 * np.logical_or(found, true).sum()
+
+
 def as_tracks(frames):
     return {
         time: (list(boxes), np.array(list(boxes.values()), float))
