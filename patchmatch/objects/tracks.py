@@ -86,7 +86,9 @@ class Track:
     @property
     def expected(self) -> Box:
         """Where it is expected in the next frame; what enters the frame grows at the border."""
-        return self.box + np.where(self.at_border, 0, np.tile(self.step, 2))
+        step = np.tile(self.step, 2)
+        inward = step * (1, 1, -1, -1) > 0
+        return self.box + np.where(self.at_border & inward, 0, step)
 
     def carry(self, camera: NDArray[np.float64]) -> None:
         """Move it with the scene, by a homography from the frame before to this one."""
