@@ -14,7 +14,7 @@ frame = torch.rand(48, 64, generator=torch.Generator().manual_seed(0))
 moved = load_motion_matcher(device="cpu").measure_motion(frame, frame.roll(1, 1), block=16)
 print(moved[1, 2].round().int().tolist())
 """
-LARGER = MEASURE.replace("block=16", "block=24")
+LARGER = MEASURE.replace("block=16", "block=24").replace("moved[1, 2]", "moved[1, 1]")
 
 
 def measured(code=MEASURE, **environment):
