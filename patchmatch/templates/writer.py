@@ -1,14 +1,15 @@
 """Writer of template detections: images and boxes of each scene, and tables of all."""
 
 import colorsys
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from patchmatch.draw import draw_boxes, draw_heat
+from patchmatch.draw import draw_boxes, draw_heat, draw_polygons
 from patchmatch.draw.text import to_ascii
 from patchmatch.io import VideoSequence, write_csv, write_image
-from patchmatch.templates.results import SceneDetections
+from patchmatch.templates.results import OF_EACH, SceneDetections
 from patchmatch.templates.scenes import TemplateScene
 from patchmatch.writing.annotated_video import frame_rate, write_annotated_video
 from patchmatch.writing.chunks import Chunk, Row, RunChunks
@@ -16,7 +17,7 @@ from patchmatch.writing.rows import as_csv, number
 from patchmatch.writing.writer import PredictionWriter
 
 CORNERS = ("x0", "y0", "x1", "y1")
-COLUMNS = ("scene", "time", "template", *CORNERS, "score", "scale", "rotation")
+COLUMNS = ("scene", "time", "template", *CORNERS, "score", "scale", "rotation", "outline")
 MISSED = ("scene", "time", "template", "reason", "best_score")
 ANNOTATED = "annotated.mp4"
 PICTURES = "pictures"  # rows of the images, which are no table
@@ -26,7 +27,8 @@ _GOLDEN_RATIO = 0.618034  # step of the hue: each new hue is far from all earlie
 class TemplateBoxes(PredictionWriter):
     """Write template detections as images and tables.
 
-    Each scene has a folder scenes/SCENE with result.png (boxes drawn on the scene), heatmap.png
+    Each scene has a folder scenes/SCENE with result.png (boxes and, where they are known, outlines
+    of the objects, drawn on the scene), heatmap.png
     and boxes.csv. In the output folder, boxes.csv lists the boxes of all scenes, and not_found.csv
     the templates without a detection, with the score of their best location. For the frames of a
     video both have the time in seconds, and annotated.mp4 shows the boxes.
@@ -75,10 +77,9 @@ class TemplateBoxes(PredictionWriter):
             {**of_scene, "template": names[template]}
             | {name: number(v, 2) for name, v in zip(CORNERS, box, strict=True)}
             | {"score": number(score), "scale": number(scale, 3), "rotation": number(rotation, 3)}
-            for template, box, score, scale, rotation in zip(
-                index,
-                *(v.tolist() for v in (found.boxes, found.scores, found.scales, found.rotations)),
-                strict=True,
+            | {"outline": outline_text(outline)}
+            for template, box, score, scale, rotation, outline in zip(
+                index, *(getattr(found, name).tolist() for name in OF_EACH), strict=True
             )
         ]
         missed: list[Row] = [
@@ -94,7 +95,8 @@ class TemplateBoxes(PredictionWriter):
         folder = self.folder / Path(self.image_folder, prediction.scene)
         colors = [template_color(template) for template in index]
         image = batch["scene_image"]
-        drawn = draw_boxes(image, found.boxes.numpy(), colors, labels, self.line_width)
+        drawn = draw_polygons(image, found.outlines.numpy(), colors, self.line_width)
+        drawn = draw_boxes(drawn, found.boxes.numpy(), colors, labels, self.line_width)
         write_image(folder / "result.png", drawn)
         write_image(folder / "heatmap.png", draw_heat(image, found.heatmap.numpy()))
         shown = [as_csv(row, self.csv_formats) for row in rows]
@@ -120,6 +122,12 @@ class TemplateBoxes(PredictionWriter):
             if note := write_annotated_video(path, images, frame_rate(times)):
                 self._warn(note)
         return outputs
+
+
+def outline_text(outline: Sequence[Sequence[float]]) -> str:
+    """Return the corners of an outline as x and y separated by blanks; "" if unknown."""
+    values = [value for point in outline for value in point]
+    return " ".join(f"{value:.2f}" for value in values) if all(map(math.isfinite, values)) else ""
 
 
 def template_color(index: int) -> tuple[int, int, int]:
