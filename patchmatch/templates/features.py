@@ -136,6 +136,13 @@ class NormalizedSceneFeatures(LazyFeatures):
         with torch.inference_mode():
             return self.normalization.apply(self.scene.cells(rows))
 
+    def window(self, left: int, top: int, right: int, bottom: int) -> Tensor:
+        """Return the features of a rectangle of cells, (rows, columns, D)."""
+        width = self.scene.grid[1]
+        return torch.stack(
+            [self[slice(row * width + left, row * width + right)] for row in range(top, bottom)]
+        )
+
 
 def normalize_features(
     scene: Sequence[Tensor], templates: Sequence[Sequence[Tensor]]

@@ -263,7 +263,7 @@ class TemplateMatcher(Matcher):
         features = NormalizedSceneFeatures(scene, normalization)
         return [
             TemplateSearch(
-                scene, one, self._scores(features, normalization.apply(one.maps), len(poses)),
+                features, one, self._scores(features, normalization.apply(one.maps), len(poses)),
                 self.score == "qatm", self.adapt_size, len(poses),
             )
             for one in posed

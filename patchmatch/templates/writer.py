@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 from patchmatch.draw import draw_boxes, draw_heat, draw_polygons
 from patchmatch.draw.text import to_ascii
 from patchmatch.io import VideoSequence, write_csv, write_image
+from patchmatch.templates.report.page import write_report
 from patchmatch.templates.results import OF_EACH, SceneDetections
 from patchmatch.templates.scenes import TemplateScene
 from patchmatch.writing.annotated_video import frame_rate, write_annotated_video
 from patchmatch.writing.chunks import Chunk, Row, RunChunks
+from patchmatch.writing.report.thumbnails import thumbnail
 from patchmatch.writing.rows import as_csv, number
 from patchmatch.writing.writer import PredictionWriter
 
@@ -20,6 +22,7 @@ CORNERS = ("x0", "y0", "x1", "y1")
 COLUMNS = ("scene", "time", "template", *CORNERS, "score", "scale", "rotation", "outline")
 MISSED = ("scene", "time", "template", "reason", "best_score")
 ANNOTATED = "annotated.mp4"
+REPORT, THUMBNAIL = "report.html", "scene.jpg"
 PICTURES = "pictures"  # rows of the images, which are no table
 _GOLDEN_RATIO = 0.618034  # step of the hue: each new hue is far from all earlier ones
 
@@ -38,6 +41,7 @@ class TemplateBoxes(PredictionWriter):
         overwrite: Replace the files of an earlier run in that folder; other files are kept.
         resume: Continue an interrupted run with the same settings.
         line_width: Width of the lines in pixels; null chooses it by the size of the scene.
+        report: Write report.html, which shows the scenes and a timeline of the scores.
     """
 
     tables: ClassVar = {"boxes": COLUMNS, "not_found": MISSED}
@@ -52,13 +56,16 @@ class TemplateBoxes(PredictionWriter):
         overwrite: bool = False,
         resume: bool = False,
         line_width: int | None = None,
+        report: bool = False,
     ) -> None:
         super().__init__(output_path, overwrite, resume)
-        self.line_width = line_width
+        self.line_width, self.report = line_width, report
 
     def planned_files(self, dataset: Any) -> Iterator[str]:
         """Yield the names of the files that a run will write."""
         yield from super().planned_files(dataset)
+        if self.report:
+            yield REPORT
         sequence = getattr(dataset, "sequence", ())
         if isinstance(sequence, VideoSequence):
             yield ANNOTATED
@@ -102,8 +109,12 @@ class TemplateBoxes(PredictionWriter):
         shown = [as_csv(row, self.csv_formats) for row in rows]
         write_csv(folder / "boxes.csv", COLUMNS, shown)
         picture = f"{self.image_folder}/{prediction.scene}/result.png"
-        pictures: list[Row] = [{"picture": picture, "time": of_scene["time"]}]
-        return Chunk(rows={"boxes": rows, "not_found": missed, PICTURES: pictures})
+        scene = {"picture": picture, "time": of_scene["time"], "name": prediction.scene}
+        scene |= {"thumbnail": THUMBNAIL, "templates": list(names)}
+        return Chunk(
+            rows={"boxes": rows, "not_found": missed, PICTURES: [scene]},
+            files={THUMBNAIL: thumbnail(drawn)} if self.report else {},
+        )
 
     def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
         """Write the video of a video, and return what to look at first and what was not found."""
@@ -121,6 +132,12 @@ class TemplateBoxes(PredictionWriter):
             images = (self.folder / row["picture"] for row in pictures)
             if note := write_annotated_video(path, images, frame_rate(times)):
                 self._warn(note)
+        if self.report:
+            path = outputs["report"] = self.folder / REPORT
+            names = dict.fromkeys(name for row in pictures for name in row["templates"])
+            colors = {name: template_color(index) for index, name in enumerate(names)}
+            summary = {**self.count(chunks), "settings": self._settings}
+            write_report(path, chunks, PICTURES, colors, summary)
         return outputs
 
 
