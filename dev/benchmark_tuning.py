@@ -3,12 +3,10 @@
 patchmatch fit -c template
 python3 dev/benchmark_tuning.py --checkpoint CHECKPOINT
 python3 dev/benchmark_tuning.py --checkpoint CHECKPOINT --weights vgg19.pth --pairs FOLDER
-python3 dev/benchmark_tuning.py --checkpoint CHECKPOINT --weights vgg19.pth --university FOLDER
 
 Measures retrieval of places from the test photographs, and template matching: templates are cut
 from the same photographs and searched in other views of them. --pairs adds the pairs of
-benchmark_templates.py. With --university, it measures the retrieval of the places of its test set
-instead.
+benchmark_templates.py.
 """
 
 import argparse
@@ -36,7 +34,6 @@ from benchmark_templates import (  # type: ignore[import-not-found]
     success,
 )
 
-from patchmatch.core.data import MatchingData
 from patchmatch.synthetic.views import draw_homography, jitter_illumination, warp_view
 from patchmatch.templates.backbones import load_backbone_weights
 from patchmatch.templates.matcher import TemplateMatcher
@@ -44,7 +41,6 @@ from patchmatch.templates.place_matcher import PlaceMatcher
 from patchmatch.templates.retrieval import Retrieval
 from patchmatch.templates.synthetic_places import SyntheticPlaces
 from patchmatch.templates.tuned_net import TunedFeatures
-from patchmatch.templates.university1652 import University1652
 
 TEMPLATES_PER_PHOTO = 20
 SIDES = (32, 100)  # smallest and largest side of a template in pixels
@@ -94,7 +90,7 @@ def untuned(matcher: PlaceMatcher, weights: str | None, data: SyntheticPlaces) -
 
 @torch.no_grad()
 def retrieval(
-    net: TunedFeatures, embed: Callable[[list[Tensor]], Tensor], data: MatchingData
+    net: TunedFeatures, embed: Callable[[list[Tensor]], Tensor], data: SyntheticPlaces
 ) -> list[float]:
     """Return recall at 1, 5 and 10, and average precision, on the places of the test set."""
     metric = Retrieval()
@@ -131,7 +127,6 @@ def main() -> None:
     parser.add_argument("--checkpoint", required=True, help="checkpoint of PlaceMatcher")
     parser.add_argument("--weights", help="file with the weights of the network before tuning")
     parser.add_argument("--pairs", type=Path, help="folder of pairs, as for benchmark_templates.py")
-    parser.add_argument("--university", help="folder of University-1652, which contains test")
     parser.add_argument("--source", default="photographs", help="data.source of the training")
     parser.add_argument("--alarms", action="store_true", help="count false alarms as well")
     parser.add_argument("--threshold", type=float, default=0.5, help="lowest score kept")
@@ -143,21 +138,15 @@ def main() -> None:
     data.setup("test")
     tuned = PlaceMatcher.load_from_checkpoint(options.checkpoint, map_location="cpu").eval()
     untuned_net = untuned(tuned, options.weights, data)
-    places: MatchingData = data
-    if options.university is not None:
-        places = University1652(options.university)
-        places.setup("test")
-    title = f"{len(places.sets['test'])} {'places' if places is data else 'images'}"
+    title = f"{len(data.sets['test'])} places"
     table = Table("features", "recall@1", "@5", "@10", "AP", title=title)
     for name, net, embed in (
         ("before, pooled", untuned_net, untuned_net.pooled),
         ("tuned, pooled", tuned.net, tuned.net.pooled),
         ("tuned, embedding", tuned.net, tuned.net.embedding),
     ):
-        table.add_row(name, *(f"{value:.3f}" for value in retrieval(net, embed, places)))
+        table.add_row(name, *(f"{value:.3f}" for value in retrieval(net, embed, data)))
     console.print(table)
-    if places is not data:
-        return
     sets = {"from the test photographs": synthetic_pairs(data.sets["test"].images)}
     if options.pairs is not None:
         sets[str(options.pairs.name)] = read_pairs(options.pairs)
