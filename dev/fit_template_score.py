@@ -5,9 +5,9 @@ python3 dev/fit_template_score.py --weights vgg19.pth --rows data/score.csv
 Searches templates in scenes of dev/pasted_scenes.py with VGG-19 and with handcrafted features,
 given as crops and as images with boxes: the object in its scene, the templates of other scenes
 whose photographs differ, and every third time in its scene without it. Writes the evidence of each
-search to --rows, a csv file that a later call continues, and prints the coefficients of
-patchmatch/templates/confidence.py: logistic regressions in which an object counts as present if the
-box overlaps it by at least --overlap, weighted so that half of the templates are present.
+search to --rows, a csv file that a later call continues, and prints intercept and coefficients of
+logistic regressions for patchmatch/templates/confidence.py, in which an object counts as present if
+the box overlaps it by at least --overlap; half of the templates are present by weight.
 """
 
 import argparse
@@ -22,13 +22,19 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmark_templates import BOXED, Boxed, detector_of, overlap  # type: ignore[import-not-found]
+from benchmark_templates import (  # type: ignore[import-not-found]
+    BOXED,
+    Boxed,
+    detector_of,
+    kinds_of_features,
+    overlap,
+)
 from pasted_scenes import PastedScenes, make_scenes  # type: ignore[import-not-found]
 
 from patchmatch.io import read_csv, write_csv
 from patchmatch.synthetic.photographs import bundled_photographs, load_rgb_image
 from patchmatch.templates import search
-from patchmatch.templates.confidence import INPUTS, Evidence, probability
+from patchmatch.templates.confidence import REGRESSIONS, Evidence, probability
 from patchmatch.templates.matcher import TemplateMatcher
 
 COLUMNS = ("features", "given", "scene", "template", "overlap", *Evidence._fields)
@@ -44,9 +50,9 @@ def record_evidence() -> list[Evidence]:
     """Return a list that receives the evidence of every search from now on."""
     recorded: list[Evidence] = []
 
-    def recording(evidence: Evidence, kind: str, num_poses: int = 1) -> float:
+    def recording(evidence: Evidence, regression: str, num_poses: int = 1) -> float:
         recorded.append(evidence)
-        return probability(evidence, kind, num_poses)
+        return probability(evidence, regression, num_poses)
 
     search.probability = recording
     return recorded
@@ -113,8 +119,7 @@ def fit_rows(rows: list[Row], names: tuple[str, ...], least: float) -> np.ndarra
 def collect(path: Path, weights: str, count: int) -> list[Row]:
     """Search the scenes that are not in a csv file yet, write all rows to it and return them."""
     rows: list[Row] = list(read_csv(path)) if path.is_file() else []
-    options = {"handcrafted": {"features": "handcrafted"}, "VGG-19": {"weights": weights}}
-    for name, given in options.items():
+    for name, given in kinds_of_features(weights).items():
         done = {int(row["scene"]) for row in rows if row["features"] == name}
         matcher = TemplateMatcher(**given, threshold=0.0, max_detections=1).eval()
         start = max(done, default=-1) + 1
@@ -129,20 +134,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=Path, required=True, help="csv file of the evidence")
     parser.add_argument("--weights", required=True, help="file with the weights of VGG-19")
-    parser.add_argument("--scenes", type=int, default=200, help="number of pairs of scenes")
+    parser.add_argument("--scenes", type=int, default=160, help="number of pairs of scenes")
     parser.add_argument("--overlap", type=float, default=0.3, help="least overlap of a right box")
     options = parser.parse_args()
     torch.set_num_threads(1)
     console = Console(width=120)
     rows = collect(options.rows, options.weights, options.scenes)
-    for kind, names in INPUTS.items():
-        given = {"crop": ("crop",), "surrounded": (BOXED,)}.get(kind, ("crop", BOXED))
-        used = [row for row in rows if row["given"] in given]
+    names = tuple(REGRESSIONS["network"].coefficients)
+    for features in kinds_of_features(options.weights):
+        used = [row for row in rows if row["features"] == features]
         found = fit_rows(used, names, options.overlap)
         there = [float(row["overlap"]) for row in used]
         console.print(
-            f'"{kind}": ({", ".join(f"{value:.2f}" for value in found)}),  # 1, {", ".join(names)};'
-            f" {sum(v >= options.overlap for v in there)} found, {sum(v < 0 for v in there)} absent"
+            f"{features}: {', '.join(f'{value:.2f}' for value in found)}  (1, {', '.join(names)}; "
+            f"{sum(v >= options.overlap for v in there)} found, {sum(v < 0 for v in there)} absent)"
         )
 
 

@@ -11,18 +11,29 @@ from patchmatch.templates.features import NormalizedSceneFeatures
 
 _SMALL_SHARE = 0.01  # added to shares of votes, so that their logarithm is finite
 _TOP = 0.9  # quantile of the qualities of the template features
-#: Inputs of the logistic regressions, by their names in ``Evidence``. Scores other than QATM have
-#: qualities of another range, which are not used.
-INPUTS = {
-    "crop": ("votes", "size", "similarity", "quality", "top_quality", "box_quality"),
-    "surrounded": ("votes", "size", "similarity", "quality", "top_quality", "box_quality"),
-    "votes": ("votes", "size", "similarity"),
-}
-# Intercept and coefficients, fitted by dev/fit_template_score.py to generated scenes.
-_COEFFICIENTS = {
-    "crop": (8.43, 3.29, 2.94, 0.0, 2.38, 0.0, 4.72),
-    "surrounded": (2.58, 1.86, 1.22, 0.0, 2.37, 0.0, 0.19),
-    "votes": (4.61, 4.81, 1.1, 0.0),
+
+
+class Regression(NamedTuple):
+    """A logistic regression: intercept, and coefficients by their names in ``Evidence``."""
+
+    intercept: float
+    coefficients: dict[str, float]
+
+
+REGRESSIONS = {
+    # Features of networks: fitted to generated scenes by dev/fit_template_score.py (intercept
+    # 6.56), and shifted so that on real pairs at most 3% of absent templates reach 0.5.
+    "network": Regression(
+        7.71, {"votes": 3.50, "size": 0.56, "similarity": 1.74, "top_quality": 4.14}
+    ),
+    # Handcrafted features: fitted to real pairs. A fit to generated scenes is no better there and
+    # misses second instances of an object.
+    "crop": Regression(8.43, {"votes": 3.29, "size": 2.94, "quality": 2.38, "box_quality": 4.72}),
+    "surrounded": Regression(
+        2.58, {"votes": 1.86, "size": 1.22, "quality": 2.37, "box_quality": 0.19}
+    ),
+    # Scores other than QATM, whose qualities have another range.
+    "votes": Regression(4.61, {"votes": 4.81, "size": 1.1}),
 }
 
 
@@ -35,7 +46,7 @@ class Evidence(NamedTuple):
         similarity: Mean cosine of the features of the template and those of the scene where the
             box puts them, within one cell.
         quality: Mean log quality of the best matches of the features of the template.
-        top_quality: The quality that a tenth of these matches reaches.
+        top_quality: Log quality that a tenth of these matches reach.
         box_quality: Mean log quality of the scene in the box.
     """
 
@@ -48,22 +59,22 @@ class Evidence(NamedTuple):
 
 
 def gather_evidence(
-    votes: float, similarity: float, template_quality: Tensor, box_quality: float
+    votes: float, similarity: float, quality: Tensor, box_quality: float
 ) -> Evidence:
     """Return the evidence of a location.
 
     Args:
         votes: Share of the votes.
         similarity: See ``aligned_similarity``.
-        template_quality: (T,) log quality of the best match of each feature of the template.
+        quality: (T,) log quality of the best match of each feature of the template.
         box_quality: Mean log quality of the scene in the box.
     """
     return Evidence(
         votes=math.log(votes + _SMALL_SHARE),
-        size=math.log(len(template_quality)),
+        size=math.log(len(quality)),
         similarity=similarity,
-        quality=template_quality.mean().item(),
-        top_quality=template_quality.quantile(_TOP).item(),
+        quality=quality.mean().item(),
+        top_quality=quality.quantile(_TOP).item(),
         box_quality=box_quality,
     )
 
@@ -94,16 +105,30 @@ def aligned_similarity(
     return best.mean().item()
 
 
-def probability(evidence: Evidence, kind: str, num_poses: int = 1) -> float:
+def regression_of(features: str, is_qatm: bool, is_surrounded: bool) -> str:
+    """Return the name of the regression of a search.
+
+    Args:
+        features: Kind of features, network or handcrafted.
+        is_qatm: Whether the scores are those of QATM.
+        is_surrounded: Whether the surroundings of the template are known.
+    """
+    if not is_qatm:
+        return "votes"
+    if features == "network":
+        return features
+    return "surrounded" if is_surrounded else "crop"
+
+
+def probability(evidence: Evidence, regression: str, num_poses: int = 1) -> float:
     """Return the probability that the template is at the location.
 
     Args:
         evidence: The evidence of the location.
-        kind: crop or surrounded, by what is known of the template, for QATM scores; votes for
-            other scores, whose qualities are not used.
+        regression: A name in ``REGRESSIONS``.
         num_poses: Number of poses searched for the template; each can cause a false alarm.
     """
-    values = (1.0, *(getattr(evidence, name) for name in INPUTS[kind]))
-    logit = sum(c * value for c, value in zip(_COEFFICIENTS[kind], values, strict=True))
+    logit, coefficients = REGRESSIONS[regression]
+    logit += sum(value * getattr(evidence, name) for name, value in coefficients.items())
     logit -= math.log(num_poses)  # the odds are shared by all poses
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, logit))))

@@ -76,6 +76,7 @@ class SceneFeatures:
         size: Height and width in pixels.
         grid: Rows and columns of cells.
         stride: Side of a cell in pixels.
+        kind: Kind of the features, network or handcrafted.
         moments: Moments of all features.
 
     Args:
@@ -86,7 +87,7 @@ class SceneFeatures:
 
     def __init__(self, backbone: Backbone, scene: Tensor, memory: int) -> None:
         height, width = self.size = scene.shape[-2], scene.shape[-1]
-        self.stride = backbone.stride
+        self.stride, self.kind = backbone.stride, backbone.kind
         rows, columns = self.grid = -(-height // self.stride), -(-width // self.stride)
         self._backbone, self.image = backbone, scene
         row_bytes = columns * sum(backbone.channels) * scene.element_size()

@@ -6,7 +6,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from patchmatch.templates.confidence import aligned_similarity, gather_evidence, probability
+from patchmatch.templates.confidence import (
+    aligned_similarity,
+    gather_evidence,
+    probability,
+    regression_of,
+)
 from patchmatch.templates.features import NormalizedSceneFeatures
 from patchmatch.templates.hough import box_mean, fit_centre_and_scale, fit_sides, hough_voting
 from patchmatch.templates.qatm import BestMatches, PairScores, best_matches
@@ -54,7 +59,7 @@ class TemplateSearch:
         self.features, self.template, self.scores = features, template, scores
         self.scene, self.adapt_size, self.num_poses = features.scene, adapt_size, num_poses
         is_surrounded = template.num_object < len(template.maps[0])
-        self.kind = "votes" if not is_qatm else "surrounded" if is_surrounded else "crop"
+        self.regression = regression_of(self.scene.kind, is_qatm, is_surrounded)
         self.object_features = scores.template[: template.num_object]
         self._matches: BestMatches | None = None
 
@@ -99,7 +104,7 @@ class TemplateSearch:
             matches.template_score,
             quality[row, column].item(),
         )
-        score = probability(evidence, self.kind, self.num_poses)
+        score = probability(evidence, self.regression, self.num_poses)
         score *= min(1.0, agreement / MIN_SIZE_AGREEMENT)
         centre = (centre + 0.5) * stride
         half = centre.new_tensor([template.size[1], template.size[0]]) * scale / 2
