@@ -9,6 +9,7 @@ import numpy as np
 from rich.table import Table
 
 EDGES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)  # of the bins of scores
+FEWEST = 8  # searches in a bin that is drawn
 FOUND = 0.5  # least intersection over union of a right box
 MOST_ALARMS = 0.03  # share of absent templates above a chosen threshold
 
@@ -90,7 +91,7 @@ def show_reliability(searches: dict[str, Searches], path: Path) -> Table:
         loss = -0.5 * np.log(found.present.clip(floor)).mean()
         loss -= 0.5 * np.log((1 - found.absent).clip(floor)).mean()
         table.add_row(name, *cells, f"{loss:.2f}")
-        points = [(score, present) for score, present, _, count in rows if count]
+        points = [(score, present) for score, present, _, count in rows if count >= FEWEST]
         axes.plot(*zip(*points, strict=True), marker=marker, markersize=4, label=name)
     axes.set(xlabel="score", ylabel="share of templates that are present")
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
