@@ -9,8 +9,8 @@ and NAME_frm2_*.jpg, the scene, with its true box. AUC is the mean share of pair
 over union reaches 0, 0.05 .. 0.95. "True size" gives each detection the size of the true box, about
 its own centre; "own size" uses the box as detected. Intervals are 95% bootstrap intervals over
 sequences. --choose validates the settings by leaving sequences out. --reliability measures the
-score only: how often templates are present by their score, how many are told absent at the
-threshold, and the threshold chosen by leaving sequences out.
+score only: how often templates are present by their score, how many present ones are missed
+at the threshold, and the threshold chosen by leaving sequences out.
 """
 
 import argparse
@@ -35,8 +35,8 @@ from benchmark_templates_speed import time_layers
 from score_reliability import (  # type: ignore[import-not-found]
     Searches,
     choose_threshold,
+    missed,
     show_reliability,
-    told_absent,
 )
 
 import patchmatch.templates.search as search_module
@@ -315,8 +315,8 @@ def reliability(
         low, high = interval(own_size, names)
         alarms = (found.absent >= options.threshold).sum()
         console.print(
-            f"{name}: AUC, own size, {own_size.mean():.3f} ({low:.2f} to {high:.2f}); told absent "
-            f"{told_absent(found, options.threshold)}; false alarms {alarms} of "
+            f"{name}: AUC, own size, {own_size.mean():.3f} ({low:.2f} to {high:.2f}); missed "
+            f"{missed(found, options.threshold)}; false alarms {alarms} of "
             f"{len(found.absent)}; {choose_threshold(found)}"
         )
     console.print(show_reliability(searches, options.reliability))

@@ -137,13 +137,13 @@ def main() -> None:
     seen = moments_of(backbone, views)
     made_data = SyntheticPlaces(batches=MADE_BATCHES)
     made_data.setup("fit")
-    made = moments_of(backbone, track(made_data.train_dataloader(), "made places"))
+    made = moments_of(backbone, track(made_data.train_dataloader(), "generated places"))
     names = clean.place.unique()
     names = names[torch.randperm(len(names), generator=torch.Generator().manual_seed(0))]
     halves = names[::2], names[1::2]
     rows = {"features of VGG-19": recall(pool(clean, made), clean, names)}
     embed = train(pool(made, made), made.place, 0)
-    rows["embedding of made places"] = recall(embed(pool(clean, made)), clean, names)
+    rows["embedding of generated places"] = recall(embed(pool(clean, made)), clean, names)
     rows["features, standardised by the other half"] = []
     rows["embedding of the other half"] = []
     for asked, known in (halves, halves[::-1]):

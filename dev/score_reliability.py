@@ -32,7 +32,7 @@ class Searches(NamedTuple):
     absent_sequences: list[str]
 
 
-def told_absent(found: Searches, threshold: float) -> str:
+def missed(found: Searches, threshold: float) -> str:
     """Return the shares of templates below a threshold: of all, and of those in a right box."""
     right = found.overlaps > FOUND
     low = found.present < threshold
@@ -71,7 +71,7 @@ def choose_threshold(found: Searches) -> str:
         low += int((found.present[of_present == name] < threshold).sum())
         alarms += int((found.absent[of_absent == name] >= threshold).sum())
     return (
-        f"threshold by leaving a sequence out {np.mean(thresholds):.2f}: told absent {low} of "
+        f"threshold by leaving a sequence out {np.mean(thresholds):.2f}: missed {low} of "
         f"{len(found.present)}, false alarms {alarms} of {len(found.absent)}"
     )
 

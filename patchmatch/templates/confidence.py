@@ -38,7 +38,7 @@ REGRESSIONS = {
 
 
 class Evidence(NamedTuple):
-    """What a search tells about its best location.
+    """What is known of the best location of a search.
 
     Attributes:
         votes: Logarithm of the share of votes for it.

@@ -15,12 +15,19 @@ def merge_detections(
 ) -> SceneDetections:
     """Merge the detections of all templates by non-maximum suppression."""
     names = batch["template_names"]
+    boxes, scores, scales, rotations, outlines = (
+        torch.cat([getattr(one, name) for one in found]) for name in OF_EACH
+    )
     merged = Detections(
+        boxes=boxes,
+        scores=scores,
         heatmap=functools.reduce(torch.maximum, (one.heatmap for one in found)),
-        **{name: torch.cat([getattr(one, name) for one in found]) for name in OF_EACH},
+        scales=scales,
+        rotations=rotations,
+        outlines=outlines,
     )
     index = torch.cat([torch.full((len(one),), i) for i, one in enumerate(found)])
-    keep = nms(merged.boxes, merged.scores, max_overlap)
+    keep = nms(boxes, scores, max_overlap)
     reasons = {name: one.reason for name, one in zip(names, found, strict=True) if one.reason}
     for lost in sorted(set(index.tolist()) - set(index[keep].tolist())):
         reasons[names[lost]] = "another template has a higher score at the same location"
