@@ -152,7 +152,7 @@ def main() -> None:
         pooled = pool(clean, of_known)
         for name, vectors in zip(list(rows)[2:], (pooled, embed(pooled)), strict=True):
             found = recall(vectors, clean, asked)
-            rows[name] = [a + b for a, b in zip(rows[name], found, strict=True)] or found
+            rows[name] = [sum(both) for both in zip(rows[name] or [0] * 5, found, strict=True)]
     table = Table("vectors", "recall@1", "@5", "@10", "AP", title=f"gallery of {len(names)}")
     for name, (*sums, count) in rows.items():
         table.add_row(name, *(f"{float(value / count):.3f}" for value in sums))
