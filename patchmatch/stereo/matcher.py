@@ -15,8 +15,14 @@ from patchmatch.stereo.checks import inspect_pair, require_pair
 from patchmatch.stereo.data import StereoBatch
 from patchmatch.stereo.net import CensusFeatures, StereoFeatures, row_logits, row_loss
 from patchmatch.stereo.pairs import StereoPair
+from patchmatch.stereo.refinement import MULTIPLE, FirstEstimate, RefinementNet, refinement_loss
 from patchmatch.stereo.results import Disparity
 
+#: Options of prediction, which do not depend on training and are not stored in checkpoints.
+OPTIONS = (
+    *("max_disparity", "prune", "candidates", "features"),
+    *("refine", "iterations", "particles", "train"),
+)
 TRAIN_ROWS = 32  # rows of a pair that the loss compares: bounds the memory
 
 
@@ -32,6 +38,11 @@ class StereoMatcher(Matcher):
         prune: Search the whole range at half the size only, and a narrow one at full size.
         candidates: Disparities of a pixel at full size after pruning.
         features: ``learned``, the trained network, or ``census``, hand-crafted.
+        refine: Repair gross errors by the refinement network.
+        iterations: Iterations of the refinement network.
+        particles: Particles of Differentiable PatchMatch in it, to which it prunes the range; 0
+            compares all disparities of the range.
+        train: What ``fit`` trains: ``refinement``, or ``features`` (MC-CNN).
     """
 
     shipped_weights = "stereo_matcher.ckpt"
@@ -48,9 +59,13 @@ class StereoMatcher(Matcher):
         prune: bool = False,
         candidates: int = 16,
         features: str = "census",
+        refine: bool = False,
+        iterations: int = 4,
+        particles: int = 2,
+        train: str = "refinement",
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["max_disparity", "prune", "candidates", "features"])
+        self.save_hyperparameters(ignore=list(OPTIONS))
         positive = {"channels": channels, "layers": layers, "max_disparity": max_disparity}
         for name, value in positive.items():
             if value is not None and value < 1:
@@ -63,10 +78,14 @@ class StereoMatcher(Matcher):
         self.max_disparity, self.prune, self.candidates = max_disparity, prune, candidates
         self.aggregation = Aggregation()
         self.net = StereoFeatures(channels, layers)
+        self.refine, self.train_part = refine, train
+        self.refinement = RefinementNet(iterations=iterations, particles=particles)
+        idle = self.net if train == "refinement" else self.refinement
+        idle.requires_grad_(False)
         self.lr, self.weight_decay = lr, weight_decay
 
     def training_step(self, batch: StereoBatch, batch_idx: int) -> Tensor:
-        """Return the cross-entropy over the disparities of some rows."""
+        """Return the error of the refinement, or the cross-entropy of the features."""
         loss, wrong = self._loss(batch)
         count = len(batch["image0"])
         self.log("train/loss", loss, batch_size=count)
@@ -88,6 +107,30 @@ class StereoMatcher(Matcher):
         self.log(f"{stage}/bad_2", wrong, batch_size=count, on_epoch=True, prog_bar=True)
 
     def _loss(self, batch: StereoBatch) -> tuple[Tensor, Tensor]:
+        """Return the loss, and the share of pixels off by more than two pixels."""
+        if self.train_part == "features":
+            return self._features_loss(batch)
+        image0, image1, truth = batch["image0"], batch["image1"], batch["disparity"]
+        largest = math.ceil(float(truth.max())) + 8
+        first = self._first_estimate(image0, image1, largest)
+        loss, last = refinement_loss(self.refinement(image0, image1, first, largest), truth)
+        return loss, ((last.detach()[:, 0] - truth).abs() > 2).float().mean()
+
+    @torch.no_grad()
+    def _first_estimate(self, image0: Tensor, image1: Tensor, max_disparity: int) -> FirstEstimate:
+        """Return the disparity at half the size by semi-global matching."""
+        half0, half1 = (F.avg_pool2d(image, 2) for image in (image0, image1))
+        found = [
+            self._aggregate(a[None], b[None], None, max_disparity // 2 + 2)[:2]
+            for a, b in zip(half0, half1, strict=True)
+        ]
+        disparity, confidence = (
+            torch.from_numpy(np.stack(x))[:, None].to(image0.device)
+            for x in zip(*found, strict=True)
+        )
+        return FirstEstimate(disparity, confidence)
+
+    def _features_loss(self, batch: StereoBatch) -> tuple[Tensor, Tensor]:
         count, _, height, width = batch["image0"].shape
         features = self.net(torch.cat([batch["image0"], batch["image1"]]))
         rows = torch.linspace(0, height - 1, min(TRAIN_ROWS, height)).long()

@@ -1,0 +1,306 @@
+"""The refinement network: PatchMatch over disparities inside a recurrent network.
+
+A first estimate by semi-global matching has gross errors where there is no texture and where a
+pixel is occluded. The network repairs them at a quarter of the size, as PatchMatch does (Barnes et
+al., SIGGRAPH 2009): in every iteration a pixel compares a few candidates, those of its neighbours
+among them, and takes a mean of them with learned weights, as in PatchmatchNet (Wang et al., CVPR
+2021). Differentiable PatchMatch (Duggal et al., ICCV 2019) prunes the range of disparities to a few
+particles. The recurrent unit and the convex upsampling are those of RAFT (Teed and Deng, ECCV 2020).
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from patchmatch.nnf.differentiable.net import DifferentiablePatchMatchNet
+from patchmatch.nnf.differentiable.ops import matching_cost, propagate_particles
+from patchmatch.stereo.net import CensusFeatures
+
+SCALE = 4  # pixels of the image per pixel of the network
+MULTIPLE = 16  # sides of the images that the network takes
+STEPS = (1, 4, 12)  # distances of the neighbours, pixels of the network
+LOOKUP = 2  # costs are looked up at the estimate and this far around it
+CONFIDENCE, KEYS = 4, 8  # channels that a neighbour passes on with its disparity
+#: Initial scores of the kinds of candidates: the pixel's own, neighbours, first estimate, particles.
+KIND_SCORES = (5.0, 0.0, 0.0, 0.0, 1.0, -2.0)
+CENTRE_SCORE = 3.0  # initial one of the centre in the upsampling
+RELATIVE = (1.0, 4.0, 16.0)  # pixels of the network: scales of differences of disparities
+
+
+class FirstEstimate(NamedTuple):
+    """Result of semi-global matching at half the size of the images, in pixels of that size.
+
+    Attributes:
+        disparity: (B, 1, H / 2, W / 2), holes filled.
+        confidence: (B, 1, H / 2, W / 2) in [0, 1], 0 where filled.
+    """
+
+    disparity: Tensor
+    confidence: Tensor
+
+
+class RefinementNet(nn.Module):
+    """Repairs a first estimate of the disparity, from features of both images.
+
+    Args:
+        channels: Channels of the hidden state.
+        features: Features of a pixel that candidates are compared by.
+        iterations: Number of iterations.
+        particles: Particles of Differentiable PatchMatch; 0 compares all disparities of the range
+            instead, which is the network without pruning.
+    """
+
+    def __init__(
+        self, channels: int = 32, features: int = 32, iterations: int = 4, particles: int = 2
+    ) -> None:
+        super().__init__()
+        self.iterations, self.particles = iterations, particles
+        self.census = CensusFeatures()
+        self.mix = nn.Conv2d(len(self.census.offsets), features, 1, bias=False)
+        nn.init.orthogonal_(self.mix.weight)
+        self.search = DifferentiablePatchMatchNet(
+            axes=1, iterations=3, particles=max(1, particles), samples=3, steps=(1,)
+        )
+        half = channels // 2
+        self.stem = nn.Sequential(
+            _convolve(3, half, stride=2), _convolve(half, half), _convolve(half, channels, stride=2)
+        )
+        self.context = Pyramid(channels + 3, channels)
+        self.start = nn.Conv2d(channels, channels, 1)
+        self.motion = _convolve(2 * LOOKUP + 1 + 3 + 2 * len(RELATIVE), 24)
+        self.context_part = nn.Conv2d(channels, 3 * channels, 3, padding=1)
+        self.gates = nn.Conv2d(channels + 24, 2 * channels, 3, padding=1, bias=False)
+        self.new = nn.Conv2d(channels + 24, channels, 3, padding=1, bias=False)
+        self.passed = nn.Conv2d(channels, CONFIDENCE + KEYS, 1)
+        self.query = nn.Conv2d(channels, KEYS, 1)
+        self.scorer = CandidateScorer(channels)
+        self.step = nn.Sequential(_convolve(channels, channels), nn.Conv2d(channels, 1, 1))
+        nn.init.zeros_(self.step[1].weight)
+        nn.init.zeros_(self.step[1].bias)
+        self.masks = nn.Sequential(
+            _convolve(channels, 2 * channels), nn.Conv2d(2 * channels, 9 * SCALE**2, 1)
+        )
+
+    def forward(
+        self, image0: Tensor, image1: Tensor, first: FirstEstimate, max_disparity: int
+    ) -> Iterator[Tensor]:
+        """Yield the disparity in pixels after each iteration.
+
+        It is (B, 1, H / 4, W / 4), and (B, 1, H, W) after the last one.
+
+        Args:
+            image0: (B, 3, H, W) in [0, 1], sides multiples of 16.
+            image1: The same.
+            first: The first estimate.
+            max_disparity: Largest disparity in pixels.
+        """
+        small0, small1 = (F.avg_pool2d(image, SCALE) for image in (image0, image1))
+        features0, features1 = (
+            F.normalize(self.mix(self.census(small)), dim=1) for small in (small0, small1)
+        )
+        known = F.avg_pool2d(first.confidence, 2)
+        given = first.disparity[..., ::2, ::2] / 2
+        centred = image0 - image0.mean(dim=(2, 3), keepdim=True)
+        spread = centred.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + 0.02
+        relative = given / given.mean(dim=(2, 3), keepdim=True).clamp_min(0.1)
+        inputs = torch.cat([self.stem(centred / spread), known, (known > 0) * 1.0, relative], dim=1)
+        context = self.context(inputs)
+        hidden = torch.tanh(self.start(context))
+        # the part of the context in the gates and in the new state, the same in every iteration
+        channels = hidden.shape[1]
+        part_gates, part_new = self.context_part(context).split([2 * channels, channels], dim=1)
+        particles = self._particles(features0, features1, max_disparity)
+        disparity = given
+        for iteration in range(1, self.iterations + 1):
+            disparity = disparity.detach()
+            looked = self._look_up(features0, features1, disparity, given, known)
+            motion = self.motion(looked)
+            gates = self.gates(torch.cat([hidden, motion], dim=1)) + part_gates
+            update, reset = torch.sigmoid(gates).chunk(2, dim=1)
+            new = self.new(torch.cat([reset * hidden, motion], dim=1)) + part_new
+            hidden = (1 - update) * hidden + update * torch.tanh(new)
+            disparity = self._choose(features0, features1, disparity, given, particles, hidden)
+            disparity = (disparity + self.step(hidden)).clamp_min(0)
+            if iteration < self.iterations:
+                yield SCALE * disparity
+            else:
+                yield _upsample(disparity, self.masks(hidden))
+
+    def _particles(self, features0: Tensor, features1: Tensor, max_disparity: int) -> Tensor:
+        """Return the particles (B, K, 1, h, w) of PatchMatch, or all disparities of the range."""
+        batch, _, height, width = features0.shape
+        largest = min(width - 1, -(-max_disparity // SCALE))
+        low = features0.new_zeros(batch, 1, height, width, dtype=torch.long)
+        if not self.particles:
+            disparities = torch.arange(largest + 1, device=low.device)
+            return disparities.view(1, -1, 1, 1, 1).expand(batch, -1, 1, height, width)
+        generator = torch.Generator().manual_seed(0)
+        limits = low, low + largest
+        with torch.no_grad():
+            *_, state = self.search(features0, features1, limits, generator=generator)
+        return state.particles
+
+    def _look_up(
+        self, features0: Tensor, features1: Tensor, disparity: Tensor, given: Tensor, known: Tensor
+    ) -> Tensor:
+        """Return costs around the estimate, and how it differs from the first one."""
+        whole = disparity.round()
+        around = torch.arange(-LOOKUP, LOOKUP + 1, device=whole.device).view(1, -1, 1, 1)
+        cost = _cost(features0, features1, whole + around)
+        return torch.cat(
+            [
+                *(cost, disparity - whole, known, _is_outside(disparity) * 1.0),
+                *_relative(given - disparity),
+                *_relative(F.avg_pool2d(disparity, 9, 1, 4, count_include_pad=False) - disparity),
+            ],
+            dim=1,
+        )
+
+    def _choose(
+        self,
+        features0: Tensor,
+        features1: Tensor,
+        disparity: Tensor,
+        given: Tensor,
+        particles: Tensor,
+        hidden: Tensor,
+    ) -> Tensor:
+        """Return the mean (B, 1, h, w) of the candidates with learned weights."""
+        passed = self.passed(hidden)
+        others = torch.cat([given[:, None], particles.to(given.dtype)], dim=1)
+        count = others.shape[1]
+        neighbours = propagate_particles(torch.cat([disparity, passed], dim=1)[:, None], STEPS)
+        own = passed[:, None].expand(-1, count, -1, -1, -1)
+        candidates = torch.cat([neighbours, torch.cat([others, own], dim=2)], dim=1)
+        values, confidence, keys = candidates.split([1, CONFIDENCE, KEYS], dim=2)
+        values = values[:, :, 0]
+        kinds = [0, *(1 + i // 4 for i in range(4 * len(STEPS)))]
+        kinds += [len(STEPS) + 1] + [len(STEPS) + 2] * (count - 1)
+        similarity = (self.query(hidden)[:, None] * keys).sum(dim=2)
+        inputs = [
+            _cost(features0, features1, values.detach().round()),
+            similarity / KEYS**0.5,
+            *_relative(values - disparity),
+            *_relative(values - given),
+            _is_outside(values) * 1.0,
+        ]
+        inputs = torch.cat([torch.stack(inputs, dim=2), confidence], dim=2)
+        weights = self.scorer(inputs, hidden, kinds).softmax(dim=1)
+        return (weights * values).sum(dim=1, keepdim=True)
+
+
+class CandidateScorer(nn.Module):
+    """Scores each candidate of a pixel by the same small network.
+
+    Args:
+        channels: Channels of the hidden state.
+        width: Channels of the hidden layer.
+    """
+
+    def __init__(self, channels: int, width: int = 16) -> None:
+        super().__init__()
+        self.candidate = nn.Linear(3 + 2 * len(RELATIVE) + CONFIDENCE, width)
+        self.pixel = nn.Conv2d(channels, width, 1)
+        self.kind = nn.Parameter(torch.zeros(len(KIND_SCORES), width))
+        self.score = nn.Linear(width, 1, bias=False)
+        self.kind_score = nn.Parameter(torch.tensor(KIND_SCORES))
+
+    def forward(self, inputs: Tensor, hidden: Tensor, kinds: list[int]) -> Tensor:
+        """Return the scores (B, K, h, w).
+
+        Args:
+            inputs: (B, K, C, h, w) properties of the candidates.
+            hidden: (B, channels, h, w).
+            kinds: Kind of each candidate.
+        """
+        x = torch.einsum("bkcyx,dc->bkdyx", inputs, self.candidate.weight)
+        bias = (self.candidate.bias + self.kind[kinds])[None, :, :, None, None]
+        x = F.relu(x + bias + self.pixel(hidden)[:, None])
+        score = torch.einsum("bkdyx,d->bkyx", x, self.score.weight[0])
+        return score + self.kind_score[kinds][None, :, None, None]
+
+
+class Pyramid(nn.Module):
+    """Convolutions at three sizes, the input size and a half and a quarter of it.
+
+    Args:
+        inputs: Channels of the input.
+        channels: Channels of the output.
+    """
+
+    def __init__(self, inputs: int, channels: int) -> None:
+        super().__init__()
+        self.first = _convolve(inputs, channels)
+        self.second = nn.Sequential(_convolve(channels, channels, 2), _convolve(channels, channels))
+        self.third = nn.Sequential(
+            _convolve(channels, channels, 2),
+            _convolve(channels, channels),
+            _convolve(channels, channels),
+        )
+        self.merge_second = _convolve(2 * channels, channels)
+        self.merge_first = nn.Conv2d(2 * channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, channels, h, w) of (B, inputs, h, w), sides multiples of 4."""
+        first = self.first(x)
+        second = self.second(first)
+        merged = self.merge_second(torch.cat([second, _double(self.third(second))], dim=1))
+        return self.merge_first(torch.cat([first, _double(merged)], dim=1))
+
+
+def refinement_loss(
+    estimates: Iterator[Tensor], truth: Tensor, decay: float = 0.8, largest: float = 32.0
+) -> tuple[Tensor, Tensor]:
+    """Return the weighted mean error of all iterations, and the last estimate (B, 1, H, W).
+
+    Args:
+        estimates: Disparity after each iteration.
+        truth: (B, H, W) in pixels; not finite where unknown.
+        decay: Weight of an iteration relative to the next one.
+        largest: Errors above this grow with the square root only.
+    """
+    loss, total, last = truth.new_zeros(()), 0.0, truth[:, None]
+    for last in estimates:
+        every = truth.shape[-1] // last.shape[-1]
+        target = truth[:, ::every, ::every]
+        error = (last[:, 0] - target).abs()[torch.isfinite(target)]
+        root = (largest * error.clamp_min(largest)).sqrt()  # no infinite gradient at 0
+        error = torch.where(error < largest, error, 2 * root - largest)
+        loss = decay * loss + error.sum() / max(1, error.numel())
+        total = decay * total + 1
+    return loss / total, last
+
+
+def _convolve(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.LeakyReLU(0.1))
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _cost(features0: Tensor, features1: Tensor, disparity: Tensor) -> Tensor:
+    """Return the costs (B, K, h, w) of whole disparities (B, K, h, w)."""
+    return matching_cost(features0, features1, disparity.long()[:, :, None])
+
+
+def _is_outside(disparity: Tensor) -> Tensor:
+    """Return where a disparity leaves image 1 on the left."""
+    return disparity > torch.arange(disparity.shape[-1], device=disparity.device)
+
+
+def _relative(difference: Tensor) -> list[Tensor]:
+    return [torch.tanh(difference / scale) for scale in RELATIVE]
+
+
+def _upsample(disparity: Tensor, masks: Tensor) -> Tensor:
+    """Return (B, 1, 4 h, 4 w), means of 3x3 neighbours with learned weights, times 4."""
+    batch, _, height, width = disparity.shape
+    centre = CENTRE_SCORE * F.one_hot(torch.tensor(4), 9).to(masks).view(1, 9, 1, 1, 1)
+    weights = (masks.view(batch, 9, SCALE**2, height, width) + centre).softmax(dim=1)
+    padded = F.pad(disparity, [1] * 4, mode="replicate")
+    neighbours = F.unfold(padded, 3).view(batch, 9, 1, height, width)
+    return F.pixel_shuffle(SCALE * (weights * neighbours).sum(dim=1), SCALE)
