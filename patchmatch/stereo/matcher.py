@@ -111,10 +111,11 @@ class StereoMatcher(Matcher):
         if self.train_part == "features":
             return self._features_loss(batch)
         image0, image1, truth = batch["image0"], batch["image1"], batch["disparity"]
-        largest = math.ceil(float(truth.max())) + 8
+        known = torch.isfinite(truth)
+        largest = math.ceil(float(torch.nan_to_num(truth).max())) + 8
         first = self._first_estimate(image0, image1, largest)
         loss, last = refinement_loss(self.refinement(image0, image1, first, largest), truth)
-        return loss, ((last.detach()[:, 0] - truth).abs() > 2).float().mean()
+        return loss, ((last.detach()[:, 0] - truth).abs()[known] > 2).float().mean()
 
     @torch.no_grad()
     def _first_estimate(self, image0: Tensor, image1: Tensor, max_disparity: int) -> FirstEstimate:
@@ -136,9 +137,9 @@ class StereoMatcher(Matcher):
         rows = torch.linspace(0, height - 1, min(TRAIN_ROWS, height)).long()
         picked = features[:, :, rows].transpose(1, 2)  # (2 B, R, C, W)
         first, second = picked[:count].flatten(0, 1), picked[count:].flatten(0, 1)
-        disparity = batch["disparity"][:, rows].flatten(0, 1)
+        disparity = torch.nan_to_num(batch["disparity"])[:, rows].flatten(0, 1)
         visible = batch["visible"][:, rows].flatten(0, 1)
-        reach = min(width - 1, int(batch["disparity"].amax()) + 16)
+        reach = min(width - 1, int(torch.nan_to_num(batch["disparity"]).amax()) + 16)
         logits = row_logits(first, second, self.net.log_sharpness.exp(), reach)
         return row_loss(logits, disparity, visible)
 

@@ -12,13 +12,8 @@ from torch.utils.data import Dataset
 from patchmatch.core.data import PredictionData
 from patchmatch.core.errors import InputError
 from patchmatch.core.messages import warn
-from patchmatch.io import FolderSequence, read_csv, read_image, stretch_window, to_float
-from patchmatch.io.disparity import read_disparity
-from patchmatch.io.frames import safe_name, unique_name
-
-FOLDERS = ("left", "right")
-COLUMNS = ("left", "right")
-TRUTH = "truth"
+from patchmatch.io import read_image, stretch_window, to_float
+from patchmatch.stereo.layouts import StereoFiles, find_stereo_pairs, read_truth
 
 
 class StereoPair(TypedDict):
@@ -31,6 +26,8 @@ class StereoPair(TypedDict):
     image0: Tensor  #: (1, C, H, W) float32 in [0, 1], left
     image1: Tensor  #: (1, C, H, W), right
     truth: np.ndarray | None  #: (H, W) float32 in pixels, NaN where unknown
+    visible: np.ndarray | None  #: (H, W) bool, known and not occluded; None without a mask
+    calibration: str | None  #: file with the calibration, if the layout has one
     pairs: list[tuple[int, int]]  #: (0, 1); empty if the pair is skipped
     notes: list[str]  #: a line for each warning about the pair
 
@@ -39,49 +36,46 @@ class StereoPairDataset(Dataset[StereoPair]):
     """Reads stereo pairs; an unreadable pair is skipped, with the reason in its notes.
 
     Args:
-        files: Left image, right image and true disparity of each pair.
+        files: Files of each pair.
         source: Folder or table that lists the pairs.
     """
 
-    def __init__(self, files: list[tuple[Path, Path, Path | None]], source: str) -> None:
+    def __init__(self, files: list[StereoFiles], source: str) -> None:
         self.files, self.source = files, source
-        taken: set[str] = set()
-        self.names = [unique_name(safe_name(left.stem), taken) for left, *_ in files]
+        self.names = [pair.name for pair in files]
 
     @property
     def input_files(self) -> list[Path]:
-        """The images and disparities."""
-        return [path for files in self.files for path in files if path]
+        """The images, disparities, masks and calibrations."""
+        return [path for pair in self.files for path in pair.paths]
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> StereoPair:
-        left, right, truth_path = self.files[index]
-        tensors, truth, notes = [torch.zeros(1, 1, 0, 0)] * 2, None, []
+        pair = self.files[index]
+        tensors, truth, visible, notes = [torch.zeros(1, 1, 0, 0)] * 2, None, None, []
         try:
-            images = [read_image(path) for path in (left, right)]
+            images = [read_image(path) for path in (pair.left, pair.right)]
             window = stretch_window(*images)
             arrays = [np.atleast_3d(to_float(image, window)) for image in images]
             tensors = [torch.from_numpy(a.transpose(2, 0, 1).copy())[None] for a in arrays]
-            if truth_path is not None:
-                truth = read_disparity(truth_path)
-                if truth.shape != arrays[0].shape[:2]:
-                    raise InputError(
-                        f"{truth_path}: expected the size of the left image, "
-                        f"{arrays[0].shape[1]}x{arrays[0].shape[0]}, got "
-                        f"{truth.shape[1]}x{truth.shape[0]}; give its disparity"
-                    )
+            height, width = arrays[0].shape[:2]
+            if (known := read_truth(pair, (height, width))) is not None:
+                truth, visible = known
+                visible = None if pair.visible is None else visible
         except InputError as error:
             notes.append(f"pair left out: {error}")
         return {
             "index": index,
             "source": self.source,
             "name": self.names[index],
-            "paths": (str(left), str(right)),
+            "paths": (str(pair.left), str(pair.right)),
             "image0": tensors[0],
             "image1": tensors[1],
             "truth": truth,
+            "visible": visible,
+            "calibration": None if pair.calibration is None else str(pair.calibration),
             "pairs": [] if notes else [(0, 1)],
             "notes": notes,
         }
@@ -94,7 +88,8 @@ class StereoPairs(PredictionData):
         pairs: Folder with the subfolders left and right, whose images are paired in natural order,
             and optionally truth with disparities; or a table with the columns left, right and
             optionally truth, paths relative to the table. Disparities are .pfm files, 16-bit .png
-            files (256 times the disparity, 0 unknown) or .npz files.
+            files (256 times the disparity, 0 unknown) or .npz files. Or the folder of SceneFlow,
+            KITTI 2012 or 2015, Middlebury 2014 or 2021 or ETH3D in its own layout.
         num_workers: Worker processes of the data loader; 0 reads in the main process.
     """
 
@@ -115,54 +110,7 @@ class StereoPairs(PredictionData):
             raise InputError(
                 f"{type(self).__name__}: supports predict only, not {stage}; give another --data"
             )
-        path = Path(self.pairs)
-        if path.is_file():
-            files = _pairs_of_table(path)
-        elif path.is_dir():
-            files, notes = _pairs_of_folders(path)
-            for note in notes:
-                rank_zero_only(warn)(note)
-        else:
-            raise InputError(f"{path}: no such folder or table; check the spelling of --data.pairs")
+        files, notes = find_stereo_pairs(self.pairs)
+        for note in notes:
+            rank_zero_only(warn)(note)
         self.dataset = StereoPairDataset(files, self.pairs)
-
-
-def _pairs_of_table(table: Path) -> list[tuple[Path, Path, Path | None]]:
-    """Return the files of the rows of a table."""
-    rows = read_csv(table, COLUMNS)
-    if not rows:
-        raise InputError(f"{table}: the table is empty; add a row for each pair")
-    found = []
-    for number, row in enumerate(rows, 1):
-        left, right = (table.parent / row[name] for name in COLUMNS)
-        truth = table.parent / row[TRUTH] if row.get(TRUTH) else None
-        for path in filter(None, (left, right, truth)):
-            if not path.is_file():
-                raise InputError(f"{table}: row {number}: {path} does not exist; correct the path")
-        found.append((left, right, truth))
-    return found
-
-
-def _pairs_of_folders(
-    folder: Path,
-) -> tuple[list[tuple[Path, Path, Path | None]], list[str]]:
-    """Return the files of the subfolders in natural order, and warnings."""
-    for name in FOLDERS:
-        if not (folder / name).is_dir():
-            raise InputError(
-                f"{folder / name}: no such folder; put the left images into {FOLDERS[0]} and the "
-                f"right ones into {FOLDERS[1]}, or give a table with the columns left,right"
-            )
-    lefts, rights = (FolderSequence(folder / name).paths for name in FOLDERS)
-    if not lefts or len(lefts) != len(rights):
-        raise InputError(
-            f"{folder}: expected as many images in left as in right, at least one, got "
-            f"{len(lefts)} and {len(rights)}; add the missing images"
-        )
-    truths = {p.stem: p for p in sorted((folder / TRUTH).glob("*")) if p.is_file()}
-    notes = [
-        f"{folder / TRUTH}: no image of left has the name of {path.name}, which is ignored"
-        for stem, path in truths.items()
-        if stem not in {left.stem for left in lefts}
-    ]
-    return [(a, b, truths.get(a.stem)) for a, b in zip(lefts, rights, strict=True)], notes

@@ -181,7 +181,8 @@ class RefinementNet(nn.Module):
         kinds += [len(STEPS) + 1] + [len(STEPS) + 2] * (count - 1)
         similarity = (self.query(hidden)[:, None] * keys).sum(dim=2)
         inputs = [
-            _cost(features0, features1, values.detach().round()),
+            # features learn from the costs around the estimate; these would make training slower
+            _cost(features0.detach(), features1.detach(), values.detach().round()),
             similarity / KEYS**0.5,
             *_relative(values - disparity),
             *_relative(values - given),

@@ -11,15 +11,14 @@ from patchmatch.draw.cost import draw_cost
 from patchmatch.io import write_image
 from patchmatch.io.disparity import write_disparity_png, write_pfm
 from patchmatch.stereo.pairs import StereoPair
-from patchmatch.stereo.results import Disparity, disparity_errors
+from patchmatch.stereo.results import ERRORS, VISIBLE_ERRORS, Disparity, disparity_errors
 from patchmatch.writing.chunks import Chunk, Row, RunChunks
 from patchmatch.writing.rows import number
 from patchmatch.writing.writer import PredictionWriter
 
-ERRORS = ("epe", "bad_1", "bad_2", "d1")
 COLUMNS = (
     *("name", "left", "right", "width", "height", "max_disparity", "candidates"),
-    *("mean_disparity", "consistent", *ERRORS),
+    *("mean_disparity", "consistent", *ERRORS, *VISIBLE_ERRORS),
 )
 FILES = ("disparity.pfm", "disparity.png", "disparity_colors.png", "confidence.png")
 ERROR_FILE = "error.png"
@@ -42,7 +41,9 @@ class Disparities(PredictionWriter):
     """
 
     tables: ClassVar = {"pairs": COLUMNS}
-    csv_formats: ClassVar = dict.fromkeys((*ERRORS, "mean_disparity", "consistent"), ".4f")
+    csv_formats: ClassVar = dict.fromkeys(
+        (*ERRORS, *VISIBLE_ERRORS, "mean_disparity", "consistent"), ".4f"
+    )
     image_folder = "pairs"
     row_noun = "disparity maps"
     batch_noun = "pairs"
@@ -88,9 +89,10 @@ class Disparities(PredictionWriter):
             "candidates": found.candidates,
             "mean_disparity": number(float(disparity.mean())),
             "consistent": number(float(found.consistent.mean())),
-            **dict.fromkeys(ERRORS),
+            **dict.fromkeys((*ERRORS, *VISIBLE_ERRORS)),
         }
         if truth is not None:
             write_image(folder / ERROR_FILE, draw_cost(np.abs(disparity - truth), MAX_ERROR))
-            row |= {name: number(v) for name, v in disparity_errors(disparity, truth).items()}
+            errors = disparity_errors(disparity, truth, batch["visible"])
+            row |= {name: number(value) for name, value in errors.items()}
         return row
