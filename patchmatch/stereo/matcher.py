@@ -15,7 +15,7 @@ from patchmatch.stereo.checks import inspect_pair, require_pair
 from patchmatch.stereo.data import StereoBatch
 from patchmatch.stereo.net import CensusFeatures, StereoFeatures, row_logits, row_loss
 from patchmatch.stereo.pairs import StereoPair
-from patchmatch.stereo.refinement import MULTIPLE, FirstEstimate, RefinementNet, refinement_loss
+from patchmatch.stereo.refinement import FirstEstimate, RefinementNet, refinement_loss
 from patchmatch.stereo.results import Disparity
 
 #: Options of prediction, which do not depend on training and are not stored in checkpoints.

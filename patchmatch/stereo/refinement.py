@@ -5,7 +5,7 @@ pixel is occluded. The network repairs them at a quarter of the size, as PatchMa
 al., SIGGRAPH 2009): in every iteration a pixel compares a few candidates, those of its neighbours
 among them, and takes a mean of them with learned weights, as in PatchmatchNet (Wang et al., CVPR
 2021). Differentiable PatchMatch (Duggal et al., ICCV 2019) prunes the range of disparities to a few
-particles. The recurrent unit and the convex upsampling are those of RAFT (Teed and Deng, ECCV 2020).
+particles. Recurrent unit and convex upsampling are those of RAFT (Teed and Deng, ECCV 2020).
 """
 
 from collections.abc import Iterator
@@ -18,15 +18,20 @@ from torch.nn import functional as F
 from patchmatch.nnf.differentiable.net import DifferentiablePatchMatchNet
 from patchmatch.nnf.differentiable.ops import matching_cost, propagate_particles
 from patchmatch.stereo.net import CensusFeatures
+from patchmatch.stereo.refinement_layers import (
+    SCALE,
+    CandidateScorer,
+    Pyramid,
+    convolve,
+    upsample,
+)
 
-SCALE = 4  # pixels of the image per pixel of the network
 MULTIPLE = 16  # sides of the images that the network takes
 STEPS = (1, 4, 12)  # distances of the neighbours, pixels of the network
 LOOKUP = 2  # costs are looked up at the estimate and this far around it
 CONFIDENCE, KEYS = 4, 8  # channels that a neighbour passes on with its disparity
-#: Initial scores of the kinds of candidates: the pixel's own, neighbours, first estimate, particles.
+#: Initial scores of candidates: the own disparity, neighbours, first estimate, particles.
 KIND_SCORES = (5.0, 0.0, 0.0, 0.0, 1.0, -2.0)
-CENTRE_SCORE = 3.0  # initial one of the centre in the upsampling
 RELATIVE = (1.0, 4.0, 16.0)  # pixels of the network: scales of differences of disparities
 
 
@@ -66,22 +71,23 @@ class RefinementNet(nn.Module):
         )
         half = channels // 2
         self.stem = nn.Sequential(
-            _convolve(3, half, stride=2), _convolve(half, half), _convolve(half, channels, stride=2)
+            convolve(3, half, stride=2), convolve(half, half), convolve(half, channels, stride=2)
         )
         self.context = Pyramid(channels + 3, channels)
         self.start = nn.Conv2d(channels, channels, 1)
-        self.motion = _convolve(2 * LOOKUP + 1 + 3 + 2 * len(RELATIVE), 24)
+        self.motion = convolve(2 * LOOKUP + 1 + 3 + 2 * len(RELATIVE), 24)
         self.context_part = nn.Conv2d(channels, 3 * channels, 3, padding=1)
         self.gates = nn.Conv2d(channels + 24, 2 * channels, 3, padding=1, bias=False)
         self.new = nn.Conv2d(channels + 24, channels, 3, padding=1, bias=False)
         self.passed = nn.Conv2d(channels, CONFIDENCE + KEYS, 1)
         self.query = nn.Conv2d(channels, KEYS, 1)
-        self.scorer = CandidateScorer(channels)
-        self.step = nn.Sequential(_convolve(channels, channels), nn.Conv2d(channels, 1, 1))
+        properties = 3 + 2 * len(RELATIVE) + CONFIDENCE
+        self.scorer = CandidateScorer(properties, channels, KIND_SCORES)
+        self.step = nn.Sequential(convolve(channels, channels), nn.Conv2d(channels, 1, 1))
         nn.init.zeros_(self.step[1].weight)
         nn.init.zeros_(self.step[1].bias)
         self.masks = nn.Sequential(
-            _convolve(channels, 2 * channels), nn.Conv2d(2 * channels, 9 * SCALE**2, 1)
+            convolve(channels, 2 * channels), nn.Conv2d(2 * channels, 9 * SCALE**2, 1)
         )
 
     def forward(
@@ -127,7 +133,7 @@ class RefinementNet(nn.Module):
             if iteration < self.iterations:
                 yield SCALE * disparity
             else:
-                yield _upsample(disparity, self.masks(hidden))
+                yield upsample(disparity, self.masks(hidden))
 
     def _particles(self, features0: Tensor, features1: Tensor, max_disparity: int) -> Tensor:
         """Return the particles (B, K, 1, h, w) of PatchMatch, or all disparities of the range."""
@@ -193,65 +199,6 @@ class RefinementNet(nn.Module):
         return (weights * values).sum(dim=1, keepdim=True)
 
 
-class CandidateScorer(nn.Module):
-    """Scores each candidate of a pixel by the same small network.
-
-    Args:
-        channels: Channels of the hidden state.
-        width: Channels of the hidden layer.
-    """
-
-    def __init__(self, channels: int, width: int = 16) -> None:
-        super().__init__()
-        self.candidate = nn.Linear(3 + 2 * len(RELATIVE) + CONFIDENCE, width)
-        self.pixel = nn.Conv2d(channels, width, 1)
-        self.kind = nn.Parameter(torch.zeros(len(KIND_SCORES), width))
-        self.score = nn.Linear(width, 1, bias=False)
-        self.kind_score = nn.Parameter(torch.tensor(KIND_SCORES))
-
-    def forward(self, inputs: Tensor, hidden: Tensor, kinds: list[int]) -> Tensor:
-        """Return the scores (B, K, h, w).
-
-        Args:
-            inputs: (B, K, C, h, w) properties of the candidates.
-            hidden: (B, channels, h, w).
-            kinds: Kind of each candidate.
-        """
-        x = torch.einsum("bkcyx,dc->bkdyx", inputs, self.candidate.weight)
-        bias = (self.candidate.bias + self.kind[kinds])[None, :, :, None, None]
-        x = F.relu(x + bias + self.pixel(hidden)[:, None])
-        score = torch.einsum("bkdyx,d->bkyx", x, self.score.weight[0])
-        return score + self.kind_score[kinds][None, :, None, None]
-
-
-class Pyramid(nn.Module):
-    """Convolutions at three sizes, the input size and a half and a quarter of it.
-
-    Args:
-        inputs: Channels of the input.
-        channels: Channels of the output.
-    """
-
-    def __init__(self, inputs: int, channels: int) -> None:
-        super().__init__()
-        self.first = _convolve(inputs, channels)
-        self.second = nn.Sequential(_convolve(channels, channels, 2), _convolve(channels, channels))
-        self.third = nn.Sequential(
-            _convolve(channels, channels, 2),
-            _convolve(channels, channels),
-            _convolve(channels, channels),
-        )
-        self.merge_second = _convolve(2 * channels, channels)
-        self.merge_first = nn.Conv2d(2 * channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, channels, h, w) of (B, inputs, h, w), sides multiples of 4."""
-        first = self.first(x)
-        second = self.second(first)
-        merged = self.merge_second(torch.cat([second, _double(self.third(second))], dim=1))
-        return self.merge_first(torch.cat([first, _double(merged)], dim=1))
-
-
 def refinement_loss(
     estimates: Iterator[Tensor], truth: Tensor, decay: float = 0.8, largest: float = 32.0
 ) -> tuple[Tensor, Tensor]:
@@ -275,14 +222,6 @@ def refinement_loss(
     return loss / total, last
 
 
-def _convolve(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.LeakyReLU(0.1))
-
-
-def _double(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-
-
 def _cost(features0: Tensor, features1: Tensor, disparity: Tensor) -> Tensor:
     """Return the costs (B, K, h, w) of whole disparities (B, K, h, w)."""
     return matching_cost(features0, features1, disparity.long()[:, :, None])
@@ -295,13 +234,3 @@ def _is_outside(disparity: Tensor) -> Tensor:
 
 def _relative(difference: Tensor) -> list[Tensor]:
     return [torch.tanh(difference / scale) for scale in RELATIVE]
-
-
-def _upsample(disparity: Tensor, masks: Tensor) -> Tensor:
-    """Return (B, 1, 4 h, 4 w), means of 3x3 neighbours with learned weights, times 4."""
-    batch, _, height, width = disparity.shape
-    centre = CENTRE_SCORE * F.one_hot(torch.tensor(4), 9).to(masks).view(1, 9, 1, 1, 1)
-    weights = (masks.view(batch, 9, SCALE**2, height, width) + centre).softmax(dim=1)
-    padded = F.pad(disparity, [1] * 4, mode="replicate")
-    neighbours = F.unfold(padded, 3).view(batch, 9, 1, height, width)
-    return F.pixel_shuffle(SCALE * (weights * neighbours).sum(dim=1), SCALE)
