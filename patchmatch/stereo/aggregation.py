@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-MAX_CANDIDATES = 1024  # of a pixel: bounds time and memory
-
 
 @dataclass(frozen=True, kw_only=True)
 class Aggregation:
@@ -39,8 +37,8 @@ def aggregate_disparity(
     """Find the disparity of every pixel of image 0 among its candidates.
 
     Args:
-        features0: (H, W, C) float32 of length one.
-        features1: (H, W, C) float32.
+        features0: (H, W, C) int8, 127 times features of length one.
+        features1: (H, W, C) int8.
         gray: (H, W) float32 in [0, 1], image 0.
         low: (H, W) int16, the first candidate of each pixel.
         count: Number of candidates of a pixel.
@@ -53,8 +51,8 @@ def aggregate_disparity(
     from patchmatch.stereo import kernels
 
     height, width = gray.shape
-    cost = np.empty((height, width, count), np.float32)
-    totals = [np.zeros_like(cost) for _ in range(2)]
+    cost = np.empty((height, width, count), np.uint8)
+    totals = [np.zeros(cost.shape, np.uint16) for _ in range(2)]
     middle = height // 2
     p1, p2, edge = map(np.float32, (settings.p1, settings.p2, settings.edge))
     with ThreadPoolExecutor(2) as pool:
@@ -85,16 +83,11 @@ def aggregate_disparity(
     return disparity, confidence.astype(np.float32), consistent
 
 
-def narrow_range(disparity: np.ndarray, size: tuple[int, int], count: int) -> np.ndarray:
-    """Return the first of ``count`` candidates around an estimate of half the size.
+def narrow_range(disparity: np.ndarray, count: int) -> np.ndarray:
+    """Return the first of ``count`` candidates around an estimate, (H, W) int16, at least 0.
 
     Args:
-        disparity: (h, w) float32, the estimate in pixels of its size.
-        size: Height and width of the result.
+        disparity: (H, W) float32 in pixels.
         count: Number of candidates of a pixel.
-
-    Returns:
-        (H, W) int16, at least 0.
     """
-    large = 2 * cv2.resize(disparity, size[::-1], interpolation=cv2.INTER_NEAREST)
-    return np.rint(large - count / 2).clip(0).astype(np.int16)
+    return np.rint(disparity - count / 2).clip(0).astype(np.int16)

@@ -2,6 +2,7 @@
 
 import math
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,9 +14,15 @@ from patchmatch.ops.luma import to_gray
 from patchmatch.stereo.aggregation import Aggregation, aggregate_disparity, narrow_range
 from patchmatch.stereo.checks import inspect_pair, require_pair
 from patchmatch.stereo.data import StereoBatch
-from patchmatch.stereo.net import CensusFeatures, StereoFeatures, row_logits, row_loss
+from patchmatch.stereo.net import (
+    CensusFeatures,
+    StereoFeatures,
+    quantize_features,
+    row_logits,
+    row_loss,
+)
 from patchmatch.stereo.pairs import StereoPair
-from patchmatch.stereo.refinement import FirstEstimate, RefinementNet, refinement_loss
+from patchmatch.stereo.refinement import MULTIPLE, FirstEstimate, RefinementNet, refinement_loss
 from patchmatch.stereo.results import Disparity
 
 #: Options of prediction, which do not depend on training and are not stored in checkpoints.
@@ -176,16 +183,14 @@ class StereoMatcher(Matcher):
         if max_disparity is None:
             max_disparity = self._estimate_range(image0, image1)
         max_disparity = max(1, min(max_disparity, width - 1))
-        size, count = (image0.shape[2], width), max_disparity + 1
-        if self.prune and count > 2 * self.candidates:
-            half0, half1 = (
-                F.interpolate(image, scale_factor=0.5, mode="area") for image in (image0, image1)
-            )
-            coarse = self._aggregate(half0, half1, None, max_disparity // 2 + 1)[0]
-            low, count = narrow_range(coarse, size, self.candidates), self.candidates
-        else:
-            low = None
+        count, low = max_disparity + 1, None
+        refined = self._refine(image0, image1, max_disparity) if self.refine else None
+        if (self.prune or refined is not None) and count > 2 * self.candidates:
+            estimate = self._search_half(image0, image1, count) if refined is None else refined
+            low, count = narrow_range(estimate, self.candidates), self.candidates
         disparity, confidence, consistent = self._aggregate(image0, image1, low, count)
+        if refined is not None:
+            disparity = np.where(consistent, disparity, refined)
         return Disparity(
             disparity=disparity,
             confidence=confidence,
@@ -195,14 +200,33 @@ class StereoMatcher(Matcher):
             notes=tuple(notes),
         )
 
+    def _search_half(self, image0: Tensor, image1: Tensor, count: int) -> np.ndarray:
+        """Return the disparity (H, W) in pixels from a search of the range at half the size."""
+        half0, half1 = (F.interpolate(x, scale_factor=0.5, mode="area") for x in (image0, image1))
+        coarse = self._aggregate(half0, half1, None, (count - 1) // 2 + 1)[0]
+        height, width = image0.shape[2:]
+        return 2 * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_NEAREST)
+
+    def _refine(self, image0: Tensor, image1: Tensor, max_disparity: int) -> np.ndarray:
+        """Return the disparity (H, W) in pixels of the refinement network."""
+        height, width = image0.shape[2:]
+        pad = [0, -width % MULTIPLE, 0, -height % MULTIPLE]
+        image0, image1 = (
+            F.pad(image.expand(-1, 3, -1, -1), pad, mode="replicate").to(self.device)
+            for image in (image0, image1)
+        )
+        first = self._first_estimate(image0, image1, max_disparity)
+        *_, last = self.refinement(image0, image1, first, max_disparity)
+        found = last.disparity[0, 0, :height, :width].clamp(0, max_disparity)
+        return np.ascontiguousarray(found.float().cpu().numpy())
+
     def _aggregate(
         self, image0: Tensor, image1: Tensor, low: np.ndarray | None, count: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return disparity, confidence and consistency (H, W)."""
         extract = self.net if self.features == "learned" else self.census
         features0, features1 = (
-            extract(image.to(self.device))[0].permute(1, 2, 0).contiguous().cpu().float().numpy()
-            for image in (image0, image1)
+            quantize_features(extract(image.to(self.device))) for image in (image0, image1)
         )
         gray = to_gray(image0)
         gray = np.ascontiguousarray(gray[0, 0].cpu().float().numpy())

@@ -23,15 +23,23 @@ from patchmatch.stereo.refinement_layers import (
     CandidateScorer,
     Pyramid,
     convolve,
+    nearest_known,
+    take_from,
     upsample,
 )
 
 MULTIPLE = 16  # sides of the images that the network takes
-STEPS = (1, 4, 12)  # distances of the neighbours, pixels of the network
+STEPS = (1, 4)  # distances of the neighbours, pixels of the network
 LOOKUP = 2  # costs are looked up at the estimate and this far around it
 CONFIDENCE, KEYS = 4, 8  # channels that a neighbour passes on with its disparity
-#: Initial scores of candidates: the own disparity, neighbours, first estimate, particles.
+#: Initial scores of candidates: the own disparity, neighbours at both distances, nearest known
+#: pixels in four directions, first estimate, particles.
 KIND_SCORES = (5.0, 0.0, 0.0, 0.0, 1.0, -2.0)
+MODE_RADIUS = 0.75  # pixels of the network: candidates farther apart are of other surfaces
+SHARPNESS = 8.0  # the wanted weight of a candidate falls by e^-8 per pixel of the network
+NEAR = 0.5  # pixels of the network: without a candidate as near there is nothing to choose
+MAX_ERROR = 6.0  # pixels of the network: larger errors have no gradient
+CROSS_ENTROPY_WEIGHT, KNOWN_WEIGHT = 0.3, 0.3
 RELATIVE = (1.0, 4.0, 16.0)  # pixels of the network: scales of differences of disparities
 
 
@@ -45,6 +53,23 @@ class FirstEstimate(NamedTuple):
 
     disparity: Tensor
     confidence: Tensor
+
+
+class Iteration(NamedTuple):
+    """Result of an iteration.
+
+    Attributes:
+        disparity: (B, 1, h, w) in pixels of the network; after the last iteration (B, 1, H, W) in
+            pixels of the image.
+        candidates: (B, K, h, w) disparities in pixels of the network.
+        log_weights: (B, K, h, w), logarithms of their weights.
+        known: (B, 1, h, w) bool, where the first estimate was not filled.
+    """
+
+    disparity: Tensor
+    candidates: Tensor
+    log_weights: Tensor
+    known: Tensor
 
 
 class RefinementNet(nn.Module):
@@ -92,10 +117,8 @@ class RefinementNet(nn.Module):
 
     def forward(
         self, image0: Tensor, image1: Tensor, first: FirstEstimate, max_disparity: int
-    ) -> Iterator[Tensor]:
-        """Yield the disparity in pixels after each iteration.
-
-        It is (B, 1, H / 4, W / 4), and (B, 1, H, W) after the last one.
+    ) -> Iterator[Iteration]:
+        """Yield the result of each iteration.
 
         Args:
             image0: (B, 3, H, W) in [0, 1], sides multiples of 16.
@@ -119,6 +142,8 @@ class RefinementNet(nn.Module):
         channels = hidden.shape[1]
         part_gates, part_new = self.context_part(context).split([2 * channels, channels], dim=1)
         particles = self._particles(features0, features1, max_disparity)
+        is_known = -F.max_pool2d(-first.confidence, 2) > 0
+        sources = nearest_known(is_known)
         disparity = given
         for iteration in range(1, self.iterations + 1):
             disparity = disparity.detach()
@@ -128,12 +153,13 @@ class RefinementNet(nn.Module):
             update, reset = torch.sigmoid(gates).chunk(2, dim=1)
             new = self.new(torch.cat([reset * hidden, motion], dim=1)) + part_new
             hidden = (1 - update) * hidden + update * torch.tanh(new)
-            disparity = self._choose(features0, features1, disparity, given, particles, hidden)
+            disparity, candidates, log_weights = self._choose(
+                features0, features1, disparity, given, particles, sources, hidden
+            )
             disparity = (disparity + self.step(hidden)).clamp_min(0)
-            if iteration < self.iterations:
-                yield SCALE * disparity
-            else:
-                yield upsample(disparity, self.masks(hidden))
+            if iteration == self.iterations:
+                disparity = upsample(disparity, self.masks(hidden))
+            yield Iteration(disparity, candidates, log_weights, is_known)
 
     def _particles(self, features0: Tensor, features1: Tensor, max_disparity: int) -> Tensor:
         """Return the particles (B, K, 1, h, w) of PatchMatch, or all disparities of the range."""
@@ -172,54 +198,84 @@ class RefinementNet(nn.Module):
         disparity: Tensor,
         given: Tensor,
         particles: Tensor,
+        sources: Tensor,
         hidden: Tensor,
-    ) -> Tensor:
-        """Return the mean (B, 1, h, w) of the candidates with learned weights."""
-        passed = self.passed(hidden)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the choice (B, 1, h, w), the candidates and their log-weights (B, K, h, w)."""
+        own = self.passed(hidden)
+        passed = torch.cat([disparity, own], dim=1)[:, None]  # (B, 1, 1 + C, h, w)
         others = torch.cat([given[:, None], particles.to(given.dtype)], dim=1)
         count = others.shape[1]
-        neighbours = propagate_particles(torch.cat([disparity, passed], dim=1)[:, None], STEPS)
-        own = passed[:, None].expand(-1, count, -1, -1, -1)
-        candidates = torch.cat([neighbours, torch.cat([others, own], dim=2)], dim=1)
+        own = own[:, None].expand(-1, count, -1, -1, -1)
+        parts = [
+            propagate_particles(passed, STEPS),
+            take_from(passed[:, 0], sources),
+            torch.cat([others, own], dim=2),
+        ]
+        candidates = torch.cat(parts, dim=1)
         values, confidence, keys = candidates.split([1, CONFIDENCE, KEYS], dim=2)
         values = values[:, :, 0]
-        kinds = [0, *(1 + i // 4 for i in range(4 * len(STEPS)))]
-        kinds += [len(STEPS) + 1] + [len(STEPS) + 2] * (count - 1)
-        similarity = (self.query(hidden)[:, None] * keys).sum(dim=2)
+        last = len(STEPS)
+        kinds = [0, *(1 + i // 4 for i in range(4 * last)), *[last + 1] * sources.shape[1]]
+        kinds += [last + 2] + [last + 3] * (count - 1)
         inputs = [
             # features learn from the costs around the estimate; these would make training slower
             _cost(features0.detach(), features1.detach(), values.detach().round()),
-            similarity / KEYS**0.5,
+            (self.query(hidden)[:, None] * keys).sum(dim=2) / KEYS**0.5,
             *_relative(values - disparity),
             *_relative(values - given),
             _is_outside(values) * 1.0,
         ]
         inputs = torch.cat([torch.stack(inputs, dim=2), confidence], dim=2)
-        weights = self.scorer(inputs, hidden, kinds).softmax(dim=1)
-        return (weights * values).sum(dim=1, keepdim=True)
+        log_weights = self.scorer(inputs, hidden, kinds).log_softmax(dim=1)
+        weights = log_weights.exp() * _main_mode(values.detach(), log_weights.detach().exp())
+        chosen = (weights * values).sum(dim=1, keepdim=True) / weights.sum(dim=1, keepdim=True)
+        return chosen, values, log_weights
 
 
 def refinement_loss(
-    estimates: Iterator[Tensor], truth: Tensor, decay: float = 0.8, largest: float = 32.0
+    iterations: Iterator[Iteration], truth: Tensor, decay: float = 0.8
 ) -> tuple[Tensor, Tensor]:
-    """Return the weighted mean error of all iterations, and the last estimate (B, 1, H, W).
+    """Return the loss of all iterations, and the last estimate (B, 1, H, W).
+
+    It is the expected error of the candidates and their cross-entropy, and the error of the last
+    estimate. Pixels that were not filled have less weight.
 
     Args:
-        estimates: Disparity after each iteration.
+        iterations: Results of all iterations.
         truth: (B, H, W) in pixels; not finite where unknown.
         decay: Weight of an iteration relative to the next one.
-        largest: Errors above this grow with the square root only.
     """
+    target = truth[:, None, ::SCALE, ::SCALE] / SCALE
+    weight = torch.isfinite(target) * 1.0
+    target = torch.nan_to_num(target)
     loss, total, last = truth.new_zeros(()), 0.0, truth[:, None]
-    for last in estimates:
-        every = truth.shape[-1] // last.shape[-1]
-        target = truth[:, ::every, ::every]
-        error = (last[:, 0] - target).abs()[torch.isfinite(target)]
-        root = (largest * error.clamp_min(largest)).sqrt()  # no infinite gradient at 0
-        error = torch.where(error < largest, error, 2 * root - largest)
-        loss = decay * loss + error.sum() / max(1, error.numel())
-        total = decay * total + 1
+    for last, candidates, log_weights, is_known in iterations:
+        error = (candidates.detach() - target).abs()
+        wanted = (-SHARPNESS * error).softmax(dim=1)
+        surprise = -(wanted * log_weights).sum(dim=1, keepdim=True)
+        surprise = surprise * (error.amin(dim=1, keepdim=True) < NEAR)
+        expected = (log_weights.exp() * error.clamp_max(MAX_ERROR)).sum(dim=1, keepdim=True)
+        weights = weight * torch.where(is_known, KNOWN_WEIGHT, 1.0)
+        each = (weights * (expected + CROSS_ENTROPY_WEIGHT * surprise)).sum()
+        loss, total = decay * loss + each / weights.sum().clamp_min(1), decay * total + 1
+        if last.shape[-2:] == truth.shape[-2:]:
+            error = (last[:, 0] - truth).abs()[torch.isfinite(truth)] / SCALE
+            loss = loss + error.clamp_max(MAX_ERROR).sum() / max(1, error.numel())
     return loss / total, last
+
+
+def _main_mode(values: Tensor, weights: Tensor) -> Tensor:
+    """Return which candidates (B, K, h, w) are close to the one with the most weight around it."""
+    support = torch.stack(
+        [
+            (((values - one).abs() < MODE_RADIUS) * weights).sum(dim=1)
+            for one in values.split(1, dim=1)
+        ],
+        dim=1,
+    )
+    best = values.gather(1, support.argmax(dim=1, keepdim=True))
+    return (values - best).abs() < MODE_RADIUS
 
 
 def _cost(features0: Tensor, features1: Tensor, disparity: Tensor) -> Tensor:

@@ -89,3 +89,39 @@ def upsample(disparity: Tensor, masks: Tensor) -> Tensor:
     padded = F.pad(disparity, [1] * 4, mode="replicate")
     neighbours = F.unfold(padded, 3).view(batch, 9, 1, height, width)
     return F.pixel_shuffle(SCALE * (weights * neighbours).sum(dim=1), SCALE)
+
+
+def nearest_known(is_known: Tensor) -> Tensor:
+    """Return the index of the nearest known pixel to the left, the right, above and below.
+
+    Args:
+        is_known: (B, 1, h, w) bool.
+
+    Returns:
+        (B, 4, h, w) long, y w + x; that of the pixel itself where there is none, or it is known.
+    """
+    height, width = is_known.shape[-2:]
+    index = torch.arange(height * width, device=is_known.device).view(1, 1, height, width)
+    found = []
+    for dim, flip in ((3, False), (3, True), (2, False), (2, True)):
+        known = is_known.flip(dim) if flip else is_known
+        own = (index.flip(dim) if flip else index).expand_as(known)
+        position = torch.arange(known.shape[dim], device=known.device)
+        position = position.view([-1, 1] if dim == 2 else [1, -1]).expand_as(known)
+        last = torch.where(known, position, -1).cummax(dim=dim).values
+        source = torch.where(last < 0, own, own.gather(dim, last.clamp_min(0)))
+        found.append(source.flip(dim) if flip else source)
+    return torch.cat(found, dim=1)
+
+
+def take_from(values: Tensor, sources: Tensor) -> Tensor:
+    """Return the values (B, S, C, h, w) of S other pixels of each pixel.
+
+    Args:
+        values: (B, C, h, w).
+        sources: (B, S, h, w) long, y w + x.
+    """
+    batch, channels, height, width = values.shape
+    index = sources.flatten(1)[:, None].expand(-1, channels, -1)  # (B, C, S h w)
+    taken = values.flatten(2).gather(2, index)
+    return taken.view(batch, channels, -1, height, width).transpose(1, 2)

@@ -65,7 +65,7 @@ def sample_scene(
         y, x = np.mgrid[rows, :width].astype(np.float32)
         line = y[:, :1]
         surface = _sample_surface(float(offset), size, max_disparity, index == 0, rng)
-        texture = _sample_texture(textures, (len(y), 2 * width), rng)
+        texture = _sample_texture(textures, (len(y), 2 * width), index > 0, rng)
         x1 = x  # column of image 0 that is seen at x in image 1, by iteration
         for _ in range(6):
             x1 = x + surface(x1, line)
@@ -171,11 +171,14 @@ def _shape(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def _sample_texture(
-    textures: Sequence[np.ndarray], size: tuple[int, int], rng: np.random.Generator
+    textures: Sequence[np.ndarray],
+    size: tuple[int, int],
+    may_repeat: bool,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Return a random texture, (H, W, 3) uint8."""
     image = textures[int(rng.integers(len(textures)))]
-    kind = rng.random()
+    kind = rng.uniform(0 if may_repeat else REPEATED, 1)  # a repeated background has no answer
     zoom = np.exp(rng.uniform(np.log(0.6), np.log(2.5)))
     side = [max(8, min(round(n / zoom), m)) for n, m in zip(size, image.shape[:2], strict=True)]
     if kind < REPEATED:
@@ -193,5 +196,5 @@ def _sample_texture(
         texture = crop.astype(np.float32) / 255
     if REPEATED <= kind < REPEATED + PLAIN:
         mean = texture.mean(axis=(0, 1))
-        texture = mean + rng.uniform(0.0, 0.12) * (texture - mean)
+        texture = mean + rng.uniform(0.02, 0.2) * (texture - mean)
     return (texture * gain).clip(0, 255).astype(np.uint8)
