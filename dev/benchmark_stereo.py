@@ -95,10 +95,10 @@ def main() -> None:
     }
     if options.folder is None and not options.generated:
         parser.error("give a folder or --generated COUNT")
-    if options.generated:
+    if options.folder is None:
         pairs = generated_pairs(options.generated)
     else:
-        pairs = pairs_of_folder(Path(options.folder))
+        pairs = pairs_of_folder(options.folder)
     rows: dict[str, list[list[float]]] = {}
     print(f"{'pair':14} {'method':28} {'EPE':>6} {'bad-2':>6} {'D1':>6} {'seconds':>7}")
     for name, left, right, truth in pairs:

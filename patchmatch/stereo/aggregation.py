@@ -7,6 +7,9 @@ import cv2
 import numpy as np
 
 
+SPECKLE_UNITS = 8  # per pixel
+
+
 @dataclass(frozen=True, kw_only=True)
 class Aggregation:
     """Settings of semi-global matching; a cost of 128 stands for features without agreement.
@@ -16,6 +19,8 @@ class Aggregation:
         p2: Cost of a larger change.
         edge: p2 is divided by 1 + edge times the difference of gray, which is in [0, 1].
         tolerance: Largest difference in pixels between the disparities of both images.
+        speckle: Consistent areas of up to so many pixels count as not consistent.
+        speckle_step: Largest difference in pixels of neighbours of one area.
         median: Side of the median filter at the end, odd; 0 for none.
     """
 
@@ -23,6 +28,8 @@ class Aggregation:
     p2: float = 800.0
     edge: float = 20.0
     tolerance: float = 1.0
+    speckle: int = 20
+    speckle_step: float = 2.0
     median: int = 5
 
 
@@ -46,7 +53,7 @@ def aggregate_disparity(
 
     Returns:
         Disparity (H, W) float32 in pixels, confidence (H, W) float32 in [0, 1], which is 0 where
-        the left-right check fails, and whether it passes (H, W) bool.
+        the left-right check fails or the area is a speckle, and whether it passes (H, W) bool.
     """
     from patchmatch.stereo import kernels
 
@@ -76,11 +83,21 @@ def aggregate_disparity(
     other = np.empty((height, width), np.int16)
     kernels.choose(total, low, disparity, other, margin)
     consistent = np.empty((height, width), np.bool_)
-    kernels.check_and_fill(disparity, other, settings.tolerance, consistent)
+    kernels.check(disparity, other, settings.tolerance, consistent)
+    _drop_speckles(disparity, consistent, settings)
+    kernels.fill(disparity, consistent)
     if settings.median:
         disparity = cv2.medianBlur(disparity, settings.median)
     confidence = np.where(consistent, margin / (margin + np.float32(2 * settings.p1)), 0)
     return disparity, confidence.astype(np.float32), consistent
+
+
+def _drop_speckles(disparity: np.ndarray, consistent: np.ndarray, settings: Aggregation) -> None:
+    """Mark small areas as not consistent, in place (``filterSpeckles`` of OpenCV)."""
+    units = np.where(consistent, np.rint(SPECKLE_UNITS * disparity), -1).astype(np.int16)
+    step = round(SPECKLE_UNITS * settings.speckle_step)
+    cv2.filterSpeckles(units, -1, settings.speckle, step)
+    consistent &= units >= 0
 
 
 def narrow_range(disparity: np.ndarray, count: int) -> np.ndarray:

@@ -58,7 +58,7 @@ def score_disparity(run: Path, truth: Path, skipped: list[str]) -> tuple[list[Ro
         details.append({"group": name, **_statistics(*parts[-1])})
     if not details:
         raise InputError(f"{truth}: no pair of {run} has a truth; {skipped[0] if skipped else ''}")
-    values, true = (np.concatenate([part[i] for part in parts]) for i in range(2))
+    values, true = (np.concatenate(x) for x in ([p[0] for p in parts], [p[1] for p in parts]))
     masks = [mask for *_, mask in parts if mask is not None]
     has_masks = len(masks) == len(parts)
     total = _statistics(values, true, np.concatenate(masks) if has_masks else None)

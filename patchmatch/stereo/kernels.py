@@ -186,14 +186,11 @@ def choose(total, low, disparity, other, margin):
 
 
 @numba.njit(**_OPTIONS)
-def check_and_fill(disparity, other, tolerance, consistent):
-    """Check the disparities against those of image 1, and fill those that disagree, in place.
-
-    A pixel without a consistent disparity gets the smaller one of its nearest consistent pixels to
-    the left and to the right: an occluded surface lies behind.
+def check(disparity, other, tolerance, consistent):
+    """Check the disparities against those of image 1.
 
     Args:
-        disparity: (H, W) float32, modified.
+        disparity: (H, W) float32.
         other: (H, W) int16, of image 1.
         tolerance: Largest difference in pixels.
         consistent: (H, W) bool, written.
@@ -203,6 +200,21 @@ def check_and_fill(disparity, other, tolerance, consistent):
         for x in range(width):
             x1 = round(x - disparity[y, x])
             consistent[y, x] = x1 >= 0 and abs(other[y, x1] - disparity[y, x]) <= tolerance
+
+
+@numba.njit(**_OPTIONS)
+def fill(disparity, consistent):
+    """Fill the pixels that are not consistent, in place.
+
+    Such a pixel gets the smaller one of its nearest consistent pixels to the left and to the right:
+    an occluded surface lies behind.
+
+    Args:
+        disparity: (H, W) float32, modified.
+        consistent: (H, W) bool.
+    """
+    height, width = disparity.shape
+    for y in range(height):
         left = np.float32(-1)
         for x in range(width):  # from the left; what has none there is negative
             if consistent[y, x]:

@@ -28,8 +28,8 @@ def match_keypoints(image0: Tensor, image1: Tensor, side: int) -> tuple[np.ndarr
         points = detect_sift_keypoints(array, describe=True)
         strongest = points.response.argsort(descending=True, stable=True)[:KEYPOINTS]
         found.append(points[strongest])
-    words = [normalize_descriptors(points.descriptors, root=True) for points in found]
-    index0, index1, _ = match_descriptors(*words)
+    words0, words1 = (normalize_descriptors(points.descriptors, root=True) for points in found)
+    index0, index1, _ = match_descriptors(words0, words1)
     matched = torch.stack([found[0].points[index0], found[1].points[index1]])
     # (0, 0) is the centre of a pixel: scale around the corner
     matched = (matched + 0.5) / scale - 0.5

@@ -26,6 +26,7 @@ from patchmatch.stereo.refinement_layers import (
     nearest_known,
     take_from,
     upsample,
+    zero_convolution,
 )
 
 MULTIPLE = 16  # sides of the images that the network takes
@@ -108,9 +109,7 @@ class RefinementNet(nn.Module):
         self.query = nn.Conv2d(channels, KEYS, 1)
         properties = 3 + 2 * len(RELATIVE) + CONFIDENCE
         self.scorer = CandidateScorer(properties, channels, KIND_SCORES)
-        self.step = nn.Sequential(convolve(channels, channels), nn.Conv2d(channels, 1, 1))
-        nn.init.zeros_(self.step[1].weight)
-        nn.init.zeros_(self.step[1].bias)
+        self.step = nn.Sequential(convolve(channels, channels), zero_convolution(channels))
         self.masks = nn.Sequential(
             convolve(channels, 2 * channels), nn.Conv2d(2 * channels, 9 * SCALE**2, 1)
         )

@@ -76,6 +76,15 @@ def convolve(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.LeakyReLU(0.1))
 
 
+def zero_convolution(inputs: int) -> nn.Conv2d:
+    """Return a 1x1 convolution to one channel, which is zero before training."""
+    layer = nn.Conv2d(inputs, 1, 1)
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
 def double(x: Tensor) -> Tensor:
     """Return (B, C, 2 H, 2 W), interpolated."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

@@ -146,7 +146,8 @@ def _sample_plane(
     reach = abs(b) * width + abs(c) * height
     shrink = min(1.0, room / max(reach, 1e-6))
     b, c = b * shrink, c * shrink
-    return tuple(map(float, (offset - b * centre[0] - c * centre[1], b, c)))
+    a = offset - b * centre[0] - c * centre[1]
+    return float(a), float(b), float(c)
 
 
 def _shape(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
