@@ -26,7 +26,7 @@ class Aggregation:
 
     p1: float = 100.0
     p2: float = 800.0
-    edge: float = 20.0
+    edge: float = 10.0
     tolerance: float = 1.0
     speckle: int = 20
     speckle_step: float = 2.0

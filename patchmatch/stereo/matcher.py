@@ -45,7 +45,7 @@ class StereoMatcher(Matcher):
         prune: Search the whole range at half the size only, and a narrow one at full size.
         candidates: Disparities of a pixel at full size after pruning.
         features: ``learned``, the trained network, or ``census``, hand-crafted.
-        refine: Repair gross errors by the refinement network.
+        refine: Fill the pixels that fail the left-right check by the refinement network.
         iterations: Iterations of the refinement network.
         particles: Particles of Differentiable PatchMatch in it, to which it prunes the range; 0
             compares all disparities of the range.
@@ -67,7 +67,7 @@ class StereoMatcher(Matcher):
         candidates: int = 16,
         features: str = "census",
         refine: bool = False,
-        iterations: int = 4,
+        iterations: int = 3,
         particles: int = 2,
         train: str = "refinement",
     ) -> None:
@@ -184,12 +184,12 @@ class StereoMatcher(Matcher):
             max_disparity = self._estimate_range(image0, image1)
         max_disparity = max(1, min(max_disparity, width - 1))
         count, low = max_disparity + 1, None
-        refined = self._refine(image0, image1, max_disparity) if self.refine else None
-        if (self.prune or refined is not None) and count > 2 * self.candidates:
-            estimate = self._search_half(image0, image1, count) if refined is None else refined
+        if self.prune and count > 2 * self.candidates:
+            estimate = self._search_half(image0, image1, count)
             low, count = narrow_range(estimate, self.candidates), self.candidates
         disparity, confidence, consistent = self._aggregate(image0, image1, low, count)
-        if refined is not None:
+        if self.refine:
+            refined = self._refine(image0, image1, max_disparity)
             disparity = np.where(consistent, disparity, refined)
         return Disparity(
             disparity=disparity,

@@ -116,7 +116,7 @@ class CensusFeatures(nn.Module):
         level: Difference of gray, in [0, 1], that counts in full.
     """
 
-    def __init__(self, radius: int = 4, level: float = 0.02) -> None:
+    def __init__(self, radius: int = 4, level: float = 0.01) -> None:
         super().__init__()
         steps = range(-radius, radius + 1)
         self.offsets = [(y, x) for y in steps for x in steps if (y + x) % 2 == 0 and (y or x)]

@@ -85,7 +85,7 @@ class RefinementNet(nn.Module):
     """
 
     def __init__(
-        self, channels: int = 32, features: int = 32, iterations: int = 4, particles: int = 2
+        self, channels: int = 32, features: int = 32, iterations: int = 3, particles: int = 2
     ) -> None:
         super().__init__()
         self.iterations, self.particles = iterations, particles
