@@ -35,7 +35,7 @@ METHODS: dict[str, dict[str, object]] = {
     "census, pruned": {"prune": True},
     "learned": {"features": "learned"},
     "refined": {"refine": True},
-    "refined, no particles pruned": {"refine": True, "particles": 0},
+    "refined, not pruned": {"refine": True, "particles": 0},
 }
 Pair = tuple[str, np.ndarray, np.ndarray, np.ndarray]
 
