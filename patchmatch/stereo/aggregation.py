@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-
 SPECKLE_UNITS = 8  # per pixel
 
 
