@@ -9,6 +9,7 @@ from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
 import patchmatch
+from patchmatch.cli import main
 from patchmatch.core.checkpoints import load_trained, read_checkpoint
 from patchmatch.core.errors import InputError
 from patchmatch.pairs.patch2pix import net as net_module
@@ -205,6 +206,17 @@ def test_refine_is_an_option_of_matchers(images):
     assert_close(refined.keypoints1, again.keypoints1, rtol=0, atol=1e-3)
     with pytest.raises(ValueError, match="refine must be one of patch2pix, got other"):
         SIFTMatcher(refine="other")
+
+
+def test_refine_is_an_error_where_it_has_no_effect(images, capsys):
+    with pytest.raises(ValueError, match="refine has no effect on HomographyNetMatcher"):
+        patchmatch.match_images(*images, "homography_net", refine="patch2pix")
+    options = ["--data.pairs", "a.png,b.png", "--model.refine", "patch2pix"]
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "-c", "match_homography_net", *options])
+    assert stop.value.code == 2
+    assert "remove the option, or give another matcher" in capsys.readouterr().err
+    patchmatch.match_images(*images, "auto", refine="patch2pix")  # its other matchers are refined
 
 
 def test_matching_finds_a_shift_and_nothing_in_uniform_images(images):
