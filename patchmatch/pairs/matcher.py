@@ -100,7 +100,7 @@ class PairMatcher(Matcher, abc.ABC):
         if refine is not None and self.finds_homographies:
             raise ValueError(
                 f"refine has no effect on {type(self).__name__}, whose matches lie on a homography "
-                "that is already aligned with the images; remove the option, or give another matcher"
+                "that is aligned with the images; remove the option, or give another matcher"
             )
         self.refine = refine
         self.max_size, self.max_matches, self.min_score = max_size, max_matches, min_score

@@ -1,5 +1,6 @@
 """Pairs of photographs with known cameras: MegaDepth as D2-Net prepares it, and PhotoTourism."""
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,8 +74,8 @@ def read_megadepth(
             for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
             if all(arrays[name][i] is not None for name in SCENE_ARRAYS[:2] for i in (row, column))
         ]
-        chosen = _choose(usable, limit, seed, lambda pair: _scene_pair(root, arrays, pair, ratio))
-        scenes[file.stem] = _checked(file, chosen)
+        build = functools.partial(_scene_pair, root, arrays, ratio)
+        scenes[file.stem] = _checked(file, _choose(usable, limit, seed, build))
     return _require_pairs(root, scenes)
 
 
@@ -82,8 +83,8 @@ def read_phototourism(root: Path, overlap: float, limit: int, ratio: float, seed
     """Read pairs of the validation scenes of PhotoTourism (Jin et al. 2020), by scene.
 
     Args:
-        root: Folder with SCENE/dense/images and SCENE/dense/sparse/{cameras,images}.bin. Precomputed
-            overlaps are read from SCENE/dense/sparse/ov_pairs.npy, where it exists.
+        root: Folder with SCENE/dense/images and SCENE/dense/sparse/{cameras,images}.bin. Overlaps
+            are read from SCENE/dense/sparse/ov_pairs.npy, where it exists.
         overlap: Minimum overlap: the share of common 3D points.
         limit: Number of pairs of a scene, a random choice.
         ratio: Width over height to which images are cropped; pairs with other than landscape images
@@ -166,34 +167,30 @@ def crop_to_ratio(height: int, width: int, ratio: float) -> tuple[int, int] | No
 
 def _listed_scenes(root: Path, path: Path, overlap: float, limit: int) -> Scenes:
     """Return the pairs of a pair file of Patch2Pix with at least an overlap."""
-    scenes = {}
     try:
-        for scene, content in read_npy_dict(path).items():
-            pairs = [pair for pair in content["pairs"] if pair.overlap >= overlap][:limit]
-            scenes[str(scene)] = _checked(
-                path,
-                (
-                    PosedPair(
-                        images=_two(_undistorted(root, name) for name in (pair.im1, pair.im2)),
-                        intrinsics=_two(np.asarray(k, float) for k in (pair.K1, pair.K2)),
-                        pose=np.c_[np.asarray(pair.R, float), np.asarray(pair.t, float)],
-                        crops=_two(
-                            (int(crop[0]), int(crop[1])) for crop in (pair.crop1, pair.crop2)
-                        ),
-                    )
-                    for pair in pairs
-                ),
-            )
+        scenes = {
+            str(scene): [_listed_pair(root, p) for p in content["pairs"] if p.overlap >= overlap]
+            for scene, content in read_npy_dict(path).items()
+        }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: not a pair file of Patch2Pix ({error}); give one as --data.pairs, or leave "
             "the option out"
         ) from error
-    return _require_pairs(path, scenes)
+    return _require_pairs(path, {k: _checked(path, v[:limit]) for k, v in scenes.items()})
+
+
+def _listed_pair(root: Path, pair: Any) -> PosedPair:
+    return PosedPair(
+        images=_two(_undistorted(root, name) for name in (pair.im1, pair.im2)),
+        intrinsics=_two(np.asarray(matrix, float) for matrix in (pair.K1, pair.K2)),
+        pose=np.c_[np.asarray(pair.R, float), np.asarray(pair.t, float)],
+        crops=_two((int(crop[0]), int(crop[1])) for crop in (pair.crop1, pair.crop2)),
+    )
 
 
 def _scene_pair(
-    root: Path, arrays: dict[str, np.ndarray], pair: tuple[int, int], ratio: float
+    root: Path, arrays: dict[str, np.ndarray], ratio: float, pair: tuple[int, int]
 ) -> PosedPair | None:
     """Return a pair of a scene of D2-Net; None if the aspect ratios are other ones."""
     intrinsics = _two(np.asarray(arrays["intrinsics"][i], float) for i in pair)

@@ -89,7 +89,8 @@ def listed(tmp_path, pair, **changes):
     content = {}
     for name in ("0000", "0001"):
         values = {
-            "im1": f"{name}/images/a.png", "im2": f"{name}/images/b.png", "overlap": np.float64(0.6),
+            "im1": f"{name}/images/a.png", "im2": f"{name}/images/b.png",
+            "overlap": np.float64(0.6),
             "K1": corner_intrinsics(pair, "intrinsics0"),
             "K2": corner_intrinsics(pair, "intrinsics1"),
             "R": pose[:3, :3], "t": pose[:3, 3], "q": np.ones(4), "crop1": (10.0, 0),
@@ -216,7 +217,7 @@ def test_wrong_files_are_errors(megadepth, tmp_path):
         with pytest.raises(InputError, match=message):
             PosedPairs(**options).setup("validate")
     still = listed(tmp_path, scene(0), t=np.zeros(3))
-    with pytest.raises(InputError, match="pose of a.png and b.png has no translation"):
+    with pytest.raises(InputError, match=r"pose of a.png and b.png has no translation"):
         PosedPairs(str(megadepth), str(still)).setup("fit")
     np.save(tmp_path / "other.npy", {"0000": {"pairs": [Namespace(im1="a.png")]}})
     with pytest.raises(InputError, match="not a pair file of Patch2Pix"):
