@@ -111,7 +111,7 @@ def read_phototourism(root: Path, overlap: float, limit: int, ratio: float, seed
                     f"{folder / OVERLAP_FILE}: {missing[0]} is not in images.bin; delete the file"
                 )
             ends = images[pair[0]], images[pair[1]]
-            crops = [crop_to_ratio(*end.size, ratio) for end in ends]
+            crops = [crop_to_ratio(end.size, ratio) for end in ends]
             if crops[0] is None or crops[1] is None:
                 return None
             return PosedPair(
@@ -152,14 +152,14 @@ def overlapping_pairs(
     }
 
 
-def crop_to_ratio(height: int, width: int, ratio: float) -> tuple[int, int] | None:
+def crop_to_ratio(size: tuple[float, float], ratio: float) -> tuple[int, int] | None:
     """Return the columns and rows to cut for an aspect ratio; None if it is another one.
 
     Args:
-        height: Height of the image in pixels.
-        width: Width of the image in pixels.
+        size: Height and width of the image in pixels.
         ratio: Width over height of the result.
     """
+    height, width = size
     if abs(width / height - ratio) > RATIO_RANGE:
         return None
     return max(0, round(width - height * ratio)), max(0, round(height - width / ratio))
@@ -195,7 +195,7 @@ def _scene_pair(
     """Return a pair of a scene of D2-Net; None if the aspect ratios are other ones."""
     intrinsics = _two(np.asarray(arrays["intrinsics"][i], float) for i in pair)
     # the principal point of an undistorted image is its centre
-    crops = [crop_to_ratio(*(2 * k[1::-1, 2]), ratio) for k in intrinsics]
+    crops = [crop_to_ratio((2 * k[1, 2], 2 * k[0, 2]), ratio) for k in intrinsics]
     if crops[0] is None or crops[1] is None:
         return None
     poses = [np.asarray(arrays["poses"][i], float).reshape(4, 4) for i in pair]

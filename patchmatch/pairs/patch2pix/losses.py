@@ -37,17 +37,17 @@ def sampson_distance(
 def geometric_loss(
     distance: Float[Tensor, "N"], before: Float[Tensor, "N"], limit: float
 ) -> Float[Tensor, ""]:
-    """Return the mean distance of refined matches that were near the epipolar lines before.
+    """Return the mean distance of refined matches that were near the truth before.
 
     The paper averages the squared distances. The loss here is sqrt(1 + squared distance) - 1, which
     grows linearly: the patches of a proposal near its line by chance may show nothing in common.
 
     Args:
-        distance: Sampson distance of the refined matches in square pixels.
-        before: Sampson distance of the same matches before the refinement.
-        limit: Matches farther from the lines than this, in square pixels, do not count.
+        distance: Squared distance of the refined matches in square pixels, infinite where unknown.
+        before: The same before the refinement.
+        limit: Matches with a larger squared distance before, and unknown ones, do not count.
     """
-    chosen = before < limit
+    chosen = (before < limit) & distance.isfinite()
     losses = (1 + distance).sqrt() - 1
     return losses.where(chosen, losses.new_zeros(())).sum() / chosen.sum().clamp_min(1)
 

@@ -201,10 +201,10 @@ def test_script_writes_the_overlaps(tmp_path):
 
 
 def test_crop_keeps_landscape_images_only():
-    assert crop_to_ratio(400, 600, 1.5) == (0, 0)
-    assert crop_to_ratio(400, 640, 1.5) == (40, 0)
-    assert crop_to_ratio(450, 600, 1.5) == (0, 50)
-    assert crop_to_ratio(600, 400, 1.5) is None
+    assert crop_to_ratio((400, 600), 1.5) == (0, 0)
+    assert crop_to_ratio((400, 640), 1.5) == (40, 0)
+    assert crop_to_ratio((450, 600), 1.5) == (0, 50)
+    assert crop_to_ratio((600, 400), 1.5) is None
 
 
 def test_wrong_files_are_errors(megadepth, tmp_path):
