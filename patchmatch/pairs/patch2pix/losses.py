@@ -1,9 +1,11 @@
 """Losses of Patch2Pix (Zhou et al. 2021, section 3.4): epipolar distance and classification."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
+
+from patchmatch.ops.sampling import bilinear_sample
 
 CLS_DTHRES = (50.0, 5.0)  # square pixels of the Sampson distance: a match is an inlier
 EPI_DTHRES = (50.0, 5.0)  # square pixels: a match trains the displacement
@@ -32,6 +34,43 @@ def sampson_distance(
     residual = (rays1 * lines1).sum(dim=-1)
     gradient = lines1[..., :2].square().sum(dim=-1) + lines0[..., :2].square().sum(dim=-1)
     return residual.square() / gradient.clamp_min(MIN_GRADIENT)
+
+
+def epipolar_distance(
+    fundamental: Float[Tensor, "B 3 3"],
+    pair: Int[Tensor, "M"],
+    points0: Float[Tensor, "M 2"],
+    points1: Float[Tensor, "M 2"],
+) -> Float[Tensor, "M"]:
+    """Return the Sampson distances of the matches of several pairs in square pixels, in float32.
+
+    Args:
+        fundamental: F of each pair.
+        pair: Index of the pair of each match.
+        points0: x and y in pixels of image 0.
+        points1: x and y in pixels of image 1.
+    """
+    ends = (points[:, None].double() for points in (points0, points1))
+    return sampson_distance(fundamental.double()[pair], *ends)[:, 0].float()
+
+
+def true_error(
+    flow: Float[Tensor, "B 2 H W"],
+    valid: Bool[Tensor, "B H W"],
+    pair: Int[Tensor, "M"],
+    points0: Float[Tensor, "M 2"],
+    points1: Float[Tensor, "M 2"],
+) -> Float[Tensor, "M"]:
+    """Return the distances in pixels from the true correspondences; NaN where there are none."""
+    errors = points0.new_full((len(points0),), float("nan"))
+    for index in range(len(flow)):
+        rows = (pair == index).nonzero()[:, 0]
+        ends = points0[rows][None]
+        known = bilinear_sample(valid[index][None, None].float(), ends, "zeros")[0, 0] > 0.999
+        truth = ends[0] + bilinear_sample(flow[index][None], ends)[0].mT
+        error = (truth - points1[rows]).norm(dim=1)
+        errors[rows] = torch.where(known, error, torch.full_like(error, float("nan")))
+    return errors
 
 
 def geometric_loss(

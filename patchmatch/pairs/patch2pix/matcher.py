@@ -3,12 +3,11 @@
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from patchmatch.core.errors import InputError
-from patchmatch.ops.sampling import bilinear_sample
 from patchmatch.pairs.detector_free import DetectorFreeMatcher
 from patchmatch.pairs.patch2pix.backbone import NAMES, RESNET, load_resnet
 from patchmatch.pairs.patch2pix.data import EpipolarBatch
@@ -16,9 +15,10 @@ from patchmatch.pairs.patch2pix.losses import (
     CLS_DTHRES,
     CLS_WEIGHT,
     EPI_DTHRES,
+    epipolar_distance,
     geometric_loss,
     inlier_loss,
-    sampson_distance,
+    true_error,
 )
 from patchmatch.pairs.patch2pix.net import Patch2PixNet, RefinementNet
 from patchmatch.pairs.patch2pix.panels import log_panel
@@ -219,7 +219,10 @@ class Patch2PixMatcher(PretrainedPairMatcher, DetectorFreeMatcher):
         count = len(batch["image0"])
         ends = {"coarse": (points0, points1), "mid": (mid.points0, mid.points1)}
         ends["fine"] = fine.points0, fine.points1
-        squares = {name: epipolar_distance(batch, pair, *both) for name, both in ends.items()}
+        squares = {
+            name: epipolar_distance(batch["fundamental"], pair, *both)
+            for name, both in ends.items()
+        }
         loss = geometric_loss(squares["fine"], squares["coarse"], self.epi_dthres[0])
         self.log(f"{stage}/sampson", loss, batch_size=count)
         for name, both in ends.items():
@@ -266,7 +269,7 @@ class Patch2PixMatcher(PretrainedPairMatcher, DetectorFreeMatcher):
     ) -> Float[Tensor, "M"]:
         """Return the squared distances of matches that train, infinite where unknown."""
         if self.supervision == EPIPOLAR:
-            return epipolar_distance(batch, pair, points0, points1)
+            return epipolar_distance(batch["fundamental"], pair, points0, points1)
         if not batch["valid"].any():
             raise InputError(
                 "--model.supervision dense requires true correspondences, which these data do not "
@@ -275,34 +278,6 @@ class Patch2PixMatcher(PretrainedPairMatcher, DetectorFreeMatcher):
         error = true_error(batch["flow"], batch["valid"], pair, points0, points1)
         # half of the square: that of two ends that meet in the middle, as the Sampson distance
         return torch.where(error.isfinite(), error, torch.inf).square() / 2
-
-
-def epipolar_distance(
-    batch: EpipolarBatch, pair: Tensor, points0: Tensor, points1: Tensor
-) -> Float[Tensor, "M"]:
-    """Return the Sampson distances of matches in square pixels, in float32."""
-    matrices = batch["fundamental"].double()[pair]
-    ends = (points[:, None].double() for points in (points0, points1))
-    return sampson_distance(matrices, *ends)[:, 0].float()
-
-
-def true_error(
-    flow: Float[Tensor, "B 2 H W"],
-    valid: Bool[Tensor, "B H W"],
-    pair: Tensor,
-    points0: Float[Tensor, "M 2"],
-    points1: Float[Tensor, "M 2"],
-) -> Float[Tensor, "M"]:
-    """Return the distances in pixels from the true correspondences; NaN where there are none."""
-    errors = points0.new_full((len(points0),), float("nan"))
-    for index in range(len(flow)):
-        rows = (pair == index).nonzero()[:, 0]
-        ends = points0[rows][None]
-        known = bilinear_sample(valid[index][None, None].float(), ends, "zeros")[0, 0] > 0.999
-        truth = ends[0] + bilinear_sample(flow[index][None], ends)[0].mT
-        error = (truth - points1[rows]).norm(dim=1)
-        errors[rows] = torch.where(known, error, torch.full_like(error, float("nan")))
-    return errors
 
 
 def _cells(valid: Tensor | None, size: torch.Size, stride: int) -> Tensor | None:
