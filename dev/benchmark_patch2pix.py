@@ -136,15 +136,11 @@ def main() -> None:
     print(f"{np.mean(seconds):.2f} s a refinement on one core, peak memory {gigabytes:.2f} GB")
 
 
-def draw(net: Patch2PixNet, root: Path) -> np.ndarray:
-    """Return the coarse, mid and fine matches of the first pair of a benchmark, (H, W, 3) uint8."""
-    pair = read_benchmark(root)[0]
-    images = to_tensors(
-        {f"image{i}": read_image(root / getattr(pair, f"image{i}")) for i in (0, 1)}
-    )
-    if pair.homography is None:
-        matrices = [torch.as_tensor(k) for k in (pair.intrinsics0, pair.intrinsics1)]
-        fundamental = fundamental_matrix(torch.as_tensor(pair.pose)[:3], matrices[0], matrices[1])
+def draw(net: Patch2PixNet, root: Path, number: int) -> np.ndarray:
+    """Return the coarse, mid and fine matches of a pair of a benchmark, (H, W, 3) uint8."""
+    pair = read_benchmark(root)[number]
+    paths = {"image0": root / pair.image0, "image1": root / pair.image1}
+    images = to_tensors({name: read_image(path) for name, path in paths.items()})
     with torch.no_grad():
         pyramids = [net.extract(as_gray(image)) for image in images]
         points = [p[:PROPOSALS] for p in net.propose(pyramids[0], pyramids[1])]
