@@ -39,6 +39,7 @@ bench: $(READY) ## the numbers of docs/benchmarks.md
 	$(BIN)/python dev/benchmark_match.py --matchers sift asift field homography_net
 	$(BIN)/python dev/benchmark_alignment.py
 	$(BIN)/python dev/benchmark_patch2pix.py
+	$(BIN)/python dev/benchmark_patch2pix_supervision.py
 	$(BIN)/python dev/benchmark_ncnet.py
 	$(BIN)/python dev/benchmark_stereo.py --generated 12
 	$(BIN)/python dev/benchmark_templates_speed.py

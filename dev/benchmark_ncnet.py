@@ -22,8 +22,8 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
-from patchmatch.core.checkpoints import load_trained
-from patchmatch.pairs.patch2pix.ncnet import NCNetMatcher, shipped_checkpoint
+from patchmatch.core.checkpoints import load_trained, shipped_checkpoint
+from patchmatch.pairs.patch2pix.ncnet import NCNetMatcher
 from patchmatch.pairs.patch2pix.proposals import mutual_neighbours
 from patchmatch.pairs.patch2pix.refinement import load_refiner, refine_points
 from patchmatch.pairs.points import as_gray, as_rgb, downscale_pair

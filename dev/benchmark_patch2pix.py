@@ -1,11 +1,13 @@
 """Share of matches within 1 and 3 pixels, before and after the refinement by Patch2Pix.
 
-python3 dev/benchmark_patch2pix.py [FOLDER_OF_BENCHMARKS] [--pairs 32] [--picture FILE.png]
+python3 dev/benchmark_patch2pix.py [FOLDER_OF_BENCHMARKS] [--pairs 32] [--checkpoint FILE.ckpt]
+python3 dev/benchmark_patch2pix.py FOLDER_OF_A_BENCHMARK --picture FILE.png [--number 0]
 
 Matches: coarse proposals (mutual nearest neighbours of the features at 1/8 of the size) and those
 of SIFT. Images: test scenes of ``EpipolarPairs``, whose photographs are not used for training, and
 the pairs with a homography of the benchmarks in the folder. ``--split val`` measures on the
-validation scenes, on which settings are chosen.
+validation scenes, on which settings are chosen. The picture shows the proposals of a pair of
+a benchmark after each stage, coloured by the distance from its homography or epipolar lines.
 """
 
 import argparse
@@ -16,7 +18,6 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from rich.console import Console
@@ -29,15 +30,18 @@ from patchmatch.io import read_image, write_image
 from patchmatch.ops.homography import warp_points
 from patchmatch.pairs.benchmarks import is_benchmark, read_benchmark
 from patchmatch.pairs.patch2pix.data import EpipolarPairs
-from patchmatch.pairs.patch2pix.matcher import true_error
-from patchmatch.pairs.patch2pix.proposals import mutual_neighbours
+from patchmatch.pairs.patch2pix.losses import sampson_distance, true_error
+from patchmatch.pairs.patch2pix.net import Patch2PixNet
+from patchmatch.pairs.patch2pix.panels import draw_stages
 from patchmatch.pairs.patch2pix.refinement import MIN_CONFIDENCE, load_refiner, refine_points
 from patchmatch.pairs.points import as_gray
 from patchmatch.public.images import to_tensors
 from patchmatch.public.pairs import load_pair_matcher
+from patchmatch.synthetic.rendering import fundamental_matrix
 
 PROPOSALS = 400
 THRESHOLDS = (1, 3)  # pixels
+DRAWN = 150  # most confident matches of the picture
 
 Error = Callable[[Tensor, Tensor], Tensor]  #: distances of matches from the truth, NaN if unknown
 Item = tuple[str, Tensor, Tensor, Error]  #: name of the set, both images, and the truth
@@ -81,22 +85,23 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=32)
     parser.add_argument("--split", choices=["val", "test"], default="test")
     parser.add_argument("--confidence", type=float, default=MIN_CONFIDENCE)
+    parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--number", type=int, default=0, help="pair of the picture")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    net, sift = (
-        load_refiner(torch.device("cpu")),
-        load_pair_matcher("sift", options={"align": False}),
-    )
+    net = load_refiner(torch.device("cpu"), options.checkpoint)
+    if options.picture is not None:
+        write_image(options.picture, draw(net, options.folder, options.number))
+        return
+    sift = load_pair_matcher("sift", options={"align": False})
     found: dict[tuple[str, str, str], list[tuple[float, ...]]] = {}
     seconds: list[float] = []
-    first: tuple[Tensor, Tensor] | None = None
     real = photographs(options.folder) if options.folder else iter(())
     for name, image0, image1, error in chain(real, scenes(options.split, options.pairs)):
-        first = first or (image0, image1)
         with torch.no_grad():
             pyramids = [net.extract(as_gray(image)) for image in (image0, image1)]
-        proposed = mutual_neighbours(*(p.coarse[0] for p in pyramids))
+            proposed = net.propose(pyramids[0], pyramids[1])
         matched = sift.match(image0, image1)
         sources = {
             "proposals": (proposed[0][:PROPOSALS], proposed[1][:PROPOSALS]),
@@ -129,39 +134,36 @@ def main() -> None:
     Console(width=100).print(table)
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{np.mean(seconds):.2f} s a refinement on one core, peak memory {gigabytes:.2f} GB")
-    if options.picture and first:
-        write_image(options.picture, draw(*first))
 
 
-def draw(image0: Tensor, image1: Tensor) -> np.ndarray:
-    """Return a picture of the coarse, mid and fine matches of a pair, (H, W, 3) uint8."""
-    net = load_refiner(torch.device("cpu"))
+def draw(net: Patch2PixNet, root: Path, number: int) -> np.ndarray:
+    """Return the coarse, mid and fine matches of a pair of a benchmark, (H, W, 3) uint8."""
+    pair = read_benchmark(root)[number]
+    paths = {"image0": root / pair.image0, "image1": root / pair.image1}
+    images = to_tensors({name: read_image(path) for name, path in paths.items()})
     with torch.no_grad():
-        pyramids = [net.extract(as_gray(image)) for image in (image0, image1)]
-        points = [p[:PROPOSALS] for p in mutual_neighbours(*(p.coarse[0] for p in pyramids))[:2]]
-        pair = torch.zeros(len(points[0]), dtype=torch.long)
-        mid, fine = net.refine(pyramids[0], pyramids[1], pair, points[0], points[1])
-    score = torch.minimum(mid.logits, fine.logits).sigmoid()
-    best = score.argsort(descending=True)[:60].tolist()
-    panels = []
-    height = max(image0.shape[2], image1.shape[2])
-    width = image0.shape[3]
-    ends = (points, (mid.points0, mid.points1), (fine.points0, fine.points1))
-    for ends0, ends1 in ends:
-        panel = np.zeros((height, width + image1.shape[3], 3), np.uint8)
-        for left, image in ((0, image0), (width, image1)):
-            pixels = (255 * image[0].movedim(0, -1)).byte().numpy()
-            panel[: pixels.shape[0], left : left + pixels.shape[1]] = pixels
-        for rank, index in enumerate(best):
-            hue = np.full((1, 1), 4 * rank, np.uint8)
-            colour = cv2.applyColorMap(hue, cv2.COLORMAP_HSV)[0, 0].tolist()
-            start, end = ends0[index].round().int().tolist(), ends1[index].round().int().tolist()
-            end[0] += width
-            cv2.line(panel, start, end, colour, 1, cv2.LINE_AA)
-            for centre in (start, end):
-                cv2.circle(panel, centre, 3, colour, -1, cv2.LINE_AA)
-        panels.append(panel)
-    return np.concatenate(panels)
+        pyramids = [net.extract(as_gray(image)) for image in images]
+        points = [p[:PROPOSALS] for p in net.propose(pyramids[0], pyramids[1])]
+        index = torch.zeros(len(points[0]), dtype=torch.long)
+        mid, fine = net.refine(pyramids[0], pyramids[1], index, points[0], points[1])
+    best = torch.minimum(mid.logits, fine.logits).argsort(descending=True)[:DRAWN]
+    stages = {}
+    for name, ends in (
+        ("coarse", points),
+        ("mid", (mid.points0, mid.points1)),
+        ("fine", (fine.points0, fine.points1)),
+    ):
+        points0, points1 = (p[best].double() for p in ends)
+        if pair.homography is not None:
+            truth = warp_points(torch.as_tensor(pair.homography, dtype=torch.float64), points0)
+            squares = (truth - points1).square().sum(dim=1)
+        else:
+            pose = torch.as_tensor(pair.pose)[:3]
+            matrices = [torch.as_tensor(k) for k in (pair.intrinsics0, pair.intrinsics1)]
+            fundamental = fundamental_matrix(pose, matrices[0], matrices[1])
+            squares = sampson_distance(fundamental, points0, points1)
+        stages[name] = (points0, points1, squares)
+    return draw_stages(images[0][0], images[1][0], stages)
 
 
 if __name__ == "__main__":

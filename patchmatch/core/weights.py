@@ -1,7 +1,7 @@
 """Reading files that ``torch.save`` wrote, and the weights of networks from other libraries."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,30 @@ def read_state_dict(path: str | Path, advice: str) -> Mapping[str, Any]:
     Raises:
         InputError: If the file is missing or damaged, or contains no state_dict.
     """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file; {advice}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the errors of torch.load have no common base
-        raise InputError(f"{path}: cannot be read as weights{reason(error)}; {advice}") from error
+    content = read_weights_file(path, advice)
     if isinstance(content, Mapping):
         content = content.get("state_dict", content)
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: contains no state_dict; {advice}")
     return content
+
+
+def read_weights_file(path: str | Path, advice: str, allowed: Sequence[Any] = ()) -> Any:
+    """Read a file that ``torch.save`` wrote; only tensors and plain values are unpickled.
+
+    Args:
+        path: The file.
+        advice: What to do about a wrong file; the end of the error message.
+        allowed: Further classes and functions that it may contain, which must not run code, as
+            ``torch.serialization.safe_globals`` takes them.
+
+    Raises:
+        InputError: If the file is missing or damaged, or contains other objects.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; {advice}")
+    try:
+        with torch.serialization.safe_globals(list(allowed)):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the errors of torch.load have no common base
+        raise InputError(f"{path}: cannot be read as weights{reason(error)}; {advice}") from error

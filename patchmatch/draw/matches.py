@@ -10,6 +10,7 @@ from patchmatch.io import to_rgb_uint8
 
 # Distinguishable with color blindness (palette of Okabe and Ito).
 INLIER, OUTLIER = (0, 190, 150), (240, 90, 20)
+_LARGE_ERROR = 5.0  # pixels: the error whose colour is that of an outlier
 _SUBPIXEL = 4  # bits of OpenCV's fixed-point coordinates
 _GAP = 8  # pixels between the two images
 _MAX_AREA_RATIO = 20.0  # of a panorama to the sum of both images
@@ -25,11 +26,13 @@ def draw_matches(
     max_lines: int = 150,
     size: int = 1600,
     caption: str | None = None,
+    errors: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw matches as lines between two images, side by side or stacked.
 
     Inliers are bluish green with dots at their ends, outliers are orange with crosses. If there are
-    more than ``max_lines``, the drawn ones are spread over the image.
+    more than ``max_lines``, the drawn ones are spread over the image. With ``errors``, the colour
+    of each line is between green, without error, and orange, 5 pixels and more.
 
     Args:
         image0: An image as from ``read_image``.
@@ -40,6 +43,7 @@ def draw_matches(
         max_lines: Maximum number of inliers and of outliers to draw.
         size: Maximum of the longer side of the two images together; larger ones are shrunk.
         caption: Text below; None for the numbers of matches and inliers.
+        errors: (N,), error of each match in pixels, which replaces the inliers; None for those.
 
     Returns:
         ``(H, W, 3)`` uint8 with a line of text below.
@@ -62,7 +66,15 @@ def draw_matches(
     canvas[y1 : y1 + small[1].shape[0], x1 : x1 + small[1].shape[1]] = small[1]
     ends0 = (np.asarray(keypoints0, float).reshape(-1, 2) + 0.5) * scale - 0.5
     ends1 = (np.asarray(keypoints1, float).reshape(-1, 2) + 0.5) * scale - 0.5 + [x1, y1]
-    for kind, color in ((False, OUTLIER), (True, INLIER)):
+    if errors is not None:
+        shares = np.clip(np.asarray(errors, float) / _LARGE_ERROR, 0, 1)[:, None]
+        colors = (1 - shares) * np.array(INLIER) + shares * np.array(OUTLIER)
+        chosen = spread_points(ends0, np.arange(len(ends0)), max_lines)
+        for i in sorted(chosen, key=lambda i: -shares[i, 0]):  # accurate ones on top
+            r, g, b = colors[i].astype(int).tolist()
+            _draw_line(canvas, ends0[i], ends1[i], (r, g, b), dot=True)
+    kinds = () if errors is not None else ((False, OUTLIER), (True, INLIER))
+    for kind, color in kinds:
         for i in spread_points(ends0, np.flatnonzero(is_inlier == kind), max_lines):
             _draw_line(canvas, ends0[i], ends1[i], color, dot=kind)
     draw_text(canvas, 4, height + 5, text, (0, 0, 0), 0.5)

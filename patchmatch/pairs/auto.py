@@ -111,6 +111,8 @@ class AutoMatcher(PairMatcher):
     def _load(self, stage: Stage) -> PairMatcher:
         """Return a matcher with its weights."""
         options: dict[str, Any] = {name: getattr(self, name) for name in SHARED}
+        if stage.kind.finds_homographies:
+            del options["refine"]
         options |= stage.options
         sizes = [size for size in (self.max_size, options.get("max_size")) if size is not None]
         options["max_size"] = min(sizes, default=None)

@@ -1,5 +1,6 @@
 """Reading of the files of matching benchmarks: matrices in text, and arrays of plain objects."""
 
+import io
 import pickle
 import zipfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from patchmatch.io.files import read_bytes
 # What pickles of object arrays of numpy refer to.
 _NUMPY_MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
 _NUMPY_NAMES = ("_reconstruct", "ndarray", "dtype", "scalar")
+_NAMESPACE = ("argparse", "Namespace")  # holds plain values, in the pair files of Patch2Pix
 
 
 def read_matrix(path: Path, shape: tuple[int, int]) -> np.ndarray:
@@ -26,18 +28,28 @@ def read_matrix(path: Path, shape: tuple[int, int]) -> np.ndarray:
     return values
 
 
+_DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, pickle.PickleError)
+
+
 class _Unpickler(pickle.Unpickler):
-    """Unpickles object arrays of numpy, but no names that could run code."""
+    """Unpickles object arrays of numpy and namespaces, but no names that could run code."""
 
     def find_class(self, module_name: str, global_name: str) -> Any:
-        """Return a name of numpy that object arrays need."""
-        if module_name in _NUMPY_MODULES and global_name in _NUMPY_NAMES:
+        """Return a name that object arrays need."""
+        if (module_name in _NUMPY_MODULES and global_name in _NUMPY_NAMES) or (
+            module_name,
+            global_name,
+        ) == _NAMESPACE:
             return super().find_class(module_name, global_name)
         raise pickle.UnpicklingError(f"{module_name}.{global_name} is not allowed in an array")
 
 
 def read_npz(path: Path, required: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Read the arrays of an .npz, with plain Python objects at most.
+
+    Args:
+        path: The file.
+        required: Names of the arrays to read; empty for all.
 
     Raises:
         InputError: If it is damaged, contains other objects, or lacks an array.
@@ -47,15 +59,33 @@ def read_npz(path: Path, required: tuple[str, ...]) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
+                if required and name.removesuffix(".npy") not in required:
+                    continue
                 with archive.open(name) as file:
                     arrays[name.removesuffix(".npy")] = _read_array(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, pickle.PickleError) as error:
+    except _DAMAGED as error:
         raise InputError(f"{path}: cannot be read ({error}); copy the file again") from error
     if missing := [name for name in required if name not in arrays]:
         raise InputError(
             f"{path}: {', '.join(missing)} is missing; give the root folder of a benchmark"
         )
     return arrays
+
+
+def read_npy_dict(path: Path) -> dict[Any, Any]:
+    """Read a dictionary of plain Python objects that ``numpy.save`` wrote.
+
+    Raises:
+        InputError: If the file is damaged, or contains other objects.
+    """
+    try:
+        content = _read_array(io.BytesIO(read_bytes(path)))
+        found = content.item() if content.ndim == 0 else None
+    except _DAMAGED as error:
+        raise InputError(f"{path}: cannot be read ({error}); copy the file again") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: contains no dictionary; copy the file again")
+    return found
 
 
 def _read_array(file: Any) -> np.ndarray:

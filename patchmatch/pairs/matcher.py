@@ -55,8 +55,8 @@ class PairMatcher(Matcher, abc.ABC):
             Intrinsics in a pairs.csv take precedence.
         intrinsics1: The same for image 1; null uses those of image 0.
         refine: patch2pix refines the matches by the regressors of Patch2Pix (Zhou et al. 2021); a
-            match stays where their confidence is low. Null does not. Matches on the grid of a
-            homography are never refined.
+            match stays where their confidence is low. Null does not. An error with matchers whose
+            matches lie on a homography; auto refines the matches of the others.
         align: Refine the homography by Lucas-Kanade alignment of the images, where these then
             agree more; never in a scene that the epipolar matrix shows not to be planar.
     """
@@ -97,7 +97,12 @@ class PairMatcher(Matcher, abc.ABC):
             raise ValueError(f"epipolar must be one of {', '.join(EPIPOLAR)}, got {epipolar}")
         if refine is not None and refine not in REFINERS:
             raise ValueError(f"refine must be one of {', '.join(REFINERS)}, got {refine}")
-        self.refine = None if self.finds_homographies else refine
+        if refine is not None and self.finds_homographies:
+            raise ValueError(
+                f"refine has no effect on {type(self).__name__}, whose matches lie on a homography "
+                "that is aligned with the images; remove the option, or give another matcher"
+            )
+        self.refine = refine
         self.max_size, self.max_matches, self.min_score = max_size, max_matches, min_score
         self.rotations, self.threshold, self.seed = rotations, threshold, seed
         self.epipolar, self.epipolar_threshold = epipolar, epipolar_threshold

@@ -20,6 +20,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB in 
 ADDRESS = "https://download.pytorch.org/models/resnet34-b627a593.pth"
 # Numbers of the modules in a network of torchvision that is stored as a sequence.
 SEQUENCE = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
+STAGES = ("relu", "layer1", "layer2", "layer3")  # modules whose output a pyramid has
 UNUSED = re.compile(r"layer4\.|fc\.")  # of the state_dict of torchvision's network
 
 
@@ -85,10 +86,24 @@ class ResNetFeatures(Features):
         self.register_buffer("std", torch.tensor(STD)[:, None, None], persistent=False)
         self.requires_grad_(False)
 
-    @torch.no_grad()
     def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
         """Return the features of RGB images in [0, 1]."""
-        return self.net((image - self.mean) / self.std).float()
+        return self.stages(image)[-1].float()
+
+    @torch.no_grad()
+    def stages(self, image: Float[Tensor, "B C H W"]) -> tuple[Tensor, ...]:
+        """Return the normalised image, and the features at 1/2, 1/4 and 1/8 and of the last stage.
+
+        Args:
+            image: RGB in [0, 1].
+        """
+        features = (image - self.mean) / self.std
+        found = [features]
+        for name, module in self.net.named_children():
+            features = module(features)
+            if name in STAGES:
+                found.append(features)
+        return tuple(found)
 
 
 def torchvision_names(weights: Mapping[str, Any]) -> dict[str, Any]:

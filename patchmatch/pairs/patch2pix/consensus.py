@@ -4,8 +4,9 @@ The correlation is pooled as it is computed and remembers the finer positions (S
 et al. 2020), so that it is never stored at full resolution.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -16,6 +17,8 @@ CHANNELS, KERNELS = (16, 1), (3, 3)  # the published size for scenes (InLoc)
 CHUNK_CELLS = 1 << 22  # numbers of the windows that one step of a 4D convolution gathers
 SHARPNESS = 20.0  # of the softmax: the best score of a pair of images, over the temperature
 EPSILON = 1e-5  # below it a maximum of correlations counts as no match
+# prefixes of the consensus layers in the published checkpoints of NCNet and of Patch2Pix
+PUBLISHED = ("NeighConsensus.conv.", "ncn.conv.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,3 +241,22 @@ def weak_loss(
         unrelated: Scores of pairs that do not.
     """
     return matching_score(unrelated).mean() - matching_score(related).mean()
+
+
+def consensus_weights(weights: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the consensus layers of a published checkpoint with the names of ``Consensus``.
+
+    There they alternate with activations, so that layer i has number 2 i, and the first axis of the
+    kernel comes before the channels: (k, D, C, k, k, k).
+
+    Args:
+        weights: State_dict; names without one of the prefixes in ``PUBLISHED`` are ignored.
+    """
+    found = {}
+    for key, value in weights.items():
+        rest = next((key.partition(prefix)[2] for prefix in PUBLISHED if prefix in key), "")
+        number, _, kind = rest.partition(".")
+        if number.isdecimal() and kind in ("weight", "bias"):
+            value = value.movedim(0, 2) if kind == "weight" and value.ndim == 6 else value
+            found[f"conv.{int(number) // 2}.{kind}"] = value
+    return found

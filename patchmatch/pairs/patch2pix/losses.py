@@ -1,9 +1,11 @@
 """Losses of Patch2Pix (Zhou et al. 2021, section 3.4): epipolar distance and classification."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
+
+from patchmatch.ops.sampling import bilinear_sample
 
 CLS_DTHRES = (50.0, 5.0)  # square pixels of the Sampson distance: a match is an inlier
 EPI_DTHRES = (50.0, 5.0)  # square pixels: a match trains the displacement
@@ -34,20 +36,57 @@ def sampson_distance(
     return residual.square() / gradient.clamp_min(MIN_GRADIENT)
 
 
+def epipolar_distance(
+    fundamental: Float[Tensor, "B 3 3"],
+    pair: Int[Tensor, "M"],
+    points0: Float[Tensor, "M 2"],
+    points1: Float[Tensor, "M 2"],
+) -> Float[Tensor, "M"]:
+    """Return the Sampson distances of the matches of several pairs in square pixels, in float32.
+
+    Args:
+        fundamental: F of each pair.
+        pair: Index of the pair of each match.
+        points0: x and y in pixels of image 0.
+        points1: x and y in pixels of image 1.
+    """
+    ends = (points[:, None].double() for points in (points0, points1))
+    return sampson_distance(fundamental.double()[pair], *ends)[:, 0].float()
+
+
+def true_error(
+    flow: Float[Tensor, "B 2 H W"],
+    valid: Bool[Tensor, "B H W"],
+    pair: Int[Tensor, "M"],
+    points0: Float[Tensor, "M 2"],
+    points1: Float[Tensor, "M 2"],
+) -> Float[Tensor, "M"]:
+    """Return the distances in pixels from the true correspondences; NaN where there are none."""
+    errors = points0.new_full((len(points0),), float("nan"))
+    for index in range(len(flow)):
+        rows = (pair == index).nonzero()[:, 0]
+        ends = points0[rows][None]
+        known = bilinear_sample(valid[index][None, None].float(), ends, "zeros")[0, 0] > 0.999
+        truth = ends[0] + bilinear_sample(flow[index][None], ends)[0].mT
+        error = (truth - points1[rows]).norm(dim=1)
+        errors[rows] = torch.where(known, error, torch.full_like(error, float("nan")))
+    return errors
+
+
 def geometric_loss(
     distance: Float[Tensor, "N"], before: Float[Tensor, "N"], limit: float
 ) -> Float[Tensor, ""]:
-    """Return the mean distance of refined matches that were near the epipolar lines before.
+    """Return the mean distance of refined matches that were near the truth before.
 
     The paper averages the squared distances. The loss here is sqrt(1 + squared distance) - 1, which
     grows linearly: the patches of a proposal near its line by chance may show nothing in common.
 
     Args:
-        distance: Sampson distance of the refined matches in square pixels.
-        before: Sampson distance of the same matches before the refinement.
-        limit: Matches farther from the lines than this, in square pixels, do not count.
+        distance: Squared distance of the refined matches in square pixels, infinite where unknown.
+        before: The same before the refinement.
+        limit: Matches with a larger squared distance before, and unknown ones, do not count.
     """
-    chosen = before < limit
+    chosen = (before < limit) & distance.isfinite()
     losses = (1 + distance).sqrt() - 1
     return losses.where(chosen, losses.new_zeros(())).sum() / chosen.sum().clamp_min(1)
 

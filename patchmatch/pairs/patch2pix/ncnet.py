@@ -1,6 +1,5 @@
 """NCNet: matches of patches by neighbourhood consensus, trained from pairs of images alone."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,12 +7,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from patchmatch.core.checkpoints import (
-    check_class,
-    check_weights,
-    read_checkpoint,
-    shipped_checkpoint,
-)
 from patchmatch.core.errors import InputError
 from patchmatch.core.weights import read_state_dict
 from patchmatch.pairs.detector_free import DetectorFreeMatcher
@@ -30,18 +23,18 @@ from patchmatch.pairs.patch2pix.consensus import (
     Consensus,
     Pooled,
     best_matches,
+    consensus_weights,
     pooled_correlation,
     weak_loss,
 )
 from patchmatch.pairs.pretrained import AUTO
 from patchmatch.pairs.results import Correspondences
-from patchmatch.pairs.trainable import TrainablePairMatcher
+from patchmatch.pairs.trainable import PretrainedPairMatcher
 
 ERROR_THRESHOLDS = (4, 8, 16)  # pixels
-PUBLISHED = "NeighConsensus.conv."  # prefix of the consensus layers in published checkpoints
 
 
-class NCNetMatcher(TrainablePairMatcher, DetectorFreeMatcher):
+class NCNetMatcher(PretrainedPairMatcher, DetectorFreeMatcher):
     """NCNet (Rocco et al. 2018): matches cells of 8 pixels by neighbourhood consensus.
 
     4D convolutions on the correlation of all pairs of cells find matches that agree with those
@@ -73,7 +66,6 @@ class NCNetMatcher(TrainablePairMatcher, DetectorFreeMatcher):
 
     in_color = True
     needs_float32 = True
-    #: File in ``patchmatch/weights``, which ``prepare`` loads.
     shipped = "ncnet.ckpt"
     predict_config = "config_match_ncnet.yaml"
     checkpoint_settings = frozenset(
@@ -104,19 +96,17 @@ class NCNetMatcher(TrainablePairMatcher, DetectorFreeMatcher):
         self.backbone_weights, self.weights = backbone_weights, weights
         self.relocate, self.both = relocate, both
         self.lr, self.weight_decay = lr, weight_decay
-        self.is_loaded = False
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Load the weights of a checkpoint, with those of the backbone."""
-        self.is_loaded = True
-        return super().load_state_dict(state_dict, *args, **kwargs)
-
-    def prepare(self) -> None:
-        """Load the weights that are given by options, unless a checkpoint is loaded."""
-        if self.is_loaded:
-            return
+    def load_pretrained(self) -> None:
+        """Load the consensus layers of a published file, or the weights of the package."""
         if self.weights is None:
-            self._load_shipped()
+            if isinstance(self.features, ResNetFeatures):
+                raise InputError(
+                    "NCNet: no weights for --model.backbone resnet34 are shipped; give a "
+                    "checkpoint as --ckpt_path (patchmatch fit -c ncnet --model.backbone resnet34 "
+                    "trains one) or a published state_dict as --model.weights"
+                )
+            self.load_shipped()
             return
         advice = "give a plain state_dict of NCNet as --model.weights"
         found = consensus_weights(read_state_dict(self.weights, advice))
@@ -127,24 +117,13 @@ class NCNetMatcher(TrainablePairMatcher, DetectorFreeMatcher):
                 f"{self.weights}: the consensus layers do not fit --model.channels and "
                 f"--model.kernels: expected {expected}, got {shapes or 'none'}; {advice}"
             )
-        self._load_backbone()
+        self.initialize()
         self.consensus.load_state_dict(found)
-        self.is_loaded = True
 
-    def setup(self, stage: str) -> None:
-        """Load the weights of the backbone before a training from nothing."""
-        if stage == "fit" and not self.is_loaded:
-            self._load_backbone()
-
-    def on_fit_start(self) -> None:
-        """Keep the weights that are about to be trained."""
-        self.is_loaded = True
-
-    def on_predict_start(self) -> None:
-        """Load the weights before the first pair, after those of a checkpoint."""
-        self.prepare()
-
-    on_validation_start = on_test_start = on_predict_start
+    def initialize(self) -> None:
+        """Load the weights of the backbone."""
+        if isinstance(self.features, ResNetFeatures):
+            load_resnet(self.features, self.backbone_weights)
 
     def match_tile(
         self,
@@ -217,39 +196,3 @@ class NCNetMatcher(TrainablePairMatcher, DetectorFreeMatcher):
         scores = self.consensus(pooled.scores[index : index + 1])[0]
         offsets = None if pooled.offsets is None else pooled.offsets[index]
         return best_matches(scores, offsets, self.relocate)
-
-    def _load_shipped(self) -> None:
-        """Load the shipped weights, which were trained with the features of the shipped LoFTR."""
-        if isinstance(self.features, ResNetFeatures):
-            raise InputError(
-                "NCNet: no weights for --model.backbone resnet34 are shipped; give a checkpoint as "
-                "--ckpt_path (patchmatch fit -c ncnet --model.backbone resnet34 trains one) or a "
-                "published state_dict as --model.weights"
-            )
-        path = shipped_checkpoint(self.shipped)
-        checkpoint = read_checkpoint(path)
-        check_class(path, checkpoint, type(self).__name__)
-        check_weights(path, checkpoint, self)
-        self.load_state_dict(checkpoint["state_dict"])
-
-    def _load_backbone(self) -> None:
-        if isinstance(self.features, ResNetFeatures):
-            load_resnet(self.features, self.backbone_weights)
-
-
-def consensus_weights(weights: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the consensus layers of a published checkpoint with the names of ``Consensus``.
-
-    There they alternate with activations, so that layer i has number 2 i, and the first axis of the
-    kernel comes before the channels: (k, D, C, k, k, k).
-
-    Args:
-        weights: State_dict, whose names contain ``NeighConsensus.conv.``; others are ignored.
-    """
-    found = {}
-    for key, value in weights.items():
-        number, _, kind = key.partition(PUBLISHED)[2].partition(".")
-        if number.isdecimal() and kind in ("weight", "bias"):
-            value = value.movedim(0, 2) if kind == "weight" and value.ndim == 6 else value
-            found[f"conv.{int(number) // 2}.{kind}"] = value
-    return found

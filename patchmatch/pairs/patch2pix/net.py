@@ -1,15 +1,18 @@
-"""Network of Patch2Pix: a frozen backbone, and the mid and the fine regressor."""
+"""Networks of Patch2Pix: a frozen backbone, and the mid and the fine regressor."""
 
+import abc
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from patchmatch.core.checkpoints import read_checkpoint, shipped_checkpoint
 from patchmatch.core.errors import InputError
 from patchmatch.ops.contrast import normalize_contrast
+from patchmatch.ops.luma import to_gray
 from patchmatch.pairs.loftr.net import build_loftr
+from patchmatch.pairs.patch2pix.proposals import STRIDE, mutual_neighbours
 from patchmatch.pairs.patch2pix.regressor import (
     FINE_SPACING,
     MID_SPACING,
@@ -19,13 +22,110 @@ from patchmatch.pairs.patch2pix.regressor import (
 )
 
 BACKBONES = {"loftr": "loftr.ckpt"}  # checkpoints in ``patchmatch/weights``, by name
-CHUNK = 1024  # matches that are refined at once
 CONTRAST_FLOOR = 0.02  # with which these backbones were trained
 PREFIX = "net.backbone."  # of the backbone in these checkpoints
 
 
-class Patch2PixNet(nn.Module):
-    """Patch2Pix (Zhou et al. 2021): two regressors on the features of a frozen backbone.
+class RefinementNet(nn.Module, abc.ABC):
+    """Base of the networks of Patch2Pix: proposals, and two regressors that refine them.
+
+    Attributes:
+        backbone: Frozen feature extractor.
+        mid: Regressor of the proposals.
+        fine: Regressor of the result of the mid one.
+    """
+
+    #: Pixels between the cells that are proposed.
+    stride: int
+    #: Pixels by which the anchors of a proposal are displaced.
+    shift: float
+    #: Matches that are refined at once.
+    chunk: int = 1024
+
+    backbone: Any
+    mid: Any
+    fine: Any
+
+    @abc.abstractmethod
+    def extract(self, image: Float[Tensor, "B C H W"]) -> Any:
+        """Return the features of RGB or gray images in [0, 1], which can be indexed by a slice."""
+
+    @abc.abstractmethod
+    def propose(
+        self,
+        features0: Any,
+        features1: Any,
+        valid0: Bool[Tensor, "H W"] | None = None,
+        valid1: Bool[Tensor, "H1 W1"] | None = None,
+    ) -> tuple[Float[Tensor, "M 2"], Float[Tensor, "M 2"]]:
+        """Return the proposals of one pair in pixels, the best first.
+
+        Args:
+            features0: Features of one image 0.
+            features1: Features of one image 1.
+            valid0: Cells of image 0 that may match; None for all.
+            valid1: The same for image 1.
+        """
+
+    def train(self, mode: bool = True) -> "RefinementNet":
+        """Set the mode of the regressors; the backbone always keeps its statistics."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def refine(
+        self,
+        features0: Any,
+        features1: Any,
+        pair: Int[Tensor, "M"],
+        points0: Float[Tensor, "M 2"],
+        points1: Float[Tensor, "M 2"],
+    ) -> tuple[Refined, Refined]:
+        """Return the matches after the mid and after the fine regressor, as ``Regressor``.
+
+        No gradient flows from the fine regressor to the mid one.
+        """
+        mid = self.mid(features0, features1, pair, points0, points1)
+        fine = self.fine(features0, features1, pair, mid.points0.detach(), mid.points1.detach())
+        return mid, fine
+
+    def refine_pair(
+        self,
+        features0: Any,
+        features1: Any,
+        points0: Float[Tensor, "M 2"],
+        points1: Float[Tensor, "M 2"],
+        coarse: bool = True,
+    ) -> tuple[Float[Tensor, "M 2"], Float[Tensor, "M 2"], Float[Tensor, "M"]]:
+        """Return the refined matches of one pair, with their confidence in [0, 1].
+
+        Memory does not grow with the number of matches.
+
+        Args:
+            features0: Features of one image 0.
+            features1: Features of one image 1.
+            points0: x and y in pixels of image 0.
+            points1: x and y in pixels of image 1.
+            coarse: Take both regressors, and the lower one of their confidences; otherwise only the
+                fine one.
+        """
+        parts = [(points0[:0], points1[:0], points0[:0, 0])]
+        for start in range(0, len(points0), self.chunk):
+            part0, part1 = points0[start : start + self.chunk], points1[start : start + self.chunk]
+            pair = torch.zeros(len(part0), dtype=torch.long, device=part0.device)
+            if coarse:
+                mid, fine = self.refine(features0, features1, pair, part0, part1)
+                logits = torch.minimum(mid.logits, fine.logits)
+            else:
+                fine = self.fine(features0, features1, pair, part0, part1)
+                logits = fine.logits
+            parts.append((fine.points0, fine.points1, logits.sigmoid()))
+        moved0, moved1, score = (torch.cat(values) for values in zip(*parts, strict=True))
+        return moved0, moved1, score
+
+
+class Patch2PixNet(RefinementNet):
+    """Small Patch2Pix: regressors on the features of LoFTR; mutual neighbours as proposals.
 
     Args:
         backbone: Name in ``BACKBONES``: the convolutions of the shipped LoFTR. They are part of the
@@ -35,26 +135,20 @@ class Patch2PixNet(nn.Module):
         InputError: If the checkpoint of the backbone is missing or does not contain one.
     """
 
+    stride, shift = STRIDE, STRIDE / 2
+
     def __init__(self, backbone: str = "loftr") -> None:
         super().__init__()
-        if backbone not in BACKBONES:
-            raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, got {backbone}")
         self.backbone, channels = load_backbone(BACKBONES[backbone])
         self.backbone.requires_grad_(False)
         self.mid = Regressor(channels, MID_SPACING)
         self.fine = Regressor(channels, FINE_SPACING)
 
-    def train(self, mode: bool = True) -> "Patch2PixNet":
-        """Set the mode of the regressors; the backbone always keeps its statistics."""
-        super().train(mode)
-        self.backbone.eval()
-        return self
-
     @torch.no_grad()
-    def extract(self, gray: Float[Tensor, "B 1 H W"]) -> Pyramid:
-        """Return the features of gray images in [0, 1]."""
+    def extract(self, image: Float[Tensor, "B C H W"]) -> Pyramid:
+        """Return the features of RGB or gray images in [0, 1]."""
         net: Any = self.backbone
-        image = normalize_contrast(gray, CONTRAST_FLOOR)
+        image = normalize_contrast(to_gray(image), CONTRAST_FLOOR)
         levels: list[Tensor] = []
         hooks = [
             layer.register_forward_hook(lambda _, inputs, output: levels.append(output))
@@ -70,55 +164,15 @@ class Patch2PixNet(nn.Module):
             image=image, half=half, quarter=quarter, eighth=eighth, fine=fine, coarse=coarse.float()
         )
 
-    def refine(
+    def propose(
         self,
-        pyramid0: Pyramid,
-        pyramid1: Pyramid,
-        pair: Int[Tensor, "M"],
-        points0: Float[Tensor, "M 2"],
-        points1: Float[Tensor, "M 2"],
-    ) -> tuple[Refined, Refined]:
-        """Return the matches after the mid and after the fine regressor, as ``Regressor``.
-
-        No gradient flows from the fine regressor to the mid one.
-        """
-        mid = self.mid(pyramid0, pyramid1, pair, points0, points1)
-        fine = self.fine(pyramid0, pyramid1, pair, mid.points0.detach(), mid.points1.detach())
-        return mid, fine
-
-    def refine_pair(
-        self,
-        pyramid0: Pyramid,
-        pyramid1: Pyramid,
-        points0: Float[Tensor, "M 2"],
-        points1: Float[Tensor, "M 2"],
-        coarse: bool = True,
-    ) -> tuple[Float[Tensor, "M 2"], Float[Tensor, "M 2"], Float[Tensor, "M"]]:
-        """Return the refined matches of one pair, with their confidence in [0, 1].
-
-        Memory does not grow with the number of matches.
-
-        Args:
-            pyramid0: Features of one image 0.
-            pyramid1: Features of one image 1.
-            points0: x and y in pixels of image 0.
-            points1: x and y in pixels of image 1.
-            coarse: Take both regressors, and the lower one of their confidences; otherwise only the
-                fine one.
-        """
-        parts = [(points0[:0], points1[:0], points0[:0, 0])]
-        for start in range(0, len(points0), CHUNK):
-            part0, part1 = points0[start : start + CHUNK], points1[start : start + CHUNK]
-            pair = torch.zeros(len(part0), dtype=torch.long, device=part0.device)
-            if coarse:
-                mid, fine = self.refine(pyramid0, pyramid1, pair, part0, part1)
-                logits = torch.minimum(mid.logits, fine.logits)
-            else:
-                fine = self.fine(pyramid0, pyramid1, pair, part0, part1)
-                logits = fine.logits
-            parts.append((fine.points0, fine.points1, logits.sigmoid()))
-        moved0, moved1, score = (torch.cat(values) for values in zip(*parts, strict=True))
-        return moved0, moved1, score
+        features0: Pyramid,
+        features1: Pyramid,
+        valid0: Bool[Tensor, "H W"] | None = None,
+        valid1: Bool[Tensor, "H1 W1"] | None = None,
+    ) -> tuple[Float[Tensor, "M 2"], Float[Tensor, "M 2"]]:
+        """Return the mutual nearest neighbours of one pair, see ``RefinementNet.propose``."""
+        return mutual_neighbours(features0.coarse[0], features1.coarse[0], valid0, valid1)[:2]
 
 
 def load_backbone(name: str) -> tuple[nn.Module, tuple[int, int, int]]:

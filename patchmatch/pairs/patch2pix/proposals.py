@@ -47,16 +47,21 @@ def mutual_neighbours(
 
 
 def expand_patches(
-    points0: Float[Tensor, "M 2"], points1: Float[Tensor, "M 2"], panc: int
+    points0: Float[Tensor, "M 2"],
+    points1: Float[Tensor, "M 2"],
+    panc: int,
+    shift: float = STRIDE / 2,
 ) -> tuple[Float[Tensor, "K 2"], Float[Tensor, "K 2"], Int[Tensor, "K"]]:
     """Return ``panc`` anchors of each proposal (patch expansion of the paper, section 3.2).
 
-    With 8, each end is paired with the four corners of the cell around the other end.
+    With 8, each end is paired with the four corners of a square around the other end; by default
+    this is the cell.
 
     Args:
         points0: Centres of the patches of image 0.
         points1: Centres of the patches of image 1.
         panc: 1 for the proposals themselves, or 8.
+        shift: Half of the side of the square in pixels.
 
     Returns:
         The points of both images, and the index of the proposal of each anchor.
@@ -64,8 +69,7 @@ def expand_patches(
     index = torch.arange(len(points0), device=points0.device)
     if panc == 1:
         return points0, points1, index
-    half = STRIDE / 2
-    corners = points0.new_tensor([[x, y] for y in (-half, half) for x in (-half, half)])
+    corners = points0.new_tensor([[x, y] for y in (-shift, shift) for x in (-shift, shift)])
     still = torch.zeros_like(corners)
     moves0, moves1 = torch.cat([still, corners]), torch.cat([corners, still])
     expanded0 = (points0[:, None] + moves0).flatten(0, 1)

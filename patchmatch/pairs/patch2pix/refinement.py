@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -25,13 +26,17 @@ KEYPOINT_SHARE = 0.5  # of the displacement that the fine regressor finds
 
 
 @functools.cache
-def load_refiner(device: torch.device) -> Patch2PixNet:
-    """Return the network with the shipped weights, in evaluation mode, loaded once per device.
+def load_refiner(device: torch.device, path: Path | None = None) -> Patch2PixNet:
+    """Return the network with its weights, in evaluation mode, loaded once per device.
+
+    Args:
+        device: Device to compute on.
+        path: A checkpoint of ``Patch2PixMatcher`` with backbone loftr; None for the shipped one.
 
     Raises:
         InputError: If they are missing or damaged.
     """
-    path = shipped_checkpoint(CHECKPOINT)
+    path = shipped_checkpoint(CHECKPOINT) if path is None else path
     checkpoint = read_checkpoint(path)
     check_class(path, checkpoint, "Patch2PixMatcher")
     net = Patch2PixNet(str(checkpoint["hyper_parameters"].get("backbone", "loftr")))

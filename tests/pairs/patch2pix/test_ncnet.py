@@ -7,11 +7,11 @@ from torchvision.models import resnet34
 
 from patchmatch.core.checkpoints import load_trained
 from patchmatch.core.errors import InputError
+from patchmatch.pairs import trainable
 from patchmatch.pairs.loftr.data import FlowPairs
-from patchmatch.pairs.patch2pix import ncnet
 from patchmatch.pairs.patch2pix.backbone import ResNetFeatures, load_resnet
-from patchmatch.pairs.patch2pix.consensus import weak_loss
-from patchmatch.pairs.patch2pix.ncnet import NCNetMatcher, consensus_weights
+from patchmatch.pairs.patch2pix.consensus import consensus_weights, weak_loss
+from patchmatch.pairs.patch2pix.ncnet import NCNetMatcher
 
 SEQUENCE = {"conv1": 0, "bn1": 1, "layer1": 4, "layer2": 5, "layer3": 6}
 
@@ -167,6 +167,6 @@ def test_a_checkpoint_keeps_the_matches(tmp_path, four_pairs, monkeypatch):
     )
     assert torch.equal(first.keypoints1, second.keypoints1)
     # The shipped weights have other layers.
-    monkeypatch.setattr(ncnet, "shipped_checkpoint", lambda name: tmp_path / name)
+    monkeypatch.setattr(trainable, "shipped_checkpoint", lambda name: tmp_path / name)
     with pytest.raises(InputError, match=r"do not fit the model"):
         NCNetMatcher().prepare()

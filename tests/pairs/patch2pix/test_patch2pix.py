@@ -4,17 +4,21 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from textures import blobs
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
 import patchmatch
+from patchmatch.cli import main
 from patchmatch.core.checkpoints import load_trained, read_checkpoint
 from patchmatch.core.errors import InputError
 from patchmatch.pairs.patch2pix import net as net_module
 from patchmatch.pairs.patch2pix import refinement
 from patchmatch.pairs.patch2pix.data import EpipolarDataset
 from patchmatch.pairs.patch2pix.matcher import Patch2PixMatcher
+from patchmatch.pairs.patch2pix.panels import draw_stages
 from patchmatch.pairs.patch2pix.regressor import Regressor
 from patchmatch.pairs.results import Matches
 from patchmatch.pairs.sift import SIFTMatcher
@@ -127,6 +131,62 @@ def test_training_overfits_four_pairs():
     assert after["val/fine_3"] > before["val/coarse_3"]
 
 
+def test_dense_supervision_is_the_distance_from_the_true_correspondence():
+    batch = next(iter(DataLoader(scenes(1), batch_size=1)))
+    y, x = batch["valid"][0].nonzero()[::97].unbind(dim=1)
+    inner = (x > 0) & (y > 0) & (x < 127) & (y < 127)
+    points0 = torch.stack([x, y], dim=1)[inner].float()
+    points1 = points0 + batch["flow"][0][:, y[inner], x[inner]].mT + torch.tensor([3.0, 4.0])
+    pair = torch.zeros(len(points0)).long()
+    dense = Patch2PixMatcher(supervision="dense")
+    distance = dense._distances(batch, pair, points0, points1)
+    known = distance.isfinite()
+    assert known.sum() > 20
+    assert_close(distance[known], torch.full((int(known.sum()),), 12.5), rtol=1e-3, atol=0)
+    assert dense._distances(batch, pair, points0 - 500, points1).isinf().all()
+    loss = dense.train().training_step(batch, 0)
+    loss.backward()
+    assert all(p.grad.isfinite().all() for p in dense.net.mid.parameters())
+    batch["valid"][:] = False
+    with pytest.raises(InputError, match="dense requires true correspondences"):
+        dense.training_step(batch, 0)
+
+
+def test_batches_without_proposals_are_left_out(matcher, monkeypatch):
+    batch = next(iter(DataLoader(scenes(1, 64), batch_size=1)))
+    nothing = torch.zeros(0, 2)
+    monkeypatch.setattr(matcher.net, "propose", lambda *_: (nothing, nothing))
+    assert matcher.training_step(batch, 0) is None
+
+
+def test_matches_of_a_validation_pair_are_drawn_for_tensorboard(tmp_path):
+    logger = TensorBoardLogger(tmp_path, name="", version="")
+    run = Trainer(
+        accelerator="cpu", logger=logger, max_steps=1, max_epochs=-1, enable_progress_bar=False,
+        enable_checkpointing=False, enable_model_summary=False, num_sanity_val_steps=0,
+    )  # fmt: skip
+    loader = DataLoader(scenes(1), batch_size=1)
+    run.fit(Patch2PixMatcher(), loader, loader)
+    (file,) = tmp_path.glob("events*")
+    events = EventAccumulator(str(file)).Reload()
+    assert {"val/fine_1", "val/fine_epipolar_1", "val/sampson"} <= set(events.Tags()["scalars"])
+    (image,) = events.Images("val/matches")
+    assert image.height > 3 * 128
+    assert image.width >= 2 * 128
+
+
+def test_panels_colour_matches_by_their_error():
+    image = torch.zeros(3, 60, 80)
+    points = torch.tensor([[20.0, 20.0], [60.0, 40.0]])
+    panel = draw_stages(image, image, {"fine": (points, points, torch.tensor([0.0, 400.0]))})
+    is_green = (panel == np.array([0, 190, 150])).all(axis=2)
+    is_orange = (panel == np.array([240, 90, 20])).all(axis=2)
+    assert is_green[:30].any()
+    assert not is_green[30:60].any()
+    assert is_orange[30:60].any()
+    draw_stages(image, image, {"fine": (points[:0], points[:0], torch.zeros(0))})
+
+
 def test_checkpoint_round_trip(tmp_path):
     torch.manual_seed(0)
     matcher = Patch2PixMatcher(ptmax=8, cls_dthres=(40.0, 4.0))
@@ -207,6 +267,17 @@ def test_refine_is_an_option_of_matchers(images):
         SIFTMatcher(refine="other")
 
 
+def test_refine_is_an_error_where_it_has_no_effect(images, capsys):
+    with pytest.raises(ValueError, match="refine has no effect on HomographyNetMatcher"):
+        patchmatch.match_images(*images, "homography_net", refine="patch2pix")
+    options = ["--data.pairs", "a.png,b.png", "--model.refine", "patch2pix"]
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "-c", "match_homography_net", *options])
+    assert stop.value.code == 2
+    assert "remove the option, or give another matcher" in capsys.readouterr().err
+    patchmatch.match_images(*images, "auto", refine="patch2pix")  # its other matchers are refined
+
+
 def test_matching_finds_a_shift_and_nothing_in_uniform_images(images):
     found = patchmatch.match_images(*images, "patch2pix", align=False)
     error = (found.keypoints1 - found.keypoints0 - torch.tensor([-SHIFT, 0])).norm(dim=1)
@@ -225,7 +296,9 @@ def test_matching_finds_a_shift_and_nothing_in_uniform_images(images):
         ({"confidence": 1.0}, "confidence must be"),
         ({"jitter": -1.0}, "jitter must be"),
         ({"cls_dthres": (5.0, 0.0)}, "cls_dthres must be two positive"),
-        ({"backbone": "other"}, "backbone must be one of loftr"),
+        ({"backbone": "other"}, "backbone must be one of loftr, resnet34"),
+        ({"weights": "x.pth"}, "weights are published for backbone resnet34 only"),
+        ({"supervision": "full"}, "supervision must be one of epipolar, dense"),
     ],
 )
 def test_wrong_options_are_errors(option, message):
