@@ -38,13 +38,13 @@ def main() -> None:
         DifferentiablePatchMatch,
         HomographyNetMatcher,
         MotionMatcher,
-        Patch2PixMatcher,
         ShiftMatcher,
         StereoMatcher,
     )
     shipped = {kind.__name__: kind.shipped_weights for kind in kinds}
     shipped |= {
-        kind.__name__: kind.shipped for kind in (LoFTRMatcher, NCNetMatcher, SE2LoFTRMatcher)
+        kind.__name__: kind.shipped
+        for kind in (LoFTRMatcher, NCNetMatcher, Patch2PixMatcher, SE2LoFTRMatcher)
     }
     if name not in shipped:
         parser.error(
