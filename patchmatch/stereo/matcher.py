@@ -28,7 +28,7 @@ from patchmatch.stereo.results import Disparity
 #: Options of prediction, which do not depend on training and are not stored in checkpoints.
 OPTIONS = (
     *("max_disparity", "prune", "candidates", "features"),
-    *("refine", "iterations", "particles", "train"),
+    *("refine", "iterations", "particles", "trained"),
 )
 TRAIN_ROWS = 32  # rows of a pair that the loss compares: bounds the memory
 
@@ -49,7 +49,7 @@ class StereoMatcher(Matcher):
         iterations: Iterations of the refinement network.
         particles: Particles of Differentiable PatchMatch in it, to which it prunes the range; 0
             compares all disparities of the range.
-        train: What ``fit`` trains: ``refinement``, or ``features`` (MC-CNN).
+        trained: What ``fit`` trains: ``refinement``, or ``features`` (MC-CNN).
     """
 
     shipped_weights = "stereo_matcher.ckpt"
@@ -69,7 +69,7 @@ class StereoMatcher(Matcher):
         refine: bool = False,
         iterations: int = 3,
         particles: int = 2,
-        train: str = "refinement",
+        trained: str = "refinement",
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=list(OPTIONS))
@@ -81,13 +81,16 @@ class StereoMatcher(Matcher):
             raise ValueError(f"candidates must be at least 4, got {candidates}")
         if features not in ("learned", "census"):
             raise ValueError(f"features must be learned or census, got {features!r}")
+        if trained not in ("refinement", "features"):
+            raise ValueError(f"trained must be refinement or features, got {trained!r}")
         self.features, self.census = features, CensusFeatures()
         self.max_disparity, self.prune, self.candidates = max_disparity, prune, candidates
         self.aggregation = Aggregation()
         self.net = StereoFeatures(channels, layers)
-        self.refine, self.train_part = refine, train
+        self.refine, self.iterations, self.particles = refine, iterations, particles
+        self.trained = trained
         self.refinement = RefinementNet(iterations=iterations, particles=particles)
-        idle = self.net if train == "refinement" else self.refinement
+        idle = self.net if trained == "refinement" else self.refinement
         idle.requires_grad_(False)
         self.lr, self.weight_decay = lr, weight_decay
 
@@ -115,7 +118,7 @@ class StereoMatcher(Matcher):
 
     def _loss(self, batch: StereoBatch) -> tuple[Tensor, Tensor]:
         """Return the loss, and the share of pixels off by more than two pixels."""
-        if self.train_part == "features":
+        if self.trained == "features":
             return self._features_loss(batch)
         image0, image1, truth = batch["image0"], batch["image1"], batch["disparity"]
         known = torch.isfinite(truth)

@@ -78,7 +78,7 @@ def test_logits_outside_the_range_are_excluded():
 
 def test_training_lowers_the_loss():
     torch.manual_seed(0)
-    matcher = StereoMatcher(channels=8, layers=2, train="features")
+    matcher = StereoMatcher(channels=8, layers=2, trained="features")
     data = StereoScenes(source="embedded", height=32, width=64, max_disparity=12, canvases=2)
     data.setup("fit")
     batch = next(iter(data.train_dataloader()))

@@ -125,7 +125,7 @@ def test_published_weights_match_images(weights_file):
     assert len(found) > 20
     assert (offset.norm(dim=1) < 0.1).float().mean() > 0.7  # the last layer moves nothing
     assert ((found.keypoints0 - 3.4) % 8 < 0.2).float().mean() > 0.8  # centres of cells
-    anchors = patchmatch.match_images(left, right, "patch2pix", proposals=20, **options)
+    anchors = patchmatch.match_images(left, right, "patch2pix", panc=8, proposals=20, **options)
     offset = anchors.keypoints1 - anchors.keypoints0 - torch.tensor([-16.0, 0])
     assert ((offset.abs() - 8).abs() < 0.1).float().mean() > 0.7  # the first of equal anchors
     mask = np.zeros(left.shape[:2], bool)

@@ -10,7 +10,7 @@ for (const [columns, found] of [[decodeAll(data.missed), 0], [decodeAll(data.fou
     isFound[template][scene] ||= found;
   }
 }
-const state = {position: 0, timer: 0, request: 0};
+const state = {position: 0, timer: 0};
 const STRIPS = 600, HIGHEST = 30, LOWEST = 6; // pixels: of all strips, of one
 
 function shownCount() {
@@ -29,11 +29,9 @@ function goTo(position) {
   const parts = [element("b", data.names[index])];
   if (Number.isFinite(timeAt(index))) parts.push(element("span", clock(timeAt(index), 0.01)));
   parts.push(element("span", foundIn(index).join(", ") || "nothing found"));
-  const link = element("a", "full picture");
-  link.href = "./" + data.pictures[index].split("/").map(encodeURIComponent).join("/");
-  byId("caption").replaceChildren(...parts, link);
+  byId("caption").replaceChildren(...parts, linkTo(data.pictures[index], "full picture"));
   drawCursor();
-  return showScene(index);
+  return showThumbnail(index, {});
 }
 
 function foundIn(index) {
@@ -41,20 +39,10 @@ function foundIn(index) {
   return found.map(([name, i]) => `${name} ${decimal(best[i][index], 2)}`);
 }
 
-async function showScene(index) {
-  const request = ++state.request, image = await loadThumbnail(index), canvas = byId("frame");
-  if (request !== state.request) return;
-  byId("missing").hidden = image !== null;
-  if (!image) return prepareCanvas(canvas, canvas.clientWidth, canvas.clientHeight);
-  const maxHeight = clamp(window.innerHeight - 330, 240, 1000); // leaves room for the timeline
-  const scale = Math.min(byId("stage").clientWidth / image.width, maxHeight / image.height);
-  const width = image.width * scale, height = image.height * scale;
-  canvas.style.width = width + "px";
-  canvas.style.height = height + "px";
-  const context = prepareCanvas(canvas, width, height);
-  context.imageSmoothingQuality = "high";
-  context.drawImage(image, 0, 0, width, height);
-  canvas.setAttribute("aria-label", "Scene " + data.names[index]);
+function drawFrame() {
+  const {image} = frame;
+  prepareFrame(image ? image.width : 4, image ? image.height : 3);
+  frame.canvas.setAttribute("aria-label", "Scene " + data.names[state.position]);
 }
 
 // Draw the part that does not depend on the position.
@@ -115,11 +103,8 @@ function addListeners() {
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 }
 
-for (const [name, value] of [["scenes", count], ["templates", data.templates.length], ["boxes", data.summary.rows]]) {
-  const item = element("div");
-  item.append(element("dt", name), element("dd", format(value)));
-  byId("counts").append(item);
-}
+showCounts([["scenes", count], ["templates", data.templates.length], ["boxes", data.summary.rows]]);
+byId("columns").append(...["template", "found in", "best score"].map((name) => element("th", name)));
 showSettings(data.summary);
 if (count) {
   byId("position").max = count - 1;
