@@ -4,16 +4,21 @@
     python3 dev/benchmark_objects.py --vtest vtest.avi vtest_people.csv
     python3 dev/benchmark_objects.py --masks highway/input highway/groundtruth
     python3 dev/benchmark_objects.py --camera bmx-trees bmx-trees_mask
+    python3 dev/benchmark_objects.py --speed vtest.avi
 
 Without options: generated videos with exact ground truth. Boxes are matched one to one; masks are
 compared pixel by pixel as in CDnet, which excludes unknown pixels, and by the mean of the Jaccard
 index over the frames as in DAVIS. Peers: the background subtractors MOG2 and KNN of OpenCV, the
 difference of frames, and DIS flow, each opened and dilated, with connected parts over 400 pixels of
-a frame of 768x576. Times are CPU times per frame, in the same process.
+a frame of 768x576. Times are CPU times per frame, in the same process. ``--speed`` times the whole
+program on 640x480: decoding, objects, tables and the annotated video, without its start.
 """
 
 import argparse
+import resource
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -26,21 +31,29 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from patchmatch.io import find_sequences, read_csv, to_rgb_uint8
+from patchmatch.io import find_sequences, read_csv, to_rgb_uint8, write_video
 from patchmatch.io.ground_truth import TrueMasks, true_box
 from patchmatch.objects.block_motion import BlockMotion
 from patchmatch.objects.follower import Follower
 from patchmatch.objects.tracking_metrics import Tracks, score_tracks
-from patchmatch.synthetic.videos import UNKNOWN, make_video
+from patchmatch.synthetic.moving_things import UNKNOWN
+from patchmatch.synthetic.videos import make_video
 
 MIN_AREA = 400 / (768 * 576)  # of the frame: the smallest part of a peer
 DIFFERENCE, FLOW = 20, 0.7  # gray levels, pixels per frame
-GENERATED = {
+PERSON = {"things": 1, "size": (0.5, 0.75), "people": True}  # indoors: a large one
+RUNNER = {"things": 1, "size": (0.3, 0.45), "people": True, "visible": True}
+RUNNER |= {"width": 428, "pole": False, "frames": 70}
+GENERATED: dict[str, dict] = {
     "plain": {},
     "light": {"light": 0.15},
     "swaying": {"waves": True},
     "hard shadows": {"shadows": 0.5},
     "noise": {"noise": 6.0, "quality": 75},
+    "person enters and stops": {**PERSON, "frames": 200, "rest": 150},
+    "person walks off and stops": {**PERSON, "frames": 200, "rest": 150, "visible": True},
+    "panning, 3 px": {**RUNNER, "pan": 3},
+    "panning, 5 px": {**RUNNER, "pan": -5},
 }
 SEEDS = range(100, 104)  # not those of the tests
 
@@ -143,6 +156,13 @@ def mask_counts(predicted: Mask, moving: Mask, known: Mask) -> tuple[int, int, i
     return int((said & true).sum()), int(said.sum()), int(true.sum())
 
 
+def pixel_scores(counts: Sequence[tuple[int, int, int]]) -> tuple[float, float]:
+    """Return F1 over all pixels, and the mean Jaccard index of the frames."""
+    both, said, true = np.sum(counts, axis=0)
+    jaccard = np.mean([b / (s + t - b) if s + t - b else 1.0 for b, s, t in counts])
+    return float(2 * both / (said + true)), float(jaccard)
+
+
 def read_video(path: Path) -> tuple[list[np.ndarray], list[str], str, float]:
     """Return frames, their names, the name of the sequence and the frames per second."""
     sequence = find_sequences(path).sequences[0]
@@ -198,26 +218,26 @@ def masks_benchmark(folder: Path, truth: Path, camera: bool) -> None:
     rows = []
     for name, _, predicted, ms in methods(images, camera, fps):
         counts = [mask_counts(p, *t) for p, t in zip(predicted, true, strict=True) if t][1:]
-        both, said, all_true = np.sum(counts, axis=0)
-        jaccard = np.mean([b / (s + t - b) if s + t - b else 1.0 for b, s, t in counts])
-        rows.append([name, float(2 * both / (said + all_true)), float(jaccard), f"{ms:.1f}"])
+        rows.append([name, *pixel_scores(counts), f"{ms:.1f}"])
     show(f"masks, {folder.name}", ("F1", "J", "ms"), rows)
 
 
-def generated_benchmark(frames: int) -> None:
+def generated_benchmark(frames: int, kinds: Sequence[str]) -> None:
     """Print the scores on generated videos of each kind."""
-    for kind, options in GENERATED.items():
+    for kind in kinds:
+        options = {"frames": frames, **GENERATED[kind]}
         pairs: dict[str, list] = {}
         pixels: dict[str, list[tuple[int, int, int]]] = {}
         times: dict[str, list[float]] = {}
         for seed in SEEDS:
-            video = make_video(seed, frames=frames, **options)
+            video = make_video(seed, **options)
             true = {
                 t: (list(b), np.array(list(b.values()), float).reshape(-1, 4))
                 for t, b in enumerate(video.boxes)
             }
-            for name, tracks, masks, ms in methods(list(video.frames), False, 25.0):
-                pairs.setdefault(name, []).append((tracks, true, range(1, frames)))
+            shown = range(1, len(video.frames))
+            for name, tracks, masks, ms in methods(list(video.frames), "pan" in options, 25.0):
+                pairs.setdefault(name, []).append((tracks, true, shown))
                 times.setdefault(name, []).append(ms)
                 for mask, label in zip(masks[1:], video.labels[1:], strict=True):
                     known = label != UNKNOWN
@@ -225,11 +245,33 @@ def generated_benchmark(frames: int) -> None:
                     pixels.setdefault(name, []).append(counts)
         rows = []
         for name, compared in pairs.items():
-            both, said, true_pixels = np.sum(pixels[name], axis=0)
             row = box_row(name, compared, float(np.mean(times[name])))
-            rows.append([*row[:-1], float(2 * both / (said + true_pixels)), row[-1]])
-        columns = ("F1 at IoU 0.3", "at 0.5", "switches/track", "F1 of pixels", "ms")
+            rows.append([*row[:-1], *pixel_scores(pixels[name]), row[-1]])
+        columns = ("F1 at IoU 0.3", "at 0.5", "switches/track", "F1 of pixels", "J", "ms")
         show(f"generated videos: {kind}", columns, rows)
+
+
+def speed_benchmark(video: Path, counts: tuple[int, int] = (40, 200)) -> None:
+    """Print the time per frame of the whole program, from runs on few and on many frames."""
+    images, _, _, fps = read_video(video)
+    walls, cpus = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "video.mp4"
+        write_video(source, (cv2.resize(i, (640, 480)) for i in images[: counts[1]]), fps)
+        for count in counts:
+            command = [sys.executable, "-m", "patchmatch", "predict", "-c", "moving_objects"]
+            command += ["--data.predict_dir", str(source), "--data.max_frames", str(count)]
+            command += ["--writer.output_path", f"{folder}/{count}", "--writer.video", "true"]
+            before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)
+            walls.append(time.perf_counter() - start)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            cpus.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    frames = counts[1] - counts[0]
+    wall, cpu = ((t[1] - t[0]) / frames for t in (walls, cpus))
+    print(
+        f"640x480, all in: {1 / wall:.1f} frames per second, {1000 * cpu:.0f} ms of CPU time each"
+    )
 
 
 def main() -> None:
@@ -238,7 +280,9 @@ def main() -> None:
     parser.add_argument("--vtest", nargs=2, type=Path, metavar=("VIDEO", "CSV"))
     parser.add_argument("--masks", nargs=2, type=Path, metavar=("FRAMES", "MASKS"))
     parser.add_argument("--camera", nargs=2, type=Path, metavar=("FRAMES", "MASKS"))
+    parser.add_argument("--speed", type=Path, metavar="VIDEO")
     parser.add_argument("--frames", type=int, default=90, help="of a generated video")
+    parser.add_argument("--kinds", nargs="+", default=GENERATED, choices=GENERATED, metavar="KIND")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -248,8 +292,10 @@ def main() -> None:
         masks_benchmark(*options.masks, camera=False)
     if options.camera:
         masks_benchmark(*options.camera, camera=True)
-    if not (options.vtest or options.masks or options.camera):
-        generated_benchmark(options.frames)
+    if options.speed:
+        speed_benchmark(options.speed)
+    if not (options.speed or options.vtest or options.masks or options.camera):
+        generated_benchmark(options.frames, options.kinds)
 
 
 if __name__ == "__main__":

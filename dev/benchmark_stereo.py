@@ -3,13 +3,17 @@
     python3 dev/benchmark_stereo.py FOLDER     # FOLDER/*/left.png, right.png, disparity.npz
     python3 dev/benchmark_stereo.py --generated 12
 
+Peak memory is that of the whole process so far; measure one method at a time with --only METHOD.
+
 Errors are means over the pixels with known truth: EPE in pixels, bad-2 the share off by more than
 two pixels, D1 off by more than 3 pixels and 5%. SGBM has blocks of 5, P1 600, P2 2400, three
 paths; its holes are filled from the left. All methods get the same range, the largest true
-disparity plus two, rounded up to a multiple of 16 as SGBM requires.
+disparity plus two, rounded up to a multiple of 16 as SGBM requires. "flow" is the horizontal part
+of patchmatch.measure_flow, which searches displacements in both directions and has its own range.
 """
 
 import argparse
+import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +22,7 @@ import cv2
 import numpy as np
 import torch
 
+import patchmatch
 from patchmatch.core.checkpoints import load_trained, shipped_checkpoint
 from patchmatch.io import read_image
 from patchmatch.io.disparity import read_disparity
@@ -25,6 +30,13 @@ from patchmatch.stereo.data import StereoScenes
 from patchmatch.stereo.matcher import StereoMatcher
 from patchmatch.stereo.results import disparity_errors
 
+METHODS: dict[str, dict[str, object]] = {
+    "census": {},
+    "census, pruned": {"prune": True},
+    "learned": {"features": "learned"},
+    "refined": {"refine": True},
+    "refined, not pruned": {"refine": True, "particles": 0},
+}
 Pair = tuple[str, np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -71,28 +83,24 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--generated", type=int, default=0, metavar="COUNT")
     parser.add_argument("--checkpoint", help="instead of the shipped weights")
+    parser.add_argument("--only", metavar="METHOD", help="measure one method only")
     parser.add_argument("--pictures", type=Path, help="folder for pictures beside the truth")
     options = parser.parse_args()
     torch.set_num_threads(1)
     checkpoint = options.checkpoint or shipped_checkpoint(str(StereoMatcher.shipped_weights))
     matchers = {
-        f"{features}, {range_}": load_trained(
-            StereoMatcher, checkpoint, {"prune": range_ == "pruned", "features": features}
-        )
-        for features, range_ in (
-            ("census", "full range"),
-            ("census", "pruned"),
-            ("learned", "full range"),
-        )
+        name: load_trained(StereoMatcher, checkpoint, settings)
+        for name, settings in METHODS.items()
+        if options.only in (None, name)
     }
     if options.folder is None and not options.generated:
         parser.error("give a folder or --generated COUNT")
-    if options.generated:
+    if options.folder is None:
         pairs = generated_pairs(options.generated)
     else:
-        pairs = pairs_of_folder(Path(options.folder))
+        pairs = pairs_of_folder(options.folder)
     rows: dict[str, list[list[float]]] = {}
-    print(f"{'pair':14} {'method':22} {'EPE':>6} {'bad-2':>6} {'D1':>6} {'seconds':>7}")
+    print(f"{'pair':14} {'method':28} {'EPE':>6} {'bad-2':>6} {'D1':>6} {'seconds':>7}")
     for name, left, right, truth in pairs:
         count = int(-(-(np.nanmax(truth) + 2) // 16) * 16)
         found = {}
@@ -100,7 +108,12 @@ def main() -> None:
             torch.from_numpy(i.transpose(2, 0, 1).copy())[None] / 255 for i in (left, right)
         )
         start = time.perf_counter()
-        found["SGBM"] = measure_sgbm(left, right, count), time.perf_counter() - start
+        if options.only in (None, "SGBM"):
+            found["SGBM"] = measure_sgbm(left, right, count), time.perf_counter() - start
+        if options.only in (None, "flow"):
+            start = time.perf_counter()
+            flow = patchmatch.measure_flow(left, right).flow
+            found["flow"] = -flow[0].numpy().clip(max=0), time.perf_counter() - start
         for method, matcher in matchers.items():
             start = time.perf_counter()
             disparity = matcher.measure(image0, image1, count - 1).disparity
@@ -117,11 +130,12 @@ def main() -> None:
             cv2.imwrite(str(options.pictures / f"{name}.png"), picture)
     for method, values in rows.items():
         _print("mean", method, np.mean(values, axis=0).tolist())
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 
 
 def _print(name: str, method: str, values: list[float]) -> None:
     epe, bad, d1, seconds = values
-    print(f"{name:14} {method:24} {epe:6.2f} {bad:5.1f}% {d1:5.1f}% {seconds:7.2f}", flush=True)
+    print(f"{name:14} {method:28} {epe:6.2f} {bad:5.1f}% {d1:5.1f}% {seconds:7.2f}", flush=True)
 
 
 def _colors(disparity: np.ndarray, count: int) -> np.ndarray:

@@ -2,12 +2,15 @@
 
 python3 dev/benchmark_templates.py --pairs FOLDER --weights vgg19.pth
 python3 dev/benchmark_templates.py --pairs FOLDER --weights vgg19.pth --choose
+python3 dev/benchmark_templates.py --pairs FOLDER --weights vgg19.pth --reliability score.png
 
 The folder contains NAME_frm1_*.jpg, whose box (x,y,w,h) in a .txt of the same name is the template,
 and NAME_frm2_*.jpg, the scene, with its true box. AUC is the mean share of pairs whose intersection
 over union reaches 0, 0.05 .. 0.95. "True size" gives each detection the size of the true box, about
 its own centre; "own size" uses the box as detected. Intervals are 95% bootstrap intervals over
-sequences.
+sequences. --choose validates the settings by leaving sequences out. --reliability measures the
+score only: how often templates are present by their score, how many present ones are missed
+at the threshold, and the threshold chosen by leaving sequences out.
 """
 
 import argparse
@@ -29,6 +32,12 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmark_templates_speed import time_layers
+from score_reliability import (  # type: ignore[import-not-found]
+    Searches,
+    choose_threshold,
+    missed,
+    show_reliability,
+)
 
 import patchmatch.templates.search as search_module
 from patchmatch.io import read_image
@@ -41,7 +50,7 @@ from patchmatch.templates.qatm import best_matches, qatm_scores
 from patchmatch.templates.template_features import Pose, extract_template_features
 
 THRESHOLDS = np.arange(20) / 20
-NUM_MISMATCHED = 5  # templates of other sequences that are searched in each scene
+NUM_MISMATCHED = 5  # by default: templates of other sequences that are searched in each scene
 BOXED = "image and box"
 CACHE_SIZE = 40  # scenes
 Box = tuple[float, float, float, float]
@@ -199,10 +208,12 @@ def all_mismatched_scores(pairs: list[Pair], find: Detector) -> np.ndarray:
     return np.concatenate([mismatched_scores(pairs, i, find) for i in range(len(pairs))])
 
 
-def mismatched_scores(pairs: list[Pair], number: int, find: Detector) -> list[float]:
+def mismatched_scores(
+    pairs: list[Pair], number: int, find: Detector, most: int = NUM_MISMATCHED
+) -> list[float]:
     """Return the scores of templates of other sequences in the scene of one pair."""
     here, count = pairs[number], len(pairs)
-    steps = [1 + count * i // (NUM_MISMATCHED + 1) for i in range(NUM_MISMATCHED)]
+    steps = [1 + count * i // (most + 1) for i in range(most)]
     others = [pairs[(number - step) % count] for step in steps]
     return [
         find(here.scene, other.template)[1]
@@ -226,11 +237,7 @@ def accuracy_table(pairs: list[Pair], weights: str, threshold: float, only: str 
         "OpenCV, RGB": opencv(gray=False),
         "QATM without voting, VGG-19": qatm_without_voting(TemplateMatcher(weights=weights).eval()),
     }
-    kinds: dict[str, dict[str, str]] = {
-        "handcrafted": {"features": "handcrafted"},
-        "VGG-19": {"weights": weights},
-    }
-    for name, given in kinds.items():
+    for name, given in kinds_of_features(weights).items():
         for score in SCORES:
             matcher = TemplateMatcher(**given, score=score, threshold=0.0, max_detections=1)
             finders[f"patchmatch, {name}, {score}"] = detector_of(matcher.eval())
@@ -264,6 +271,60 @@ def accuracy_table(pairs: list[Pair], weights: str, threshold: float, only: str 
         table.add_row(name, *cells)
         Console(width=140, stderr=True).print(name, *cells)
     return table
+
+
+def search_all(pairs: list[Pair], matcher: TemplateMatcher, most: int) -> dict[str, Searches]:
+    """Return the searches of templates given as crops, and as images and boxes.
+
+    Args:
+        pairs: The pairs.
+        matcher: The matcher, with a threshold of 0.
+        most: Templates of other sequences that are searched in each scene.
+    """
+    find, found = detector_of(matcher), {}
+    given = {"crop": pairs, BOXED: [p._replace(template=p.boxed) for p in pairs]}
+    rows: dict[str, list[tuple[float, float]]] = {how: [] for how in given}
+    absent: dict[str, list[list[float]]] = {how: [] for how in given}
+    for number in range(len(pairs)):  # scene by scene, to reuse its features
+        for how, templates in given.items():
+            pair = templates[number]
+            box, score = find(pair.scene, pair.template)
+            rows[how].append((score, overlap(box, pair.truth)))
+            absent[how].append(mismatched_scores(templates, number, find, most))
+    names = [pair.sequence for pair in pairs]
+    for how in given:
+        scores, overlaps = np.array(rows[how]).T
+        of_absent = [name for name, one in zip(names, absent[how], strict=True) for _ in one]
+        found[how] = Searches(scores, overlaps, names, np.concatenate(absent[how]), of_absent)
+    return found
+
+
+def reliability(
+    pairs: list[Pair], weights: str, options: argparse.Namespace, console: Console
+) -> None:
+    """Print how reliable the scores are, and draw the curve."""
+    searches = {}
+    for name, given in kinds_of_features(weights).items():
+        if options.only in name:
+            matcher = TemplateMatcher(**given, threshold=0.0, max_detections=1).eval()
+            for how, found in search_all(pairs, matcher, options.mismatched).items():
+                searches[f"{name}, {how}"] = found
+    names = [pair.sequence for pair in pairs]
+    for name, found in searches.items():
+        own_size = success(found.overlaps)
+        low, high = interval(own_size, names)
+        alarms = (found.absent >= options.threshold).sum()
+        console.print(
+            f"{name}: AUC, own size, {own_size.mean():.3f} ({low:.2f} to {high:.2f}); missed "
+            f"{missed(found, options.threshold)}; false alarms {alarms} of "
+            f"{len(found.absent)}; {choose_threshold(found)}"
+        )
+    console.print(show_reliability(searches, options.reliability))
+
+
+def kinds_of_features(weights: str) -> dict[str, dict[str, str]]:
+    """Return the options of the matcher for each kind of features."""
+    return {"handcrafted": {"features": "handcrafted"}, "VGG-19": {"weights": weights}}
 
 
 def choose(pairs: list[Pair], weights: str) -> str:
@@ -307,10 +368,17 @@ def main() -> None:
     parser.add_argument("--threshold", type=float, default=0.5, help="lowest score kept")
     parser.add_argument("--only", default="", help="measure the methods whose name contains this")
     parser.add_argument("--choose", action="store_true", help="validate the choice of settings")
+    parser.add_argument("--reliability", type=Path, help="measure the score; picture to write")
+    parser.add_argument(
+        "--mismatched", type=int, default=NUM_MISMATCHED, help="absent templates in each scene"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     console = Console(width=140)
     pairs = read_pairs(options.pairs)
+    if options.reliability is not None:
+        reliability(pairs, options.weights, options, console)
+        return
     if options.choose:
         console.print(choose(pairs, options.weights))
         return

@@ -227,6 +227,9 @@ def _quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         for pattern in LIGHTNING_NOTES:
             warnings.filterwarnings("ignore", pattern)
+        # Lightning calls functions that jsonargparse will remove.
+        for library in ("jsonargparse", "pytorch_lightning"):
+            warnings.filterwarnings("ignore", "", DeprecationWarning, library)
         try:
             yield
         finally:

@@ -1,5 +1,6 @@
 """The parser of the command line: texts that YAML would convert, and errors of one line."""
 
+import inspect
 import json
 import os
 import re
@@ -199,7 +200,8 @@ def _unknown_class(option: str, value: str) -> str:
     base = GROUPS.get(option.lstrip("-"))
     if base is None:
         return f"{option}: no class {value}; give the name or the import path of a class"
-    names = sorted({kind.__name__ for kind in subclasses(base)} - {base.__name__})
+    concrete = (kind for kind in subclasses(base) if not inspect.isabstract(kind))
+    names = sorted({kind.__name__ for kind in concrete if kind.__module__ != base.__module__})
     names = [name for name in names if not name.startswith("_")]
     near = get_close_matches(value.rpartition(".")[2], names, n=3, cutoff=0.5)
     guess = f"did you mean {' or '.join(near)}?" if near else f"use one of {', '.join(names)}"

@@ -35,6 +35,7 @@ import patchmatch.pairs.xfeat
 import patchmatch.shift.data
 import patchmatch.shift.matcher
 import patchmatch.stereo.data
+import patchmatch.stereo.folders
 import patchmatch.stereo.matcher
 import patchmatch.stereo.pairs
 import patchmatch.stereo.writer

@@ -17,6 +17,8 @@ PACKAGE = ROOT / "patchmatch"
 # may always import itself. "frames.results" is a door to that one module, not to the whole room.
 SHARED = {"core", "io", "draw", "ops", "synthetic", "writing"}
 SYSTEMS = {"shift", "motion", "frames", "nnf", "objects", "pairs", "stereo", "templates"}
+#: Keypoint matches and geometry, which rectification uses.
+STEREO_FROM_PAIRS = {"pairs.keypoints", "pairs.matching", "pairs.geometry"}
 DOORS = {
     "__init__": {"core.process", "public", "version"},
     "__main__": {
@@ -30,15 +32,15 @@ DOORS = {
     "evaluate": {"pairs", "frames", "objects", "stereo", "templates", "core", "io"},
     "systems": SYSTEMS,
     "public": {*SYSTEMS, *SHARED},
-    # Systems use the shared rooms; four doors lead from one system to another.
+    # Systems use the shared rooms; seven doors lead from one system to another.
     "shift": {*SHARED, "frames.results"},
     "motion": {*SHARED, "frames.results"},
     "objects": {*SHARED, "motion.matcher"},
     "pairs": {*SHARED, "nnf"},
     "frames": SHARED,
     "nnf": SHARED,
-    "stereo": SHARED,
-    "templates": SHARED,
+    "stereo": {*SHARED, "nnf", *STEREO_FROM_PAIRS},
+    "templates": {*SHARED, "pairs.sift", "pairs.verdict"},
     # Shared rooms import no system.
     "writing": {"core", "io", "version"},
     "synthetic": {"core", "io", "ops"},

@@ -1,3 +1,5 @@
+import re
+
 import jsonargparse
 import pytest
 import yaml
@@ -94,6 +96,16 @@ def test_an_error_of_the_parser_or_the_trainer_is_one_line(capsys, option, messa
     *notes, line = capsys.readouterr().err.splitlines()
     assert line.startswith(f"patchmatch: error: {message}")
     assert all(note.startswith("no --ckpt_path given") for note in notes)
+
+
+@pytest.mark.parametrize("name", ["DetectorFreeMatcher", "Matcher", "PredictionData"])
+def test_classes_without_instances_are_not_suggested(capsys, name):
+    group = "--data" if "Data" in name else "--model"
+    with pytest.raises(SystemExit):
+        main(["predict", "-c", "patch_match", f"{group}={name[:-1]}"])
+    suggested = re.split(r"[ ,?\n]+", capsys.readouterr().err.partition("; ")[2])
+    assert len(suggested) > 2
+    assert name not in suggested
 
 
 def test_an_unknown_message_is_joined_to_one_line():

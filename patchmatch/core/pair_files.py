@@ -68,39 +68,59 @@ def has_table(folder: Path) -> bool:
     return table.is_file() and table not in outputs_in(folder)
 
 
-def _pairs_of_folders(folder: Path) -> tuple[list[PairFiles], list[str]]:
-    """Pair the images of both subfolders in natural order."""
-    folders = [folder / name for name in FOLDERS]
-    for path, other in zip(folders, reversed(FOLDERS), strict=True):
+def pair_folders(
+    folder: Path, names: tuple[str, str], or_table: str
+) -> tuple[tuple[FolderSequence, FolderSequence], list[str]]:
+    """Pair the images of two subfolders in natural order.
+
+    Args:
+        folder: Folder that contains both.
+        names: Names of the subfolders.
+        or_table: What to do instead, as the end of a message.
+
+    Returns:
+        The images of both, of one number, at least one, and a line for each warning.
+
+    Raises:
+        InputError: If a folder is missing or empty, or they differ in the number of images.
+    """
+    folders = [folder / name for name in names]
+    for path, other in zip(folders, reversed(names), strict=True):
         if not path.is_dir():
             raise InputError(
-                f"{path}: no such folder; each image of {FOLDERS[0]} is paired with one of "
-                f"{FOLDERS[1]}, so create it beside {other}, {_OR_TABLE}"
+                f"{path}: no such folder; each image of {names[0]} is paired with one of "
+                f"{names[1]}, so create it beside {other}, {or_table}"
             )
-    sequences = [FolderSequence(path) for path in folders]
+    sequences = FolderSequence(folders[0]), FolderSequence(folders[1])
     for path, sequence in zip(folders, sequences, strict=True):
         if not len(sequence):
-            raise InputError(f"{path}: no images in the folder; add images, {_OR_TABLE}")
+            raise InputError(f"{path}: no images in the folder; add images, {or_table}")
     paths0, paths1 = (sequence.paths for sequence in sequences)
     if len(paths0) != len(paths1):
         raise InputError(
-            f"{folder}: {FOLDERS[0]} holds {_count(paths0)} and {FOLDERS[1]} {_count(paths1)}"
-            f"{_unpaired(paths0, paths1)}; add the missing images, {_OR_TABLE}"
+            f"{folder}: {names[0]} holds {_count(paths0)} and {names[1]} {_count(paths1)}"
+            f"{_unpaired(names, paths0, paths1)}; add the missing images, {or_table}"
         )
     notes = [
         f"{path}: ignored {_list_some(sequence.ignored)}"
         for path, sequence in zip(folders, sequences, strict=True)
         if sequence.ignored
     ]
-    pairs = list(zip(paths0, paths1, strict=True))
     names1 = {path.stem for path in paths1}
-    for path0, path1 in pairs:
+    for path0, path1 in zip(paths0, paths1, strict=True):
         if path0.stem != path1.stem and path0.stem in names1:
             notes.append(
                 f"{folder}: paired in order, not by name: {path0.name} with {path1.name}; "
                 f"if that is wrong, list the pairs in a {TABLE}"
             )
             break
+    return sequences, notes
+
+
+def _pairs_of_folders(folder: Path) -> tuple[list[PairFiles], list[str]]:
+    """Pair the images of both subfolders in natural order."""
+    sequences, notes = pair_folders(folder, FOLDERS, _OR_TABLE)
+    paths0, paths1 = (sequence.paths for sequence in sequences)
     masks0, masks1 = (
         _masks(folder / name, paths)
         for name, paths in zip(MASK_FOLDERS, (paths0, paths1), strict=True)
@@ -109,7 +129,7 @@ def _pairs_of_folders(folder: Path) -> tuple[list[PairFiles], list[str]]:
         PairFiles(
             name=sequences[0].frame_name(i), images=pair, masks=(masks0.get(i), masks1.get(i))
         )
-        for i, pair in enumerate(pairs)
+        for i, pair in enumerate(zip(paths0, paths1, strict=True))
     ], notes
 
 
@@ -140,19 +160,15 @@ def pairs_of_table(table: Path) -> list[PairFiles]:
         InputError: If the table is empty, a file is missing, a mask differs in size from its
             image, or intrinsics are wrong or missing in some of the rows.
     """
-    rows = read_csv(table, COLUMNS)
-    if not rows:
-        raise InputError(f"{table}: the table is empty; add a row for each pair")
+    rows = table_rows(table, COLUMNS)
     taken: set[str] = set()
     found: list[PairFiles] = []
     for number, row in enumerate(rows, 1):
-        images: list[Path] = []
-        for column in COLUMNS:
-            if not row[column].strip():
-                raise InputError(f"{table}: pair {number} has no {column}; add the name of a file")
-            images.append(_existing(table, number, row[column].strip()))
-        masks = [row.get(column, "").strip() for column in MASK_COLUMNS]
-        mask0, mask1 = (_existing(table, number, mask) if mask else None for mask in masks)
+        images = [table_file(table, number, row, column) for column in COLUMNS]
+        mask0, mask1 = (
+            table_file(table, number, row, column) if row.get(column, "").strip() else None
+            for column in MASK_COLUMNS
+        )
         found.append(
             PairFiles(
                 name=unique_name(safe_name(images[0].stem), taken),
@@ -191,8 +207,23 @@ def _intrinsics(
     return found[0], found[1]
 
 
-def _existing(table: Path, number: int, name: str) -> Path:
-    """Return the path of a file that a table names."""
+def table_rows(table: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Return the rows of a table of pairs, at least one."""
+    rows = read_csv(table, columns)
+    if not rows:
+        raise InputError(f"{table}: the table is empty; add a row for each pair")
+    return rows
+
+
+def table_file(table: Path, number: int, row: dict[str, str], column: str) -> Path:
+    """Return the path of a file that a row of a table names.
+
+    Raises:
+        InputError: If the column is empty, or there is no such file.
+    """
+    name = row[column].strip()
+    if not name:
+        raise InputError(f"{table}: pair {number} has no {column}; add the name of a file")
     path = table.parent / name
     if not path.is_file():
         raise InputError(
@@ -235,12 +266,12 @@ def _list_some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _unpaired(paths0: Sequence[Path], paths1: Sequence[Path]) -> str:
+def _unpaired(names: tuple[str, str], paths0: Sequence[Path], paths1: Sequence[Path]) -> str:
     """Return which images lack a partner of the same name; nothing if no names agree."""
     texts = []
-    for folder, paths, others in ((FOLDERS[0], paths0, paths1), (FOLDERS[1], paths1, paths0)):
-        names = {path.stem for path in others}
-        alone = [path.name for path in paths if path.stem not in names]
+    for folder, paths, others in ((names[0], paths0, paths1), (names[1], paths1, paths0)):
+        stems = {path.stem for path in others}
+        alone = [path.name for path in paths if path.stem not in stems]
         if alone and len(alone) < len(paths):
             texts.append(f"{_list_some(alone)} only in {folder}")
     return f" ({'; '.join(texts)})" if texts else ""

@@ -14,6 +14,7 @@ from patchmatch.draw.matches import (
     warp_image,
 )
 from patchmatch.draw.montage import difference_image, montage, shrink_to_fit, tensor_to_uint8
+from patchmatch.draw.polygons import draw_polygons
 
 __all__ = [
     "COLORS",
@@ -30,6 +31,7 @@ __all__ = [
     "draw_heat",
     "draw_matches",
     "draw_panorama",
+    "draw_polygons",
     "flow_colors",
     "montage",
     "parse_color",

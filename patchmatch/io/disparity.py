@@ -13,11 +13,15 @@ from patchmatch.io.files import read_bytes
 PNG_SCALE = 256  # units of a 16-bit .png per pixel
 
 
-def read_disparity(path: str | Path) -> np.ndarray:
+def read_disparity(path: str | Path, *, either_sign: bool = False) -> np.ndarray:
     """Read a disparity map, (H, W) float32 in pixels, NaN where unknown.
 
     Infinite and negative values of .pfm files, and zeros of all formats, are unknown. The .npz
     file contains one array, or one of the name ``disparity``.
+
+    Args:
+        path: The file.
+        either_sign: Take absolute values: SceneFlow stores -d in some of its parts.
 
     Raises:
         InputError: If the file cannot be read as a disparity map.
@@ -33,6 +37,8 @@ def read_disparity(path: str | Path) -> np.ndarray:
         raise InputError(
             f"{path}: cannot be read as a disparity map ({str(error)[:80]}); give another file"
         ) from error
+    if either_sign:
+        values = np.abs(values)
     return np.where(np.isfinite(values) & (values > 0), values, np.nan).astype(np.float32)
 
 

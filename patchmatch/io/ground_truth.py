@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from patchmatch.core.errors import InputError
 from patchmatch.io.images import IMAGE_SUFFIXES, read_image
 
 CORNERS = ("x0", "y0", "x1", "y1")
@@ -31,7 +32,10 @@ def last_number(name: str) -> int | None:
 
 
 class TrueMasks:
-    """The masks of a folder, white where something moves; several sequences are subfolders.
+    """The masks of a folder, white where something moves.
+
+    Those of several sequences are in subfolders of their names, or in one folder with names that
+    begin with that of the sequence.
 
     In masks of CDnet, 255 moves, 0 and 50 do not, and 85 and 170 are not evaluated.
 
@@ -40,11 +44,14 @@ class TrueMasks:
     """
 
     def __init__(self, root: Path) -> None:
-        self._paths: dict[tuple[str, int | None], Path] = {}
+        self._paths: dict[tuple[str, int], list[Path]] = {}
+        self._sources: dict[Path, str] = {}  # that a mask was read for
         for path in sorted(root.rglob("*")):
-            if path.suffix.lower() in IMAGE_SUFFIXES and last_number(path.stem) is not None:
-                for part in {path.parent.relative_to(root).as_posix(), ""}:
-                    self._paths.setdefault((part, last_number(path.stem)), path)
+            number = last_number(path.stem)
+            if path.suffix.lower() in IMAGE_SUFFIXES and number is not None:
+                folder = path.parent.relative_to(root).as_posix()
+                self._paths.setdefault((folder, number), []).append(path)
+        self._folders = {folder for folder, _ in self._paths}
 
     def read(
         self, source: str, frame: str, offset: int = 0
@@ -52,14 +59,14 @@ class TrueMasks:
         """Return where something moves and where that is known, (H, W); None without a mask.
 
         Args:
-            source: Name of the sequence.
+            source: Name of the sequence: a folder of masks, or the beginning of their names.
             frame: Name of the frame.
             offset: Added to the number of the frame.
+
+        Raises:
+            InputError: If several masks may belong to the frame, or one mask to several sequences.
         """
-        number = last_number(frame)
-        key = None if number is None else number + offset
-        paths = self._paths
-        path = paths.get((source, key)) or paths.get((".", key)) or paths.get(("", key))
+        path = self._find(source, frame, offset)
         if path is None:
             return None
         image = read_image(path)
@@ -67,3 +74,29 @@ class TrueMasks:
         has_unknown = bool(np.isin(mask, (85, 170)).any())
         moving = mask == MOVING if has_unknown else mask > STATIC_UP_TO
         return moving, moving | (mask <= STATIC_UP_TO)
+
+    def _find(self, source: str, frame: str, offset: int) -> Path | None:
+        number = last_number(frame)
+        if number is None or not self._folders:
+            return None
+        folder = source if source in self._folders else "."
+        if folder not in self._folders and len(self._folders) == 1:
+            (folder,) = self._folders
+        paths = self._paths.get((folder, number + offset), [])
+        if len(paths) > 1:
+            named = [p for p in paths if p.stem == frame]
+            named = named or [p for p in paths if p.stem.startswith((f"{source}_", f"{source}-"))]
+            paths = named or paths
+        if not paths:
+            return None
+        advice = "put the masks of each sequence into a folder of its name"
+        if len(paths) > 1:
+            raise InputError(
+                f"{paths[0]}: has the same number as {paths[1].name}, and both may be the mask of "
+                f"{frame} of {source}; {advice}"
+            )
+        if (other := self._sources.setdefault(paths[0], source)) != source:
+            raise InputError(
+                f"{paths[0]}: may be a mask of the sequence {other} and of {source}; {advice}"
+            )
+        return paths[0]

@@ -121,7 +121,7 @@ def compared(
     )
     sides = [max(block >> level, SMALLEST_WINDOW) for level in range(COARSEST)]
     windows = tuple(
-        ((0,) * side, cell_shares(block >> level, side, torch.device("cpu")))
+        (side, cell_shares(block >> level, side, torch.device("cpu")))
         for level, side in enumerate(sides)
     )
     counts = [AMONG_FOUR + 2, AMONG_EIGHT + 2, AMONG_EIGHT + FIRST]

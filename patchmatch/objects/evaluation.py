@@ -129,7 +129,8 @@ def _score_masks(run: Path, truth: Path, offset: int) -> tuple[list[Row], list[R
     if not details:
         raise InputError(
             f"{truth}: no mask image belongs to a frame of {run}; frames are found by the last "
-            "number in their names, give --frame_offset if they are counted differently"
+            "number in their names, give --frame_offset if they are counted differently; masks of "
+            "several sequences lie in folders of their names"
         )
     groups = list(dict.fromkeys(str(row["group"]) for row in details))
     table = [_mask_row(g, [row for row in details if row["group"] == g]) for g in groups]

@@ -122,7 +122,7 @@ class Follower:
         if frame.is_cut:
             self._tracker.restart()
         self._tracker(frame, camera)
-        shown = [t for t in self._tracker.tracks if t.missed <= SHOWN_MISSED]
+        shown = [t for t in self._tracker.tracks if t.missed <= SHOWN_MISSED and not frame.is_other]
         labels = self._tracker.labels
         height, width = image.shape[:2]
         things = [_thing(t, scale, width, height) for t in shown]

@@ -19,6 +19,9 @@ STILL_FRAMES = 2  # frames without a change after which a ghost heals
 NOISE_RATE = 0.1  # weight of a frame in the estimate of the noise
 RATE = 0.02  # weight of a frame in the mean of the background, after the first frames
 CUT_SHARE = 0.6  # of the frame that differs after a cut or a flash
+CUT_TILES = 8  # along each side; most of them change at a cut
+MIN_CUT_TILES, MIN_CUT_CHANGE = 0.5, 0.1  # share of tiles, and of the pixels of each
+MIN_CUT_SHARE = 0.3  # of the frame that differs after such a change
 CUT_FRAMES = 3  # frames for which the scene must be another one until the memory starts anew
 SMALL = 480  # pixels: in frames with no longer side, small parts count
 MAX_HOLE = 0.01  # of the frame: larger holes of a region are not filled
@@ -37,6 +40,7 @@ class Segmentation:
         planes: (C, H, W) uint8, the frame in the light of the memory, slightly smoothed.
         rests: (H, W) bool, where the last frames do not differ.
         is_cut: Whether the memory started anew with this frame.
+        is_other: Whether the frame shows another scene than the memory: a flash, or after a cut.
     """
 
     mask: Mask
@@ -44,6 +48,7 @@ class Segmentation:
     planes: Planes
     rests: NDArray[np.bool_]
     is_cut: bool = False
+    is_other: bool = False
 
 
 class Segmenter:
@@ -97,7 +102,7 @@ class Segmenter:
                     for p, g in zip(planes, gain, strict=True)
                 ]
             )
-        self._changed(planes)
+        changed = self._changed(planes)
         distance = memory.distance(planes)
         strength = distance / memory.threshold(self._noise)
         is_small = max(planes.shape[1:]) <= SMALL
@@ -106,7 +111,9 @@ class Segmenter:
         )
         weak = (strength > 1).astype(np.uint8) * 255
         strong = (strength > STRONG).astype(np.uint8) * 255
-        if cv2.countNonZero(weak) > CUT_SHARE * weak.size:
+        share = cv2.countNonZero(weak) / weak.size
+        jumps = self._differing > 0 or _is_everywhere(changed)
+        if share > CUT_SHARE or (share > MIN_CUT_SHARE and jumps):
             return self._differs(planes, strength)
         self._differing = 0
         if self.shadows:
@@ -140,8 +147,8 @@ class Segmenter:
         self._age = cv2.warpPerspective(self._age, camera, size, flags=cv2.INTER_NEAREST)
         self._rest = cv2.warpPerspective(self._rest, camera, size, flags=cv2.INTER_NEAREST)
 
-    def _changed(self, planes: Planes) -> None:
-        """Update the noise, and the time since each pixel changed."""
+    def _changed(self, planes: Planes) -> NDArray[np.bool_]:
+        """Update the noise and the time since each pixel changed; return which change now."""
         width = planes.shape[2]
         change = cv2.absdiff(planes.reshape(-1, width), self._previous.reshape(-1, width))
         largest = change.reshape(planes.shape)[0]
@@ -152,7 +159,9 @@ class Segmenter:
         noise = min(noise, 2 * self._noise + 1)  # a flash is no noise
         self._noise += NOISE_RATE * (noise - self._noise)
         self._age += self._age < 255
-        self._age[largest > MIN_CHANGE + NOISE_CHANGE * self._noise] = 0
+        changed = largest > MIN_CHANGE + NOISE_CHANGE * self._noise
+        self._age[changed] = 0
+        return changed
 
     def _differs(self, planes: Planes, strength: Array) -> Segmentation:
         """Handle a frame of another scene: a flash is passed over, a cut starts the memory anew."""
@@ -161,7 +170,7 @@ class Segmenter:
             return self._start(planes)
         self._previous = planes
         nothing = np.zeros(planes.shape[1:], np.uint8)
-        return Segmentation(nothing, strength, planes, nothing > 0)
+        return Segmentation(nothing, strength, planes, nothing > 0, is_other=True)
 
     def _heal(self, planes: Planes, mask: Mask, protected: NDArray[np.bool_] | None) -> Array:
         """Let ghosts, and what has rested for long, join the background."""
@@ -181,6 +190,13 @@ class Segmenter:
             return mask
         memory.learn_at_once(planes, cv2.dilate(healed, _ELEMENT))
         return cv2.subtract(mask, healed)
+
+
+def _is_everywhere(changed: NDArray[np.bool_]) -> bool:
+    """Return whether the frame changes in most of its tiles at once, unlike behind one thing."""
+    tiles = (CUT_TILES, CUT_TILES)
+    share = cv2.resize(changed.astype(np.float32), tiles, interpolation=cv2.INTER_AREA)
+    return float((share > MIN_CUT_CHANGE).mean()) > MIN_CUT_TILES
 
 
 def _clean(weak: Mask, strong: Mask, side: int) -> Mask:

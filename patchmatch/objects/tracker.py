@@ -152,7 +152,7 @@ class Tracker:
         return [part for part in parts if part is not parts[1]]
 
     def _absorb(self, given: dict[int, list[Piece]]) -> None:
-        """End tracks that are parts of others: small or new, and never seen alone for long."""
+        """End tracks that are parts of others: small, new or entering, never alone for long."""
         tracks = {track.number: track for track in self.tracks}
         for track in sorted(self.tracks, key=lambda track: track.hits):
             numbers = {n for piece in given.get(track.number, ()) for n in piece.sharers}
@@ -166,15 +166,20 @@ class Tracker:
                 ((track.center > whole.box[:2]) & (track.center < whole.box[2:])).all()
             )
             track.inside = track.inside + 1 if is_part else 0
-            if track.inside < APART and (
-                track.alone >= APART
-                or whole.hits < track.hits
-                or (whole.hits >= YOUNG and not is_small)
+            both_enter = track.enters and whole.enters  # the frame has shown parts of one thing
+            if (
+                not both_enter
+                and track.inside < APART
+                and (
+                    track.alone >= APART
+                    or whole.hits < track.hits
+                    or (whole.hits >= YOUNG and not is_small)
+                )
             ):
                 continue
             del tracks[track.number]
             self.labels[self.labels == track.number] = whole.number
-            if whole.hits < YOUNG:
+            if both_enter or whole.hits < YOUNG:
                 low = np.minimum(whole.box[:2], track.box[:2])
                 high = np.maximum(whole.box[2:], track.box[2:])
                 whole.box, whole.area = np.concatenate([low, high]), whole.area + track.area
@@ -196,6 +201,7 @@ class Tracker:
                 self._count += 1
                 track = Track(self._count, piece.box, len(piece))
                 track.alone = APART if id(piece) in self._apart else 0
+                track.touch_border(frame.mask.shape)
                 self.tracks.append(track)
             else:
                 track.box, track.motion, track.missed = piece.box, None, 0

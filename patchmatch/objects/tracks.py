@@ -35,13 +35,15 @@ class Track:
         motion: dx and dy of its pixels from the last frame to this one; None if unknown.
         hits: Frames in which it was seen.
         missed: Frames since it was seen.
-        alone: Frames in which it did not touch another thing.
+        alone: Frames in which it touched neither another thing nor the border of the frame.
         parted: Frames for which a part has been apart from the rest.
         inside: Frames for which it has touched a larger thing, inside its box.
         moved: Whether it has moved, not only changed: then it is a thing.
         visible: Its pixels in this frame.
         strength: Mean distance of its pixels from the memory in units of its threshold.
         points: (N, 2), x and y of some of its pixels; None before it is seen.
+        at_border: (4,) which sides of the box are at the border of the frame.
+        enters: Whether it has touched the border in all frames so far.
     """
 
     number: int
@@ -58,6 +60,8 @@ class Track:
     visible: int = 0
     strength: float = 0.0
     points: NDArray[np.intp] | None = None
+    at_border: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(4, bool))
+    enters: bool = True
     _start: NDArray[np.float64] = field(init=False)
     _travel: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
 
@@ -81,8 +85,10 @@ class Track:
 
     @property
     def expected(self) -> Box:
-        """Where it is expected in the next frame."""
-        return self.box + np.tile(self.step, 2)
+        """Where it is expected in the next frame; what enters the frame grows at the border."""
+        step = np.tile(self.step, 2)
+        inward = step * (1, 1, -1, -1) > 0
+        return self.box + np.where(self.at_border & inward, 0, step)
 
     def carry(self, camera: NDArray[np.float64]) -> None:
         """Move it with the scene, by a homography from the frame before to this one."""
@@ -115,11 +121,7 @@ class Track:
         """
         expected, step = self.expected, self.step
         innovation = measured - expected
-        height, width = shape[:2]
-        at_border = (expected < BORDER) & (np.arange(4) < 2)
-        at_border |= (expected > np.array([0, 0, width - BORDER, height - BORDER])) & (
-            np.arange(4) >= 2
-        )
+        at_border = sides_at_border(expected, shape)
         # What leaves the frame is not hidden: its box shrinks.
         hidden = self.hits >= SETTLED and area < HIDDEN * self.area and not at_border.any()
         if self.hits < YOUNG and free is None:
@@ -132,6 +134,8 @@ class Track:
             if free is not None or hidden:
                 shift = PART_GAIN * self._shift(correction, free)
                 self.box, moved = expected + np.tile(shift, 2), step + shift
+                if free is not None:
+                    self.box = np.where(at_border & free, measured, self.box)
             else:
                 correction = np.where(at_border, innovation, correction)
                 self.box = expected + correction
@@ -141,8 +145,9 @@ class Track:
             self.velocity = self.velocity + VELOCITY_GAIN * (moved - self.velocity)
         if (self.size < 2).any():
             self.box = measured
+        self.touch_border(shape)
         if free is None:
-            self.alone += 1
+            self.alone += not self.enters
             gain = 0.5 if self.hits < YOUNG else HIDDEN_AREA_GAIN if hidden else AREA_GAIN
             self.area += gain * (area - self.area)
         self.hits, self.missed = self.hits + 1, 0
@@ -151,6 +156,11 @@ class Track:
         far = max(MIN_TRAVEL_PIXELS, MIN_TRAVEL_SHARE * float(self.size.min()))
         away = float(np.hypot(*(self.center - self._start)))
         self.moved |= away > far and float(np.hypot(*self._travel)) > far
+
+    def touch_border(self, shape: tuple[int, ...]) -> None:
+        """Note which sides of its box are at the border of a frame."""
+        self.at_border = sides_at_border(self.box, shape)
+        self.enters &= bool(self.at_border.any())
 
     def _shift(
         self, correction: NDArray[np.float64], free: NDArray[np.bool_] | None
@@ -161,3 +171,10 @@ class Track:
             return pairs[np.abs(pairs).argmin(axis=0), [0, 1]]
         seen = free.reshape(2, 2)
         return (pairs * seen).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+
+
+def sides_at_border(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return which sides of a box, (4,), are at the border of a frame of height and width."""
+    near = box - BORDER < 0
+    far = box + BORDER > np.tile(shape[1::-1], 2)
+    return np.concatenate([near[:2], far[2:]])

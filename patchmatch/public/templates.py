@@ -44,7 +44,7 @@ def match_template(
             whole image, and what surrounds the box helps to find the object. None for all of it.
         device: Device to compute on; by default CUDA if available.
         options: Options of ``TemplateMatcher``: threshold, max_detections, scales, rotations,
-            stride and others.
+            stride, outlines and others.
 
     Returns:
         Boxes, sorted by score. They are empty, with the reason, if no location reaches the

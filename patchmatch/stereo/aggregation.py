@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-MAX_CANDIDATES = 1024  # of a pixel: bounds time and memory
+SPECKLE_UNITS = 8  # per pixel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,13 +18,17 @@ class Aggregation:
         p2: Cost of a larger change.
         edge: p2 is divided by 1 + edge times the difference of gray, which is in [0, 1].
         tolerance: Largest difference in pixels between the disparities of both images.
+        speckle: Consistent areas of up to so many pixels count as not consistent.
+        speckle_step: Largest difference in pixels of neighbours of one area.
         median: Side of the median filter at the end, odd; 0 for none.
     """
 
     p1: float = 100.0
     p2: float = 800.0
-    edge: float = 20.0
+    edge: float = 10.0
     tolerance: float = 1.0
+    speckle: int = 20
+    speckle_step: float = 2.0
     median: int = 5
 
 
@@ -39,8 +43,8 @@ def aggregate_disparity(
     """Find the disparity of every pixel of image 0 among its candidates.
 
     Args:
-        features0: (H, W, C) float32 of length one.
-        features1: (H, W, C) float32.
+        features0: (H, W, C) int8, 127 times features of length one.
+        features1: (H, W, C) int8.
         gray: (H, W) float32 in [0, 1], image 0.
         low: (H, W) int16, the first candidate of each pixel.
         count: Number of candidates of a pixel.
@@ -48,13 +52,13 @@ def aggregate_disparity(
 
     Returns:
         Disparity (H, W) float32 in pixels, confidence (H, W) float32 in [0, 1], which is 0 where
-        the left-right check fails, and whether it passes (H, W) bool.
+        the left-right check fails or the area is a speckle, and whether it passes (H, W) bool.
     """
     from patchmatch.stereo import kernels
 
     height, width = gray.shape
-    cost = np.empty((height, width, count), np.float32)
-    totals = [np.zeros_like(cost) for _ in range(2)]
+    cost = np.empty((height, width, count), np.uint8)
+    totals = [np.zeros(cost.shape, np.uint16) for _ in range(2)]
     middle = height // 2
     p1, p2, edge = map(np.float32, (settings.p1, settings.p2, settings.edge))
     with ThreadPoolExecutor(2) as pool:
@@ -78,23 +82,28 @@ def aggregate_disparity(
     other = np.empty((height, width), np.int16)
     kernels.choose(total, low, disparity, other, margin)
     consistent = np.empty((height, width), np.bool_)
-    kernels.check_and_fill(disparity, other, settings.tolerance, consistent)
+    kernels.check(disparity, other, settings.tolerance, consistent)
+    _drop_speckles(disparity, consistent, settings)
+    kernels.fill(disparity, consistent)
     if settings.median:
         disparity = cv2.medianBlur(disparity, settings.median)
     confidence = np.where(consistent, margin / (margin + np.float32(2 * settings.p1)), 0)
     return disparity, confidence.astype(np.float32), consistent
 
 
-def narrow_range(disparity: np.ndarray, size: tuple[int, int], count: int) -> np.ndarray:
-    """Return the first of ``count`` candidates around an estimate of half the size.
+def _drop_speckles(disparity: np.ndarray, consistent: np.ndarray, settings: Aggregation) -> None:
+    """Mark small areas as not consistent, in place (``filterSpeckles`` of OpenCV)."""
+    units = np.where(consistent, np.rint(SPECKLE_UNITS * disparity), -1).astype(np.int16)
+    step = round(SPECKLE_UNITS * settings.speckle_step)
+    cv2.filterSpeckles(units, -1, settings.speckle, step)
+    consistent &= units >= 0
+
+
+def narrow_range(disparity: np.ndarray, count: int) -> np.ndarray:
+    """Return the first of ``count`` candidates around an estimate, (H, W) int16, at least 0.
 
     Args:
-        disparity: (h, w) float32, the estimate in pixels of its size.
-        size: Height and width of the result.
+        disparity: (H, W) float32 in pixels.
         count: Number of candidates of a pixel.
-
-    Returns:
-        (H, W) int16, at least 0.
     """
-    large = 2 * cv2.resize(disparity, size[::-1], interpolation=cv2.INTER_NEAREST)
-    return np.rint(large - count / 2).clip(0).astype(np.int16)
+    return np.rint(disparity - count / 2).clip(0).astype(np.int16)

@@ -8,7 +8,9 @@ from imagery", LC3D 2012).
 import numba
 import numpy as np
 
-COST = 128  # cost of orthogonal features: of equal ones it is 0
+from patchmatch.stereo.net import UNIT
+
+COST = 128  # cost of orthogonal features: of equal ones it is 0; of opposite ones 255
 BIG = np.float32(1e6)
 # All values are finite, so that minima can be vectorised.
 _OPTIONS = {"nogil": True, "cache": True, "fastmath": True, "error_model": "numpy"}
@@ -19,24 +21,26 @@ def matching_cost(features0, features1, low, cost, start, stop):
     """Write (1 - cosine) of the features of the candidates of some rows.
 
     Args:
-        features0: (H, W, C) float32 of length one.
-        features1: (H, W, C) float32.
+        features0: (H, W, C) int8, UNIT times features of length one.
+        features1: (H, W, C) int8.
         low: (H, W) int16, the first candidate of each pixel.
-        cost: (H, W, K) float32, written; a candidate outside image 1 costs as
+        cost: (H, W, K) uint8, written; a candidate outside image 1 costs as
             much as at the nearest pixel of the row where it is inside.
         start: First row.
         stop: Row after the last one.
     """
     width, channels = features0.shape[1:]
+    scale = np.float32(COST / UNIT**2)
     for y in range(start, stop):
         for x in range(width):
             for k in range(cost.shape[2]):
                 d = min(low[y, x] + k, width - 1)
                 x0 = max(x, d)
-                dot = np.float32(0)
+                dot = np.int32(0)
                 for c in range(channels):
-                    dot += features0[y, x0, c] * features1[y, x0 - d, c]
-                cost[y, x, k] = np.float32(COST) * (np.float32(1) - dot)
+                    dot += np.int32(features0[y, x0, c]) * np.int32(features1[y, x0 - d, c])
+                value = np.float32(COST) - np.float32(dot) * scale + np.float32(0.5)
+                cost[y, x, k] = np.uint8(min(max(value, np.float32(0)), np.float32(255)))
 
 
 @numba.njit(**_OPTIONS)
@@ -66,10 +70,10 @@ def _step(cost, before, least, shift, small_change, large_change, spare, path, t
     below, same, above = spare[:count], spare[1 : count + 1], spare[2:]
     for i in range(count):
         best = min(min(same[i], jump), min(below[i], above[i]) + small_change)
-        path[i] = cost[i] + best - least
+        path[i] = np.float32(cost[i]) + best - least
     found = BIG
     for i in range(count):
-        total[i] += path[i]
+        total[i] += np.uint16(path[i] + np.float32(0.5))
         found = min(found, path[i])
     return found
 
@@ -79,14 +83,14 @@ def aggregate(cost, low, gray, small_change, large_change, edge, backwards, tota
     """Add the costs along four paths to every pixel (Hirschmueller, PAMI 2008).
 
     Args:
-        cost: (H, W, K) float32.
+        cost: (H, W, K) uint8.
         low: (H, W) int16, the first candidate of each pixel.
         gray: (H, W) float32 in [0, 1]; at an edge, larger changes of the disparity cost less.
         small_change: Cost of a change of the disparity by one.
         large_change: Cost of a larger change.
         edge: large_change is divided by 1 + edge times the difference of gray.
         backwards: Follow the paths from the right and from below, else from the left and above.
-        total: (H, W, K) float32, to which the paths are added.
+        total: (H, W, K) uint16, to which the paths are added, rounded.
     """
     height, width, count = cost.shape
     rows = np.zeros((3, 2, width, count), np.float32)  # paths from above: three directions
@@ -109,8 +113,8 @@ def aggregate(cost, low, gray, small_change, large_change, edge, backwards, tota
                 if not inside:
                     found = BIG
                     for i in range(count):
-                        path[i] = cost[y, x, i]
-                        total[y, x, i] += path[i]
+                        path[i] = np.float32(cost[y, x, i])
+                        total[y, x, i] += np.uint16(cost[y, x, i])
                         found = min(found, path[i])
                 else:
                     change = abs(gray[y, x] - gray[y0, x0])
@@ -144,7 +148,7 @@ def choose(total, low, disparity, other, margin):
     """Take the best candidate of every pixel of both images.
 
     Args:
-        total: (H, W, K) float32 costs.
+        total: (H, W, K) uint16 costs.
         low: (H, W) int16, the first candidate of each pixel.
         disparity: (H, W) float32, written: of image 0, with a fraction from a parabola.
         other: (H, W) int16, written: of image 1, by the same costs; -1 if nothing points there.
@@ -158,7 +162,7 @@ def choose(total, low, disparity, other, margin):
         for x in range(width):
             best, at = BIG, 0
             for k in range(count):
-                value = total[y, x, k]
+                value = np.float32(total[y, x, k])
                 x1 = x - low[y, x] - k
                 if x1 >= 0 and value < least[x1]:
                     least[x1] = value
@@ -168,11 +172,12 @@ def choose(total, low, disparity, other, margin):
             rest = BIG
             for k in range(count):
                 if abs(k - at) > 1:
-                    rest = min(rest, total[y, x, k])
+                    rest = min(rest, np.float32(total[y, x, k]))
             margin[y, x] = max(rest - best, np.float32(0)) if rest < BIG else np.float32(0)
             fraction = np.float32(0)
             if 0 < at < count - 1:
-                before, after = total[y, x, at - 1] - best, total[y, x, at + 1] - best
+                before = np.float32(total[y, x, at - 1]) - best
+                after = np.float32(total[y, x, at + 1]) - best
                 # equiangular: costs along a path are closer to |x| than to a parabola
                 steep = max(before, after)
                 if steep > 0:
@@ -181,14 +186,11 @@ def choose(total, low, disparity, other, margin):
 
 
 @numba.njit(**_OPTIONS)
-def check_and_fill(disparity, other, tolerance, consistent):
-    """Check the disparities against those of image 1, and fill those that disagree, in place.
-
-    A pixel without a consistent disparity gets the smaller one of its nearest consistent pixels to
-    the left and to the right: an occluded surface lies behind.
+def check(disparity, other, tolerance, consistent):
+    """Check the disparities against those of image 1.
 
     Args:
-        disparity: (H, W) float32, modified.
+        disparity: (H, W) float32.
         other: (H, W) int16, of image 1.
         tolerance: Largest difference in pixels.
         consistent: (H, W) bool, written.
@@ -198,6 +200,21 @@ def check_and_fill(disparity, other, tolerance, consistent):
         for x in range(width):
             x1 = round(x - disparity[y, x])
             consistent[y, x] = x1 >= 0 and abs(other[y, x1] - disparity[y, x]) <= tolerance
+
+
+@numba.njit(**_OPTIONS)
+def fill(disparity, consistent):
+    """Fill the pixels that are not consistent, in place.
+
+    Such a pixel gets the smaller one of its nearest consistent pixels to the left and to the right:
+    an occluded surface lies behind.
+
+    Args:
+        disparity: (H, W) float32, modified.
+        consistent: (H, W) bool.
+    """
+    height, width = disparity.shape
+    for y in range(height):
         left = np.float32(-1)
         for x in range(width):  # from the left; what has none there is negative
             if consistent[y, x]:

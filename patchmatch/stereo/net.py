@@ -9,6 +9,7 @@ learning for stereo matching", CVPR 2016: cross-entropy over all disparities of 
 import math
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from patchmatch.ops.luma import to_gray
 
 WINDOW = 15  # pixels: side of the window of local contrast normalisation
+UNIT = 127  # length of quantised features
 NOISE = 0.02  # standard deviation below which an area counts as plain
 
 
@@ -114,7 +116,7 @@ class CensusFeatures(nn.Module):
         level: Difference of gray, in [0, 1], that counts in full.
     """
 
-    def __init__(self, radius: int = 4, level: float = 0.02) -> None:
+    def __init__(self, radius: int = 4, level: float = 0.01) -> None:
         super().__init__()
         steps = range(-radius, radius + 1)
         self.offsets = [(y, x) for y in steps for x in steps if (y + x) % 2 == 0 and (y or x)]
@@ -129,5 +131,14 @@ class CensusFeatures(nn.Module):
             padded[..., self.radius + y :, self.radius + x :][..., :height, :width]
             for y, x in self.offsets
         ]
-        signs = ((torch.cat(moved, dim=1) - gray) / self.level).tanh()
-        return F.normalize(signs, dim=1)
+        signs = torch.cat(moved, dim=1).sub_(gray).div_(self.level).tanh_()  # in place: large
+        return signs.div_(signs.norm(dim=1, keepdim=True).clamp_min(1e-12))
+
+
+def quantize_features(features: Tensor) -> np.ndarray:
+    """Return features (1, C, H, W) of length one as (H, W, C) int8 of length ``UNIT``.
+
+    They need a quarter of the memory.
+    """
+    rounded = features[0].mul(UNIT).round_().to(torch.int8)
+    return rounded.permute(1, 2, 0).contiguous().cpu().numpy()

@@ -12,13 +12,14 @@ from torch.utils.data import Dataset
 from patchmatch.core.data import PredictionData
 from patchmatch.core.errors import InputError
 from patchmatch.core.messages import warn
-from patchmatch.io import FolderSequence, read_csv, read_image, stretch_window, to_float
-from patchmatch.io.disparity import read_disparity
-from patchmatch.io.frames import safe_name, unique_name
+from patchmatch.io import read_image, stretch_window, to_float
+from patchmatch.stereo.calibration import Calibration, read_calibration
+from patchmatch.stereo.checks import require_pair
+from patchmatch.stereo.layouts import StereoFiles, find_stereo_pairs, read_truth
+from patchmatch.stereo.rectification import rectify_by_calibration, rectify_by_matches
 
-FOLDERS = ("left", "right")
-COLUMNS = ("left", "right")
-TRUTH = "truth"
+MATCHES = "matches"  # rectify from keypoint matches
+RECTIFIED = ("left_rectified.png", "right_rectified.png")
 
 
 class StereoPair(TypedDict):
@@ -31,6 +32,9 @@ class StereoPair(TypedDict):
     image0: Tensor  #: (1, C, H, W) float32 in [0, 1], left
     image1: Tensor  #: (1, C, H, W), right
     truth: np.ndarray | None  #: (H, W) float32 in pixels, NaN where unknown
+    visible: np.ndarray | None  #: (H, W) bool, known and not occluded; None without a mask
+    calibration: str | None  #: file with the calibration, if the layout has one
+    rectified: Calibration | str | None  #: by a calibration, here the result; by ``MATCHES``; not
     pairs: list[tuple[int, int]]  #: (0, 1); empty if the pair is skipped
     notes: list[str]  #: a line for each warning about the pair
 
@@ -39,52 +43,91 @@ class StereoPairDataset(Dataset[StereoPair]):
     """Reads stereo pairs; an unreadable pair is skipped, with the reason in its notes.
 
     Args:
-        files: Left image, right image and true disparity of each pair.
+        files: Files of each pair.
         source: Folder or table that lists the pairs.
+        rectify: ``matches``, or a file with the calibration of cameras that are not rectified.
+        unit: Metres per unit of OpenCV's calibration.
     """
 
-    def __init__(self, files: list[tuple[Path, Path, Path | None]], source: str) -> None:
-        self.files, self.source = files, source
-        taken: set[str] = set()
-        self.names = [unique_name(safe_name(left.stem), taken) for left, *_ in files]
+    def __init__(
+        self,
+        files: list[StereoFiles],
+        source: str,
+        rectify: str | None = None,
+        unit: float = 1.0,
+    ) -> None:
+        self.files, self.source, self.rectify = files, source, rectify
+        self.calibration: Calibration | None = None
+        if rectify not in (None, MATCHES):
+            self.calibration = read_calibration(rectify, unit=unit)
+            if self.calibration.cameras is None:
+                raise InputError(
+                    f"{rectify}: expected cameras before rectification (M1, D1, M2, D2, R, T), got "
+                    f"those of rectified images; remove --data.rectify, or give {MATCHES}"
+                )
+        self.names = [pair.name for pair in files]
 
     @property
     def input_files(self) -> list[Path]:
-        """The images and disparities."""
-        return [path for files in self.files for path in files if path]
+        """The images, disparities, masks and calibrations."""
+        return [path for pair in self.files for path in pair.paths]
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> StereoPair:
-        left, right, truth_path = self.files[index]
-        tensors, truth, notes = [torch.zeros(1, 1, 0, 0)] * 2, None, []
+        pair = self.files[index]
+        tensors, truth, visible, rectified = [torch.zeros(1, 1, 0, 0)] * 2, None, None, None
+        notes: list[str] = []
+        is_usable = True
         try:
-            images = [read_image(path) for path in (left, right)]
+            images = [read_image(path) for path in (pair.left, pair.right)]
             window = stretch_window(*images)
             arrays = [np.atleast_3d(to_float(image, window)) for image in images]
             tensors = [torch.from_numpy(a.transpose(2, 0, 1).copy())[None] for a in arrays]
-            if truth_path is not None:
-                truth = read_disparity(truth_path)
-                if truth.shape != arrays[0].shape[:2]:
-                    raise InputError(
-                        f"{truth_path}: expected the size of the left image, "
-                        f"{arrays[0].shape[1]}x{arrays[0].shape[0]}, got "
-                        f"{truth.shape[1]}x{truth.shape[0]}; give its disparity"
+            height, width = arrays[0].shape[:2]
+            if (known := read_truth(pair, (height, width))) is not None:
+                truth, visible = known
+                visible = None if pair.visible is None else visible
+            if self.rectify is not None:
+                require_pair(tensors[0], tensors[1])
+                tensors, rectified, note = self._rectify(*tensors)
+                notes.append(f"{self.names[index]}: {note}")
+                if truth is not None:
+                    truth = visible = None
+                    notes.append(
+                        f"{self.names[index]}: the truth was ignored: it is not of the rectified "
+                        "images"
                     )
         except InputError as error:
-            notes.append(f"pair left out: {error}")
+            is_usable = False
+            notes.append(f"pair left out: {self.names[index]}: {error}")
         return {
             "index": index,
             "source": self.source,
             "name": self.names[index],
-            "paths": (str(left), str(right)),
+            "paths": (str(pair.left), str(pair.right)),
             "image0": tensors[0],
             "image1": tensors[1],
             "truth": truth,
-            "pairs": [] if notes else [(0, 1)],
+            "visible": visible,
+            "calibration": None if pair.calibration is None else str(pair.calibration),
+            "rectified": rectified,
+            "pairs": [(0, 1)] if is_usable else [],
             "notes": notes,
         }
+
+    def _rectify(
+        self, image0: Tensor, image1: Tensor
+    ) -> tuple[list[Tensor], Calibration | str, str]:
+        """Return the rectified images, the calibration or ``MATCHES``, and a note."""
+        if self.calibration is None:
+            image0, image1, count = rectify_by_matches(image0, image1)
+            note = f"rectified from {count} keypoint matches; disparity refers to {RECTIFIED[0]}"
+            return [image0, image1], MATCHES, note
+        image0, image1, calibration = rectify_by_calibration(image0, image1, self.calibration)
+        note = f"rectified from {self.rectify}; disparity refers to {RECTIFIED[0]}"
+        return [image0, image1], calibration, note
 
 
 class StereoPairs(PredictionData):
@@ -94,15 +137,27 @@ class StereoPairs(PredictionData):
         pairs: Folder with the subfolders left and right, whose images are paired in natural order,
             and optionally truth with disparities; or a table with the columns left, right and
             optionally truth, paths relative to the table. Disparities are .pfm files, 16-bit .png
-            files (256 times the disparity, 0 unknown) or .npz files.
+            files (256 times the disparity, 0 unknown) or .npz files. Or the folder of SceneFlow,
+            KITTI 2012 or 2015, Middlebury 2014 or 2021 or ETH3D in its own layout.
+        rectify: Rectify the images first: ``matches`` does it from matched keypoints, the name of a
+            file from OpenCV's calibration (.yml with M1, D1, M2, D2, R and T).
+        unit: Metres per unit of T in OpenCV's calibration.
         num_workers: Worker processes of the data loader; 0 reads in the main process.
     """
 
     batch_type = StereoPair
 
-    def __init__(self, pairs: str = "data/stereo", num_workers: int = 0) -> None:
+    def __init__(
+        self,
+        pairs: str = "data/stereo",
+        rectify: str | None = None,
+        unit: float = 1.0,
+        num_workers: int = 0,
+    ) -> None:
         super().__init__(num_workers)
-        self.pairs = pairs
+        if not unit > 0:
+            raise ValueError(f"unit must be above 0, got {unit}")
+        self.pairs, self.rectify, self.unit = pairs, rectify, unit
         self.dataset: StereoPairDataset | None = None
 
     def setup(self, stage: str) -> None:
@@ -115,54 +170,7 @@ class StereoPairs(PredictionData):
             raise InputError(
                 f"{type(self).__name__}: supports predict only, not {stage}; give another --data"
             )
-        path = Path(self.pairs)
-        if path.is_file():
-            files = _pairs_of_table(path)
-        elif path.is_dir():
-            files, notes = _pairs_of_folders(path)
-            for note in notes:
-                rank_zero_only(warn)(note)
-        else:
-            raise InputError(f"{path}: no such folder or table; check the spelling of --data.pairs")
-        self.dataset = StereoPairDataset(files, self.pairs)
-
-
-def _pairs_of_table(table: Path) -> list[tuple[Path, Path, Path | None]]:
-    """Return the files of the rows of a table."""
-    rows = read_csv(table, COLUMNS)
-    if not rows:
-        raise InputError(f"{table}: the table is empty; add a row for each pair")
-    found = []
-    for number, row in enumerate(rows, 1):
-        left, right = (table.parent / row[name] for name in COLUMNS)
-        truth = table.parent / row[TRUTH] if row.get(TRUTH) else None
-        for path in filter(None, (left, right, truth)):
-            if not path.is_file():
-                raise InputError(f"{table}: row {number}: {path} does not exist; correct the path")
-        found.append((left, right, truth))
-    return found
-
-
-def _pairs_of_folders(
-    folder: Path,
-) -> tuple[list[tuple[Path, Path, Path | None]], list[str]]:
-    """Return the files of the subfolders in natural order, and warnings."""
-    for name in FOLDERS:
-        if not (folder / name).is_dir():
-            raise InputError(
-                f"{folder / name}: no such folder; put the left images into {FOLDERS[0]} and the "
-                f"right ones into {FOLDERS[1]}, or give a table with the columns left,right"
-            )
-    lefts, rights = (FolderSequence(folder / name).paths for name in FOLDERS)
-    if not lefts or len(lefts) != len(rights):
-        raise InputError(
-            f"{folder}: expected as many images in left as in right, at least one, got "
-            f"{len(lefts)} and {len(rights)}; add the missing images"
-        )
-    truths = {p.stem: p for p in sorted((folder / TRUTH).glob("*")) if p.is_file()}
-    notes = [
-        f"{folder / TRUTH}: no image of left has the name of {path.name}, which is ignored"
-        for stem, path in truths.items()
-        if stem not in {left.stem for left in lefts}
-    ]
-    return [(a, b, truths.get(a.stem)) for a, b in zip(lefts, rights, strict=True)], notes
+        files, notes = find_stereo_pairs(self.pairs)
+        for note in notes:
+            rank_zero_only(warn)(note)
+        self.dataset = StereoPairDataset(files, self.pairs, self.rectify, self.unit)

@@ -26,25 +26,42 @@ class Disparity:
     notes: tuple[str, ...] = ()
 
 
-def disparity_errors(disparity: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+ERRORS = ("epe", "bad_1", "bad_2", "d1")
+VISIBLE_ERRORS = tuple(f"{name}_noc" for name in ERRORS)
+
+
+def disparity_errors(
+    disparity: np.ndarray, truth: np.ndarray, visible: np.ndarray | None = None
+) -> dict[str, float]:
     """Return the errors of the pixels with known truth.
 
     Args:
         disparity: (H, W) in pixels.
         truth: (H, W) in pixels; not finite or 0 where unknown.
+        visible: (H, W) bool, pixels that are not occluded; None if that is not known.
 
     Returns:
         ``epe``, the mean error in pixels; ``bad_1`` and ``bad_2``, the shares off by more than one
         and two pixels; ``d1``, off by more than 3 pixels and by more than 5% of the truth (Menze
-        and Geiger, CVPR 2015). NaN where no truth is known.
+        and Geiger, CVPR 2015). NaN where no truth is known. With ``visible`` also the same of the
+        pixels that are not occluded, with ``_noc`` appended.
     """
     known = np.isfinite(truth) & (truth > 0)
-    if not known.any():
-        return dict.fromkeys(("epe", "bad_1", "bad_2", "d1"), float("nan"))
-    error, true = np.abs(disparity - truth)[known], truth[known]
+    found = _errors(disparity[known], truth[known])
+    if visible is not None:
+        known &= visible
+        parts = _errors(disparity[known], truth[known])
+        found |= dict(zip(VISIBLE_ERRORS, parts.values(), strict=True))
+    return found
+
+
+def _errors(disparity: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    if not len(truth):
+        return dict.fromkeys(ERRORS, float("nan"))
+    error = np.abs(disparity - truth)
     return {
         "epe": float(error.mean()),
         "bad_1": float((error > 1).mean()),
         "bad_2": float((error > 2).mean()),
-        "d1": float(((error > 3) & (error > 0.05 * true)).mean()),
+        "d1": float(((error > 3) & (error > 0.05 * truth)).mean()),
     }

@@ -1,14 +1,19 @@
 """Generated videos of things that move, pause, hide and cast shadows, with exact ground truth."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-UNKNOWN = 255  # label of soft edges
-Image = NDArray[Any]  #: float32
+from patchmatch.synthetic.moving_things import (
+    Image,
+    Scene,
+    draw_shadow,
+    draw_thing,
+    fine_texture,
+    make_thing,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +22,7 @@ class MadeVideo:
 
     Attributes:
         frames: (T, H, W, 3) uint8, RGB.
-        labels: (T, H, W) uint8: 0 where nothing moves, k where thing k is visible, ``UNKNOWN`` at
+        labels: (T, H, W) uint8: 0 where nothing moves, k where thing k is visible, UNKNOWN at
             soft edges. Things that pause keep their label.
         boxes: For each frame the visible things: number and box (xyxy, half-open) of the whole
             thing inside the frame, hidden parts included.
@@ -28,24 +33,6 @@ class MadeVideo:
     boxes: list[dict[int, tuple[int, int, int, int]]]
 
 
-@dataclass(frozen=True)
-class _Thing:
-    texture: Image  # (h, w, 3)
-    alpha: Image  # (h, w)
-    path: NDArray[np.float64]  # (T, 2) of the top left corner in the world
-    shadow: float  # gain, 1 without
-    swing: float  # pixels that the lower half moves sideways
-
-    def at(self, time: int) -> Image:
-        """Return the alpha of a frame: legs and wheels move."""
-        h, w = self.alpha.shape
-        y, x = np.mgrid[:h, :w].astype(np.float32)
-        side = np.sign(x - w / 2)
-        lower = np.clip(y / h - 0.55, 0, 1) / 0.45
-        moved = self.swing * np.sin(time * 0.9) * lower * side
-        return cv2.remap(self.alpha, x - moved.astype(np.float32), y, cv2.INTER_LINEAR)
-
-
 def make_video(
     seed: int,
     frames: int = 120,
@@ -53,10 +40,15 @@ def make_video(
     width: int = 320,
     things: int = 4,
     *,
+    size: tuple[float, float] = (0.15, 0.3),
     pauses: bool = True,
+    rest: int = 0,
+    visible: bool = False,
+    people: bool = False,
     shadows: float = 0.7,
     light: float = 0.0,
     light_step: float = 1.0,
+    flicker: float = 0.0,
     shake: float = 0.0,
     pan: float = 0.0,
     waves: bool = False,
@@ -72,10 +64,16 @@ def make_video(
         height: Height of a frame in pixels.
         width: Width of a frame in pixels.
         things: Number of things, some visible from the first frame on.
+        size: Smallest and largest height of a thing divided by that of the frame.
         pauses: Whether things stop for a while.
+        rest: Frames for which things stop instead, after the first fifth of the video; they sway
+            by a pixel, and their legs stand still. 0 for pauses.
+        visible: Whether all things are visible from the first frame on.
+        people: Whether no thing is a vehicle.
         shadows: Gain of the shadows that things cast; 1 for none.
         light: Amplitude of a slow change of the brightness; 0.1 is ten percent.
         light_step: Gain of the light from the middle of the video on.
+        flicker: Largest change of the brightness of a frame, at random; 0.1 is ten percent.
         shake: Standard deviation of the camera's displacement in pixels.
         pan: Displacement of the camera in pixels a frame.
         waves: Whether a part of the background sways, as leaves do.
@@ -88,9 +86,22 @@ def make_video(
     world_width = width + int(abs(pan) * frames) + 2 * margin
     world = _scenery(rng, height + 2 * margin, world_width)
     camera = rng.normal(0, shake, (frames, 2)) + margin
-    camera[:, 0] += (np.arange(frames) if pan >= 0 else np.arange(frames) - frames) * pan
-    camera[:, 0] += world_width - 2 * margin - width if pan < 0 else 0
-    moving = [_thing(rng, frames, height, width, pauses, shadows, camera, k) for k in range(things)]
+    panned = pan * np.arange(frames, dtype=np.float64)
+    camera[:, 0] += panned - panned.min()
+    scene = Scene(
+        frames=frames,
+        height=height,
+        width=width,
+        size=size,
+        pauses=pauses,
+        rest=rest,
+        visible=visible,
+        people=people,
+        shadows=shadows,
+        camera=camera,
+        panned=panned,
+    )
+    moving = [make_thing(rng, scene, k) for k in range(things)]
     pole_x = int(rng.integers(world_width // 4, 3 * world_width // 4)) if pole else None
     made, labels, boxes = [], [], []
     for time in range(frames):
@@ -100,9 +111,9 @@ def make_video(
         label = np.zeros(image.shape[:2], np.uint8)
         whole: dict[int, tuple[int, int, int, int]] = {}
         for thing in moving:
-            _draw_shadow(image, thing, time)
+            draw_shadow(image, thing, time)
         for number, thing in enumerate(moving, start=1):
-            box = _draw(image, label, thing, time, number)
+            box = draw_thing(image, label, thing, time, number)
             if box is not None:
                 whole[number] = box
         if pole_x is not None:
@@ -114,6 +125,7 @@ def make_video(
         label = cv2.warpAffine(label, np.rint(matrix), (width, height), flags=cv2.INTER_NEAREST)
         gain = 1 + light * np.sin(2 * np.pi * time / 80)
         gain *= light_step if time >= frames // 2 else 1
+        gain *= 1 + rng.uniform(-flicker, flicker) if flicker else 1
         image = 255 * np.clip(image * gain, 0, 1) + rng.normal(0, noise, image.shape)
         made.append(_compress(np.rint(image).clip(0, 255).astype(np.uint8), quality))
         labels.append(label)
@@ -121,16 +133,11 @@ def make_video(
         for number, (x0, y0, x1, y1) in whole.items():
             corners = np.rint(np.array([x0 - x, y0 - y, x1 - x, y1 - y])).astype(int)
             x0, y0, x1, y1 = corners.clip(0, [width, height, width, height]).tolist()
-            visible = int((label == number).sum())
-            if x1 - x0 >= 3 and y1 - y0 >= 3 and visible >= 0.2 * thing_area(moving[number - 1]):
+            seen_pixels = int((label == number).sum())
+            if x1 - x0 >= 3 and y1 - y0 >= 3 and seen_pixels >= 0.2 * moving[number - 1].pixels:
                 seen[number] = (x0, y0, x1, y1)
         boxes.append(seen)
     return MadeVideo(frames=np.stack(made), labels=np.stack(labels), boxes=boxes)
-
-
-def thing_area(thing: _Thing) -> float:
-    """Return the number of pixels of a thing."""
-    return float((thing.alpha > 0.5).sum())
 
 
 def _compress(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
@@ -152,112 +159,8 @@ def _scenery(rng: np.random.Generator, height: int, width: int) -> Image:
         cv2.ellipse(image, center, axes, rng.uniform(0, 180), 0, 360, color.tolist(), -1)
     road = slice(int(0.45 * height), int(0.9 * height))
     image[road] = rng.uniform(0.4, 0.65) + rng.normal(0, 0.02, 3)  # things are low in contrast here
-    image += _texture(rng, height, width, 0.03)[..., None]
+    image += fine_texture(rng, height, width, 0.03)[..., None]
     return cv2.GaussianBlur(image, (3, 3), 0).clip(0.08, 0.92)
-
-
-def _texture(rng: np.random.Generator, height: int, width: int, amplitude: float) -> Image:
-    coarse = cv2.resize(
-        rng.normal(0, 1, (height // 4 + 1, width // 4 + 1)).astype(np.float32), (width, height)
-    )
-    return amplitude * (coarse + rng.normal(0, 0.5, (height, width))).astype(np.float32)
-
-
-def _thing(
-    rng: np.random.Generator,
-    frames: int,
-    height: int,
-    width: int,
-    pauses: bool,
-    shadows: float,
-    camera: NDArray[np.float64],
-    number: int,
-) -> _Thing:
-    tall = rng.random() < 0.6
-    h = int(rng.uniform(0.15, 0.3) * height)
-    w = int(h * (rng.uniform(0.35, 0.5) if tall else rng.uniform(1.2, 1.8)))
-    alpha = np.zeros((h + 8, w + 8), np.float32)
-    if tall:  # head, body, two legs
-        c = (w + 8) // 2
-        cv2.circle(alpha, (c, 4 + h // 10), max(2, h // 10), 1, -1)
-        cv2.ellipse(alpha, (c, 4 + int(0.42 * h)), (w // 2 - 1, int(0.25 * h)), 0, 0, 360, 1, -1)
-        for side in (-1, 1):
-            x = c + side * w // 5
-            cv2.line(alpha, (x, int(0.6 * h)), (x, h + 2), 1, max(2, w // 4))
-    else:  # body and wheels
-        cv2.rectangle(alpha, (4, 4 + h // 3), (w + 3, 3 + int(0.85 * h)), 1, -1)
-        cv2.rectangle(alpha, (4 + w // 5, 4), (4 + int(0.75 * w), 4 + h // 2), 1, -1)
-        for x in (0.22, 0.78):
-            cv2.circle(alpha, (4 + int(x * w), int(0.86 * h) + 2), max(2, h // 7), 1, -1)
-    alpha = cv2.GaussianBlur(alpha, (3, 3), 0)
-    texture = np.empty((h + 8, w + 8, 3), np.float32)
-    upper, lower = rng.uniform(0.05, 0.95, 3), rng.uniform(0.05, 0.95, 3)
-    split = (h + 8) // 2
-    texture[:split], texture[split:] = upper, lower
-    texture += _texture(rng, h + 8, w + 8, 0.03)[..., None]
-    speed = rng.uniform(0.5, 3.0) * rng.choice([-1, 1])
-    begin = rng.uniform(0.1, 0.9) * width if number % 2 else (-w if speed > 0 else width)
-    steps = np.full((frames, 2), (speed, rng.normal(0, 0.15)))
-    if number and not number % 2:
-        steps[: int(rng.uniform(0, 0.3) * frames)] = 0  # enters later
-    if pauses:
-        first = int(rng.uniform(0.3, 0.7) * frames)
-        steps[first : first + int(rng.uniform(15, 45))] = 0
-    origin = np.array([begin, rng.uniform(0.3, 0.9) * height - h * 0.7])
-    path = np.cumsum(steps, axis=0) + origin
-    path = path + camera.mean(0) * (0, 1) + camera[:1] * (1, 0)
-    if np.ptp(camera[:, 0]) > 20:  # the camera follows
-        path[:, 0] += (camera[:, 0] - camera[0, 0]) * rng.uniform(0.5, 1.2)
-    return _Thing(texture, alpha, path, shadows, 0.12 * w if tall else 0.0)
-
-
-def _patch(
-    image: NDArray, x: int, y: int, shape: tuple[int, ...]
-) -> tuple[tuple[slice, slice], ...] | None:
-    """Return the slices of an image and of a patch at (x, y) that overlap."""
-    height, width = image.shape[:2]
-    y0, y1 = max(0, y), min(height, y + shape[0])
-    x0, x1 = max(0, x), min(width, x + shape[1])
-    if y0 >= y1 or x0 >= x1:
-        return None
-    inside = slice(y0, y1), slice(x0, x1)
-    return inside, (slice(y0 - y, y1 - y), slice(x0 - x, x1 - x))
-
-
-def _shifted(image: Image, x: float, y: float) -> Image:
-    matrix = np.array([[1, 0, x % 1], [0, 1, y % 1]])
-    return cv2.warpAffine(image, matrix, image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
-
-
-def _draw(image, label, thing, time, number):
-    x, y = thing.path[time]
-    alpha = _shifted(thing.at(time), x, y)
-    both = _patch(image, int(np.floor(x)), int(np.floor(y)), alpha.shape)
-    if both is None:
-        return None
-    inside, own = both
-    a = alpha[own][..., None]
-    image[inside] += a * (_shifted(thing.texture, x, y)[own] - image[inside])
-    region = label[inside]
-    region[alpha[own] > 0.1] = UNKNOWN
-    region[alpha[own] > 0.9] = number
-    ys, xs = np.nonzero(alpha > 0.5)
-    x, y = int(np.floor(x)), int(np.floor(y))
-    return x + int(xs.min()), y + int(ys.min()), x + int(xs.max()) + 1, y + int(ys.max()) + 1
-
-
-def _draw_shadow(image: Image, thing: _Thing, time: int) -> None:
-    if thing.shadow >= 1:
-        return
-    x, y = thing.path[time]
-    h, w = thing.alpha.shape
-    flat = cv2.resize(thing.at(time), (w, max(2, h // 3)))  # on the ground, to the right
-    lying = cv2.warpAffine(flat, np.array([[1, -0.8, 0.8 * h / 3], [0, 1, 0]]), (2 * w, h // 3))
-    lying = cv2.GaussianBlur(lying, (5, 5), 0)
-    both = _patch(image, int(x) + w // 3, int(y + h - 6 - h // 3), lying.shape)
-    if both is not None:
-        inside, own = both
-        image[inside] *= 1 - (1 - thing.shadow) * lying[own][..., None]
 
 
 def _sway(image: Image, time: int) -> None:

@@ -36,7 +36,12 @@ class Backbone(nn.Module, abc.ABC):
 
     Args:
         stride: Side of a cell in pixels.
+
+    Attributes:
+        kind: network or handcrafted.
     """
+
+    kind = "network"
 
     def __init__(self, stride: int = DEFAULT_STRIDE) -> None:
         super().__init__()
@@ -146,6 +151,8 @@ class HandcraftedFeatures(Backbone):
     Its maps are histograms of gradient orientations (Dalal and Triggs, CVPR 2005) of 3x3 cells,
     colours of 5x5 cells after local contrast normalisation, and smoothed colours.
     """
+
+    kind = HANDCRAFTED
 
     def extract_features(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         """Return the three maps on the grid of cells."""

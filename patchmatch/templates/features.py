@@ -72,9 +72,11 @@ class SceneFeatures:
     each time they are read in order.
 
     Attributes:
+        image: The scene, (3, H, W).
         size: Height and width in pixels.
         grid: Rows and columns of cells.
         stride: Side of a cell in pixels.
+        kind: Kind of the features, network or handcrafted.
         moments: Moments of all features.
 
     Args:
@@ -85,9 +87,9 @@ class SceneFeatures:
 
     def __init__(self, backbone: Backbone, scene: Tensor, memory: int) -> None:
         height, width = self.size = scene.shape[-2], scene.shape[-1]
-        self.stride = backbone.stride
+        self.stride, self.kind = backbone.stride, backbone.kind
         rows, columns = self.grid = -(-height // self.stride), -(-width // self.stride)
-        self._backbone, self._scene = backbone, scene[None]
+        self._backbone, self.image = backbone, scene
         row_bytes = columns * sum(backbone.channels) * scene.element_size()
         fits = rows * row_bytes <= memory
         self._strip_rows = rows if fits else max(1, min(memory, _STRIP_BYTES) // row_bytes)
@@ -102,7 +104,7 @@ class SceneFeatures:
             first = number * self._strip_rows
             rows = slice(first, min(first + self._strip_rows, self.grid[0]))
             with torch.inference_mode():
-                maps = self._backbone(self._scene, rows)
+                maps = self._backbone(self.image[None], rows)
             self._cached = (number, [m[0].movedim(0, -1).flatten(0, 1) for m in maps])
         return self._cached[1]
 
@@ -134,6 +136,13 @@ class NormalizedSceneFeatures(LazyFeatures):
     def __getitem__(self, rows: slice) -> Tensor:
         with torch.inference_mode():
             return self.normalization.apply(self.scene.cells(rows))
+
+    def window(self, left: int, top: int, right: int, bottom: int) -> Tensor:
+        """Return the features of a rectangle of cells, (rows, columns, D)."""
+        width = self.scene.grid[1]
+        return torch.stack(
+            [self[slice(row * width + left, row * width + right)] for row in range(top, bottom)]
+        )
 
 
 def normalize_features(

@@ -20,6 +20,7 @@ from patchmatch.templates.features import (
     suppress_box,
 )
 from patchmatch.templates.merging import merge_detections
+from patchmatch.templates.outline import UNKNOWN_OUTLINE, find_outline
 from patchmatch.templates.qatm import (
     LazyFeatures,
     PairScores,
@@ -67,6 +68,8 @@ class TemplateMatcher(Matcher):
             are computed twice.
         features_mb: Megabytes of features of a scene to keep. The features of a larger scene are
             computed in strips, again for each of three passes.
+        outlines: Whether to find the corners of the template in the scene by SIFT keypoints, for
+            objects that are flat and have texture.
     """
 
     needs_float32 = True
@@ -88,6 +91,7 @@ class TemplateMatcher(Matcher):
         adapt_size: bool = True,
         memory_mb: int = 512,
         features_mb: int = 2048,
+        outlines: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["weights"])  # the writer compares their values instead
@@ -111,7 +115,7 @@ class TemplateMatcher(Matcher):
         self.features, self.weights_file, self.layers = features, weights, layers
         self.stride, self.score, self.alpha, self.threshold = stride, score, alpha, threshold
         self.max_detections, self.max_overlap = max_detections, max_overlap
-        self.adapt_size = adapt_size
+        self.adapt_size, self.outlines = adapt_size, outlines
         self.memory_mb, self.features_mb = memory_mb, features_mb
         self.poses = [Pose(scale, rotation) for scale, rotation in product(scales, rotations)]
         self.backbone: Backbone | None = None
@@ -228,12 +232,18 @@ class TemplateMatcher(Matcher):
                 found.append(best)
                 suppress_box(unsuppressed, best.box, self.stride)
         heat = F.interpolate(heatmap[None, None], scale_factor=float(self.stride), mode="bilinear")
+        boxes = torch.stack([one.box for one in found]).cpu() if found else torch.zeros(0, 4)
+        outlines = [
+            find_outline(scene.image, crop, crop_mask, one) if self.outlines else UNKNOWN_OUTLINE
+            for one in boxes
+        ]
         return Detections(
-            boxes=torch.stack([one.box for one in found]).cpu() if found else torch.zeros(0, 4),
+            boxes=boxes,
             scores=torch.tensor([one.score for one in found], dtype=torch.float32),
             heatmap=heat[0, 0, : scene.size[0], : scene.size[1]].cpu().clone(),
             scales=torch.tensor([one.scale for one in found], dtype=torch.float32),
             rotations=torch.tensor([one.rotation for one in found], dtype=torch.float32),
+            outlines=torch.stack(outlines) if outlines else torch.zeros(0, 4, 2),
             best_score=best_score,
             reason="" if found else f"nothing scores {lowest:g} or more",
         ).sorted()
@@ -253,7 +263,7 @@ class TemplateMatcher(Matcher):
         features = NormalizedSceneFeatures(scene, normalization)
         return [
             TemplateSearch(
-                scene, one, self._scores(features, normalization.apply(one.maps), len(poses)),
+                features, one, self._scores(features, normalization.apply(one.maps), len(poses)),
                 self.score == "qatm", self.adapt_size, len(poses),
             )
             for one in posed

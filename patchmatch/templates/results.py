@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+OF_EACH = ("boxes", "scores", "scales", "rotations", "outlines")  # a row for each detection
+
 
 @dataclass(frozen=True, kw_only=True)
 class Detections:
@@ -21,6 +23,8 @@ class Detections:
         scales: (N,) float, size of the object divided by that of the template.
         rotations: (N,) float, rotation of the template in degrees, counter-clockwise; the box
             encloses the rotated template.
+        outlines: (N, 4, 2) float, x and y of the corners of the template in the scene, clockwise
+            from the top left; NaN where they are not known, or not requested.
         reason: Why there are no detections; empty if there are some.
         best_score: Score of the best location, also below the threshold; NaN if the template was
             not searched.
@@ -31,22 +35,20 @@ class Detections:
     heatmap: Tensor
     scales: Tensor
     rotations: Tensor
+    outlines: Tensor
     reason: str = ""
     best_score: float = math.nan
 
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def __getitem__(self, index: Tensor) -> "Detections":
+        """Return the detections at a long or bool index, in its order."""
+        return replace(self, **{name: getattr(self, name)[index] for name in OF_EACH})
+
     def sorted(self) -> "Detections":
         """Return the detections by descending score; equal scores keep their order."""
-        order = torch.argsort(self.scores, descending=True, stable=True)
-        return replace(
-            self,
-            boxes=self.boxes[order],
-            scores=self.scores[order],
-            scales=self.scales[order],
-            rotations=self.rotations[order],
-        )
+        return self[torch.argsort(self.scores, descending=True, stable=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,5 +85,6 @@ def no_detections(size: Sequence[int], reason: str) -> Detections:
         heatmap=torch.zeros(*size),
         scales=torch.zeros(0),
         rotations=torch.zeros(0),
+        outlines=torch.zeros(0, 4, 2),
         reason=reason,
     )

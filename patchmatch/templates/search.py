@@ -6,7 +6,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from patchmatch.templates.features import SceneFeatures
+from patchmatch.templates.confidence import (
+    aligned_similarity,
+    gather_evidence,
+    probability,
+    regression_of,
+)
+from patchmatch.templates.features import NormalizedSceneFeatures
 from patchmatch.templates.hough import box_mean, fit_centre_and_scale, fit_sides, hough_voting
 from patchmatch.templates.qatm import BestMatches, PairScores, best_matches
 from patchmatch.templates.template_features import TemplateFeatures
@@ -16,12 +22,6 @@ FIT_RADIUS = 0.3  # of the matches that refine a detection, in sizes of the temp
 SCALE_LIMITS = (0.7, 1.4)  # of a detection, relative to the template
 MIN_SIZE_AGREEMENT = 0.7  # of the sizes of a box and of its matches; below, the score decreases
 _MIN_SHARE = 1e-3  # added to the share of votes, so that its logarithm is finite
-# Coefficients of a logistic regression, fitted to the pairs of dev/benchmark_templates.py: 1, log
-# share of votes, log number of features, mean log quality of the template, and that of the box.
-_QATM_COEFFICIENTS = (8.43, 3.29, 2.94, 2.38, 4.72)
-# The same with surroundings, fitted to VGG-19 on 70 pairs and 69 templates in scenes without them.
-_SURROUNDED_COEFFICIENTS = (2.58, 1.86, 1.22, 2.37, 0.19)
-_VOTE_COEFFICIENTS = (4.61, 4.81, 1.1)  # the first three, for other scores than qatm
 
 
 class Location(NamedTuple):
@@ -38,7 +38,7 @@ class TemplateSearch:
     """Search for one template in one pose, repeated while detections suppress cells.
 
     Args:
-        scene: Features of the scene.
+        features: Features of the scene.
         template: Features of the template.
         scores: Scores of all pairs of their features. Those of the surroundings of the template
             only take part in the normalisation of the scores.
@@ -49,15 +49,18 @@ class TemplateSearch:
 
     def __init__(
         self,
-        scene: SceneFeatures,
+        features: NormalizedSceneFeatures,
         template: TemplateFeatures,
         scores: PairScores,
         is_qatm: bool,
         adapt_size: bool,
         num_poses: int = 1,
     ) -> None:
-        self.scene, self.template, self.scores = scene, template, scores
-        self.is_qatm, self.adapt_size, self.num_poses = is_qatm, adapt_size, num_poses
+        self.features, self.template, self.scores = features, template, scores
+        self.scene, self.adapt_size, self.num_poses = features.scene, adapt_size, num_poses
+        is_surrounded = template.num_object < len(template.maps[0])
+        self.regression = regression_of(self.scene.kind, is_qatm, is_surrounded)
+        self.object_features = scores.template[: template.num_object]
         self._matches: BestMatches | None = None
 
     def locate(self, unsuppressed: Tensor) -> Location:
@@ -91,26 +94,20 @@ class TemplateSearch:
             positions, template.offsets, positions.new_tensor([column, row]), radius,
             scale_limits=SCALE_LIMITS if self.adapt_size else (1.0, 1.0),
         )  # fmt: skip
+        places = centre + scale * template.offsets
         # The intersection over union of the box and of a box of the size that the matches imply.
         sides = fit_sides(positions, template.offsets, centre, radius)
         agreement = torch.minimum(sides / scale, scale / sides).prod().item()
-        score = self._probability(votes[row, column], quality[row, column], matches)
+        evidence = gather_evidence(
+            votes[row, column].item(),
+            aligned_similarity(self.object_features, places, self.features),
+            matches.template_score,
+            quality[row, column].item(),
+        )
+        score = probability(evidence, self.regression, self.num_poses)
         score *= min(1.0, agreement / MIN_SIZE_AGREEMENT)
         centre = (centre + 0.5) * stride
         half = centre.new_tensor([template.size[1], template.size[0]]) * scale / 2
         box = torch.cat([centre - half, centre + half])
         heatmap = votes.sqrt().cpu()
         return Location(box, score, heatmap, template.scale * float(scale), template.rotation)
-
-    def _probability(self, votes: Tensor, quality: Tensor, matches: BestMatches) -> float:
-        """Return the probability that the template is at the best location."""
-        num_features = len(matches.template_score)
-        inputs = [1.0, math.log(votes.item() + 0.01), math.log(num_features)]
-        if self.is_qatm:
-            inputs += [matches.template_score.mean().item(), quality.item()]
-        is_surrounded = self.template.num_object < len(self.template.maps[0])
-        of_qatm = _SURROUNDED_COEFFICIENTS if is_surrounded else _QATM_COEFFICIENTS
-        coefficients = of_qatm if self.is_qatm else _VOTE_COEFFICIENTS
-        logit = sum(c * value for c, value in zip(coefficients, inputs, strict=True))
-        logit -= math.log(self.num_poses)  # the odds are shared by all poses
-        return 1 / (1 + math.exp(-max(-50.0, min(50.0, logit))))

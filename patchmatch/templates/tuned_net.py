@@ -11,6 +11,7 @@ from patchmatch.core.checkpoints import check_class, check_weights, read_checkpo
 from patchmatch.core.errors import InputError
 from patchmatch.templates.backbones import (
     DEFAULT_STRIDE,
+    HANDCRAFTED,
     Backbone,
     NetworkFeatures,
     build_backbone,
@@ -47,7 +48,7 @@ class TunedFeatures(Backbone):
         embedding: int = 128,
     ) -> None:
         super().__init__(stride)
-        self.name = name
+        self.name, self.kind = name, HANDCRAFTED if name == HANDCRAFTED else "network"
         self.backbone = build_backbone(name, layers, stride).requires_grad_(requires_grad=False)
         channels = self.backbone.eval().channels
         # The attributes even, heads and embed name the tensors in checkpoints.

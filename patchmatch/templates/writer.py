@@ -1,24 +1,28 @@
 """Writer of template detections: images and boxes of each scene, and tables of all."""
 
 import colorsys
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from patchmatch.draw import draw_boxes, draw_heat
+from patchmatch.draw import draw_boxes, draw_heat, draw_polygons
 from patchmatch.draw.text import to_ascii
 from patchmatch.io import VideoSequence, write_csv, write_image
-from patchmatch.templates.results import SceneDetections
+from patchmatch.templates.report.page import write_report
+from patchmatch.templates.results import OF_EACH, SceneDetections
 from patchmatch.templates.scenes import TemplateScene
 from patchmatch.writing.annotated_video import frame_rate, write_annotated_video
 from patchmatch.writing.chunks import Chunk, Row, RunChunks
+from patchmatch.writing.report.thumbnails import thumbnail
 from patchmatch.writing.rows import as_csv, number
 from patchmatch.writing.writer import PredictionWriter
 
 CORNERS = ("x0", "y0", "x1", "y1")
-COLUMNS = ("scene", "time", "template", *CORNERS, "score", "scale", "rotation")
+COLUMNS = ("scene", "time", "template", *CORNERS, "score", "scale", "rotation", "outline")
 MISSED = ("scene", "time", "template", "reason", "best_score")
 ANNOTATED = "annotated.mp4"
+REPORT, THUMBNAIL = "report.html", "scene.jpg"
 PICTURES = "pictures"  # rows of the images, which are no table
 _GOLDEN_RATIO = 0.618034  # step of the hue: each new hue is far from all earlier ones
 
@@ -26,7 +30,8 @@ _GOLDEN_RATIO = 0.618034  # step of the hue: each new hue is far from all earlie
 class TemplateBoxes(PredictionWriter):
     """Write template detections as images and tables.
 
-    Each scene has a folder scenes/SCENE with result.png (boxes drawn on the scene), heatmap.png
+    Each scene has a folder scenes/SCENE with result.png (boxes and, where they are known, outlines
+    of the objects, drawn on the scene), heatmap.png
     and boxes.csv. In the output folder, boxes.csv lists the boxes of all scenes, and not_found.csv
     the templates without a detection, with the score of their best location. For the frames of a
     video both have the time in seconds, and annotated.mp4 shows the boxes.
@@ -36,6 +41,7 @@ class TemplateBoxes(PredictionWriter):
         overwrite: Replace the files of an earlier run in that folder; other files are kept.
         resume: Continue an interrupted run with the same settings.
         line_width: Width of the lines in pixels; null chooses it by the size of the scene.
+        report: Write report.html, which shows the scenes and a timeline of the scores.
     """
 
     tables: ClassVar = {"boxes": COLUMNS, "not_found": MISSED}
@@ -50,13 +56,16 @@ class TemplateBoxes(PredictionWriter):
         overwrite: bool = False,
         resume: bool = False,
         line_width: int | None = None,
+        report: bool = False,
     ) -> None:
         super().__init__(output_path, overwrite, resume)
-        self.line_width = line_width
+        self.line_width, self.report = line_width, report
 
     def planned_files(self, dataset: Any) -> Iterator[str]:
         """Yield the names of the files that a run will write."""
         yield from super().planned_files(dataset)
+        if self.report:
+            yield REPORT
         sequence = getattr(dataset, "sequence", ())
         if isinstance(sequence, VideoSequence):
             yield ANNOTATED
@@ -75,10 +84,9 @@ class TemplateBoxes(PredictionWriter):
             {**of_scene, "template": names[template]}
             | {name: number(v, 2) for name, v in zip(CORNERS, box, strict=True)}
             | {"score": number(score), "scale": number(scale, 3), "rotation": number(rotation, 3)}
-            for template, box, score, scale, rotation in zip(
-                index,
-                *(v.tolist() for v in (found.boxes, found.scores, found.scales, found.rotations)),
-                strict=True,
+            | {"outline": outline_text(outline)}
+            for template, box, score, scale, rotation, outline in zip(
+                index, *(getattr(found, name).tolist() for name in OF_EACH), strict=True
             )
         ]
         missed: list[Row] = [
@@ -94,14 +102,19 @@ class TemplateBoxes(PredictionWriter):
         folder = self.folder / Path(self.image_folder, prediction.scene)
         colors = [template_color(template) for template in index]
         image = batch["scene_image"]
-        drawn = draw_boxes(image, found.boxes.numpy(), colors, labels, self.line_width)
+        drawn = draw_polygons(image, found.outlines.numpy(), colors, self.line_width)
+        drawn = draw_boxes(drawn, found.boxes.numpy(), colors, labels, self.line_width)
         write_image(folder / "result.png", drawn)
         write_image(folder / "heatmap.png", draw_heat(image, found.heatmap.numpy()))
         shown = [as_csv(row, self.csv_formats) for row in rows]
         write_csv(folder / "boxes.csv", COLUMNS, shown)
         picture = f"{self.image_folder}/{prediction.scene}/result.png"
-        pictures: list[Row] = [{"picture": picture, "time": of_scene["time"]}]
-        return Chunk(rows={"boxes": rows, "not_found": missed, PICTURES: pictures})
+        scene = {"picture": picture, "time": of_scene["time"], "name": prediction.scene}
+        scene |= {"thumbnail": THUMBNAIL, "templates": list(names)}
+        return Chunk(
+            rows={"boxes": rows, "not_found": missed, PICTURES: [scene]},
+            files={THUMBNAIL: thumbnail(drawn)} if self.report else {},
+        )
 
     def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
         """Write the video of a video, and return what to look at first and what was not found."""
@@ -119,7 +132,19 @@ class TemplateBoxes(PredictionWriter):
             images = (self.folder / row["picture"] for row in pictures)
             if note := write_annotated_video(path, images, frame_rate(times)):
                 self._warn(note)
+        if self.report:
+            path = outputs["report"] = self.folder / REPORT
+            names = dict.fromkeys(name for row in pictures for name in row["templates"])
+            colors = {name: template_color(index) for index, name in enumerate(names)}
+            summary = {**self.count(chunks), "settings": self._settings}
+            write_report(path, chunks, PICTURES, colors, summary)
         return outputs
+
+
+def outline_text(outline: Sequence[Sequence[float]]) -> str:
+    """Return the corners of an outline as x and y separated by blanks; "" if unknown."""
+    values = [value for point in outline for value in point]
+    return " ".join(f"{value:.2f}" for value in values) if all(map(math.isfinite, values)) else ""
 
 
 def template_color(index: int) -> tuple[int, int, int]:

@@ -43,7 +43,7 @@ TRAINED = {
     "HomographyNetMatcher": ("WarpedImages",),
     **dict.fromkeys(("LoFTRMatcher", "SE2LoFTRMatcher", "NCNetMatcher"), ("FlowPairs",)),
     "Patch2PixMatcher": ("EpipolarPairs",),
-    "StereoMatcher": ("StereoScenes",),
+    "StereoMatcher": ("StereoFolder", "StereoScenes"),
     "PlaceMatcher": ("SyntheticPlaces", "University1652"),
 }
 PREDICTED = {

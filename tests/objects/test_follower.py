@@ -90,7 +90,7 @@ def test_a_flash_is_passed_over_and_the_track_goes_on():
     images, _ = sliding()
     images[20] = np.full_like(images[20], 255)
     results = moved_things(follow(images, camera=False))
-    assert not any(thing.area for thing in results[20])
+    assert not results[20]
     assert {t.track for t in results[19]} == {t.track for t in results[23]} != set()
 
 
@@ -100,8 +100,26 @@ def test_after_a_cut_the_scene_is_learned_anew():
     other = cv2.resize(rng.uniform(0, 255, (12, 20)).astype(np.float32), (160, 96))
     cut = [(other + rng.normal(0, 1, other.shape)).clip(0, 255).astype(np.uint8) for _ in range(30)]
     results = follow(images + cut, camera=False)
-    assert moved_things(results)[25]
-    assert not any(result.things for result in results[40:])
+    assert moved_things(results)[29]
+    assert not any(result.things for result in results[30:])
+
+
+def test_tracks_end_at_a_cut_and_the_things_after_it_are_others():
+    first, second = (make_video(seed, frames=40, things=2) for seed in (3, 4))
+    images = [*first.frames, *second.frames]
+    tracks = [{t.track for t in things} for things in moved_things(follow(images, camera=False))]
+    before, after = set().union(*tracks[:40]), set().union(*tracks[40:])
+    assert before
+    assert after
+    assert not before & after
+    assert not any(tracks[40:43])
+
+
+@pytest.mark.parametrize("flicker", [0.1, 0.3])
+def test_light_that_jumps_in_every_frame_is_not_a_thing(flicker):
+    video = make_video(6, frames=40, things=0, flicker=flicker)
+    follower = Follower(no_blocks, camera=None)  # nor a motion of the camera
+    assert not any(follower(image).moved for image in video.frames)
 
 
 def test_frames_of_another_size_begin_anew_with_new_numbers():
@@ -169,6 +187,18 @@ def test_a_camera_on_a_tripod_is_recognized():
     for image in images:
         follower(image)
     assert not follower.camera_moves
+
+
+def test_a_large_person_who_enters_in_parts_and_stops_is_one_thing():
+    person = {"things": 1, "size": (0.5, 0.75), "people": True, "rest": 150}
+    video = make_video(2, frames=200, **person)
+    results = follow(list(video.frames[:80]), camera=False)
+    things = moved_things(results)
+    assert len({thing.track for shown in things[10:] for thing in shown}) == 1
+    true = [video.labels[time] > 0 for time in range(40, 80)]
+    found = [result.labels > 0 for result in results[40:80]]
+    both = np.logical_and(found, true).sum()
+    assert both > 0.9 * np.logical_or(found, true).sum()
 
 
 def as_tracks(frames):

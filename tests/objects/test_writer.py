@@ -137,6 +137,52 @@ def test_masks_are_evaluated_by_pixels_that_are_known(run, tmp_path):
     assert float(row["jaccard"]) == pytest.approx(float(row["recall"]), abs=0.05)
 
 
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory):
+    """Return the folder of a run on two sequences, fast and slow, and the masks of its squares."""
+    root, masks = tmp_path_factory.mktemp("two"), {}
+    for name, speed in (("fast", 4), ("slow", 2)):
+        images, boxes = sliding(frames=16, speed=speed)
+        write_frames(root / "frames" / name, images)
+        for number, (x0, y0, x1, y1) in enumerate(boxes):
+            masks[name, number] = np.zeros(images[0].shape, np.uint8)
+            masks[name, number][y0:y1, x0:x1] = 255
+    predict(root / "frames", root / "out", "--writer.formats", "[mask]")
+    return root / "out", masks
+
+
+@pytest.mark.parametrize("name", ["{0}/{1:03d}.png", "{0}_{1:03d}.png"], ids=["folders", "names"])
+def test_masks_of_several_sequences_are_told_apart(two_runs, tmp_path, name):
+    out, masks = two_runs
+    for (source, number), mask in masks.items():
+        write_image(tmp_path / "masks" / name.format(source, number), mask)
+    evaluate([str(out), str(tmp_path / "masks"), "--output", str(tmp_path)])
+    rows = {row["group"]: row for row in read_csv(tmp_path / "evaluation.csv", ("group", "f1"))}
+    assert set(rows) == {"fast", "slow", "all"}
+    assert all(float(row["f1"]) > 0.6 for row in rows.values())
+    assert [int(rows[group]["frames"]) for group in ("fast", "slow", "all")] == [15, 15, 30]
+
+
+def test_masks_that_may_belong_to_two_sequences_end_in_one_line(two_runs, tmp_path, capsys):
+    out, masks = two_runs
+    for number in range(16):
+        write_image(tmp_path / "masks" / f"{number:03d}.png", masks["fast", number])
+    with pytest.raises(SystemExit) as stop:
+        evaluate([str(out), str(tmp_path / "masks"), "--output", str(tmp_path)])
+    assert stop.value.code == 2
+    assert "may be a mask of the sequence fast and of slow" in capsys.readouterr().err
+
+
+def test_masks_of_one_sequence_of_several_are_enough(two_runs, tmp_path):
+    out, masks = two_runs
+    for number in range(16):
+        write_image(tmp_path / "masks" / "slow" / f"{number:03d}.png", masks["slow", number])
+    write_image(tmp_path / "masks" / "other" / "000.png", masks["slow", 0])
+    evaluate([str(out), str(tmp_path / "masks"), "--output", str(tmp_path)])
+    (row,) = read_csv(tmp_path / "evaluation.csv", ("group", "f1"))
+    assert row["group"] == "slow"
+
+
 def test_truth_of_other_frames_ends_in_one_line(run, tmp_path, capsys):
     (tmp_path / "truth.csv").write_text("frame,x,y,width,height\n900,0,0,5,5\n")
     with pytest.raises(SystemExit) as error:

@@ -45,11 +45,11 @@ def predict(folder, *more):
 def test_images_and_tables_are_written(folder):
     predict(folder)
     text = (folder / "out" / "boxes.csv").read_text()
-    assert text.startswith("scene,time,template,x0,y0,x1,y1,score,scale,rotation\n")
+    assert text.startswith("scene,time,template,x0,y0,x1,y1,score,scale,rotation,outline\n")
     rows = read_csv(folder / "out" / "boxes.csv")
     assert list(rows[0]) == text.splitlines()[0].split(",")
     assert all(float(row["scale"]) == pytest.approx(1, abs=0.1) for row in rows)
-    assert all(row["rotation"] == "0" for row in rows)
+    assert all((row["rotation"], row["outline"]) == ("0", "") for row in rows)
     found = {
         (row["scene"], row["template"]): [float(row[c]) for c in ("x0", "y0", "x1", "y1")]
         for row in rows
@@ -67,6 +67,24 @@ def test_images_and_tables_are_written(folder):
     assert height == 130
     assert width > 190  # the colour scale
     assert len(read_csv(scene_folder / "boxes.csv")) == 2
+
+
+def test_outlines_are_written_and_drawn(folder):
+    cup = cv2.resize(texture(41, 50, 1), (100, 82), interpolation=cv2.INTER_CUBIC)
+    write_image(folder / "templates" / "cup.png", cup)
+    scene = texture(130, 190, 10)
+    matrix = np.array([[1, 0.1, 40], [0, 1, 25]])
+    cv2.warpAffine(cup, matrix, (190, 130), scene, borderMode=cv2.BORDER_TRANSPARENT)
+    write_image(folder / "scenes" / "s0.png", scene)
+    predict(folder, "--model.outlines=true", "--model.threshold=0.5")
+    row = next(r for r in read_csv(folder / "out" / "boxes.csv") if r["scene"] == "s0")
+    outline = np.array(row["outline"].split(), float).reshape(4, 2)
+    expected = np.array([[0, 0], [99, 0], [99, 81], [0, 81]]) @ matrix[:, :2].T + matrix[:, 2]
+    assert outline == pytest.approx(expected, abs=1.5)
+    drawn = read_image(folder / "out" / "scenes" / "s0" / "result.png").astype(int)
+    x, y = ((expected[0] + expected[3]) / 2).round().astype(int)  # on the left edge
+    color = detections.template_color(0)
+    assert np.abs(drawn[y, x - 2 : x + 3] - color).sum(axis=1).min() < 60
 
 
 def test_thresholds_and_masks_are_used_and_broken_templates_reported(folder, capsys):

@@ -126,7 +126,7 @@ def compare_frames(
         padded: (B, H, W), the last image of these, its border repeated so far as is sought.
         grid: (2,) int64, rows and columns of the blocks of a frame.
         block: Side of a block in pixels.
-        windows: Of each level but the last the side of its windows, as a tuple as long, and what
+        windows: Of each level but the last the side of its windows, and what
             each of their cells counts, (16,).
         settings: ``Settings``.
         network: ``Network``.
@@ -157,21 +157,21 @@ def compare_frames(
 @part_of
 def _descend(team, level, both, above, shape, window, settings, network, work):
     """Judge the candidates of the level above, and refine the likeliest one and its rival."""
-    grid, block, (span, shares) = shape[0], shape[1] >> level, window
+    grid, block, (side, shares) = shape[0], shape[1] >> level, window
     image0, image1 = both[0].even, both[1].even
     count = len(work.tensor)
     common_motion(team, above, settings.nearby, settings.few, work.common)
     offer_candidates(
         team, above, work.common, level > 0, settings.same, settings.exact, work.offered, work.fresh
     )
-    cell_gradients(team, image0, image1, grid, block, span, work.tensor)
+    cell_gradients(team, image0, image1, grid, block, side, work.tensor)
     cell_statistics(
-        team, work.tensor, both[0].noise, both[1].noise, grid, image0.shape[1:], block, len(span),
+        team, work.tensor, both[0].noise, both[1].noise, grid, image0.shape[1:], block, side,
         settings.no_texture, settings.clip, work.loudness, work.texture, work.noise, work.quiet,
         work.noisy,
     )  # fmt: skip
     window_residuals(
-        team, image0, image1, grid, block, span, work.offered, work.fresh, work.quiet, work.noisy,
+        team, image0, image1, grid, block, side, work.offered, work.fresh, work.quiet, work.noisy,
         settings.clip, work.residual,
     )  # fmt: skip
     weigh_candidates(
@@ -190,14 +190,14 @@ def _descend(team, level, both, above, shape, window, settings, network, work):
         refined,
     )  # fmt: skip
     refine_windows(
-        team, image0, image1, grid, block, span, work.tensor, work.loudness, work.texture,
+        team, image0, image1, grid, block, side, work.tensor, work.loudness, work.texture,
         network.trust[0], network.trust[1], float32(level), settings.registration,
         settings.rounds[level], refined,
     )  # fmt: skip
 
 
 @part_of
-def _vote(team, both, shape, span, settings, network, known, work):
+def _vote(team, both, shape, side, settings, network, known, work):
     """Settle on an answer, and let the cells vote."""
     grid, block = shape
     count = len(known.tensor)
@@ -213,7 +213,7 @@ def _vote(team, both, shape, span, settings, network, known, work):
             work.fresh, work.asked,
         )  # fmt: skip
         window_residuals(
-            team, both[0].even, both[1].even, grid, block, span, work.offered, work.asked,
+            team, both[0].even, both[1].even, grid, block, side, work.offered, work.asked,
             known.quiet, known.noisy, settings.clip, work.residual,
         )  # fmt: skip
         cell_ballot(
@@ -227,14 +227,14 @@ def _vote(team, both, shape, span, settings, network, known, work):
 
 
 @part_of
-def _agree(team, both, shape, span, settings, network, known, work):
+def _agree(team, both, shape, side, settings, network, known, work):
     """Tell right answers from wrong ones, and draw those of neighbours together."""
     grid, block = shape
     count, (height, width) = len(known.tensor), both[0].even.shape[1:]
     answer = work.answers[len(work.answers) - 1]
     one, every = answer.reshape(count, 1, 2), np.ones((count, 1), np.bool_)
     window_residuals(
-        team, both[0].even, both[1].even, grid, block, span, one, every, known.quiet, known.noisy,
+        team, both[0].even, both[1].even, grid, block, side, one, every, known.quiet, known.noisy,
         settings.clip, work.left,
     )  # fmt: skip
     answer_evidence(

@@ -56,7 +56,7 @@ class Kernel:
         if not Kernel.told and self.compiled.stats.cache_misses:
             Kernel.told = True
             often = "once" if self.kept else "at every start, because no cache can be written"
-            warn(f"compiling the motion network for this block size takes about a minute, {often}")
+            warn(f"compiling the motion network takes about a minute, {often}")
 
     @property
     def kept(self) -> bool:

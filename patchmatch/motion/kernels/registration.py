@@ -24,7 +24,7 @@ APART = tuple(float32(1 / x) for x in (-120, 24, -12, 12, -24, 120))
 
 @helper
 def refine_windows(
-    team, image0, image1, grid, block, span, tensor, loudness, texture, first, last, level,
+    team, image0, image1, grid, block, side, tensor, loudness, texture, first, last, level,
     limits, steps, displacement,
 ):  # fmt: skip
     """Refine displacements as ``registration_step`` does, window by window.
@@ -43,7 +43,6 @@ def refine_windows(
             difference at which a cell counts a quarter, and the least weight.
         steps: How many; they change ``displacement``. What equals the first takes none.
     """
-    side = len(span)
     damping, longest, nothing, plenty, quarter, least = limits
     windows = np.empty((3, side, side), float32)
     window, slope_x, slope_y = windows[0], windows[1], windows[2]
@@ -65,8 +64,8 @@ def refine_windows(
                 displacement[n, k] = displacement[n, 0]
                 continue
             for _ in range(steps):
-                _read_lines(image1[b], left, top, displacement[n, k], span, border, lines, down)
-                _compare(lines, down, span, window, slope_x, slope_y, sums, x, y, squared)
+                _read_lines(image1[b], left, top, displacement[n, k], side, border, lines, down)
+                _compare(lines, down, side, window, slope_x, slope_y, sums, x, y, squared)
                 _trust(squared, texture[n], layer, bias, last, apart, weight)
                 xx, xy, yy = damping, float32(0), damping
                 by_x, by_y, quiet = float32(0), float32(0), float32(1e-9)
@@ -87,7 +86,7 @@ def refine_windows(
 
 
 @helper
-def _read_lines(picture, left, top, displacement, span, border, lines, down):
+def _read_lines(picture, left, top, displacement, side, border, lines, down):
     """Read the lines of a displaced window, blended across; write by what to blend them down.
 
     Args:
@@ -95,12 +94,11 @@ def _read_lines(picture, left, top, displacement, span, border, lines, down):
         left: Of the window, before it is displaced.
         top: Likewise.
         displacement: (2,).
-        span: As long as the window's side S.
+        side: Of the window, S.
         border: ((S + 5)^2,), for a window that reaches beyond the border.
         lines: (S + 5, S), written: from two above the window to three below it.
         down: (6,), written.
     """
-    side = len(span)
     row = side + TAPS - 1
     x, y, beyond_x, beyond_y = displaced(picture, left, top, displacement, side)
     _blend(beyond_x, down)
@@ -128,9 +126,8 @@ def _blend(fraction, weights):
 
 
 @helper
-def _compare(lines, down, span, window, slope_x, slope_y, sums, x, y, squared):
+def _compare(lines, down, side, window, slope_x, slope_y, sums, x, y, squared):
     """Write each cell's means of gradient times difference and of the squared difference."""
-    side = len(span)
     pitch = side // CELLS
     second, third = uintp(side), uintp(2 * side)
     a, b, c, d, e, f = down[0], down[1], down[2], down[3], down[4], down[5]

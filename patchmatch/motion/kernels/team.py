@@ -177,7 +177,7 @@ def _plain(argument: Argument) -> Any:
     if isinstance(argument, Tensor):
         return argument.detach().numpy() if argument.requires_grad else argument.numpy()
     if isinstance(argument, tuple):
-        if not argument or isinstance(argument[0], int):  # lengths
+        if all(isinstance(part, int) for part in argument):  # a length
             return argument
         parts = map(_plain, argument)
         return type(argument)(*parts) if hasattr(argument, "_fields") else tuple(parts)

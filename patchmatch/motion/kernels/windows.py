@@ -7,8 +7,7 @@ Arguments that the steps share:
     grid: (2,) int64, rows R and columns C of the blocks of a frame. Blocks and their windows are
         numbered row by row over all frames; N = B R C.
     block: Side of a block in pixels.
-    span: Tuple whose length is the side S of the window around a block, at least that of the block.
-        The length of a tuple is a constant of the compiled loops, which doubles their speed.
+    side: Side S of the window around a block in pixels, at least that of the block.
     displacement: (N, K, 2), dx and dy in pixels.
 
 A cell is a sixteenth of a window; cells are numbered row by row.
@@ -32,13 +31,12 @@ from patchmatch.motion.kernels.team import divided
 
 
 @helper
-def cell_gradients(team, image0, image1, grid, block, span, tensor):
+def cell_gradients(team, image0, image1, grid, block, side, tensor):
     """Tell what is in the cells of windows of frame 0.
 
     Beside the shared arguments:
         tensor: (N, 16, 3), written: each cell's means of the gradients' products xx, xy and yy.
     """
-    side = len(span)
     pitch = side // CELLS
     along, down = np.empty((side, side), float32), np.empty((side, side), float32)
     sums = np.empty(3 * side, float32)
@@ -61,7 +59,7 @@ def cell_gradients(team, image0, image1, grid, block, span, tensor):
 
 @helper
 def window_residuals(
-    team, image0, image1, grid, block, span, displacement, wanted, quiet, noisy, clip, residual
+    team, image0, image1, grid, block, side, displacement, wanted, quiet, noisy, clip, residual
 ):
     """Compare windows with frame 1 at their displacements by a clipped absolute difference.
 
@@ -72,7 +70,6 @@ def window_residuals(
         clip: Differences count no more than this.
         residual: (N, K, 16), written: each cell's mean, less what noise alone leaves.
     """
-    side = len(span)
     pitch = side // CELLS
     window = np.empty((side, side), float32)
     total = np.empty(side, float32)

@@ -1,9 +1,16 @@
-"""Assembly of a report page from template, style, scripts, data and thumbnails."""
+"""Assembly of a report page from template, style, scripts, data and thumbnails.
+
+The page of a system fills the slots of ``assets/template.html``: ``unit``, what one step of the
+playback is called; ``tables``, links to the tables; ``timeline`` and ``timelineLabel``, caption and
+description of the timeline; ``controls`` beside the frame; ``listing``, the title of the table; and
+``keys``, the keys that are not those of the playback.
+"""
 
 import base64
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from itertools import islice
@@ -16,7 +23,7 @@ from patchmatch.writing.report.thumbnails import ResizedThumbnails
 MAX_BYTES = 60_000_000  # browsers open pages up to this size without delay
 THUMBNAILS_PER_ELEMENT = 64  # the page splits the text of one element at once
 _SHARED = "patchmatch.writing.report"
-_SHARED_SCRIPTS = ("base.js", "thumbnails.js", "axis.js", "transport.js")
+_SHARED_SCRIPTS = ("base.js", "thumbnails.js", "stage.js", "axis.js", "transport.js")
 
 
 def write_page(
@@ -33,7 +40,7 @@ def write_page(
 
     Args:
         path: The .html to write.
-        package: Package with assets/page.html and the scripts.
+        package: Package with assets/page.html, the contents of the slots, and the scripts.
         scripts: Names of its scripts, in order; they follow the shared ones.
         data: JSON content for the scripts, as ``data``. ``summary``, ``note`` on downsized
             thumbnails and ``thumbnailsPerElement`` are added.
@@ -72,12 +79,21 @@ def _template(package: str, scripts: Sequence[str]) -> tuple[bytes, bytes, bytes
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
-    page = _asset(package, "page.html")
-    for name, content in (("policy", policy), ("style", style), ("script", script)):
-        page = page.replace(f"{{{{{name}}}}}", content)
-    head, rest = page.split("{{data}}")
+    slots = _slots(_asset(package, "page.html"))
+    slots |= {"policy": policy, "style": style, "script": script}
+    head, rest = _asset(_SHARED, "template.html").split("{{data}}")
     middle, tail = rest.split("{{thumbnails}}")
-    return head.encode(), middle.encode(), tail.encode()
+
+    def filled(part: str) -> bytes:
+        return re.sub(r"{{(\w+)}}", lambda slot: slots[slot[1]], part).encode()
+
+    return filled(head), filled(middle), filled(tail)
+
+
+def _slots(text: str) -> dict[str, str]:
+    """Return the contents of the slots of a page, each after a comment with its name."""
+    _, *parts = re.split(r"^<!-- (\w+) -->\n", text, flags=re.MULTILINE)
+    return {name: part.rstrip("\n") for name, part in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def _asset(package: str, name: str) -> str:

@@ -14,6 +14,7 @@ frame = torch.rand(48, 64, generator=torch.Generator().manual_seed(0))
 moved = load_motion_matcher(device="cpu").measure_motion(frame, frame.roll(1, 1), block=16)
 print(moved[1, 2].round().int().tolist())
 """
+LARGER = MEASURE.replace("block=16", "block=24").replace("moved[1, 2]", "moved[1, 1]")
 
 
 def measured(code=MEASURE, **environment):
@@ -80,6 +81,7 @@ def test_compiled_code_is_cached_and_a_damaged_cache_is_ignored(tmp_path):
     kept = sorted(tmp_path.rglob("*.nb[ic]"))
     assert len(kept) == 4  # an index and code, of each of two kernels
     assert "compiling" not in measured(NUMBA_CACHE_DIR=str(tmp_path))[1]
+    assert "compiling" not in measured(LARGER, NUMBA_CACHE_DIR=str(tmp_path))[1]
     next(path for path in kept if path.suffix == ".nbi").write_bytes(b"")
     [*_, code] = (path for path in kept if path.suffix == ".nbc")
     code.write_bytes(b"\x80\x04")

@@ -74,12 +74,7 @@ function showRun() {
   const counts = [["pairs", summary.pairs ?? pairCount], ["boxes", summary.rows]];
   for (const [kind, count] of countKinds(summary)) counts.push([kind.replace("_", " "), count]);
   if (summary.seconds !== undefined) counts.push(["s", summary.seconds]);
-  for (const [name, count] of counts) {
-    if (count === undefined) continue;
-    const item = element("div");
-    item.append(element("dt", name), element("dd", typeof count === "number" ? format(count) : count));
-    byId("counts").append(item);
-  }
+  showCounts(counts);
   showSettings(summary);
 }
 

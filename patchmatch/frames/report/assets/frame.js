@@ -4,39 +4,20 @@ const COLORS = ["#c9ccd1", "#3fe06f", "#ff4238"]; // of boxes on frames, by laye
 const WIDTHS = [1, 1.5, 2.5]; // by layer, in CSS pixels
 const DASHES = [[], [7, 4], []]; // layers differ by line style, not by color alone
 const UNMATCHED_DASH = [2.5, 2];
-const HALO = "rgba(0, 0, 0, 0.45)"; // contrast to frames of the same color
 const MIN_ARROW = 12; // CSS pixels, so that the direction of short arrows is visible
 
-const frame = {canvas: byId("frame"), image: null, pair: 0, isEarlier: false, scale: 1, request: 0};
-
-// Load the thumbnail of a pair and draw it, unless a newer pair was requested meanwhile.
-async function showFrame(pair) {
-  const request = ++frame.request;
-  const earlier = state.earlier ? earlierThumbnail(pair) : undefined;
-  const image = await loadThumbnail(earlier === undefined ? pairs.thumbnail[pair] : earlier);
-  if (request !== frame.request) return;
-  frame.image = image;
-  frame.pair = pair;
-  frame.isEarlier = earlier !== undefined;
-  byId("missing").hidden = image !== null;
-  drawFrame();
+// Show the later frame of a pair, or the earlier one if it is chosen and has a thumbnail.
+function showFrame(pair) {
+  const earlier = state.earlier ? earlierThumbnail(pair) : undefined, isEarlier = earlier !== undefined;
+  return showThumbnail(isEarlier ? earlier : pairs.thumbnail[pair], {pair, isEarlier});
 }
 
 function drawFrame() {
-  const {canvas, image, pair} = frame;
-  const width = pairs.width[pair] || 1, height = pairs.height[pair] || 1;
-  const maxHeight = clamp(window.innerHeight - 350, 240, 1000); // leaves room for the timeline
-  frame.scale = Math.min(byId("stage").clientWidth / width, maxHeight / height);
-  const shownWidth = width * frame.scale, shownHeight = height * frame.scale;
-  canvas.style.width = shownWidth + "px";
-  canvas.style.height = shownHeight + "px";
-  const context = prepareCanvas(canvas, shownWidth, shownHeight);
-  context.imageSmoothingQuality = "high";
-  if (image) context.drawImage(image, 0, 0, shownWidth, shownHeight);
+  const {pair} = frame, context = prepareFrame(pairs.width[pair], pairs.height[pair]);
   const visible = visibleRows(pair);
   for (const row of visible.reverse()) drawBox(context, row); // the first box is on top
   if (state.arrows) for (const row of visible) drawDisplacement(context, row);
-  canvas.setAttribute("aria-label",
+  frame.canvas.setAttribute("aria-label",
     `Frame ${data.names[pairs.frame1[pair]]} with ${visible.length} boxes`);
 }
 
@@ -108,12 +89,7 @@ function drawDisplacement(context, row) {
     path.lineTo(tipX - head * Math.cos(angle + 0.5), tipY - head * Math.sin(angle + 0.5));
   }
   context.setLineDash([]);
-  context.lineCap = context.lineJoin = "round";
-  for (const [color, extra] of [[HALO, 2], [COLORS[rows.layer[row]], 0]]) {
-    context.strokeStyle = color;
-    context.lineWidth = 1.5 + extra;
-    context.stroke(path);
-  }
+  strokeTwice(context, COLORS[rows.layer[row]], 1.5, () => context.stroke(path));
 }
 
 // Return the visible row with the smallest box that contains a point of the canvas, -1 if none.

@@ -45,12 +45,7 @@ function goTo(position) {
   parts[0].append(element(tag0, name0), " to ", element(tag1, name1)); // the displayed one is bold
   const time = timeOf(pair);
   if (Number.isFinite(time)) parts.push(element("span", clock(time, 0.01)));
-  const path = data.images[pair];
-  if (path) {
-    const link = element("a", "full image");
-    link.href = "./" + path.split("/").map(encodeURIComponent).join("/");
-    parts.push(link);
-  }
+  if (data.images[pair]) parts.push(linkTo(data.images[pair], "full image"));
   byId("caption").replaceChildren(...parts);
   byId("earlier").disabled = !canShowEarlier;
   for (const output of document.querySelectorAll("#layers output")) {

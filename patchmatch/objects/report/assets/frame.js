@@ -1,19 +1,9 @@
 // The frame with boxes, numbers and paths of its objects.
 
-const HALO = "rgba(0, 0, 0, 0.55)"; // contrast to frames of the same color
 const PATH_FRAMES = 50; // of the path behind an object, as in the pictures of the run
 
-const frame = {canvas: byId("frame"), image: null, index: 0, scale: 1, request: 0};
-
-// Load the thumbnail of a frame and draw it, unless a newer frame was requested meanwhile.
-async function showFrame(index) {
-  const request = ++frame.request;
-  const image = await loadThumbnail(index);
-  if (request !== frame.request) return;
-  frame.image = image;
-  frame.index = index;
-  byId("missing").hidden = image !== null;
-  drawFrame();
+function showFrame(index) {
+  return showThumbnail(index, {index});
 }
 
 function shownBoxes(index) {
@@ -25,17 +15,7 @@ function shownBoxes(index) {
 }
 
 function drawFrame() {
-  const {canvas, image, index} = frame;
-  const width = frames.width[index] || 1, height = frames.height[index] || 1;
-  const maxHeight = clamp(window.innerHeight - 330, 240, 1000); // leaves room for the timeline
-  frame.scale = Math.min(byId("stage").clientWidth / width, maxHeight / height);
-  const shownWidth = width * frame.scale, shownHeight = height * frame.scale;
-  canvas.style.width = shownWidth + "px";
-  canvas.style.height = shownHeight + "px";
-  const context = prepareCanvas(canvas, shownWidth, shownHeight);
-  context.imageSmoothingQuality = "high";
-  context.lineCap = context.lineJoin = "round";
-  if (image) context.drawImage(image, 0, 0, shownWidth, shownHeight);
+  const {index} = frame, context = prepareFrame(frames.width[index], frames.height[index]);
   const shown = shownBoxes(index);
   if (byId("whole").checked) state.sequence.tracks.filter(isShown).forEach((t) => drawPath(context, t, true));
   else if (byId("paths").checked) shown.forEach((box) => drawPath(context, boxes.track[box], false));
@@ -43,19 +23,11 @@ function drawFrame() {
     if (byId("boxes").checked) drawBox(context, box);
     if (byId("numbers").checked) drawNumber(context, box);
   }
-  canvas.setAttribute("aria-label", `Frame ${data.frameNames[index]} with ${counted(shown.length, "object")}`);
+  frame.canvas.setAttribute("aria-label", `Frame ${data.frameNames[index]} with ${counted(shown.length, "object")}`);
 }
 
 function isShown(track) {
   return state.selected < 0 || track === state.selected;
-}
-
-function strokeTwice(context, color, width, draw) {
-  for (const [style, extra] of [[HALO, 2], [color, 0]]) {
-    context.strokeStyle = style;
-    context.lineWidth = width + extra;
-    draw();
-  }
 }
 
 function drawBox(context, box) {

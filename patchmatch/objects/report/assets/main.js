@@ -27,12 +27,7 @@ function goTo(position) {
   const parts = [element("b", name)];
   if (Number.isFinite(timeAt(state.position))) parts.push(element("span", clock(timeAt(state.position), 0.01)));
   parts.push(element("span", counted(frames.boxes[index], "object")));
-  const path = data.images[index];
-  if (path) {
-    const link = element("a", "full picture");
-    link.href = "./" + path.split("/").map(encodeURIComponent).join("/");
-    parts.push(link);
-  }
+  if (data.images[index]) parts.push(linkTo(data.images[index], "full picture"));
   byId("caption").replaceChildren(...parts);
   drawCursor();
   return showFrame(index);
@@ -105,18 +100,6 @@ function tooltipText(track) {
   return `track ${tracks.number[track]}\n${times}, ${format(tracks.frames[track])} frames`;
 }
 
-function showCounts() {
-  const {summary} = data;
-  const counts = [["frames", summary.pairs ?? frameCount], ["tracks", data.trackCount], ["events", data.eventCount],
-    ["boxes", summary.rows], ["s", summary.seconds]];
-  for (const [name, count] of counts) {
-    if (count === undefined) continue;
-    const item = element("div");
-    item.append(element("dt", name), element("dd", format(count)));
-    byId("counts").append(item);
-  }
-}
-
 function addListeners() {
   byId("sequence").addEventListener("change", (event) => selectSequence(event.target.selectedIndex));
   for (const name of ["boxes", "numbers", "paths", "whole"]) byId(name).addEventListener("change", drawFrame);
@@ -148,8 +131,10 @@ function addListeners() {
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw());
 }
 
-showCounts();
-showSettings(data.summary);
+const {summary} = data;
+showCounts([["frames", summary.pairs ?? frameCount], ["tracks", data.trackCount], ["events", data.eventCount],
+  ["boxes", summary.rows], ["s", summary.seconds]]);
+showSettings(summary);
 byId("columns").append(...COLUMNS.map((name) => element("th", name)));
 if (frameCount) {
   showNames(sequences.map(({name}) => name));

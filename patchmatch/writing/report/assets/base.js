@@ -71,6 +71,23 @@ function showTooltip(text, x, y) {
   tooltip.style.top = Math.max(4, below ? y + 18 : y - box.height - 10) + "px";
 }
 
+// Show the counts of the run, [name, number or text]; unknown ones are left out.
+function showCounts(counts) {
+  for (const [name, count] of counts) {
+    if (count === undefined) continue;
+    const item = element("div");
+    item.append(element("dt", name), element("dd", typeof count === "number" ? format(count) : count));
+    byId("counts").append(item);
+  }
+}
+
+// Return a link to a file by its path relative to the page.
+function linkTo(path, text) {
+  const link = element("a", text);
+  link.href = "./" + path.split("/").map(encodeURIComponent).join("/");
+  return link;
+}
+
 // List what the user should know of the run, and its settings.
 function showSettings(summary) {
   const notes = [];
