@@ -1,13 +1,14 @@
 """Share of matches within 1 and 3 pixels, before and after the refinement by Patch2Pix.
 
 python3 dev/benchmark_patch2pix.py [FOLDER_OF_BENCHMARKS] [--pairs 32] [--checkpoint FILE.ckpt]
-python3 dev/benchmark_patch2pix.py FOLDER_OF_A_BENCHMARK --picture FILE.png [--number 0]
+python3 dev/benchmark_patch2pix.py [FOLDER_OF_A_BENCHMARK] --picture FILE.png [--number 0]
 
 Matches: coarse proposals (mutual nearest neighbours of the features at 1/8 of the size) and those
 of SIFT. Images: test scenes of ``EpipolarPairs``, whose photographs are not used for training, and
 the pairs with a homography of the benchmarks in the folder. ``--split val`` measures on the
-validation scenes, on which settings are chosen. The picture shows the proposals of a pair of
-a benchmark after each stage, coloured by the distance from its homography or epipolar lines.
+validation scenes, on which settings are chosen. The picture shows the proposals of a scene,
+or of a pair of a benchmark, after each stage, coloured by their error: the distance from the true
+correspondence, or from the epipolar lines.
 """
 
 import argparse
@@ -92,7 +93,11 @@ def main() -> None:
     torch.set_num_threads(1)
     net = load_refiner(torch.device("cpu"), options.checkpoint)
     if options.picture is not None:
-        write_image(options.picture, draw(net, options.folder, options.number))
+        if options.folder:
+            item = posed(options.folder, options.number)
+        else:
+            item = list(scenes(options.split, options.number + 1))[options.number]
+        write_image(options.picture, draw(net, item))
         return
     sift = load_pair_matcher("sift", options={"align": False})
     found: dict[tuple[str, str, str], list[tuple[float, ...]]] = {}
@@ -136,34 +141,43 @@ def main() -> None:
     print(f"{np.mean(seconds):.2f} s a refinement on one core, peak memory {gigabytes:.2f} GB")
 
 
-def draw(net: Patch2PixNet, root: Path, number: int) -> np.ndarray:
-    """Return the coarse, mid and fine matches of a pair of a benchmark, (H, W, 3) uint8."""
+def posed(root: Path, number: int) -> Item:
+    """Return a pair of a benchmark with its homography, or else with its epipolar lines."""
     pair = read_benchmark(root)[number]
     paths = {"image0": root / pair.image0, "image1": root / pair.image1}
-    images = to_tensors({name: read_image(path) for name, path in paths.items()})
+    tensors = to_tensors({name: read_image(path) for name, path in paths.items()})
+
+    def error(points0: Tensor, points1: Tensor) -> Tensor:
+        if pair.homography is not None:
+            homography = torch.as_tensor(pair.homography, dtype=torch.float64)
+            return (warp_points(homography, points0.double()) - points1).norm(dim=1)
+        matrices = [torch.as_tensor(k) for k in (pair.intrinsics0, pair.intrinsics1)]
+        fundamental = fundamental_matrix(torch.as_tensor(pair.pose)[:3], matrices[0], matrices[1])
+        return sampson_distance(fundamental, points0.double(), points1.double()).sqrt()
+
+    return root.name, tensors[0], tensors[1], error
+
+
+def draw(net: Patch2PixNet, item: Item) -> np.ndarray:
+    """Return the coarse, mid and fine matches of a pair with known truth, (H, W, 3) uint8."""
+    _, image0, image1, error = item
     with torch.no_grad():
-        pyramids = [net.extract(as_gray(image)) for image in images]
+        pyramids = [net.extract(as_gray(image)) for image in (image0, image1)]
         points = [p[:PROPOSALS] for p in net.propose(pyramids[0], pyramids[1])]
         index = torch.zeros(len(points[0]), dtype=torch.long)
         mid, fine = net.refine(pyramids[0], pyramids[1], index, points[0], points[1])
     best = torch.minimum(mid.logits, fine.logits).argsort(descending=True)[:DRAWN]
+    known = error(points[0][best], points[1][best]).isfinite()
+    best = best[known & error(fine.points0[best], fine.points1[best]).isfinite()]
     stages = {}
     for name, ends in (
         ("coarse", points),
         ("mid", (mid.points0, mid.points1)),
         ("fine", (fine.points0, fine.points1)),
     ):
-        points0, points1 = (p[best].double() for p in ends)
-        if pair.homography is not None:
-            truth = warp_points(torch.as_tensor(pair.homography, dtype=torch.float64), points0)
-            squares = (truth - points1).square().sum(dim=1)
-        else:
-            pose = torch.as_tensor(pair.pose)[:3]
-            matrices = [torch.as_tensor(k) for k in (pair.intrinsics0, pair.intrinsics1)]
-            fundamental = fundamental_matrix(pose, matrices[0], matrices[1])
-            squares = sampson_distance(fundamental, points0, points1)
-        stages[name] = (points0, points1, squares)
-    return draw_stages(images[0][0], images[1][0], stages)
+        points0, points1 = ends[0][best], ends[1][best]
+        stages[name] = (points0, points1, error(points0, points1).square())
+    return draw_stages(image0[0], image1[0], stages)
 
 
 if __name__ == "__main__":
