@@ -42,7 +42,7 @@ TRAINED = {
     "DifferentiablePatchMatch": ("WarpedPhotographs",),
     "HomographyNetMatcher": ("WarpedImages",),
     **dict.fromkeys(("LoFTRMatcher", "SE2LoFTRMatcher", "NCNetMatcher"), ("FlowPairs",)),
-    "Patch2PixMatcher": ("EpipolarPairs",),
+    "Patch2PixMatcher": ("EpipolarPairs", "PosedPairs"),
     "StereoMatcher": ("StereoFolder", "StereoScenes"),
     "PlaceMatcher": ("SyntheticPlaces", "University1652"),
 }
