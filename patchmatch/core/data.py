@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler, Sampler
 
 from patchmatch.core.registration import subclasses
 from patchmatch.core.samplers import ShardSampler, identity_collate
@@ -32,6 +33,49 @@ class MatchingData(LightningDataModule):
         """Rank of this process and the number of processes."""
         trainer = self.trainer
         return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+
+
+class SplitData(MatchingData):
+    """Base of data modules with a dataset for each split, which ``setup`` puts into ``sets``.
+
+    Args:
+        batch_size: Examples in a batch.
+        num_workers: Worker processes of the data loaders; 0 loads in the main process.
+
+    Attributes:
+        sets: The datasets ``train``, ``val`` and ``test``, those of the stage.
+    """
+
+    def __init__(self, batch_size: int, num_workers: int) -> None:
+        super().__init__(num_workers)
+        self.batch_size = batch_size
+        self.sets: dict[str, Any] = {}
+
+    def train_sampler(self) -> Sampler[Any]:
+        """Return the order of the training set: a random one in each epoch."""
+        return RandomSampler(self.sets["train"])
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return the training set."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return the validation set; every epoch has the same examples."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Return the test set."""
+        return self._loader("test")
+
+    def _loader(self, split: str) -> DataLoader[Any]:
+        return DataLoader(
+            self.sets[split],
+            batch_size=self.batch_size,
+            sampler=self.train_sampler() if split == "train" else None,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
 
 
 class PredictionData(MatchingData):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from patchmatch.core.errors import InputError
 from patchmatch.io.files import read_bytes
@@ -66,18 +67,6 @@ def overlaps(images: Mapping[str, SparseImage]) -> np.ndarray:
     return common / np.maximum(np.maximum.outer(counts, counts), 1)
 
 
-def rotation_matrix(quaternion: np.ndarray) -> np.ndarray:
-    """Return the rotation matrix (3, 3) of a quaternion w, x, y, z of any length above 0."""
-    w, x, y, z = quaternion / np.linalg.norm(quaternion)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-
-
 def _read_cameras(path: Path) -> dict[int, tuple[np.ndarray, tuple[int, int]]]:
     """Return the camera matrix, and height and width, of each camera."""
     data, cameras = read_bytes(path), {}
@@ -117,7 +106,7 @@ def _read_images(
             start += observed.nbytes
             intrinsics, size = cameras[camera]
             pose = np.eye(4)
-            pose[:3, :3], pose[:3, 3] = rotation_matrix(np.array(values[:4])), values[4:]
+            pose[:3, :3], pose[:3, 3] = _rotation(values[:4]), values[4:]
             points = np.unique(observed["point"])
             yield (
                 name,
@@ -129,3 +118,8 @@ def _read_images(
         raise InputError(
             f"{path}: the file is cut off, or of other cameras; copy both again"
         ) from error
+
+
+def _rotation(quaternion: list[float]) -> np.ndarray:
+    """Return the rotation matrix (3, 3) of a quaternion w, x, y, z."""
+    return Rotation.from_quat([*quaternion[1:], quaternion[0]]).as_matrix()

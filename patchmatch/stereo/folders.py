@@ -6,14 +6,13 @@ import numpy as np
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset, Sampler
 
-from patchmatch.core.data import MatchingData
+from patchmatch.core.data import SplitData
 from patchmatch.core.errors import InputError
 from patchmatch.core.messages import warn
-from patchmatch.io import read_image, stretch_window, to_float
 from patchmatch.stereo.data import StereoBatch
-from patchmatch.stereo.layouts import StereoFiles, find_stereo_pairs, read_truth
+from patchmatch.stereo.layouts import StereoFiles, find_stereo_pairs, read_images, read_truth
 from patchmatch.synthetic.dataset import EpochSampler, require_positive
 from patchmatch.synthetic.photometry import jitter_photometry
 
@@ -48,9 +47,7 @@ class StereoCrops(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Tensor]:
         epoch, index = index if isinstance(index, tuple) else (0, index)
         files = self.files[index]
-        images = [read_image(path) for path in (files.left, files.right)]
-        window = stretch_window(*images)
-        arrays = [np.atleast_3d(to_float(image, window)) for image in images]
+        arrays = read_images(files)
         arrays = [np.broadcast_to(a[..., :3], (*a.shape[:2], 3)) for a in arrays]
         height, width = self.extent
         full = arrays[0].shape[:2]
@@ -80,7 +77,7 @@ class StereoCrops(Dataset[dict[str, Tensor]]):
         }
 
 
-class StereoFolder(MatchingData):
+class StereoFolder(SplitData):
     """Stereo pairs with true disparity, in the layout of their data set.
 
     Training uses random crops of nine pairs in ten, validation central crops of every tenth pair,
@@ -109,7 +106,7 @@ class StereoFolder(MatchingData):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__(num_workers)
+        super().__init__(batch_size, num_workers)
         require_positive(batch_size=batch_size)
         if min(height, width) < 32 or height % 16 or width % 16:
             raise ValueError(
@@ -118,8 +115,7 @@ class StereoFolder(MatchingData):
         if not 0 <= disturbed <= 1:
             raise ValueError(f"disturbed must lie between 0 and 1, got {disturbed}")
         self.pairs, self.extent, self.disturbed = pairs, (height, width), disturbed
-        self.batch_size, self.seed = batch_size, seed
-        self.sets: dict[str, StereoCrops] = {}
+        self.seed = seed
 
     def setup(self, stage: str) -> None:
         """Find the pairs.
@@ -147,28 +143,9 @@ class StereoFolder(MatchingData):
             is_train = split == "train"
             self.sets[split] = StereoCrops(part, self.extent, self.disturbed, is_train, self.seed)
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Return random crops of the training pairs, in an order drawn for each epoch."""
-        return self._loader("train")
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Return central crops of every tenth pair."""
-        return self._loader("val")
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """Return central crops of all pairs."""
-        return self._loader("test")
-
-    def _loader(self, split: str) -> DataLoader[Any]:
-        pairs = self.sets[split]
-        return DataLoader(
-            pairs,
-            batch_size=self.batch_size,
-            sampler=ShuffledEpochs(len(pairs), self.seed) if split == "train" else None,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
+    def train_sampler(self) -> Sampler[Any]:
+        """Return the pairs in an order drawn for each epoch."""
+        return ShuffledEpochs(len(self.sets["train"]), self.seed)
 
 
 class ShuffledEpochs(EpochSampler):

@@ -13,7 +13,7 @@ import numpy as np
 
 from patchmatch.core.errors import InputError
 from patchmatch.core.pair_files import pair_folders, table_file, table_rows
-from patchmatch.io import read_image
+from patchmatch.io import read_image, stretch_window, to_float
 from patchmatch.io.disparity import read_disparity
 from patchmatch.io.frames import safe_name, unique_name
 
@@ -85,6 +85,17 @@ def find_stereo_pairs(source: str | Path) -> tuple[list[StereoFiles], list[str]]
             if found := list(layout(path)):
                 return _rename(found), []
     return _pairs_of_folders(path)
+
+
+def read_images(files: StereoFiles) -> list[np.ndarray]:
+    """Read both images of a pair, (H, W, C) float in [0, 1], stretched alike.
+
+    Raises:
+        InputError: If a file cannot be read.
+    """
+    images = [read_image(path) for path in (files.left, files.right)]
+    window = stretch_window(*images)
+    return [np.atleast_3d(to_float(image, window)) for image in images]
 
 
 def read_truth(

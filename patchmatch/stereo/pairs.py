@@ -12,10 +12,9 @@ from torch.utils.data import Dataset
 from patchmatch.core.data import PredictionData
 from patchmatch.core.errors import InputError
 from patchmatch.core.messages import warn
-from patchmatch.io import read_image, stretch_window, to_float
 from patchmatch.stereo.calibration import Calibration, read_calibration
 from patchmatch.stereo.checks import require_pair
-from patchmatch.stereo.layouts import StereoFiles, find_stereo_pairs, read_truth
+from patchmatch.stereo.layouts import StereoFiles, find_stereo_pairs, read_images, read_truth
 from patchmatch.stereo.rectification import rectify_by_calibration, rectify_by_matches
 
 MATCHES = "matches"  # rectify from keypoint matches
@@ -81,9 +80,7 @@ class StereoPairDataset(Dataset[StereoPair]):
         notes: list[str] = []
         is_usable = True
         try:
-            images = [read_image(path) for path in (pair.left, pair.right)]
-            window = stretch_window(*images)
-            arrays = [np.atleast_3d(to_float(image, window)) for image in images]
+            arrays = read_images(pair)
             tensors = [torch.from_numpy(a.transpose(2, 0, 1).copy())[None] for a in arrays]
             height, width = arrays[0].shape[:2]
             if (known := read_truth(pair, (height, width))) is not None:

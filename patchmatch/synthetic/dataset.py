@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
-from patchmatch.core.data import MatchingData
+from patchmatch.core.data import SplitData
 from patchmatch.core.errors import InputError
 from patchmatch.synthetic.dead_leaves import dead_leaves_images
 from patchmatch.synthetic.digits import load_digits, split_indices
@@ -19,7 +18,7 @@ MIN_IMAGES = 5  # so that every split has one
 STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
 
 
-class SyntheticDataModule(MatchingData, abc.ABC):
+class SyntheticDataModule(SplitData, abc.ABC):
     """Base of data modules with synthetic datasets; a subclass creates the dataset of a split.
 
     Args:
@@ -43,11 +42,9 @@ class SyntheticDataModule(MatchingData, abc.ABC):
         num_workers: int,
         seed: int,
     ) -> None:
-        super().__init__(num_workers)
+        super().__init__(batch_size, num_workers)
         self.source, self.data_dir, self.num_images, self.seed = source, data_dir, num_images, seed
         self.sizes = {"train": sizes[0], "val": sizes[1], "test": sizes[1]}
-        self.batch_size = batch_size
-        self.sets: dict[str, Any] = {}
 
     @abc.abstractmethod
     def _make(self, split: str) -> Dataset[Any]:
@@ -95,27 +92,9 @@ class SyntheticDataModule(MatchingData, abc.ABC):
                 f"training, validation and test, got {count}; add images"
             )
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Return the training set; every epoch has new examples."""
-        return self._loader("train")
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Return the validation set; every epoch has the same examples."""
-        return self._loader("val")
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """Return the test set."""
-        return self._loader("test")
-
-    def _loader(self, split: str) -> DataLoader[Any]:
-        return DataLoader(
-            self.sets[split],
-            batch_size=self.batch_size,
-            sampler=EpochSampler(self.sizes["train"]) if split == "train" else None,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
+    def train_sampler(self) -> Sampler[Any]:
+        """Return the examples of a new epoch in order."""
+        return EpochSampler(self.sizes["train"])
 
 
 class SyntheticDataset(Dataset[Any], abc.ABC):

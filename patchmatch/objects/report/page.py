@@ -10,7 +10,7 @@ from patchmatch.objects.drawing import COLORS
 from patchmatch.objects.rows import Key, key_of
 from patchmatch.objects.run_objects import PICTURES, RunObjects
 from patchmatch.writing.chunks import Row
-from patchmatch.writing.report.encoding import encode
+from patchmatch.writing.report.encoding import encode, encode_colors
 from patchmatch.writing.report.page import MAX_BYTES, write_page
 from patchmatch.writing.report.thumbnails import read_thumbnail, stored_thumbnails
 
@@ -42,7 +42,7 @@ def write_report(
     boxes = _box_columns(run.objects(), frames, track_index)
     event_columns = _span_columns(run.events, frames, "event", ("tracks",))
     data = {
-        "colors": [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in COLORS],
+        "colors": encode_colors(COLORS),
         "sources": list(frames.sources),
         "frameNames": frames.names,
         "images": frames.images,

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from patchmatch.core.data import MatchingData
+from patchmatch.core.data import SplitData
 from patchmatch.core.errors import InputError
 from patchmatch.io import read_image, to_rgb_uint8
 from patchmatch.pairs.homography.data import WarpedImages
@@ -141,7 +141,7 @@ class PosedDataset(Dataset[Any]):
         }
 
 
-class PosedPairs(MatchingData):
+class PosedPairs(SplitData):
     """Pairs of photographs with known cameras: MegaDepth to train, PhotoTourism to validate.
 
     Args:
@@ -181,7 +181,7 @@ class PosedPairs(MatchingData):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__(num_workers)
+        super().__init__(batch_size, num_workers)
         require_positive(scene_pairs=scene_pairs, val_pairs=val_pairs, batch_size=batch_size)
         for name, share in (("overlap", overlap), ("val_overlap", val_overlap)):
             if not 0 < share <= 1:
@@ -193,8 +193,7 @@ class PosedPairs(MatchingData):
         self.overlap, self.val_overlap = overlap, val_overlap
         self.scene_pairs, self.val_pairs = scene_pairs, val_pairs
         self.height, self.width = height, width
-        self.batch_size, self.seed = batch_size, seed
-        self.sets: dict[str, PosedDataset] = {}
+        self.seed = seed
 
     def setup(self, stage: str) -> None:
         """Read the lists of pairs."""
@@ -217,16 +216,7 @@ class PosedPairs(MatchingData):
         for name, scenes in (("train", train), ("val", val)):
             pairs = [pair for scene in scenes.values() for pair in scene]
             self.sets[name] = PosedDataset(pairs, self.height, self.width)
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Return the training pairs in random order."""
-        return self._loader("train")
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Return the validation pairs."""
-        return self._loader("val")
-
-    test_dataloader = val_dataloader
+        self.sets["test"] = self.sets["val"]
 
     def _train_scenes(self) -> Scenes:
         if self.megadepth is None:
@@ -235,14 +225,4 @@ class PosedPairs(MatchingData):
         ratio = self.width / self.height
         return read_megadepth(
             Path(self.megadepth), pairs, self.overlap, self.scene_pairs, ratio, self.seed
-        )
-
-    def _loader(self, split: str) -> DataLoader[Any]:
-        return DataLoader(
-            self.sets[split],
-            batch_size=self.batch_size,
-            shuffle=split == "train",
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from patchmatch.writing.chunks import Row, RunChunks
-from patchmatch.writing.report.encoding import encode
+from patchmatch.writing.report.encoding import encode, encode_colors
 from patchmatch.writing.report.page import MAX_BYTES, write_page
 from patchmatch.writing.report.thumbnails import read_thumbnail, stored_thumbnails
 
@@ -38,11 +38,14 @@ def write_report(
     """
     thumbnails = stored_thumbnails(chunks, scenes)
     rows = list(chunks.rows(scenes))
-    places = {str(row["name"]): index for index, row in enumerate(rows)}, _numbers(colors)
+    places = (
+        {str(row["name"]): index for index, row in enumerate(rows)},
+        {name: index for index, name in enumerate(colors)},
+    )
     times = array("d", [math.nan if row["time"] is None else row["time"] for row in rows])
     data = {
         "templates": list(colors),
-        "colors": [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in colors.values()],
+        "colors": encode_colors(colors.values()),
         "names": [str(row["name"]) for row in rows],
         "pictures": [str(row["picture"]) for row in rows],
         "time": encode(times),
@@ -54,10 +57,6 @@ def write_report(
         path, PACKAGE, ("main.js",), data, summary,
         lambda i: read_thumbnail(thumbnails[i]), groups, max_bytes,
     )  # fmt: skip
-
-
-def _numbers(names: Iterable[str]) -> dict[str, int]:
-    return {name: number for number, name in enumerate(names)}
 
 
 def _encoded(

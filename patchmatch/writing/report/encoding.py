@@ -1,7 +1,8 @@
-"""Columns of numbers as base64, a few bytes per value."""
+"""Columns of numbers as base64, a few bytes per value, and colours."""
 
 import base64
 from array import array
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,3 +28,8 @@ def encode(column: "array[Any]") -> tuple[str, str]:
         dtype = next(fits, "float64")
     little_endian = values.astype(np.dtype(dtype).newbyteorder("<"))
     return f"{dtype.capitalize()}Array", base64.b64encode(little_endian.tobytes()).decode()
+
+
+def encode_colors(colors: Iterable[Sequence[int]]) -> list[str]:
+    """Return colours, RGB from 0 to 255, as in style sheets."""
+    return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in colors]

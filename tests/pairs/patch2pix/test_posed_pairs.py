@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 from textures import blobs
 
 from patchmatch.core.errors import InputError
@@ -18,14 +19,14 @@ from patchmatch.ops.sampling import bilinear_sample
 from patchmatch.pairs.patch2pix.data import PosedPairs
 from patchmatch.pairs.patch2pix.losses import sampson_distance
 from patchmatch.pairs.posed_pairs import crop_to_ratio
-from patchmatch.pairs.sparse_model import overlaps, read_sparse_model, rotation_matrix
+from patchmatch.pairs.sparse_model import overlaps, read_sparse_model
 from patchmatch.synthetic.scene_sampling import SceneRange
 from patchmatch.synthetic.scenes import SceneDataset
 
 ROOT = Path(__file__).parents[3]
 HEIGHT, WIDTH = 120, 190  # cropped to 180 x 120
 WORLD = np.eye(4)  # camera 0 of each pair, from the world
-WORLD[:3, :3] = rotation_matrix(np.array([0.9, 0.2, -0.3, 0.1]))
+WORLD[:3, :3] = Rotation.from_quat([0.2, -0.3, 0.1, 0.9]).as_matrix()
 WORLD[:3, 3] = 1, -2, 3
 QUATERNION = np.array([0.9, 0.2, -0.3, 0.1])
 
