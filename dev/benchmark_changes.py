@@ -36,8 +36,8 @@ PAIRS = 30
 NEAR = 13  # pixels
 COVERED = 0.2
 NOISES = ("white 3", "white 8", "smooth 3", "signal-dependent 6", "JPEG 80", "JPEG 30")
-#: The defaults of ``ChangeBoxes``.
-SELECT = Selection(top_k=20, min_score=0.25, min_confidence=0, min_area=0, max_overlap=0.1)
+#: As in ``configs/config_patch_match_predict.yaml``.
+SELECT = Selection(top_k=20, min_score=0.25, min_confidence=0.8, min_area=0, max_overlap=0.1)
 
 
 def still_frames(scene: np.ndarray, noise: str) -> list[np.ndarray]:

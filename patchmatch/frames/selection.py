@@ -13,6 +13,9 @@ from patchmatch.frames.results import FrameChanges
 class Selection:
     """Selects the blocks with the highest scores.
 
+    A large object has many changed blocks. If there are more than ``top_k``, a second suppression
+    with boxes of twice the side decides which come first, so that one object does not take all.
+
     Attributes:
         top_k: Maximum number of blocks.
         min_score: Minimum score.
@@ -47,5 +50,18 @@ class Selection:
         kept = nms(changed.boxes.float(), changed.score.float(), self.max_overlap)
         selected = changed[kept.sort().values]
         area = (selected.boxes[:, 2:] - selected.boxes[:, :2]).prod(dim=1)
-        large = torch.nonzero(area >= self.min_area).flatten()[: self.top_k]
+        large = torch.nonzero(area >= self.min_area).flatten()
+        if len(large) > self.top_k:
+            large = large[self._spread(selected[large])]
         return selected[large], area[large]
+
+    def _spread(self, blocks: FrameChanges) -> Tensor:
+        """Return the indices of ``top_k`` of the blocks, which are in descending order of score."""
+        boxes = blocks.boxes.float()
+        margin = (boxes[:, 2:] - boxes[:, :2]) / 2
+        grown = torch.cat([boxes[:, :2] - margin, boxes[:, 2:] + margin], dim=1)
+        best = nms(grown, blocks.score.float(), self.max_overlap)
+        near = torch.ones(len(blocks), dtype=torch.bool)
+        near[best] = False
+        first = torch.argsort(near, stable=True)[: self.top_k]  # False before True
+        return first.sort().values

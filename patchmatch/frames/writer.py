@@ -55,7 +55,8 @@ class ChangeBoxes(PredictionWriter):
         overwrite: Replace the results of an earlier run in that folder. Other files are kept.
         resume: Continue an interrupted run with the same settings. Starts a new run if there is
             none, and does nothing if the run is complete.
-        top_k: Maximum number of boxes per pair, highest scores first.
+        top_k: Maximum number of boxes per pair, highest scores first. If there are more, boxes
+            beside a better one come last, so that one large object does not take them all.
         min_score: Skip blocks with a lower score, from 0 to 1: 0.5 is one pixel in a still scene.
         min_confidence: Skip blocks whose displacement has a lower confidence, from 0 to 1.
         min_area: Skip blocks that cover fewer pixels.

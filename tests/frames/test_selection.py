@@ -54,6 +54,19 @@ def test_overlapping_blocks_are_suppressed_by_the_one_with_the_highest_score():
     assert select(Selection(max_overlap=0.5), blocks) == [(4, 64), (8, 64), (0, 64)]
 
 
+def test_a_list_that_is_cut_has_a_block_of_every_object():
+    large = [[0, 0, 8, 8], [8, 0, 16, 8], [16, 0, 24, 8], [24, 0, 32, 8]]
+    blocks = changes([*large, *FAR[:1]], score=[0.9, 0.8, 0.7, 0.6, 0.5])
+    assert select(Selection(top_k=3), blocks) == [(0, 64), (16, 64), (40, 64)]
+    assert select(Selection(top_k=4), blocks) == [(0, 64), (8, 64), (16, 64), (40, 64)]
+    assert len(select(Selection(top_k=5), blocks)) == 5
+
+
+def test_with_full_overlap_allowed_a_cut_list_has_the_highest_scores():
+    blocks = changes([[0, 0, 8, 8], [4, 0, 12, 8], [60, 0, 68, 8]], score=[0.9, 0.8, 0.7])
+    assert select(Selection(top_k=2, max_overlap=1), blocks) == [(0, 64), (4, 64)]
+
+
 def test_still_blocks_are_never_selected():
     assert select(Selection(), changes(FAR, kind=[Kind.STILL] * 3)) == []
 
