@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 from rich.table import Table
@@ -75,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _evaluate(options: argparse.Namespace, skipped: list[str]) -> tuple[Rows, Rows, str]:
     """Return the table, its details and the protocol, by what the run contains."""
     run, truth = Path(options.predictions), Path(options.truth)
+    if not run.is_dir():
+        found = "expected a folder, got a file" if run.exists() else "no such folder"
+        raise InputError(f"{run}: {found}; give the --writer.output_path of a run")
     if (run / "boxes.csv").is_file():
         return *score_templates(run, truth), "boxes of templates; found from an IoU of 0.5"
     if (run / "objects.csv").is_file():
@@ -140,8 +144,16 @@ def _as_text(value: object) -> object:
     return "" if math.isnan(value) else f"{value:.4f}".rstrip("0").rstrip(".")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Ends with one line, without the usage, as ``patchmatch`` does."""
+
+    def error(self, message: str) -> NoReturn:
+        write_error(self.prog, InputError(f"{message}; see --help"))
+        sys.exit(2)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="patchmatch-eval", description=main.__doc__)
+    parser = _Parser(prog="patchmatch-eval", description=main.__doc__)
     parser.add_argument("predictions", help="output folder of a run")
     parser.add_argument(
         "truth",
@@ -166,10 +178,16 @@ def _parser() -> argparse.ArgumentParser:
         "--max_matches", type=int, help="number of best matches to estimate from (LoFTR: 1000)"
     )
     parser.add_argument(
-        "--threshold", type=float, default=3.0, help="inlier threshold of homographies in pixels"
+        "--threshold",
+        type=float,
+        default=3.0,
+        help="inlier threshold of homographies in pixels (default 3)",
     )
     parser.add_argument(
-        "--pose_threshold", type=float, default=0.5, help="inlier threshold of poses in pixels"
+        "--pose_threshold",
+        type=float,
+        default=0.5,
+        help="inlier threshold of poses in pixels (default 0.5)",
     )
     parser.add_argument(
         "--frame_offset",
@@ -180,8 +198,8 @@ def _parser() -> argparse.ArgumentParser:
             "boxes"
         ),
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the random samples")
-    parser.add_argument("--output", help="folder for the tables; default: PREDICTIONS")
+    parser.add_argument("--seed", type=int, default=0, help="seed of random samples (default 0)")
+    parser.add_argument("--output", help="folder for the tables; by default that of the run")
     return parser
 
 

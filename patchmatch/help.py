@@ -16,16 +16,20 @@ Match image patches: learn from pairs that are generated automatically, then mat
                                     draw the blocks that changed between consecutive frames
   patchmatch predict -c motion --data.predict_dir FOLDER_OR_VIDEO
                                     measure motion of any size
+  patchmatch predict -c moving_objects --data.predict_dir FOLDER_OR_VIDEO
+                                    box, segment and follow what moves
   patchmatch predict -c match_auto --data.pairs FOLDER|image0,image1
                                     match two images: keypoints, homography, panorama
   patchmatch predict -c reconstruct --data.base_dir FOLDER
                                     rebuild each image of FOLDER/image_1 from FOLDER/image_2
   patchmatch predict -c template --data.scene A --data.templates B
                                     find objects, given as images
+  patchmatch predict -c stereo --data.pairs FOLDER
+                                    measure the disparity from FOLDER/left to FOLDER/right
   patchmatch fit -c patch_match     train the shift matcher on digits
   patchmatch test -c patch_match [--ckpt_path FILE]
                                     measure a checkpoint on held-out pairs
-  patchmatch-eval RUN GROUND_TRUTH  score the matches of a run on a benchmark
+  patchmatch-eval RUN TRUTH         compare the files of a run with ground truth
 
 CONFIG is a YAML file, or the name of a configuration of the package:
 {names}

@@ -35,6 +35,7 @@ _EXPECTED = re.compile(r"Expected an? (.+?)(?:\. Got value.*)?$")
 _GOT = re.compile(r"(?:Got|Given) value: (.*)")
 _NESTED = re.compile(r"NestedArg\(key='[^']*', val=(.*)\)")
 _NO_CLASS = re.compile(r"Expected a dot import path|Problem with given class_path|valid subclass")
+_NO_HELP = re.compile(r"(--\w+)\.help: Expected a dot import path string: (.*)")
 _TYPES = {
     "int": "an integer",
     "float": "a number",
@@ -42,6 +43,8 @@ _TYPES = {
     "bool": "true or false",
     "NoneType": "null",
     "list": "a list",
+    "tuple": "a list",
+    "Sequence": "a list",
 }
 
 
@@ -70,6 +73,8 @@ def one_line(message: str) -> str:
     if found := _UNKNOWN_OPTION.search(message):
         group, path, option = found.groups()
         return _unknown_option(group, _class(path), option)
+    if found := _NO_HELP.fullmatch(message.strip()):
+        return _unknown_class(*found.groups())
     lines = message.splitlines()
     keys = [(number, match) for number, line in enumerate(lines) if (match := _KEY.match(line))]
     if not keys:
@@ -88,6 +93,8 @@ def one_line(message: str) -> str:
     advice = ""
     if "text" in types:
         advice = f"; put it in quotes, as YAML reads it otherwise: '{value}'"
+    elif "a list" in types and not value.startswith("["):
+        advice = f"; write it in brackets: '[{value}]'"
     return f"{option}: expected {' or '.join(types)}, got {value}{advice}"
 
 
@@ -211,8 +218,8 @@ def _unknown_class(option: str, value: str) -> str:
 def _type(text: str) -> str:
     if text.startswith("typing.Literal["):
         return text.removeprefix("typing.Literal[").rstrip("]").replace("'", "")
-    name = text.removeprefix("<class '").removesuffix("'>")
-    return _TYPES.get(name, name.rpartition(".")[2])
+    name = text.removeprefix("<class '").removesuffix("'>").rpartition(".")[2]
+    return _TYPES.get(name, name)
 
 
 def _value(text: str) -> str:

@@ -53,6 +53,26 @@ def test_changes_are_compared_with_masks_of_the_earlier_frames(tmp_path, capsys)
     assert "moving covered" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["gone", "truth"], "gone: no such folder; give the --writer.output_path of a run"),
+        (["file", "truth"], "file: expected a folder, got a file; give the"),
+        (["empty", "truth"], "empty: contains no matches, changes, objects, detections or"),
+        (["empty"], "the following arguments are required: truth; see --help"),
+    ],
+)
+def test_a_wrong_run_ends_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"patchmatch-eval: error: {message}")
+
+
 def test_changes_are_compared_with_true_boxes(tmp_path):
     table = tmp_path / "people.csv"
     table.write_text("frame,id,x,y,width,height\n3,1,10,10,10,30\n3,2,70,10,10,30\n4,1,0,0,9,9\n")

@@ -75,6 +75,8 @@ def test_in_a_file_the_message_asks_for_quotes(tmp_path, capsys, value, message)
     [
         ("--writer.top_k=many", "--writer.top_k: expected an integer, got many"),
         ("--data.gaps=[a]", "--data.gaps: expected an integer, got a"),
+        ("--data.gaps=2", "--data.gaps: expected a list, got 2; write it in brackets: '[2]'"),
+        ("--writer.formats=flo,npz", "--writer.formats: expected a list, got flo,npz; write it"),
         ("--data.max_frames=x", "--data.max_frames: expected an integer or null, got x"),
         ("--model.init_args.blok=3", "--model.blok: ShiftMatcher has no such option; did you mean"),
         ("--model=ShiftMatchr", "--model: no class ShiftMatchr; did you mean ShiftMatcher or"),
@@ -96,6 +98,14 @@ def test_an_error_of_the_parser_or_the_trainer_is_one_line(capsys, option, messa
     *notes, line = capsys.readouterr().err.splitlines()
     assert line.startswith(f"patchmatch: error: {message}")
     assert all(note.startswith("no --ckpt_path given") for note in notes)
+
+
+def test_help_of_an_unknown_class_suggests_classes(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "--model.help", "ShiftMacher"])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("patchmatch: error: --model: no class ShiftMacher; did you mean Shift")
 
 
 @pytest.mark.parametrize("name", ["DetectorFreeMatcher", "Matcher", "PredictionData"])

@@ -1,6 +1,7 @@
 """Data module that reads ordered frames as clips."""
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import DataLoader
@@ -12,6 +13,8 @@ from patchmatch.core.messages import warn
 from patchmatch.core.samplers import identity_collate
 from patchmatch.frames.dataset import Clips, LiveClips
 from patchmatch.io import LiveSequence, find_sequences, is_live
+
+DEFAULT_FOLDER = "data/images"
 
 
 def open_clips(
@@ -69,7 +72,7 @@ class Frames(PredictionData):
 
     def __init__(
         self,
-        predict_dir: str = "data/images",
+        predict_dir: str = DEFAULT_FOLDER,
         batch_size: int = 8,
         num_workers: int = 0,
         gaps: tuple[int, ...] = (1,),
@@ -92,6 +95,10 @@ class Frames(PredictionData):
             raise InputError(
                 f"Frames has no ground truth and supports predict only, not {stage}; choose other "
                 "data, for example --data ShiftedDigits"
+            )
+        if self.predict_dir == DEFAULT_FOLDER and not Path(DEFAULT_FOLDER).exists():
+            raise InputError(
+                f"{DEFAULT_FOLDER}: no such folder; give --data.predict_dir FOLDER_OR_VIDEO"
             )
         _, processes = self.rank_and_world_size
         if processes > 1 and is_live(self.predict_dir):

@@ -6,6 +6,8 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from patchmatch.core.results import Result
+
 STILL_BELOW, LARGER_FROM = 0.5, 1.5  # pixels
 
 
@@ -54,8 +56,8 @@ def score_of_length(length: Tensor) -> Tensor:
     return length / (length + 1 + length.median())
 
 
-@dataclass(frozen=True, kw_only=True)
-class PatchMatches:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class PatchMatches(Result):
     """The shift between the two patches of each of N patch pairs.
 
     Attributes:
@@ -73,8 +75,8 @@ class PatchMatches:
         return len(self.displacement)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DenseFlow:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class DenseFlow(Result):
     """The motion of every pixel between two frames.
 
     Attributes:
@@ -87,8 +89,8 @@ class DenseFlow:
     confidence: Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
-class FrameChanges:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FrameChanges(Result):
     """The changes of all N blocks of a frame pair.
 
     Attributes:

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from patchmatch.core.results import Result
 
-@dataclass(frozen=True)
-class NearestNeighbourField:
+
+@dataclass(frozen=True, repr=False)
+class NearestNeighbourField(Result):
     """The most similar patch of image 1 for every patch of image 0.
 
     The match of a pixel is that of the patch centred on it. A pixel whose patch would cross the

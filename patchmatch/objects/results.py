@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from patchmatch.core.results import Result
 
-@dataclass(frozen=True, kw_only=True)
-class FrameObjects:
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FrameObjects(Result):
     """The N objects of a frame, and those that may turn out to be objects.
 
     Attributes:

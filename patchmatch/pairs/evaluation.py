@@ -88,8 +88,8 @@ def read_predictions(folder: str | Path) -> dict[tuple[str, ...], Prediction]:
     paths = sorted(Path(folder).glob("pairs/*/matches.npz"))
     if not paths:
         raise InputError(
-            f"{folder}: no pairs/*/matches.npz, changes.csv or boxes.csv; give the "
-            "output folder of a run"
+            f"{folder}: contains no matches, changes, objects, detections or disparities; give the "
+            "output folder of a run that has one of them"
         )
     found = {}
     for path in paths:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from patchmatch.core.results import Result
+
 
 @dataclass(frozen=True, kw_only=True)
 class Correspondences:
@@ -35,8 +37,8 @@ class Correspondences:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Matches:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Matches(Result):
     """Corresponding points of two images, the best first.
 
     Attributes:

@@ -107,8 +107,9 @@ def read_calibration(path: str | Path, left: str | Path = "", unit: float = 1.0)
             return _read_middlebury(text)
         return _read_kitti(text, Path(left).parent.name == GRAY_FOLDER)
     except (ValueError, KeyError, IndexError, cv2.error) as error:
+        reason = f"no {error.args[0]}" if isinstance(error, KeyError) else str(error)[:80]
         raise InputError(
-            f"{path}: cannot be read as a calibration ({str(error)[:80]}); expected OpenCV's .yml "
+            f"{path}: cannot be read as a calibration ({reason}); expected OpenCV's .yml "
             "with P1 and P2 or M1, D1, M2, D2, R and T, Middlebury's calib.txt, or KITTI's"
         ) from error
 

@@ -72,6 +72,8 @@ class TemplateScenes(PredictionData):
             raise InputError(
                 f"TemplateScenes has no ground truth: expected the command predict, got {stage}"
             )
+        if not Path(self.templates).exists():
+            raise InputError(f"{self.templates}: no such file or folder; check --data.templates")
         templates, masks, notes = read_templates(Path(self.templates))
         if self.masks is not None:
             masks |= read_masks(Path(self.masks), templates)

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from patchmatch.core.results import Result
+
 OF_EACH = ("boxes", "scores", "scales", "rotations", "outlines")  # a row for each detection
 
 
-@dataclass(frozen=True, kw_only=True)
-class Detections:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Detections(Result):
     """Detections of a template in a scene, the best first.
 
     Attributes:

@@ -207,7 +207,7 @@ def test_missing_or_damaged_file_is_named_in_the_error(tmp_path, hpatches, predi
     with pytest.raises(SystemExit) as stop:
         main([str(hpatches), str(hpatches)])
     assert stop.value.code == 2
-    assert "no pairs/*/matches.npz, changes.csv or boxes.csv" in capsys.readouterr().err
+    assert "contains no matches, changes, objects, detections or" in capsys.readouterr().err
     (tmp_path / "y.npz").write_bytes(b"not an archive")
     with pytest.raises(InputError, match=r"y.npz: cannot be read"):
         read_benchmark(tmp_path)

@@ -57,7 +57,9 @@ function element(name, text = "", className = "") {
 }
 
 function decimal(value, places) {
-  return Number.isFinite(value) ? value.toFixed(places).replace("-", "−") : "–";
+  if (!Number.isFinite(value)) return "–";
+  const text = value.toFixed(places);
+  return +text ? text.replace("-", "−") : text.replace("-", ""); // 0.00, not −0.00
 }
 
 function showTooltip(text, x, y) {
@@ -76,7 +78,8 @@ function showCounts(counts) {
   for (const [name, count] of counts) {
     if (count === undefined) continue;
     const item = element("div");
-    item.append(element("dt", name), element("dd", typeof count === "number" ? format(count) : count));
+    const noun = count === 1 ? name.replace(/(?<=x)es$|s$/, "") : name;
+    item.append(element("dt", noun), element("dd", typeof count === "number" ? format(count) : count));
     byId("counts").append(item);
   }
 }
