@@ -203,6 +203,7 @@ def best_matches(
     groups = _block_groups(len(scene), template)
     if unsuppressed is None:
         unsuppressed = torch.ones(len(scene), dtype=torch.bool, device=template.device)
+    unsuppressed = unsuppressed.clone()  # the caller changes its own between two calls
     if previous is None:
         scene_score = template.new_empty(len(scene))
         group_maxima = template.new_full((len(groups), count), -math.inf)

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from skimage import data
 from textures import detailed
 from torch.testing import assert_close
 
@@ -306,6 +307,16 @@ def test_surroundings_tell_an_object_from_its_double():
     for box in (torch.tensor([20.0, 20, 60, 60]), torch.tensor([150.0, 80, 190, 120])):
         found = matcher(threshold=0, max_detections=1).match(image, image, box=box)
         assert_close(found.boxes[0], box, atol=2, rtol=0)
+
+
+def test_an_object_is_found_as_often_as_it_is_there():
+    image = torch.from_numpy(data.astronaut()).permute(2, 0, 1) / 255
+    box = torch.tensor([380.0, 100, 480, 260])
+    assert_close(matcher().match(image, image, box=box).boxes, box[None], atol=1, rtol=0)
+    image[:, 100:260, 20:120] = image[:, 100:260, 380:480]
+    found = matcher().match(image, image[:, 100:260, 380:480]).boxes
+    expected = torch.tensor([[20.0, 100, 120, 260], [380, 100, 480, 260]])
+    assert_close(found[found[:, 0].argsort()], expected, atol=1, rtol=0)
 
 
 @pytest.mark.parametrize(("scale", "rotation"), [(1.0, 0.0), (1.5, 0.0), (1.0, 90.0)])

@@ -145,6 +145,17 @@ def test_only_groups_with_changed_suppression_are_searched_again(score, small_bl
             assert torch.equal(part, other_part)
 
 
+@SCORES
+def test_suppression_that_is_changed_in_place_is_noticed(score, small_blocks):
+    scores = score(features(11), features(7, seed=1))
+    unsuppressed = torch.ones(11, dtype=torch.bool)
+    every = best_matches(scores, unsuppressed)
+    unsuppressed[every.scene_index[0]] = False
+    some = best_matches(scores, unsuppressed, every)
+    for part, other in zip(some, best_matches(scores, unsuppressed), strict=True):
+        assert torch.equal(part, other)
+
+
 class ClonedRows(LazyFeatures):
     """Features that are copied on demand."""
 
