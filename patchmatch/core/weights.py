@@ -58,7 +58,7 @@ def read_weights_file(path: str | Path, advice: str, allowed: Sequence[Any] = ()
         InputError: If the file is missing or damaged, or contains other objects.
     """
     if not Path(path).is_file():
-        raise InputError(f"{path}: no such file; {advice}")
+        raise InputError(f"{path}: no such file; check the path, or {advice}")
     try:
         with torch.serialization.safe_globals(list(allowed)):
             return torch.load(path, map_location="cpu", weights_only=True)

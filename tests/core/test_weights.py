@@ -14,7 +14,7 @@ def test_state_dict_is_read_bare_and_nested(tmp_path, wrap):
 
 
 def test_wrong_file_raises_with_the_advice(tmp_path):
-    with pytest.raises(InputError, match=r"net.pth: no such file; give another"):
+    with pytest.raises(InputError, match=r"net.pth: no such file; check the path, or give another"):
         read_state_dict(tmp_path / "net.pth", "give another")
     (tmp_path / "net.pth").write_bytes(b"not weights")
     with pytest.raises(InputError, match=r"net.pth: cannot be read as weights; give another"):
