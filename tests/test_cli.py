@@ -122,6 +122,17 @@ def test_options_of_frames_work_with_every_configuration_of_frames(
     assert "none: no such file or folder" in message
 
 
+def test_a_folder_that_cannot_be_written_ends_a_training_before_it_starts(tmp_path, capsys):
+    (tmp_path / "work" / "data").write_text("a file")
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "-c", TRAIN, *SMALL, *QUIET])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "patchmatch: error: data/output: cannot be written: data is a file where"
+    )
+
+
 def test_fit_then_test_then_predict(tmp_path, capsys):
     main(["fit", "-c", TRAIN, "--trainer.max_epochs=1", *SMALL, *QUIET])
     out = capsys.readouterr().out

@@ -11,6 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+import patchmatch.systems  # noqa: F401  registers all classes
+from patchmatch.core.registration import constructor_options, subclasses
+from patchmatch.parser import GROUPS
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 #: An installed program to test instead of the checkout; .ci/wheel sets it.
@@ -117,6 +121,34 @@ def test_every_benchmark_that_needs_no_files_is_run_by_make_bench():
     for path in (ROOT / "dev").glob("benchmark_*.py"):
         needs_files = "required=True" in path.read_text(encoding="utf-8")
         assert (f"dev/{path.name}" in bench[1]) != needs_files
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_options_and_scripts_of_a_page_exist(path):
+    page = path.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page):
+        name, _, heading = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.exists(), link
+        assert not heading or heading in anchors(target), link
+    for script in re.findall(r"\b(?:dev|tests)/[\w/]+\.py", page):
+        assert (ROOT / script).is_file(), script
+    for group, option in re.findall(r"--(model|data|writer)\.(\w+)", page):
+        assert option in {"help", *options(group)}, f"--{group}.{option}"
+
+
+def anchors(path):
+    """The anchors of the headings of a page, as GitHub builds them."""
+    headings = re.findall(r"^#+ (.*)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+def options(group):
+    """The options of all classes of a group."""
+    return {name for kind in subclasses(GROUPS[group]) for name in constructor_options(kind)}
 
 
 PLACEHOLDER = re.compile(r"\b(TODO|TBD|FIXME|XXX|coming soon|lorem ipsum|to be written)\b", re.I)

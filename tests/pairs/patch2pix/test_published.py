@@ -167,7 +167,9 @@ def test_weights_of_other_networks_are_errors(content, tmp_path, change, message
 
 
 def test_missing_and_useless_weights_are_errors(tmp_path, capsys):
-    with pytest.raises(InputError, match=r"x.pth: no such file; check the path, or give patch2pix_pret"):
+    with pytest.raises(
+        InputError, match=r"x.pth: no such file; check the path, or give patch2pix_pret"
+    ):
         matcher(tmp_path / "x.pth").prepare()
     with pytest.raises(InputError, match=r"no weights for --model.backbone resnet34 are shipped"):
         Patch2PixMatcher(backbone="resnet34").prepare()
