@@ -31,6 +31,7 @@ from patchmatch.core.checkpoints import (
     check_class,
     check_weights,
     read_checkpoint,
+    require_writable_logs,
     shipped_checkpoint,
     trained_settings,
 )
@@ -39,7 +40,6 @@ from patchmatch.core.data import MatchingData
 from patchmatch.core.errors import InputError, first_line
 from patchmatch.core.matcher import Matcher
 from patchmatch.core.messages import inform, warn, warnings_as_lines, write_error
-from patchmatch.io import require_writable_folder
 from patchmatch.parser import (
     MatchingParser,
     has_bytes,
@@ -179,9 +179,7 @@ class MatchingCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Raise InputError, before the training, if its folder cannot be written."""
-        for logger in self.trainer.loggers:
-            if logger.save_dir is not None:
-                require_writable_folder(logger.save_dir)
+        require_writable_logs(self.trainer)
 
     def after_fit(self) -> None:
         """Print the best checkpoint and the command that predicts with it."""

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from pytorch_lightning import Trainer
 from torch import nn
 
 from patchmatch.core.errors import InputError, first_line
 from patchmatch.core.registration import constructor_options
 from patchmatch.core.weights import reason
+from patchmatch.io import require_writable_folder
 
 AnyModel = TypeVar("AnyModel", bound=nn.Module)
 
@@ -143,3 +145,14 @@ def check_weights(path: str | Path, checkpoint: dict[str, Any], model: nn.Module
             f"{expected.get(key, 'none')}, got {found.get(key, 'none')}; give a checkpoint of this "
             "version"
         )
+
+
+def require_writable_logs(trainer: Trainer) -> None:
+    """Raise InputError if a folder of checkpoints and metrics cannot be written.
+
+    Args:
+        trainer: The trainer, before it fits.
+    """
+    for logger in trainer.loggers:
+        if logger.save_dir is not None:
+            require_writable_folder(logger.save_dir)
