@@ -233,6 +233,29 @@ def table_file(table: Path, number: int, row: dict[str, str], column: str) -> Pa
     return path
 
 
+def two_files(text: str) -> tuple[Path, Path]:
+    """Return the two files of ``FILE,FILE``; their names may contain commas.
+
+    Raises:
+        InputError: If it is one name or a file is missing.
+    """
+    parts = text.split(",")
+    if len(parts) < 2:
+        raise InputError(
+            f"{text}: no such file or folder; check the spelling of --data.pairs, or give two "
+            "images as FILE,FILE"
+        )
+    splits = [
+        (Path(",".join(parts[:i]).strip()), Path(",".join(parts[i:]).strip()))
+        for i in range(1, len(parts))
+    ]
+    for files in splits:
+        if all(file.is_file() for file in files):
+            return files
+    missing = next(file for file in splits[0] if not file.is_file())
+    raise InputError(f"{missing}: no such file, but --data.pairs names it; check the spelling")
+
+
 def _require_masks_fit(pairs: Sequence[PairFiles]) -> None:
     """Raise InputError unless each mask has the size of its image."""
     for pair in pairs:

@@ -14,6 +14,7 @@ from patchmatch.core.pair_files import (
     find_pairs,
     has_table,
     pairs_of_table,
+    two_files,
 )
 from patchmatch.io import FolderSequence, read_bytes
 from patchmatch.io.frames import safe_name, unique_name
@@ -26,7 +27,7 @@ class PicturePairs(ImagePairs):
     """Image pairs to match, of any sizes.
 
     Args:
-        pairs: Two files as image0,image1; or a folder with the subfolders image_1 and image_2,
+        pairs: Two files as FILE,FILE; or a folder with the subfolders image_1 and image_2,
             whose images are paired in natural order, or with a pairs.csv; or a csv file with the
             columns image0 and image1, paths relative to the file (and optionally mask0, mask1,
             intrinsics0 and intrinsics1, the latter as "fx fy cx cy"); or a txt file with a pair
@@ -78,7 +79,8 @@ def find_image_pairs(pairs: str | Path, order: str = "all") -> tuple[list[PairFi
         raise InputError(
             f"{path}: a pair must have two images; give {path},OTHER, a folder, or a csv file"
         )
-    return [_pair_of_files(str(pairs))], []
+    images = two_files(str(pairs))
+    return [PairFiles(name=_pair_name(*images, set()), images=images)], []
 
 
 def _pairs_of_benchmark(root: Path) -> list[PairFiles]:
@@ -92,25 +94,6 @@ def _pairs_of_benchmark(root: Path) -> list[PairFiles]:
         name = unique_name(safe_name(name), taken)
         found.append(PairFiles(name=name, images=(image0, image1)))
     return found
-
-
-def _pair_of_files(text: str) -> PairFiles:
-    """Return the pair of ``image0,image1``, whose names may contain commas."""
-    parts = text.split(",")
-    if len(parts) < 2:
-        raise InputError(
-            f"{text}: no such file or folder; check the spelling of --data.pairs, or give two "
-            "images as image0,image1"
-        )
-    splits = [
-        (Path(",".join(parts[:i]).strip()), Path(",".join(parts[i:]).strip()))
-        for i in range(1, len(parts))
-    ]
-    for images in splits:
-        if all(image.is_file() for image in images):
-            return PairFiles(name=_pair_name(*images, set()), images=images)
-    missing = next((path for path in splits[0] if not path.is_file()), splits[0][1])
-    raise InputError(f"{missing}: no such file, but --data.pairs names it; check the spelling")
 
 
 def _pairs_of_images(images: Sequence[Path], order: str, source: Path) -> list[PairFiles]:

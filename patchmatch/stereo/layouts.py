@@ -1,4 +1,4 @@
-"""Finding stereo pairs: two folders, a table, or a data set in its own layout.
+"""Finding stereo pairs: two files or folders, a table, or a data set in its own layout.
 
 The layouts are those of SceneFlow (Mayer et al., CVPR 2016), KITTI 2012 and 2015 (Geiger et al.,
 CVPR 2012; Menze and Geiger, CVPR 2015), Middlebury 2014 and 2021 (Scharstein et al., GCPR 2014)
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from patchmatch.core.errors import InputError
-from patchmatch.core.pair_files import pair_folders, table_file, table_rows
+from patchmatch.core.pair_files import pair_folders, table_file, table_rows, two_files
 from patchmatch.io import read_image, stretch_window, to_float
 from patchmatch.io.disparity import read_disparity
 from patchmatch.io.frames import safe_name, unique_name
@@ -62,12 +62,12 @@ class StereoFiles:
 
 
 def find_stereo_pairs(source: str | Path) -> tuple[list[StereoFiles], list[str]]:
-    """Find the pairs of a table, of two folders or of a data set.
+    """Find the pairs of two files, of a table, of two folders or of a data set.
 
     Args:
-        source: A table with the columns left, right and optionally truth; a folder with the
-            subfolders left and right, and optionally truth; or the folder of SceneFlow, KITTI,
-            Middlebury or ETH3D, or of one of their parts, in its own layout.
+        source: ``LEFT,RIGHT``, two images; a table with the columns left, right and optionally
+            truth; a folder with the subfolders left and right, and optionally truth; or the folder
+            of SceneFlow, KITTI, Middlebury or ETH3D, or of one of their parts, in its own layout.
 
     Returns:
         The pairs, at least one, and a line for each warning.
@@ -79,7 +79,8 @@ def find_stereo_pairs(source: str | Path) -> tuple[list[StereoFiles], list[str]]
     if path.is_file():
         return _pairs_of_table(path), []
     if not path.is_dir():
-        raise InputError(f"{path}: no such folder or table; check the spelling of --data.pairs")
+        left, right = two_files(str(source))
+        return [StereoFiles(name=safe_name(left.stem), left=left, right=right)], []
     if not (path / FOLDERS[0]).is_dir():
         for layout in (_kitti, _scene_folders, _sceneflow):
             if found := list(layout(path)):

@@ -131,11 +131,12 @@ class StereoPairs(PredictionData):
     """Rectified stereo pairs.
 
     Args:
-        pairs: Folder with the subfolders left and right, whose images are paired in natural order,
-            and optionally truth with disparities; or a table with the columns left, right and
-            optionally truth, paths relative to the table. Disparities are .pfm files, 16-bit .png
-            files (256 times the disparity, 0 unknown) or .npz files. Or the folder of SceneFlow,
-            KITTI 2012 or 2015, Middlebury 2014 or 2021 or ETH3D in its own layout.
+        pairs: Two images as LEFT,RIGHT; a folder with the subfolders left and right, whose images
+            are paired in natural order, and optionally truth with disparities; or a table with the
+            columns left, right and optionally truth, paths relative to the table. Disparities are
+            .pfm files, 16-bit .png files (256 times the disparity, 0 unknown) or .npz files. Or the
+            folder of SceneFlow, KITTI 2012 or 2015, Middlebury 2014 or 2021 or ETH3D in its own
+            layout.
         rectify: Rectify the images first: ``matches`` does it from matched keypoints, the name of a
             file from OpenCV's calibration (.yml with M1, D1, M2, D2, R and T).
         unit: Metres per unit of T in OpenCV's calibration.

@@ -153,6 +153,17 @@ def test_crops_of_an_epoch_are_drawn_anew_and_can_be_repeated(tmp_path):
     assert not first["image0"].equal(other["image0"])
 
 
+def test_two_images_are_a_pair(tmp_path):
+    left, right = tmp_path / "left, first.png", tmp_path / "right.png"
+    for path in (left, right):
+        path.touch()
+    pairs, notes = find_stereo_pairs(f"{left},{right}")
+    assert [(pair.left, pair.right) for pair in pairs] == [(left, right)]
+    assert notes == []
+    with pytest.raises(InputError, match=r"other\.png: no such file"):
+        find_stereo_pairs(f"{right},{tmp_path / 'other.png'}")
+
+
 def test_a_missing_right_image_is_an_error(tmp_path):
     image(tmp_path / "training" / "image_2" / "000000_10.png")
     (tmp_path / "training" / "image_3").mkdir()
