@@ -21,7 +21,7 @@ from patchmatch.pairs.results import Matches
 
 CHECKPOINT = "patch2pix.ckpt"
 MAX_SIZE = 1024  # pixels of the longest side, which limits memory
-MIN_CONFIDENCE = 0.5
+MIN_CONFIDENCE = 0.2
 KEYPOINT_SHARE = 0.75  # of the displacements that the fine regressor finds
 
 
