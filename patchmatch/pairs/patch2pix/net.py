@@ -158,7 +158,7 @@ class Patch2PixNet(RefinementNet):
     def __init__(self, backbone: str = "loftr") -> None:
         super().__init__()
         self.backbone, channels = load_backbone(BACKBONES[backbone])
-        self.backbone.requires_grad_(False)
+        self.backbone.requires_grad_(False).eval()  # Trainer.fit keeps the mode of each module
         self.mid = Regressor(channels, MID_SPACING)
         self.fine = Regressor(channels, FINE_SPACING)
 

@@ -118,6 +118,14 @@ def test_the_backbone_is_that_of_loftr_and_stays_frozen(matcher):
     assert not Patch2PixMatcher().train().net.backbone.training
 
 
+def test_training_does_not_change_the_backbone():
+    matcher = Patch2PixMatcher(ptmax=8)
+    before = {k: v.clone() for k, v in matcher.net.backbone.state_dict().items()}
+    trainer(max_steps=1, max_epochs=-1).fit(matcher, DataLoader(scenes(1, 64), batch_size=1))
+    for name, value in matcher.net.backbone.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
 def test_a_missing_backbone_is_never_random(tmp_path, monkeypatch):
     monkeypatch.setattr(net_module, "shipped_checkpoint", lambda name: tmp_path / name)
     with pytest.raises(InputError, match=r"loftr\.ckpt: no such checkpoint"):
