@@ -165,7 +165,7 @@ def draw(net: Patch2PixNet, item: Item) -> np.ndarray:
         pyramids = [net.extract(as_gray(image)) for image in (image0, image1)]
         points = [p[:PROPOSALS] for p in net.propose(pyramids[0], pyramids[1])]
         index = torch.zeros(len(points[0]), dtype=torch.long)
-        mid, fine = net.refine(pyramids[0], pyramids[1], index, points[0], points[1])
+        mid, *_, fine = net.refine(pyramids[0], pyramids[1], index, points[0], points[1])
     best = torch.minimum(mid.logits, fine.logits).argsort(descending=True)[:DRAWN]
     known = error(points[0][best], points[1][best]).isfinite()
     best = best[known & error(fine.points0[best], fine.points1[best]).isfinite()]

@@ -129,7 +129,7 @@ def refine_matches(
         matches: The result of ``match_images``, or the points of image 0 and of image 1, (N, 2)
             each, x and y in pixels. Any number, also none.
         coarse: The matches are those of patches: both ends move by up to 8 pixels. Otherwise they
-            are those of keypoints, and end 1 moves by up to 4 pixels.
+            are those of keypoints, and both ends move by up to 4 pixels.
         threshold: Inlier threshold of the homography: reprojection error in pixels of image 1.
         seed: Seed of its random samples.
         device: Device to compute on; by default CUDA if available.

@@ -17,6 +17,7 @@ BACKGROUND_TILT = 0.5  # largest slope of the background in x and in y
 DEPTH = (2.5, 6.0)  # of the centres of planes and boxes
 PLANE_SIDE, BOX_SIDE = (0.3, 0.9), (0.15, 0.4)  # as a fraction of the depth
 FOCAL = (0.8, 1.4)  # of the longer side of the image
+LEAST_MOTION = 1e-4  # factor that leaves less than a hundredth of a pixel
 AMBIENT = (0.5, 1.0)  # brightness of a surface that faces away from the light
 CORNERS = torch.tensor([[x, y, z] for z in (-1, 1) for y in (-1, 1) for x in (-1, 1)]).double()
 # Corner, end of the edge along u, and end of the edge along v of the six faces of a box.
@@ -33,6 +34,8 @@ class SceneRange:
         turn: Maximum rotation of camera 1 around a point of the scene, in degrees.
         roll: Maximum rotation of camera 1 around its axis, in degrees.
         zoom: Maximum change of distance and of focal length together, in octaves.
+        small: Probability that all of this motion is scaled down, by a log-uniform factor of at
+            least ``LEAST_MOTION``. The smallest motion is not visible, but it has a direction.
         disturbed: Probability of each photometric change (``jitter_photometry``) and of an
             occluder, in either image; None disables them and the change of the light.
     """
@@ -42,6 +45,7 @@ class SceneRange:
     turn: float = 30.0
     roll: float = 15.0
     zoom: float = 0.5
+    small: float = 0.0
     disturbed: float | None = 0.3
 
     def __post_init__(self) -> None:
@@ -55,6 +59,8 @@ class SceneRange:
             raise ValueError(f"roll must be between 0 and 180 degrees, got {self.roll}")
         if not 0 <= self.zoom <= 1:
             raise ValueError(f"zoom must be between 0 and 1 octaves, got {self.zoom}")
+        if not 0 <= self.small <= 1:
+            raise ValueError(f"small must be between 0 and 1, got {self.small}")
         if self.disturbed is not None and not 0 <= self.disturbed <= 1:
             raise ValueError(f"disturbed must be between 0 and 1, got {self.disturbed}")
 
@@ -89,13 +95,16 @@ def sample_cameras(
     scenes: SceneRange, height: int, width: int, rng: np.random.Generator
 ) -> tuple[Camera, Camera]:
     """Return camera 0 at the origin, and camera 1 moved around a point of the scene."""
+    factor = 1.0
+    if scenes.small and rng.random() < scenes.small:
+        factor = LEAST_MOTION ** rng.random()
     focal0 = max(height, width) * rng.uniform(*FOCAL)
     target = np.array([0.0, 0.0, rng.uniform(*DEPTH)])
-    angle, axis = np.radians(rng.uniform(0.1, 1) * scenes.turn), rng.uniform(0, 2 * np.pi)
+    angle, axis = np.radians(rng.uniform(0.1, 1) * factor * scenes.turn), rng.uniform(0, 2 * np.pi)
     orbit = _rotation(angle * np.array([np.cos(axis), np.sin(axis), 0]))
-    roll = _rotation(np.radians(rng.uniform(-1, 1) * scenes.roll) * np.array([0, 0, 1.0]))
-    octaves = rng.uniform(-1, 1, 2) * scenes.zoom / 2
-    look = _rotation(rng.normal(0, 0.05, 3))  # so that the target is not in the centre
+    roll = _rotation(np.radians(rng.uniform(-1, 1) * factor * scenes.roll) * np.array([0, 0, 1.0]))
+    octaves = factor * rng.uniform(-1, 1, 2) * scenes.zoom / 2
+    look = _rotation(factor * rng.normal(0, 0.05, 3))  # so that the target is not in the centre
     turned = roll @ look @ orbit
     # Camera 1 sees the target in the direction (0, 0, 1) of its unrolled frame, at this distance.
     translation = roll @ look @ (2 ** octaves[0] * target) - turned @ target

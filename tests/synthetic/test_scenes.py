@@ -185,12 +185,31 @@ def test_occluders_are_not_valid():
     assert visible1[y, x].all()
 
 
+def test_small_motion_has_a_direction_down_to_no_visible_motion():
+    scenes = SceneRange(disturbed=None, small=1.0)
+    dataset = SceneDataset([blobs(100, 100, seed) for seed in range(2)], 12, 0, 64, 64, scenes)
+    largest = []
+    for pair in dataset:
+        y, x = pair["valid"].nonzero().unbind(dim=1)
+        flow = pair["flow"][:, y, x].double()
+        points0 = torch.stack([x, y, torch.ones_like(x)], dim=1).double()
+        points1 = points0.clone()
+        points1[:, :2] += flow.mT
+        lines = points0 @ pair["fundamental"].mT
+        assert ((points1 * lines).sum(dim=1) / lines[:, :2].norm(dim=1)).abs().max() < 1e-3
+        assert pair["pose"][:, 3].norm() > 0
+        largest.append(float(flow.norm(dim=0).max()))
+    assert min(largest) < 0.05
+    assert max(largest) > 2
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
         ("turn", 0, "turn must be above 0 and at most 60"),
         ("roll", 200, "roll must be between 0 and 180"),
         ("zoom", 2, "zoom must be between 0 and 1"),
+        ("small", 1.5, "small must be between 0 and 1"),
         ("boxes", -1, "boxes must be at least 0"),
         ("disturbed", 1.5, "disturbed must be between 0 and 1"),
     ],

@@ -50,7 +50,7 @@ class LoFTRFeatures(Features):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.net, _ = load_backbone(BACKBONES[name])
-        self.requires_grad_(False)
+        self.requires_grad_(False).eval()  # Trainer.fit keeps the mode of each module
 
     @torch.no_grad()
     def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
@@ -84,7 +84,7 @@ class ResNetFeatures(Features):
         self.stride = 8 if change_stride else 16
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(STD)[:, None, None], persistent=False)
-        self.requires_grad_(False)
+        self.requires_grad_(False).eval()  # Trainer.fit keeps the mode of each module
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
         """Return the features of RGB images in [0, 1]."""

@@ -58,6 +58,7 @@ class EpipolarPairs(WarpedImages):
         side: Side of an image in pixels, a multiple of 8.
         turn: Maximum rotation of the second camera around its axis in degrees.
         zoom: Maximum change of scale in octaves.
+        small: Share of the pairs whose motion is scaled down, to no visible motion at the least.
         disturbed: Probability of each photometric change, see ``WarpedImages``; null disables them.
         batch_size: Pairs per batch.
         num_workers: Worker processes that generate pairs; 0 uses the main process.
@@ -76,6 +77,7 @@ class EpipolarPairs(WarpedImages):
         side: int = 192,
         turn: float = 25.0,
         zoom: float = 0.5,
+        small: float = 0.0,
         disturbed: float | None = 0.3,
         batch_size: int = 4,
         num_workers: int = 0,
@@ -94,7 +96,7 @@ class EpipolarPairs(WarpedImages):
             num_workers=num_workers,
             seed=seed,
         )
-        self.scenes = SceneRange(roll=turn, zoom=zoom, disturbed=disturbed)
+        self.scenes = SceneRange(roll=turn, zoom=zoom, small=small, disturbed=disturbed)
 
     def _make(self, split: str) -> EpipolarDataset:
         sources, size, seed = self._split_images(split), self.sizes[split], self._seed(split)

@@ -10,6 +10,7 @@ from patchmatch.ops.sampling import bilinear_sample
 CLS_DTHRES = (50.0, 5.0)  # square pixels of the Sampson distance: a match is an inlier
 EPI_DTHRES = (50.0, 5.0)  # square pixels: a match trains the displacement
 CLS_WEIGHT = 2.0  # of the classification; the paper has 10 with square pixels for the distance
+SOFTNESS = 0.25  # pixels above which the loss of a distance is about linear
 MIN_GRADIENT = 1e-12  # square pixels: a line without direction has no distance
 
 
@@ -78,8 +79,9 @@ def geometric_loss(
 ) -> Float[Tensor, ""]:
     """Return the mean distance of refined matches that were near the truth before.
 
-    The paper averages the squared distances. The loss here is sqrt(1 + squared distance) - 1, which
-    grows linearly: the patches of a proposal near its line by chance may show nothing in common.
+    The paper averages the squared distances. The loss here is sqrt(s^2 + squared distance) - s with
+    s = ``SOFTNESS``, which is linear above s: parts of a pixel count, and proposals that are near
+    their line by chance, whose patches may show nothing in common, do not dominate.
 
     Args:
         distance: Squared distance of the refined matches in square pixels, infinite where unknown.
@@ -87,7 +89,7 @@ def geometric_loss(
         limit: Matches with a larger squared distance before, and unknown ones, do not count.
     """
     chosen = (before < limit) & distance.isfinite()
-    losses = (1 + distance).sqrt() - 1
+    losses = (SOFTNESS**2 + distance).sqrt() - SOFTNESS
     return losses.where(chosen, losses.new_zeros(())).sum() / chosen.sum().clamp_min(1)
 
 

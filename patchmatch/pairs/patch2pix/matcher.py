@@ -66,8 +66,8 @@ class Patch2PixMatcher(PretrainedPairMatcher, DetectorFreeMatcher):
             regressor are inliers.
         epi_dthres: Squared distances in square pixels below which they train the displacements.
         ptmax: Proposals of an image pair that train.
-        jitter: Pixels by which the ends of these are displaced at random, in x and in y; 0 trains
-            on the anchors of ``panc`` instead, as the paper does with 8.
+        jitter: Pixels by which the ends of these are displaced at random at most, in x and in y; 0
+            trains on the anchors of ``panc`` instead, as the paper does with 8.
         options: Options of ``PairMatcher``.
     """
 
@@ -189,14 +189,17 @@ class Patch2PixMatcher(PretrainedPairMatcher, DetectorFreeMatcher):
         refined = self.net.refine(features0, features1, pair, points0, points1)
         count, total = len(batch["image0"]), points0.new_zeros(())
         before = self._distances(batch, pair, points0, points1)
-        stages = zip(("mid", "fine"), refined, self.cls_dthres, self.epi_dthres, strict=True)
-        for name, found, cls_limit, epi_limit in stages:
+        for step, found in enumerate(refined):
+            stage = min(step, 1)  # the fine regressor may be applied several times
+            name = ("mid", "fine")[stage]
+            cls_limit, epi_limit = self.cls_dthres[stage], self.epi_dthres[stage]
             after = self._distances(batch, pair, found.points0, found.points1)
             geometric = geometric_loss(after, before, epi_limit)
             classified = inlier_loss(found.logits, before < cls_limit)
             total = total + geometric + CLS_WEIGHT * classified
-            self.log(f"train/{name}_geometric", geometric, batch_size=count)
-            self.log(f"train/{name}_classified", classified, batch_size=count)
+            if step in (0, len(refined) - 1):
+                self.log(f"train/{name}_geometric", geometric, batch_size=count)
+                self.log(f"train/{name}_classified", classified, batch_size=count)
             before = after.detach()
         self.log("train/loss", total, batch_size=count, prog_bar=True)
         return total
@@ -216,7 +219,7 @@ class Patch2PixMatcher(PretrainedPairMatcher, DetectorFreeMatcher):
         Sampson distance), and from the true correspondence of end 0, where it is known.
         """
         features0, features1, pair, points0, points1 = self._propose(batch, training=False)
-        mid, fine = self.net.refine(features0, features1, pair, points0, points1)
+        mid, *_, fine = self.net.refine(features0, features1, pair, points0, points1)
         count = len(batch["image0"])
         ends = {"coarse": (points0, points1), "mid": (mid.points0, mid.points1)}
         ends["fine"] = fine.points0, fine.points1
@@ -256,7 +259,8 @@ class Patch2PixMatcher(PretrainedPairMatcher, DetectorFreeMatcher):
             kept = torch.randperm(len(ends), device=ends.device) if training else slice(None)
             ends = ends[kept][: self.ptmax]
             if training and self.jitter:
-                ends = ends + self.jitter * (2 * torch.rand_like(ends) - 1)
+                amount = self.jitter * torch.rand_like(ends[:, :1])  # some stay as they are
+                ends = ends + amount * (2 * torch.rand_like(ends) - 1)
             elif training:
                 anchors = expand_patches(ends[:, :2], ends[:, 2:], self.panc, self.net.shift)
                 ends = torch.cat(anchors[:2], dim=1)

@@ -39,6 +39,8 @@ class RefinementNet(nn.Module, abc.ABC):
     stride: int
     #: Pixels by which the anchors of a proposal are displaced.
     shift: float
+    #: Times that the fine regressor is applied.
+    fine_steps: int = 1
     #: Matches that are refined at once.
     chunk: int = 1024
 
@@ -80,14 +82,12 @@ class RefinementNet(nn.Module, abc.ABC):
         pair: Int[Tensor, "M"],
         points0: Float[Tensor, "M 2"],
         points1: Float[Tensor, "M 2"],
-    ) -> tuple[Refined, Refined]:
-        """Return the matches after the mid and after the fine regressor, as ``Regressor``.
+    ) -> list[Refined]:
+        """Return the matches after the mid regressor, and after each step of the fine one.
 
-        No gradient flows from the fine regressor to the mid one.
+        The arguments are those of ``Regressor``. No gradient flows from one step to another.
         """
-        mid = self.mid(features0, features1, pair, points0, points1)
-        fine = self.fine(features0, features1, pair, mid.points0.detach(), mid.points1.detach())
-        return mid, fine
+        return self._refine(self._steps(features0, features1, True), pair, points0, points1)
 
     def refine_pair(
         self,
@@ -109,19 +109,36 @@ class RefinementNet(nn.Module, abc.ABC):
             coarse: Take both regressors, and the lower one of their confidences; otherwise only the
                 fine one.
         """
+        steps = self._steps(features0, features1, coarse)
         parts = [(points0[:0], points1[:0], points0[:0, 0])]
         for start in range(0, len(points0), self.chunk):
             part0, part1 = points0[start : start + self.chunk], points1[start : start + self.chunk]
             pair = torch.zeros(len(part0), dtype=torch.long, device=part0.device)
+            refined = self._refine(steps, pair, part0, part1)
+            logits = refined[-1].logits
             if coarse:
-                mid, fine = self.refine(features0, features1, pair, part0, part1)
-                logits = torch.minimum(mid.logits, fine.logits)
-            else:
-                fine = self.fine(features0, features1, pair, part0, part1)
-                logits = fine.logits
-            parts.append((fine.points0, fine.points1, logits.sigmoid()))
+                logits = torch.minimum(refined[0].logits, logits)
+            parts.append((refined[-1].points0, refined[-1].points1, logits.sigmoid()))
         moved0, moved1, score = (torch.cat(values) for values in zip(*parts, strict=True))
         return moved0, moved1, score
+
+    def _steps(self, features0: Any, features1: Any, coarse: bool) -> list[tuple[Any, Any, Any]]:
+        """Return the regressors in the order of application, with their maps of both images."""
+        fine = (self.fine, self.fine.project(features0), self.fine.project(features1))
+        steps = [fine] * self.fine_steps
+        if coarse:
+            steps.insert(0, (self.mid, self.mid.project(features0), self.mid.project(features1)))
+        return steps
+
+    @staticmethod
+    def _refine(
+        steps: list[tuple[Any, Any, Any]], pair: Tensor, points0: Tensor, points1: Tensor
+    ) -> list[Refined]:
+        refined: list[Refined] = []
+        for regressor, maps0, maps1 in steps:
+            refined.append(regressor(maps0, maps1, pair, points0, points1))
+            points0, points1 = refined[-1].points0.detach(), refined[-1].points1.detach()
+        return refined
 
 
 class Patch2PixNet(RefinementNet):
@@ -136,11 +153,12 @@ class Patch2PixNet(RefinementNet):
     """
 
     stride, shift = STRIDE, STRIDE / 2
+    fine_steps = 2
 
     def __init__(self, backbone: str = "loftr") -> None:
         super().__init__()
         self.backbone, channels = load_backbone(BACKBONES[backbone])
-        self.backbone.requires_grad_(False)
+        self.backbone.requires_grad_(False).eval()  # Trainer.fit keeps the mode of each module
         self.mid = Regressor(channels, MID_SPACING)
         self.fine = Regressor(channels, FINE_SPACING)
 

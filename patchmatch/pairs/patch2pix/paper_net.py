@@ -72,6 +72,10 @@ class PatchRegressor(nn.Module):
         """Largest displacement of an end in x and in y, in pixels."""
         return PATCH / 2
 
+    def project(self, features: Levels) -> Levels:
+        """Return the features: the patches have all of their channels."""
+        return features
+
     def forward(
         self,
         features0: Levels,

@@ -21,8 +21,8 @@ from patchmatch.pairs.results import Matches
 
 CHECKPOINT = "patch2pix.ckpt"
 MAX_SIZE = 1024  # pixels of the longest side, which limits memory
-MIN_CONFIDENCE = 0.5
-KEYPOINT_SHARE = 0.5  # of the displacement that the fine regressor finds
+MIN_CONFIDENCE = 0.2
+KEYPOINT_SHARE = 0.75  # of the displacements that the fine regressor finds
 
 
 @functools.cache
@@ -58,16 +58,17 @@ def refine_points(
     """Return refined matches and their confidence, on the CPU.
 
     A match stays as it is where its confidence is low, and where an end would leave the window of
-    the first regressor. Keypoints are about as accurate as the fine regressor. So the refined end 1
-    of a match of keypoints is the mean of both, and end 0 stays.
+    the first regressor. Keypoints may be as accurate as the fine regressor, so that their ends move
+    by a part of its displacements, ``KEYPOINT_SHARE``. Both ends move, because the displacement of
+    one alone would depend on the rotation and the scale between the images.
 
     Args:
         net: The network; the images are on its device.
         images: RGB or gray in [0, 1], of any sizes.
         points0: x and y in pixels of image 0.
         points1: x and y in pixels of image 1.
-        coarse: The matches are those of patches, off by up to 8 pixels: both regressors move both
-            ends. Otherwise they are those of keypoints, and only the fine one is used.
+        coarse: The matches are those of patches, off by up to 8 pixels, and both regressors are
+            used. Otherwise they are those of keypoints, and only the fine one is used.
         confidence: Minimum confidence of a refinement, in [0, 1].
     """
     small = downscale_pair(as_gray(images[0]), as_gray(images[1]), MAX_SIZE)
@@ -82,8 +83,8 @@ def refine_points(
     ]
     moved0, moved1, scores = net.refine_pair(pyramids[0], pyramids[1], ends[0], ends[1], coarse)
     if not coarse:
-        moved1 = ends[1] + KEYPOINT_SHARE * ((moved1 - ends[1]) - (moved0 - ends[0]))
-        moved0 = ends[0]
+        moved0 = ends[0].lerp(moved0, KEYPOINT_SHARE)
+        moved1 = ends[1].lerp(moved1, KEYPOINT_SHARE)
     moves = torch.cat([moved0 - ends[0], moved1 - ends[1]], dim=1).abs().amax(dim=1)
     accepted = ((scores >= confidence) & (moves <= (net.mid if coarse else net.fine).reach)).cpu()
     outputs = [

@@ -43,6 +43,19 @@ class Pyramid:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Maps:
+    """What a regressor samples the patches of a batch of images from.
+
+    Attributes:
+        image: (B, 1, H, W), gray with normalised contrast.
+        half: (B, C, H / 2, W / 2), the projected pyramid, and then ``Pyramid.fine``.
+    """
+
+    image: Tensor
+    half: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
 class Refined:
     """Matches after a regressor.
 
@@ -96,8 +109,8 @@ class Regressor(nn.Module):
 
     def forward(
         self,
-        pyramid0: Pyramid,
-        pyramid1: Pyramid,
+        maps0: Maps,
+        maps1: Maps,
         pair: Int[Tensor, "M"],
         points0: Float[Tensor, "M 2"],
         points1: Float[Tensor, "M 2"],
@@ -105,14 +118,14 @@ class Regressor(nn.Module):
         """Return the refined matches.
 
         Args:
-            pyramid0: Features of images 0.
-            pyramid1: Features of images 1.
+            maps0: Result of ``project`` for images 0.
+            maps1: Result of ``project`` for images 1.
             pair: Index of the image pair of each match.
             points0: x and y in pixels of image 0.
             points1: x and y in pixels of image 1.
         """
-        levels0, correlated0 = self._patches(pyramid0, pair, points0)
-        levels1, correlated1 = self._patches(pyramid1, pair, points1)
+        levels0, correlated0 = self._patches(maps0, pair, points0)
+        levels1, correlated1 = self._patches(maps1, pair, points1)
         scale = correlated0.shape[1] ** -0.5
         correlation = torch.einsum("mcp,mcq->mpq", scale * correlated0, correlated1)
         inputs = torch.cat([levels0, levels1, correlation.unflatten(2, (SIDE, SIDE))], dim=1)
@@ -122,21 +135,25 @@ class Regressor(nn.Module):
             points0=points0 + moves[:, :2], points1=points1 + moves[:, 2:], logits=out[:, 4]
         )
 
-    def _patches(
-        self, pyramid: Pyramid, pair: Int[Tensor, "M"], points: Float[Tensor, "M 2"]
-    ) -> tuple[Tensor, Tensor]:
-        """Return the patches of the projected pyramid (M, C, S, S) and of ``fine`` (M, C1, S S)."""
+    def project(self, pyramid: Pyramid) -> Maps:
+        """Return what the patches are sampled from; it serves any number of matches."""
         size = pyramid.half.shape[-2:]
         projected = self.levels[0](pyramid.half)
         for level, conv in ((pyramid.quarter, self.levels[1]), (pyramid.eighth, self.levels[2])):
             projected = projected + _enlarged(conv(level), size)
-        both = torch.cat([projected, pyramid.fine.to(projected)], dim=1).float()
+        half = torch.cat([projected, pyramid.fine.to(projected)], dim=1).float()
+        return Maps(image=pyramid.image.float(), half=half)
+
+    def _patches(
+        self, maps: Maps, pair: Int[Tensor, "M"], points: Float[Tensor, "M 2"]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the patches of image and pyramid (M, C, S, S), and of ``fine`` (M, C1, S S)."""
         axis = self.spacing * (torch.arange(SIDE, device=points.device) - SIDE // 2)
         y, x = torch.meshgrid(axis, axis, indexing="ij")
         grid = torch.stack([x, y], dim=-1).flatten(0, 1)  # (S S, 2)
         positions = points[:, None] + grid  # (M, S S, 2)
-        sampled = _sample(both, pair, positions / STRIDE_FINE)  # (M, C, S S)
-        gray = _sample(pyramid.image.float(), pair, positions)
+        sampled = _sample(maps.half, pair, positions / STRIDE_FINE)  # (M, C, S S)
+        gray = _sample(maps.image, pair, positions)
         levels = torch.cat([gray, sampled[:, :PROJECTED]], dim=1).unflatten(2, (SIDE, SIDE))
         return levels, sampled[:, PROJECTED:]
 

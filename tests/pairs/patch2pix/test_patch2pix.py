@@ -58,9 +58,9 @@ def trainer(**settings):
 def test_an_untrained_regressor_does_not_move(matcher):
     pyramid = matcher.net.extract(torch.rand(2, 1, 64, 72))
     points = torch.tensor([[10.0, 20], [40, 30]])
-    refined = Regressor((24, 48, 96), 2.0).eval()(
-        pyramid, pyramid, torch.tensor([0, 1]), points, points + 3
-    )
+    regressor = Regressor((24, 48, 96), 2.0).eval()
+    maps = regressor.project(pyramid)
+    refined = regressor(maps, maps, torch.tensor([0, 1]), points, points + 3)
     assert_close(refined.points0, points)
     assert_close(refined.points1, points + 3)
 
@@ -68,9 +68,9 @@ def test_an_untrained_regressor_does_not_move(matcher):
 def test_displacements_stay_in_the_window_and_are_differentiable(matcher):
     regressor = Regressor((24, 48, 96), 2.0)
     torch.nn.init.normal_(regressor.layers[-1].weight, std=9.0)
-    pyramid = matcher.net.extract(torch.rand(1, 1, 64, 72))
+    maps = regressor.project(matcher.net.extract(torch.rand(1, 1, 64, 72)))
     points = torch.rand(30, 2) * 60
-    refined = regressor(pyramid, pyramid, torch.zeros(30).long(), points, points)
+    refined = regressor(maps, maps, torch.zeros(30).long(), points, points)
     moves = (refined.points0 - points).abs()
     assert regressor.reach == 8
     assert 4 < moves.max() <= 8.001
@@ -83,12 +83,31 @@ def test_matches_of_several_pairs_do_not_mix(matcher):
     regressor = Regressor((24, 48, 96), 1.0).eval()
     torch.nn.init.normal_(regressor.layers[-1].weight)
     points, pair = torch.rand(8, 2) * 60, torch.tensor([1, 0, 1, 1, 0, 0, 1, 0])
-    both = regressor(pyramids, pyramids, pair, points, points)
+    maps = regressor.project(pyramids)
+    both = regressor(maps, maps, pair, points, points)
     for index in range(2):
         rows = pair == index
-        one = pyramids[slice(index, index + 1)]
+        one = regressor.project(pyramids[slice(index, index + 1)])
         alone = regressor(one, one, torch.zeros(4).long(), points[rows], points[rows])
         assert_close(both.points1[rows], alone.points1, rtol=1e-4, atol=1e-4)
+
+
+def test_matches_are_refined_in_steps_and_in_chunks(monkeypatch):
+    net = refinement.load_refiner(torch.device("cpu"))
+    first, second = (net.extract(torch.rand(1, 1, 64, 72)) for _ in range(2))
+    points0, points1 = torch.rand(2, 7, 2) * 60
+    pair = torch.zeros(7, dtype=torch.long)
+    with torch.no_grad():
+        mid, *fine = net.refine(first, second, pair, points0, points1)
+        assert len(fine) == net.fine_steps
+        maps = net.fine.project(first), net.fine.project(second)
+        again = net.fine(*maps, pair, fine[0].points0, fine[0].points1)
+        monkeypatch.setattr(type(net), "chunk", 3)
+        moved0, moved1, score = net.refine_pair(first, second, points0, points1)
+    assert_close(again.points1, fine[1].points1)
+    assert_close(moved0, fine[-1].points0, rtol=0, atol=1e-3)
+    assert_close(moved1, fine[-1].points1, rtol=0, atol=1e-3)
+    assert_close(score, torch.minimum(mid.logits, fine[-1].logits).sigmoid(), rtol=0, atol=1e-3)
 
 
 def test_the_backbone_is_that_of_loftr_and_stays_frozen(matcher):
@@ -97,6 +116,14 @@ def test_the_backbone_is_that_of_loftr_and_stays_frozen(matcher):
         assert_close(value, weights["net.backbone." + name])
     assert not any(p.requires_grad for p in matcher.net.backbone.parameters())
     assert not Patch2PixMatcher().train().net.backbone.training
+
+
+def test_training_does_not_change_the_backbone():
+    matcher = Patch2PixMatcher(ptmax=8)
+    before = {k: v.clone() for k, v in matcher.net.backbone.state_dict().items()}
+    trainer(max_steps=1, max_epochs=-1).fit(matcher, DataLoader(scenes(1, 64), batch_size=1))
+    for name, value in matcher.net.backbone.state_dict().items():
+        assert torch.equal(value, before[name]), name
 
 
 def test_a_missing_backbone_is_never_random(tmp_path, monkeypatch):
@@ -256,10 +283,9 @@ def test_refine_is_an_option_of_matchers(images):
         *images, "sift", max_matches=50, align=False, refine="patch2pix"
     )
     assert len(refined) == len(plain)
-    moves = (refined.keypoints1 - plain.keypoints1).abs().amax(dim=1)
-    assert moves.max() <= 4 + 1e-3
-    assert_close(refined.keypoints0, plain.keypoints0)
-    assert (moves > 1e-3).any()
+    for end in ("keypoints0", "keypoints1"):
+        moves = (getattr(refined, end) - getattr(plain, end)).abs()
+        assert 1e-3 < moves.max() <= 4 + 1e-3
     assert refined.homography is not None
     again = patchmatch.refine_matches(*images, plain)
     assert_close(refined.keypoints1, again.keypoints1, rtol=0, atol=1e-3)
