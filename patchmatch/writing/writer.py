@@ -191,10 +191,10 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         if self._keeps_earlier_run:
             self._folder.replace(trainer)
         for batch in self._withheld:
-            self._background.run(self._write, self._folder, *batch)
+            self._background.run(self._write_chunk, self._folder, *batch)
         self._withheld = []
 
-    def _write(self, folder: RunFolder, prediction: Any, batch: Any, index: int) -> None:
+    def _write_chunk(self, folder: RunFolder, prediction: Any, batch: Any, index: int) -> None:
         table, columns = next(iter(self.tables.items()))
         with folder.observe():
             chunk = self.write_batch(prediction, batch)
