@@ -1,5 +1,6 @@
 """Files: images, frames, videos, flow and tables; one reader and one writer per format."""
 
+from patchmatch.io.ahead import read_ahead
 from patchmatch.io.atomic import (
     atomic_path,
     require_writable_folder,
@@ -46,6 +47,7 @@ __all__ = [
     "natural_key",
     "pil_opacity",
     "pil_to_array",
+    "read_ahead",
     "read_bytes",
     "read_csv",
     "read_flo",

@@ -10,7 +10,13 @@ import numpy as np
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import (
+    ColorPrimaries,
+    ColorRange,
+    Colorspace,
+    ColorTrc,
+    VideoReformatter,
+)
 from av.video.stream import VideoStream
 
 from patchmatch.core.errors import InputError
@@ -79,14 +85,14 @@ def write_video(
         )
         height, width = first.shape[:2]
         _configure(stream, height, width)
-        count = 0
+        count, reformatter = 0, VideoReformatter()
         for image in itertools.chain([first], images):
             if image.shape[:2] != (height, width):
                 raise ValueError(
                     f"all frames must be {width}x{height} pixels like the first one, got "
                     f"{image.shape[1]}x{image.shape[0]} for frame {count}"
                 )
-            frame = _to_frame(image)
+            frame = _to_frame(image, reformatter)
             frame.pts, frame.time_base = next(stamps), Fraction(1, _TICKS)
             frame.duration = round(_TICKS / fps)
             container.mux(stream.encode(frame))
@@ -124,11 +130,15 @@ def _configure(stream: VideoStream, height: int, width: int) -> None:
     context.color_trc, context.color_range = ColorTrc.BT709, ColorRange.MPEG
 
 
-def _to_frame(image: np.ndarray) -> VideoFrame:
+def _to_frame(image: np.ndarray, reformatter: VideoReformatter) -> VideoFrame:
     """Convert an image to YUV 4:2:0 of even height and width."""
     rgb = to_rgb_uint8(image)
     height, width = rgb.shape[:2]
     rgb = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    return VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
-        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+    return reformatter.reformat(
+        VideoFrame.from_ndarray(rgb, format="rgb24"),
+        format="yuv420p",
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG,
+        threads=1,  # more wait for each other longer than a frame takes
     )

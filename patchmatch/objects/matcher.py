@@ -83,9 +83,10 @@ class ObjectTracker(Matcher):
         start = 0
         if self._last_frame in batch["names"]:  # the last frame of the clip before
             start = batch["names"].index(self._last_frame) + 1
+        is_gray = all(image.ndim == 2 for image in batch["images"])
         for position in range(start, len(batch["images"])):
             image = to_rgb_uint8(batch["images"][position])
-            if batch["images"][position].ndim == 2:
+            if is_gray:
                 image = np.ascontiguousarray(image[..., 0])
             if min(image.shape[:2]) < MIN_SIDE:
                 batch["notes"].append(

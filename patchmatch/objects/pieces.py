@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -37,7 +38,7 @@ class Piece:
     def __len__(self) -> int:
         return len(self.x)
 
-    @property
+    @cached_property
     def box(self) -> Box:
         """Its box, (4,) xyxy, half-open."""
         return np.array(
@@ -113,6 +114,9 @@ def _distance(region: Piece, track: Track) -> NDArray[np.float64] | None:
     box = track.expected
     half = np.maximum((box[2:] - box[:2]) / 2, 1)
     center = (box[:2] + box[2:]) / 2
+    low, high = region.box[:2], region.box[2:]
+    if (low > center + NEAR * half).any() or (high < center - NEAR * half).any():
+        return None
     from_x, from_y = np.abs(region.x - center[0]) / half[0], np.abs(region.y - center[1]) / half[1]
     extra = NEAR_PIXELS / half
     distance = np.maximum(from_x - extra[0], from_y - extra[1])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from patchmatch.core.errors import InputError
-from patchmatch.io import read_image, to_rgb_uint8, write_video
+from patchmatch.io import read_ahead, read_image, to_rgb_uint8, write_video
 
 DEFAULT_FPS, MIN_FPS, MAX_FPS = 25.0, 1.0, 120.0  # the range that players support
 
@@ -34,7 +34,7 @@ def write_annotated_video(path: Path, images: Iterable[Path], fps: float) -> str
         A note on skipped images, None if all are in the video.
     """
     reasons: list[str] = []
-    frames = _equal_sized(images, reasons)
+    frames = read_ahead(_equal_sized(images, reasons))
     first = next(frames, None)
     if first is not None:
         write_video(path, itertools.chain([first], frames), fps)

@@ -14,6 +14,7 @@ from patchmatch.core.errors import InputError
 from patchmatch.core.messages import Warner, counted
 from patchmatch.io import write_csv
 from patchmatch.io.manifest import SUMMARY_FILE
+from patchmatch.writing.background import Background
 from patchmatch.writing.chunks import Chunk, RunChunks
 from patchmatch.writing.registry import require_writer_fits
 from patchmatch.writing.rows import as_csv
@@ -28,11 +29,11 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
     A subclass declares its outputs in class attributes and writes them in ``write_batch``. A batch
     is a mapping with ``source``, ``pairs``, ``notes`` and optionally ``index``, such as ``Clip``.
 
-    Each batch writes its images and a chunk of the tables, so a killed run loses at most one batch
-    and can be resumed. When the run ends, also by an error or Ctrl+C, the chunks are merged into
-    tables; after a complete run they are removed. With several processes, each writes its own
-    chunks and the first merges them. Chunks are ordered by the index of the batch, so the tables
-    depend neither on the number of processes nor on interruptions.
+    A thread writes the images and a chunk of the tables of each batch while the next one is
+    predicted, so a killed run loses at most two batches and can be resumed. When the run ends,
+    also by an error or Ctrl+C, the chunks are merged into tables, and removed if it is complete.
+    With several processes, each writes its own chunks and the first merges them. Chunks are ordered
+    by the index of the batch: tables depend neither on processes nor on interruptions.
 
     A run replaces and removes only files that summary.json or the chunks of an earlier run list as
     written by it and that are unchanged, and never its inputs. To be listed, files must be written
@@ -40,8 +41,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
 
     Args:
         output_path: Folder for the tables, images and summary.json; created if missing.
-        overwrite: Replace the files of an earlier run in that folder, when the first results of
-            this run are ready; other files are kept.
+        overwrite: Replace the files of an earlier run there, when first results are ready.
         resume: Continue a run with the same settings that was stopped or killed. Without such a
             run it starts from the beginning; if the run is complete it does nothing.
 
@@ -76,6 +76,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         self._folder: RunFolder | None = None
         self._settings: Mapping[str, Any] = {}
         self._withheld: list[tuple[Any, Any, int]] = []  # batches until there is a result
+        self._background = Background()
         self._summary: dict[str, Any] | None = None
         self._outputs: dict[str, Path] = {}
 
@@ -106,11 +107,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         return summarize(chunks, next(iter(self.tables)))
 
     def finish(self, chunks: RunChunks) -> Mapping[str, Path]:
-        """Write outputs that need all chunks; not called if an error ended the run.
-
-        Returns:
-            Paths of the outputs by their labels in the printed summary.
-        """
+        """Write what needs all chunks, unless an error ended the run; return paths by label."""
         return {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -193,15 +190,17 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         assert self._folder is not None
         if self._keeps_earlier_run:
             self._folder.replace(trainer)
-        table, columns = next(iter(self.tables.items()))
-        for prediction, batch, index in self._withheld:
-            with self._folder.observe():
-                chunk = self.write_batch(prediction, batch)
-                metadata = {key: batch[key] for key in ("source", "notes")}
-                metadata["pairs"] = len(batch["pairs"])
-                rows = [as_csv(row, self.csv_formats) for row in chunk.rows.get(table, ())]
-                self.chunks.add(index, chunk, metadata, columns, rows)
+        for batch in self._withheld:
+            self._background.run(self._write_chunk, self._folder, *batch)
         self._withheld = []
+
+    def _write_chunk(self, folder: RunFolder, prediction: Any, batch: Any, index: int) -> None:
+        table, columns = next(iter(self.tables.items()))
+        with folder.observe():
+            chunk = self.write_batch(prediction, batch)
+            metadata = {k: batch[k] for k in ("source", "notes")} | {"pairs": len(batch["pairs"])}
+            rows = [as_csv(row, self.csv_formats) for row in chunk.rows.get(table, ())]
+            self.chunks.add(index, chunk, metadata, columns, rows)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Merge the chunks; raise InputError if no pair was predicted."""
@@ -209,6 +208,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
             return
         if self._keeps_earlier_run and trainer.world_size > 1:  # others may have results
             self._write_withheld(trainer)
+        self._background.wait()
         if self._keeps_earlier_run:
             self._is_open = False
             self._raise_nothing_matched([n for _, b, _ in self._withheld for n in b["notes"]])
@@ -224,6 +224,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
         is_open, self._is_open = self._is_open and not self._keeps_earlier_run, False
         if is_open and trainer.is_global_zero:
             try:
+                self._background.wait()
                 # Ctrl+C is the usual way to stop a camera.
                 self._merge(complete=False, finish=isinstance(exception, KeyboardInterrupt))
             except InputError as error:  # a full disk, for example; the first error is raised
@@ -244,6 +245,7 @@ class PredictionWriter(BasePredictionWriter, abc.ABC):
 
     def release(self) -> None:
         """Allow other runs to use the folder."""
+        self._background.close()
         if self._folder is not None:
             self._folder.close()
             self._folder = None

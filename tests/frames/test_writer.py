@@ -328,11 +328,11 @@ def test_every_batch_writes_a_complete_chunk(tmp_path):
             listed.append(files(tmp_path / "chunks"))
             return super().predict_step(batch, batch_idx)
 
-    predict(ChangeBoxes(str(tmp_path)), [clip(), clip(start=2)], ListingMatcher())
-    assert listed == [
-        ["run.json", "written-0.jsonl"],
-        ["000000.csv", "000000.json", "run.json", "written-0.jsonl"],
-    ]
+    clips = [clip(), clip(start=2), clip(start=4)]
+    predict(ChangeBoxes(str(tmp_path)), clips, ListingMatcher())
+    assert listed[0] == ["run.json", "written-0.jsonl"]
+    # The second clip may be in the making while the third one is predicted.
+    assert {"000000.csv", "000000.json", "run.json", "written-0.jsonl"} <= set(listed[2])
 
 
 def test_exception_keeps_complete_images_and_one_table(tmp_path, capsys):

@@ -331,3 +331,13 @@ def test_a_camera_that_is_lost_is_said_once(tmp_path, capsys, monkeypatch):
     write_frames(tmp_path / "frames", sliding(frames=20)[0])
     predict(tmp_path / "frames", tmp_path / "out", "--model.camera", "true")
     assert capsys.readouterr().err.count("the motion of the camera is lost") == 1
+
+
+def test_gray_frames_of_which_some_are_saved_in_color_are_one_video(tmp_path):
+    images, _ = sliding(frames=20)
+    folder = write_frames(tmp_path / "frames", images)
+    for path in sorted(folder.iterdir())[::2]:
+        write_image(path, np.repeat(read_image(path)[..., None], 3, axis=2))
+    predict(folder, tmp_path / "out")
+    (track,) = read_csv(tmp_path / "out" / "tracks.csv", ("frames",))
+    assert int(track["frames"]) > 15

@@ -156,16 +156,14 @@ def test_chunk_that_is_lost_before_the_tables_are_written(
     """Without the chunk the tables would be cut, and the summary would say they are complete."""
     chunk = tmp_path / "run/chunks/000000.json"
 
-    def lose(self: FailingMatcher, batch: dict, batch_idx: int) -> None:
-        if batch_idx == 0:
-            return
+    def lose(self: FailingMatcher) -> None:
         if damage == "removed":
             chunk.unlink()
         else:
             chunk.write_text("{" if damage == "damaged" else "{}")
 
     with monkeypatch.context() as patch:
-        patch.setattr(FailingMatcher, "on_predict_batch_start", lose)
+        patch.setattr(FailingMatcher, "on_predict_epoch_end", lose)
         message = rf"000000\.json: is {'missing' if damage == 'removed' else 'damaged'}; "
         with pytest.raises(InputError, match=message):
             predict(tmp_path / "run", **OPTIONS)

@@ -132,6 +132,7 @@ def test_batches_without_an_index_are_numbered_round_robin(tmp_path):
 
     for batch_idx, rank in ((1, 0), (0, 2), (0, 0)):
         write_batch_of(writer, Process(rank), batch_idx)
+    writer.release()
     assert writer.chunks.completed() == [0, 2, 3]
 
 
