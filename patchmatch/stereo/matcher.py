@@ -24,8 +24,8 @@ from patchmatch.stereo.net import (
 from patchmatch.stereo.pairs import StereoPair
 from patchmatch.stereo.refinement import (
     MULTIPLE,
-    FirstEstimate,
     DisparityRefinementNet,
+    FirstEstimate,
     refinement_loss,
 )
 from patchmatch.stereo.results import Disparity

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from patchmatch.stereo.matcher import StereoMatcher
-from patchmatch.stereo.refinement import FirstEstimate, DisparityRefinementNet, refinement_loss
+from patchmatch.stereo.refinement import DisparityRefinementNet, FirstEstimate, refinement_loss
 from patchmatch.stereo.refinement_layers import nearest_known, take_from, upsample
 
 
