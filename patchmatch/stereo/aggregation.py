@@ -20,7 +20,8 @@ class Aggregation:
         tolerance: Largest difference in pixels between the disparities of both images.
         speckle: Consistent areas of up to so many pixels count as not consistent.
         speckle_step: Largest difference in pixels of neighbours of one area.
-        similar: Scale of differences of gray of the weighted median of filled pixels.
+        similar: Scale of differences of gray of the weighted quantile of filled pixels.
+        quantile: The quantile, in [0, 1].
         reach: Half the side of its window in pixels; 0 for none.
         stride: Distance of its samples in pixels.
         median: Side of the median filter at the end, odd; 0 for none.
@@ -33,6 +34,7 @@ class Aggregation:
     speckle: int = 20
     speckle_step: float = 2.0
     similar: float = 0.02
+    quantile: float = 0.4
     reach: int = 20
     stride: int = 3
     median: int = 5
@@ -93,15 +95,16 @@ def aggregate_disparity(
     kernels.fill(disparity, consistent)
     if settings.reach:
         filled, disparity = disparity, np.empty_like(disparity)
-        similar, reach, stride = np.float32(settings.similar), settings.reach, settings.stride
+        weights = (np.float32(settings.similar), np.float32(settings.quantile))
+        window = (settings.reach, settings.stride)
         with ThreadPoolExecutor(2) as pool:
             halves = [
                 pool.submit(
-                    kernels.smooth_filled, filled, consistent, gray, similar, reach, stride,
-                    disparity, *rows,
+                    kernels.smooth_filled,
+                    *(filled, consistent, gray, *weights, *window, disparity, *rows),
                 )
                 for rows in ((0, middle), (middle, height))
-            ]  # fmt: skip
+            ]
             for half in halves:
                 half.result()
     if settings.median:

@@ -231,18 +231,20 @@ def fill(disparity, consistent):
 
 
 @numba.njit(**_OPTIONS)
-def smooth_filled(disparity, consistent, gray, scale, reach, step, smoothed, start, stop):
-    """Replace the filled pixels of some rows by medians over neighbours of a similar gray.
+def smooth_filled(disparity, consistent, gray, scale, quantile, reach, step, smoothed, start, stop):
+    """Replace the filled pixels of some rows by a quantile of neighbours of a similar gray.
 
     The weight of a neighbour falls exponentially with the difference of gray (weighted median: Ma
     et al., "Constant time weighted median filtering for stereo matching and beyond", ICCV 2013).
-    The histogram has bins of one pixel; the result is the mean of the bin with the median.
+    The quantile is below the median, because an occluded surface lies behind. The histogram has
+    bins of one pixel; the result is the mean of the bin with the quantile.
 
     Args:
         disparity: (H, W) float32, holes filled.
         consistent: (H, W) bool, False where filled.
         gray: (H, W) float32 in [0, 1].
         scale: Difference of gray at which the weight has fallen to 1 / e.
+        quantile: In [0, 1]; the median is 0.5.
         reach: Half the side of the window in pixels.
         step: Distance of the neighbours in pixels.
         smoothed: (H, W) float32, written; consistent pixels are copied.
@@ -271,6 +273,6 @@ def smooth_filled(disparity, consistent, gray, scale, reach, step, smoothed, sta
             reached = np.float32(0)
             for at in range(count):
                 reached += weights[at]
-                if reached >= np.float32(0.5) * total:
+                if reached >= quantile * total:
                     smoothed[y, x] = sums[at] / max(weights[at], np.float32(1e-12))
                     break

@@ -165,7 +165,7 @@ def test_a_truth_of_another_size_is_an_error(tmp_path, capsys):
     assert "must have the size of the disparity, 6x4, got 5x4" in capsys.readouterr().err
 
 
-def test_filled_pixels_take_the_median_of_pixels_of_a_similar_gray():
+def test_filled_pixels_take_a_quantile_of_pixels_of_a_similar_gray():
     rng = np.random.default_rng(0)
     gray = np.zeros((12, 19), np.float32)
     gray[:, 8:] = 0.8
@@ -176,8 +176,12 @@ def test_filled_pixels_take_the_median_of_pixels_of_a_similar_gray():
     given[5, 3], given[5, 12] = 2.0, 7.0  # wrong values of the filling
     found = np.empty_like(given)
     for rows in ((0, 6), (6, 12)):
-        kernels.smooth_filled(given, consistent, gray, np.float32(0.02), 4, 1, found, *rows)
+        kernels.smooth_filled(
+            given, consistent, gray, np.float32(0.02), np.float32(0.4), 4, 1, found, *rows
+        )
     np.testing.assert_allclose(found, disparity, atol=1e-5)
     given[consistent] += 1  # they are copied
-    kernels.smooth_filled(given, consistent, gray, np.float32(0.02), 0, 1, found, 0, 12)
+    kernels.smooth_filled(
+        given, consistent, gray, np.float32(0.02), np.float32(0.4), 0, 1, found, 0, 12
+    )
     np.testing.assert_allclose(found, given, atol=1e-5)
