@@ -51,7 +51,7 @@ def pairs_of_folder(folder: Path) -> Iterator[Pair]:
 
 def generated_pairs(count: int) -> Iterator[Pair]:
     """Yield generated pairs of photographs that are not used for training."""
-    data = StereoScenes(eval_pairs=count, height=256, width=384)
+    data = StereoScenes(eval_pairs=count, height=256, width=448, max_disparity=112)
     data.setup("test")
     for i in range(count):
         item = data.sets["test"][i]

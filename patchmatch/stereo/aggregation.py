@@ -20,6 +20,10 @@ class Aggregation:
         tolerance: Largest difference in pixels between the disparities of both images.
         speckle: Consistent areas of up to so many pixels count as not consistent.
         speckle_step: Largest difference in pixels of neighbours of one area.
+        similar: Scale of differences of gray of the weighted quantile of filled pixels.
+        quantile: The quantile, in [0, 1].
+        reach: Half the side of its window in pixels; 0 for none.
+        stride: Distance of its samples in pixels.
         median: Side of the median filter at the end, odd; 0 for none.
     """
 
@@ -29,6 +33,10 @@ class Aggregation:
     tolerance: float = 1.0
     speckle: int = 20
     speckle_step: float = 2.0
+    similar: float = 0.02
+    quantile: float = 0.4
+    reach: int = 20
+    stride: int = 3
     median: int = 5
 
 
@@ -85,6 +93,20 @@ def aggregate_disparity(
     kernels.check(disparity, other, settings.tolerance, consistent)
     _drop_speckles(disparity, consistent, settings)
     kernels.fill(disparity, consistent)
+    if settings.reach:
+        filled, disparity = disparity, np.empty_like(disparity)
+        weights = (np.float32(settings.similar), np.float32(settings.quantile))
+        window = (settings.reach, settings.stride)
+        with ThreadPoolExecutor(2) as pool:
+            halves = [
+                pool.submit(
+                    kernels.smooth_filled,
+                    *(filled, consistent, gray, *weights, *window, disparity, *rows),
+                )
+                for rows in ((0, middle), (middle, height))
+            ]
+            for half in halves:
+                half.result()
     if settings.median:
         disparity = cv2.medianBlur(disparity, settings.median)
     confidence = np.where(consistent, margin / (margin + np.float32(2 * settings.p1)), 0)

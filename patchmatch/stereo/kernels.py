@@ -228,3 +228,51 @@ def fill(disparity, consistent):
                 right = disparity[y, x]
             elif disparity[y, x] < 0 or (0 <= right < disparity[y, x]):
                 disparity[y, x] = max(right, np.float32(0))
+
+
+@numba.njit(**_OPTIONS)
+def smooth_filled(disparity, consistent, gray, scale, quantile, reach, step, smoothed, start, stop):
+    """Replace the filled pixels of some rows by a quantile of neighbours of a similar gray.
+
+    The weight of a neighbour falls exponentially with the difference of gray (weighted median: Ma
+    et al., "Constant time weighted median filtering for stereo matching and beyond", ICCV 2013).
+    The quantile is below the median, because an occluded surface lies behind. The histogram has
+    bins of one pixel; the result is the mean of the bin with the quantile.
+
+    Args:
+        disparity: (H, W) float32, holes filled.
+        consistent: (H, W) bool, False where filled.
+        gray: (H, W) float32 in [0, 1].
+        scale: Difference of gray at which the weight has fallen to 1 / e.
+        quantile: In [0, 1]; the median is 0.5.
+        reach: Half the side of the window in pixels.
+        step: Distance of the neighbours in pixels.
+        smoothed: (H, W) float32, written; consistent pixels are copied.
+        start: First row.
+        stop: Row after the last one.
+    """
+    height, width = disparity.shape
+    count = int(disparity.max()) + 2
+    weights, sums = np.zeros(count, np.float32), np.zeros(count, np.float32)
+    for y in range(start, stop):
+        for x in range(width):
+            smoothed[y, x] = disparity[y, x]
+            if consistent[y, x]:
+                continue
+            weights[:], sums[:] = 0, 0
+            total = np.float32(0)
+            for y1 in range(max(0, y - reach), min(height, y + reach + 1), step):
+                for x1 in range(max(0, x - reach), min(width, x + reach + 1), step):
+                    weight = np.exp(-abs(gray[y, x] - gray[y1, x1]) / scale)
+                    if not consistent[y1, x1]:
+                        weight *= np.float32(0.5)
+                    at = int(disparity[y1, x1] + np.float32(0.5))
+                    weights[at] += weight
+                    sums[at] += weight * disparity[y1, x1]
+                    total += weight
+            reached = np.float32(0)
+            for at in range(count):
+                reached += weights[at]
+                if reached >= quantile * total:
+                    smoothed[y, x] = sums[at] / max(weights[at], np.float32(1e-12))
+                    break

@@ -22,7 +22,12 @@ from patchmatch.stereo.net import (
     row_loss,
 )
 from patchmatch.stereo.pairs import StereoPair
-from patchmatch.stereo.refinement import MULTIPLE, FirstEstimate, RefinementNet, refinement_loss
+from patchmatch.stereo.refinement import (
+    MULTIPLE,
+    DisparityRefinementNet,
+    FirstEstimate,
+    refinement_loss,
+)
 from patchmatch.stereo.results import Disparity
 
 #: Options of prediction, which do not depend on training and are not stored in checkpoints.
@@ -89,7 +94,7 @@ class StereoMatcher(Matcher):
         self.net = StereoFeatures(channels, layers)
         self.refine, self.iterations, self.particles = refine, iterations, particles
         self.trained = trained
-        self.refinement = RefinementNet(iterations=iterations, particles=particles)
+        self.refinement = DisparityRefinementNet(iterations=iterations, particles=particles)
         idle = self.net if trained == "refinement" else self.refinement
         idle.requires_grad_(False)
         self.lr, self.weight_decay = lr, weight_decay

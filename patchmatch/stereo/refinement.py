@@ -73,7 +73,7 @@ class Iteration(NamedTuple):
     known: Tensor
 
 
-class RefinementNet(nn.Module):
+class DisparityRefinementNet(nn.Module):
     """Repairs a first estimate of the disparity, from features of both images.
 
     Args:

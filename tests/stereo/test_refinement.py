@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from patchmatch.stereo.matcher import StereoMatcher
-from patchmatch.stereo.refinement import FirstEstimate, RefinementNet, refinement_loss
+from patchmatch.stereo.refinement import DisparityRefinementNet, FirstEstimate, refinement_loss
 from patchmatch.stereo.refinement_layers import nearest_known, take_from, upsample
 
 
@@ -42,7 +42,7 @@ def scene(height=32, width=64, disparity=8):
 def test_an_untrained_network_keeps_a_constant_estimate(particles):
     torch.manual_seed(0)
     image0, image1, truth = scene()
-    net = RefinementNet(iterations=2, particles=particles).eval()
+    net = DisparityRefinementNet(iterations=2, particles=particles).eval()
     half = torch.full((1, 1, 16, 32), 4.0)
     with torch.no_grad():
         *_, last = net(image0, image1, FirstEstimate(half, torch.ones_like(half)), 16)
@@ -54,7 +54,7 @@ def test_an_untrained_network_keeps_a_constant_estimate(particles):
 
 def test_the_loss_ignores_unknown_pixels():
     image0, image1, truth = scene()
-    net = RefinementNet(iterations=1)
+    net = DisparityRefinementNet(iterations=1)
     half = torch.full((1, 1, 16, 32), 3.0)
     first = FirstEstimate(half, torch.ones_like(half))
     changed = truth.clone()

@@ -9,6 +9,7 @@ from patchmatch.core.errors import InputError
 from patchmatch.evaluate import main as evaluate
 from patchmatch.io import read_csv, write_csv
 from patchmatch.io.disparity import write_pfm
+from patchmatch.stereo import kernels
 from patchmatch.stereo.aggregation import Aggregation, aggregate_disparity, narrow_range
 from patchmatch.stereo.checks import inspect_pair, require_pair
 from patchmatch.stereo.data import StereoScenes
@@ -162,3 +163,25 @@ def test_a_truth_of_another_size_is_an_error(tmp_path, capsys):
         evaluate([str(tmp_path / "run"), str(tmp_path / "truth.pfm")])
     assert stop.value.code == 2
     assert "must have the size of the disparity, 6x4, got 5x4" in capsys.readouterr().err
+
+
+def test_filled_pixels_take_a_quantile_of_pixels_of_a_similar_gray():
+    rng = np.random.default_rng(0)
+    gray = np.zeros((12, 19), np.float32)
+    gray[:, 8:] = 0.8
+    disparity = np.where(gray > 0, 3.25, 9.0).astype(np.float32)
+    consistent = rng.random(gray.shape) < 0.6
+    consistent[5, 3], consistent[5, 12] = False, False
+    given = disparity.copy()
+    given[5, 3], given[5, 12] = 2.0, 7.0  # wrong values of the filling
+    found = np.empty_like(given)
+    for rows in ((0, 6), (6, 12)):
+        kernels.smooth_filled(
+            given, consistent, gray, np.float32(0.02), np.float32(0.4), 4, 1, found, *rows
+        )
+    np.testing.assert_allclose(found, disparity, atol=1e-5)
+    given[consistent] += 1  # they are copied
+    kernels.smooth_filled(
+        given, consistent, gray, np.float32(0.02), np.float32(0.4), 0, 1, found, 0, 12
+    )
+    np.testing.assert_allclose(found, given, atol=1e-5)
