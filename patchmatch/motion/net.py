@@ -12,11 +12,13 @@ from patchmatch.motion.coarse_to_fine import (
     COARSEST,
     FIRST,
     LEVELS,
+    MIN_RADIUS,
     MOST,
     STEPS,
     Judged,
     Motion,
     Refined,
+    default_radius,
 )
 from patchmatch.motion.confidence import EVIDENCE
 from patchmatch.motion.consensus import Ballot, Smoother
@@ -71,7 +73,7 @@ class MotionNet(nn.Module):
         described0: list[Level],
         described1: list[Level],
         block: int = 32,
-        radius: int = 6,
+        radius: int | None = MIN_RADIUS,
         *,
         trace: bool = False,
         edges: bool = False,
@@ -83,7 +85,7 @@ class MotionNet(nn.Module):
             described1: The later frames.
             block: Side of a block in pixels, a multiple of 8 and at least 16.
             radius: Radius of the exhaustive search in pixels of the coarsest level, each of which
-                spans eight pixels of the frame.
+                spans eight pixels of the frame; None for ``default_radius``.
             trace: Whether to record the intermediate decisions, which the loss needs. The
                 compiled loops do not record them and are not used.
             edges: Whether blocks cover the whole frame: where the last whole block ends before the
@@ -95,6 +97,7 @@ class MotionNet(nn.Module):
         if block % 2**COARSEST or block < 2 * 2**COARSEST:
             raise ValueError(f"block must be a multiple of 8 and at least 16 pixels, got {block}")
         batch, height, width = described0[0].even.shape
+        radius = default_radius(width) if radius is None else radius
         shape = torch.Size([batch, *block_counts(height, width, block, block, edges=edges)])
         images = (level.even for level in (*described0, *described1))
         if not trace and compiled_for(*images):
@@ -157,7 +160,7 @@ class MotionNet(nn.Module):
         self,
         frames: Float[Tensor, "B 1 2 H W"],
         block: int = 32,
-        radius: int = 6,
+        radius: int | None = MIN_RADIUS,
         *,
         trace: bool = False,
     ) -> Motion:
