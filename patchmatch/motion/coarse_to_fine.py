@@ -11,6 +11,12 @@ COARSEST = LEVELS - 1
 FIRST = 4  # candidates of the exhaustive search on the coarsest level
 MOST = 10  # candidates that are scored per block in eval mode; training scores all
 STEPS = (2, 2, 2)  # Lucas-Kanade iterations, by level
+MIN_RADIUS, MAX_DEFAULT_RADIUS = 6, 20  # of the default search, in pixels of the coarsest level
+
+
+def default_radius(width: int) -> int:
+    """Return the search radius in units of 8 pixels: a quarter of the width, 48 to 160 pixels."""
+    return min(max(-(-width // 32), MIN_RADIUS), MAX_DEFAULT_RADIUS)
 
 
 class Judged(NamedTuple):

@@ -47,6 +47,7 @@ class MotionMatcher(Matcher):
         weight_decay: Weight decay of AdamW.
         block: Side of a block in pixels in prediction, a multiple of 8 and at least 16.
         radius: Search radius in prediction, in units of 8 pixels: 6 finds motion up to 48 pixels.
+            None for a quarter of the width of the frames, at least 48 and at most 160 pixels.
         camera: Whether to estimate the motion of the camera and subtract it, so that only blocks
             that move against the scene count as changed.
         min_matched: Lowest probability of being visible in the later frame at which a block
@@ -64,14 +65,14 @@ class MotionMatcher(Matcher):
         lr: float = 4e-3,
         weight_decay: float = 1e-4,
         block: int = 32,
-        radius: int = 6,
+        radius: int | None = None,
         camera: bool = False,
         min_matched: float = 0.5,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["block", "radius", "camera", "min_matched"])
         _require_block(block)
-        if not isinstance(radius, int) or not 1 <= radius <= MAX_RADIUS:
+        if radius is not None and not (isinstance(radius, int) and 1 <= radius <= MAX_RADIUS):
             raise ValueError(f"radius must be an integer from 1 to {MAX_RADIUS}, got {radius}")
         if not 0 <= min_matched <= 1:
             raise ValueError(f"min_matched must be between 0 and 1, got {min_matched}")

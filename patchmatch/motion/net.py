@@ -12,17 +12,19 @@ from patchmatch.motion.coarse_to_fine import (
     COARSEST,
     FIRST,
     LEVELS,
+    MIN_RADIUS,
     MOST,
     STEPS,
     Judged,
     Motion,
     Refined,
+    default_radius,
 )
 from patchmatch.motion.confidence import EVIDENCE
 from patchmatch.motion.consensus import Ballot, Smoother
 from patchmatch.motion.features import Level, describe, search
 from patchmatch.motion.kernels import compiled_for
-from patchmatch.motion.refine import Matching, settle
+from patchmatch.motion.refine import Matching
 from patchmatch.motion.scoring import CellTrust, Judge, PlainJudge, PlainTrust
 from patchmatch.ops.blocks import block_counts
 
@@ -34,10 +36,9 @@ class MotionNet(nn.Module):
     searched exhaustively. On each finer level a block considers its own candidates and the best
     ones of its neighbours (propagation of PatchMatch, Barnes et al. 2009). A hypothesis scorer
     ranks them, and Lucas-Kanade with learned weights refines the best and the runner-up to
-    subpixel precision. At full resolution the estimate is the geometric median of the candidates.
-    The subwindows of a block then vote between this estimate, the runner-up and the estimates of
-    neighbouring blocks, and a regulariser smooths the result where the images leave it ambiguous.
-    All levels share their weights.
+    subpixel precision. At full resolution the subwindows of a block vote between these two and
+    the estimates of neighbouring blocks, and a regulariser smooths the result where the images
+    leave it ambiguous. All levels share their weights.
 
     Args:
         hidden: Channels of the hidden layers.
@@ -72,7 +73,7 @@ class MotionNet(nn.Module):
         described0: list[Level],
         described1: list[Level],
         block: int = 32,
-        radius: int = 6,
+        radius: int | None = MIN_RADIUS,
         *,
         trace: bool = False,
         edges: bool = False,
@@ -84,7 +85,7 @@ class MotionNet(nn.Module):
             described1: The later frames.
             block: Side of a block in pixels, a multiple of 8 and at least 16.
             radius: Radius of the exhaustive search in pixels of the coarsest level, each of which
-                spans eight pixels of the frame.
+                spans eight pixels of the frame; None for ``default_radius``.
             trace: Whether to record the intermediate decisions, which the loss needs. The
                 compiled loops do not record them and are not used.
             edges: Whether blocks cover the whole frame: where the last whole block ends before the
@@ -96,6 +97,7 @@ class MotionNet(nn.Module):
         if block % 2**COARSEST or block < 2 * 2**COARSEST:
             raise ValueError(f"block must be a multiple of 8 and at least 16 pixels, got {block}")
         batch, height, width = described0[0].even.shape
+        radius = default_radius(width) if radius is None else radius
         shape = torch.Size([batch, *block_counts(height, width, block, block, edges=edges)])
         images = (level.even for level in (*described0, *described1))
         if not trace and compiled_for(*images):
@@ -124,10 +126,8 @@ class MotionNet(nn.Module):
             candidates = candidates.detach()
         matching = Matching(described0[0], described1[0], shape, block)
         judged, candidates = self._descend(matching, candidates, 0, trace)
-        best, rival = candidates[..., :1, :], candidates[..., 1, :]
-        displacement = settle(judged.offered.candidates, judged.rounds[-1], best)
-        trace.append(Refined(level=0, displacement=displacement.unsqueeze(-2)))
-        displacement, around, votes = self.ballot(matching, displacement, rival)
+        best, rival = candidates.unbind(dim=-2)
+        displacement, around, votes = self.ballot(matching, best, rival)
         trace.append(Refined(level=0, displacement=displacement.unsqueeze(-2)))
         evidence = matching.evidence(displacement, judged.at_rest, around, votes)
         tensor = matching.tensor.mean(dim=-2).unflatten(0, shape)
@@ -160,7 +160,7 @@ class MotionNet(nn.Module):
         self,
         frames: Float[Tensor, "B 1 2 H W"],
         block: int = 32,
-        radius: int = 6,
+        radius: int | None = MIN_RADIUS,
         *,
         trace: bool = False,
     ) -> Motion:

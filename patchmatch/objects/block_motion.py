@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from patchmatch.core.checkpoints import load_trained, shipped_checkpoint
 from patchmatch.motion.matcher import MotionMatcher
 
+RADIUS = 6  # of the search, in units of 8 pixels
+
 
 class BlockMotion:
     """Measures the displacements of blocks between two frames.
@@ -33,7 +35,7 @@ class BlockMotion:
         """
         if self._matcher is None:
             path = shipped_checkpoint(str(MotionMatcher.shipped_weights))
-            self._matcher = load_trained(MotionMatcher, path, {}).to(self._device())
+            self._matcher = load_trained(MotionMatcher, path, {"radius": RADIUS}).to(self._device())
         earlier, later = (
             torch.from_numpy(frame.astype(np.float32) / 255)[None, None]
             for frame in (frame0, frame1)

@@ -120,7 +120,7 @@ def load_motion_matcher(
     path: str | Path | None = None,
     *,
     block: int = 32,
-    radius: int = 6,
+    radius: int | None = None,
     camera: bool = False,
     min_matched: float = 0.5,
     device: str | torch.device | None = None,
@@ -130,7 +130,8 @@ def load_motion_matcher(
     Args:
         path: A checkpoint written by ``patchmatch fit``; None for the shipped weights.
         block: Side of a block of a frame in pixels, a multiple of 8 and at least 16.
-        radius: Search radius in steps of eight pixels.
+        radius: Search radius in steps of eight pixels; by default a quarter of the width of the
+            frames, at least 48 and at most 160 pixels.
         camera: Whether to estimate the motion of the camera and subtract it.
         min_matched: Blocks with a smaller probability of being visible in the later frame are
             unmatched.

@@ -13,7 +13,7 @@ from patchmatch import load_motion_matcher
 from patchmatch.core.errors import InputError
 from patchmatch.frames.results import Kind
 from patchmatch.motion import compiled, net
-from patchmatch.motion.coarse_to_fine import Judged, Motion
+from patchmatch.motion.coarse_to_fine import Judged, Motion, default_radius
 from patchmatch.motion.data import MovingScenes
 from patchmatch.motion.loss import motion_loss
 from patchmatch.motion.matcher import METRICS, MotionMatcher
@@ -312,6 +312,19 @@ def test_block_sizes_16_32_and_64_are_measured(loaded, block):
     assert found.shape == (136 // block, 203 // block, 2)
     middle = found.flatten(0, 1).median(dim=0).values
     assert_close(middle, torch.tensor([-5.0, 2]), rtol=0, atol=0.1)
+
+
+def test_default_radius_is_a_quarter_of_the_width_within_bounds():
+    assert [default_radius(width) for width in (64, 192, 200, 640, 3840)] == [6, 6, 7, 20, 20]
+
+
+def test_motion_of_a_quarter_of_the_width_is_found_by_default(loaded):
+    canvas = textured(200, 420)
+    frames = [canvas[20:180, :320], canvas[10:170, 72:392]]
+    found = loaded.measure_motion(*frames)[1:-1, 3:-1]  # blocks whose target is inside
+    assert_close(found, torch.tensor([-72.0, 10]).expand_as(found), rtol=0, atol=0.2)
+    near = load_motion_matcher(radius=6, device="cpu").measure_motion(*frames)[1:-1, 3:-1]
+    assert (near - found).norm(dim=-1).median() > 20
 
 
 def test_measure_motion_keeps_frames_and_training_mode():
