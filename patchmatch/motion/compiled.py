@@ -205,7 +205,8 @@ def _settings(radius: int, quarter: float, least: float) -> Settings:
         smallest_trust=judge_steps.SMALLEST_TRUST,
         rival=candidates.RIVAL, unlikely=candidates.UNLIKELY,
         registration=(DAMPING, LONGEST, NOTHING, PLENTY, quarter, least), rounds=STEPS,
-        weiszfeld=motion_steps.WEISZFELD, softening=motion_steps.SOFTENING,
+        stands_for=motion_steps.STANDS_FOR, weiszfeld=motion_steps.WEISZFELD,
+        softening=motion_steps.SOFTENING,
         apart=candidates.APART, price=answer_steps.PRICE, never=answers.NEVER,
         rough=answers.ROUGH, tied=answer_steps.TIED, drawn=answer_steps.ROUNDS,
     )  # fmt: skip

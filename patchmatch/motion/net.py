@@ -24,7 +24,7 @@ from patchmatch.motion.confidence import EVIDENCE
 from patchmatch.motion.consensus import Ballot, Smoother
 from patchmatch.motion.features import Level, describe, search
 from patchmatch.motion.kernels import compiled_for
-from patchmatch.motion.refine import Matching
+from patchmatch.motion.refine import Matching, settle
 from patchmatch.motion.scoring import CellTrust, Judge, PlainJudge, PlainTrust
 from patchmatch.ops.blocks import block_counts
 
@@ -36,9 +36,10 @@ class MotionNet(nn.Module):
     searched exhaustively. On each finer level a block considers its own candidates and the best
     ones of its neighbours (propagation of PatchMatch, Barnes et al. 2009). A hypothesis scorer
     ranks them, and Lucas-Kanade with learned weights refines the best and the runner-up to
-    subpixel precision. At full resolution the subwindows of a block vote between these two and
-    the estimates of neighbouring blocks, and a regulariser smooths the result where the images
-    leave it ambiguous. All levels share their weights.
+    subpixel precision. At full resolution the estimate is the geometric median of the candidates.
+    The subwindows of a block then vote between this estimate, the runner-up and the estimates of
+    neighbouring blocks, and a regulariser smooths the result where the images leave it ambiguous.
+    All levels share their weights.
 
     Args:
         hidden: Channels of the hidden layers.
@@ -126,8 +127,10 @@ class MotionNet(nn.Module):
             candidates = candidates.detach()
         matching = Matching(described0[0], described1[0], shape, block)
         judged, candidates = self._descend(matching, candidates, 0, trace)
-        best, rival = candidates.unbind(dim=-2)
-        displacement, around, votes = self.ballot(matching, best, rival)
+        best, rival = candidates[..., :1, :], candidates[..., 1, :]
+        displacement = settle(judged.offered.candidates, judged.rounds[-1], best)
+        trace.append(Refined(level=0, displacement=displacement.unsqueeze(-2)))
+        displacement, around, votes = self.ballot(matching, displacement, rival)
         trace.append(Refined(level=0, displacement=displacement.unsqueeze(-2)))
         evidence = matching.evidence(displacement, judged.at_rest, around, votes)
         tensor = matching.tensor.mean(dim=-2).unflatten(0, shape)

@@ -25,6 +25,7 @@ from patchmatch.motion.windows import (
 )
 
 SMALLEST_WINDOW = 16  # pixels of a level
+STANDS_FOR = 0.75  # pixels: the refined best candidate stands for all those so near
 WEISZFELD, SOFTENING = 4, 0.05  # iterations, and pixels added to every distance
 NO_TEXTURE = 0.02  # root mean square gradient: added before the logarithm
 AT_ONCE = 400_000  # pixels of windows that are compared at a time
@@ -33,12 +34,19 @@ AT_ONCE = 400_000  # pixels of windows that are compared at a time
 def settle(
     offered: Float[Tensor, "B R C K 2"],
     logits: Float[Tensor, "B R C K"],
+    best: Float[Tensor, "B R C 1 2"] | None = None,
 ) -> Float[Tensor, "B R C 2"]:
-    """Return the answer of least expected error: the geometric median of what is possible."""
-    best = likeliest(offered, logits)
+    """Return the answer of least expected error: the geometric median of what is possible.
+
+    The best candidate, after its refinement if there was one, stands for all those close to it.
+    """
+    top = likeliest(offered, logits)
+    best = top if best is None else best
+    near = (offered - top).norm(dim=-1, keepdim=True) < STANDS_FOR
+    points = torch.where(near, best, offered)
     probability = logits.softmax(dim=-1)
     answer = geometric_median(
-        offered.flatten(0, 2),
+        points.flatten(0, 2),
         probability.flatten(0, 2),
         best.detach().flatten(0, 3),
         WEISZFELD,

@@ -206,8 +206,10 @@ def test_compiled_refinement_agrees(case, level):
     assert_close(wanted, found.refined, rtol=0, atol=1e-4)
 
 
-def test_compiled_votes_begin_at_the_refined_candidates(case):
-    assert torch.equal(case.levels[0].refined[..., 0, :], case.ending.answers[0])
+def test_compiled_geometric_median_agrees(case):
+    found = case.levels[0]
+    wanted = settle(found.offered, found.logits[-1], found.refined[..., :1, :])
+    assert_close(wanted, case.ending.answers[0], rtol=2e-5, atol=1e-4)
 
 
 def test_compiled_votes_agree(case):
@@ -237,7 +239,7 @@ def test_compiled_evidence_and_smoothing_agree(case):
     tensor = matching.tensor.mean(dim=-2).unflatten(0, case.shape)
     wanted = case.net.smoother(answer, tensor, found.evidence)
     assert_close(wanted, found.found, rtol=1e-4, atol=2e-5)
-    assert (wanted - answer).norm(dim=-1).max() > 0.01
+    assert (wanted - answer).norm(dim=-1).max() > 0.02
 
 
 def everything(case):
@@ -354,5 +356,5 @@ def test_compiled_loops_are_used_without_gradients_and_without_a_trace(monkeypat
     assert calls == [net]
     with torch.enable_grad():
         assert net(frames, 16).trace is None
-    assert len(net(frames, 16, trace=True).trace) == 3 + sum(STEPS) + 1
+    assert len(net(frames, 16, trace=True).trace) == 3 + sum(STEPS) + 2
     assert calls == [net]

@@ -257,5 +257,6 @@ def test_limiting_the_candidates_hardly_changes_the_displacement(shipped):
 def test_settle_returns_the_most_probable_candidate():
     offered = torch.tensor([[3.0, 1], [3.2, 1.1], [-8, 4]]).expand(2, 1, 1, 3, 2)
     logits = torch.tensor([[2.0, 1.5, -3], [2, 1.5, 0]]).view(2, 1, 1, 3)
-    found = settle(offered, logits)
-    assert_close(found, offered[..., 0, :], rtol=0, atol=0.05)
+    best = torch.tensor([3.07, 1.02]).expand(2, 1, 1, 1, 2)
+    found = settle(offered, logits, best)
+    assert_close(found, best[..., 0, :], rtol=0, atol=0.05)

@@ -114,40 +114,47 @@ def take_rivals(team, candidates, logits, apart, unlikely, chosen):
 
 
 @helper
-def take_best(team, refined, answer):
-    """Write the first of the refined displacements (N, 2, 2) of each block as its answer (N, 2)."""
-    for n in divided(team, len(answer)):
-        answer[n] = refined[n, 0]
-
-
-@helper
-def settle_candidates(team, offered, logits, steps, softening, answer):
+def settle_candidates(team, offered, logits, best, reach, steps, softening, answer):
     """Find the geometric median of what is possible, by Weiszfeld's iteration.
+
+    The refined best candidate stands for all those close to the one it came from.
 
     Args:
         team: As ``join`` returns it.
         offered: (N, K, 2), displacements.
         logits: (N, K), of their probabilities.
+        best: (N, _, 2), first the likeliest after its refinement, or (0, _, 2) if it stayed what
+            it was.
+        reach: Pixels within which it stands for others.
         steps: Iterations.
         softening: Pixels added to every distance.
         answer: (N, 2), written.
     """
     count = offered.shape[1]
+    x = np.empty(count, float32)
+    y = np.empty(count, float32)
     weight = np.empty(count, float32)
     for n in divided(team, len(offered)):
         top = np.argmax(logits[n])
+        chosen_x, chosen_y = offered[n, top]
+        if len(best):
+            chosen_x, chosen_y = best[n, 0]
         for k in range(count):
             weight[k] = np.exp(logits[n, k] - logits[n, top])
-        here_x, here_y = offered[n, top]
+        for k in range(count):
+            x[k], y[k] = offered[n, k, 0], offered[n, k, 1]
+            apart_x, apart_y = x[k] - offered[n, top, 0], y[k] - offered[n, top, 1]
+            if np.sqrt(apart_x * apart_x + apart_y * apart_y) < reach:
+                x[k], y[k] = chosen_x, chosen_y
+        here_x, here_y = chosen_x, chosen_y
         for _ in range(steps):
             by_x, by_y, total = float32(0), float32(0), float32(0)
             for k in range(count):
-                x, y = offered[n, k, 0], offered[n, k, 1]
-                apart_x, apart_y = x - here_x, y - here_y
+                apart_x, apart_y = x[k] - here_x, y[k] - here_y
                 distance = np.sqrt(apart_x * apart_x + apart_y * apart_y) + softening
                 share = weight[k] / distance
-                by_x += share * x
-                by_y += share * y
+                by_x += share * x[k]
+                by_y += share * y[k]
                 total += share
             total = max(total, float32(1e-9))
             here_x, here_y = by_x / total, by_y / total

@@ -21,7 +21,6 @@ from patchmatch.motion.kernels.candidates import (
     gather_answers,
     offer_candidates,
     settle_candidates,
-    take_best,
     take_rivals,
 )
 from patchmatch.motion.kernels.compiling import kernel, part_of
@@ -53,6 +52,7 @@ class Settings(NamedTuple):
     unlikely: Any
     registration: Any  #: (6,), the limits of ``refine_windows``
     rounds: Any  #: of refinement, by level
+    stands_for: Any
     weiszfeld: Any
     softening: Any
     apart: Any
@@ -198,11 +198,14 @@ def _descend(team, level, both, above, shape, window, settings, network, work):
 
 @part_of
 def _vote(team, both, shape, side, settings, network, known, work):
-    """Let the cells vote, first on the refined candidates."""
+    """Settle on an answer, and let the cells vote."""
     grid, block = shape
     count = len(known.tensor)
     refined = known.refined.reshape(count, 2, 2)
-    take_best(team, refined, work.answers[0].reshape(count, 2))
+    settle_candidates(
+        team, known.offered, known.logits[len(known.logits) - 1], refined, settings.stands_for,
+        settings.weiszfeld, settings.softening, work.answers[0].reshape(count, 2),
+    )  # fmt: skip
     formula, first, last = network.ballot
     for turn in range(1, len(work.answers)):
         gather_answers(
@@ -218,8 +221,8 @@ def _vote(team, both, shape, side, settings, network, known, work):
             formula, settings.price, settings.never, first, last, work.share, work.logits,
         )  # fmt: skip
         settle_candidates(
-            team, work.offered, work.logits, settings.weiszfeld, settings.softening,
-            work.answers[turn].reshape(count, 2),
+            team, work.offered, work.logits, refined[:0], settings.stands_for, settings.weiszfeld,
+            settings.softening, work.answers[turn].reshape(count, 2),
         )  # fmt: skip
 
 
