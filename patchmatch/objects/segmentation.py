@@ -109,8 +109,8 @@ class Segmenter:
         strength = cv2.GaussianBlur(
             strength, (3, 3) if is_small else (5, 5), 0.5 if is_small else 1.0
         )
-        weak = cv2.compare(strength, 1.0, cv2.CMP_GT)
-        strong = cv2.compare(strength, STRONG, cv2.CMP_GT)
+        weak = (strength > 1).astype(np.uint8) * 255
+        strong = (strength > STRONG).astype(np.uint8) * 255
         share = cv2.countNonZero(weak) / weak.size
         jumps = self._differing > 0 or _is_everywhere(changed)
         if share > CUT_SHARE or (share > MIN_CUT_SHARE and jumps):
