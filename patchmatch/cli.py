@@ -24,6 +24,7 @@ from pytorch_lightning.cli import (
     LightningCLI,
     SaveConfigCallback,
 )
+from pytorch_lightning.trainer.states import TrainerFn
 
 import patchmatch.systems  # noqa: F401  registers every class that --model, --data and --writer name
 from patchmatch.arguments import prepare_arguments
@@ -72,6 +73,19 @@ class SaveFitConfig(SaveConfigCallback):
         """Save ``config.yaml`` when a training run starts."""
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Print how to continue a training run that Ctrl+C or SIGTERM interrupts."""
+        last = getattr(trainer.checkpoint_callback, "last_model_path", "")
+        if trainer.state.fn == TrainerFn.FITTING and isinstance(exception, KeyboardInterrupt):
+            resume = (
+                f"continue with --ckpt_path {os.path.relpath(last)}"
+                if last
+                else "no checkpoint was saved"
+            )
+            rank_zero_only(warn)(f"interrupted in epoch {trainer.current_epoch + 1}; {resume}")
 
 
 class MatchingCLI(LightningCLI):

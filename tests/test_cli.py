@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from patchmatch.core.checkpoints import shipped_checkpoint
 from patchmatch.core.configs import find_config, short_name
 from patchmatch.core.errors import InputError
 from patchmatch.core.matcher import Matcher
+from patchmatch.shift.matcher import ShiftMatcher
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -153,6 +155,27 @@ def test_fit_then_test_then_predict(tmp_path, capsys):
     predict(folder, f"--ckpt_path={best}")
     assert Path("data/output/changes.csv").is_file()
     assert len(list(version.iterdir())) == len(names)  # predict leaves the record of fit alone
+
+
+def test_an_interrupted_training_names_the_checkpoint_that_continues_it(capsys, monkeypatch):
+    handler = signal.getsignal(signal.SIGINT)  # Lightning disables Ctrl+C after the first one
+    step = ShiftMatcher.training_step
+
+    def interrupt(self, *batch):
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+        return step(self, *batch)
+
+    monkeypatch.setattr(ShiftMatcher, "training_step", interrupt)
+    line = ["fit", "-c", TRAIN, "--trainer.max_epochs=2", *SMALL, *QUIET]
+    with pytest.raises(SystemExit):
+        main(line)
+    signal.signal(signal.SIGINT, handler)
+    error = capsys.readouterr().err
+    checkpoint = re.search(r"interrupted in epoch 2; continue with --ckpt_path (\S+)", error)[1]
+    monkeypatch.setattr(ShiftMatcher, "training_step", step)
+    main([*line, "--ckpt_path", checkpoint])
+    assert "best checkpoint" in capsys.readouterr().out
 
 
 def test_predict_works_without_any_training(tmp_path):
