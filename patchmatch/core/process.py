@@ -5,12 +5,16 @@ that calls the package may do the same.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
 
 SPIN_COUNT = 2000
 MOST_THREADS = 8  # of compiled loops: more than that wait for memory
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 _compiled_threads = ContextVar("compiled_threads", default=1)
 
@@ -65,3 +69,27 @@ def threads_for_compiled_loops() -> Iterator[None]:
 def compiled_threads() -> int:
     """Return how many threads compiled loops may use in this context."""
     return _compiled_threads.get()
+
+
+def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Return the results of a function for all items, computed in ``compiled_threads`` threads.
+
+    Compiled loops release the global interpreter lock. The threads compute without gradients.
+    """
+    threads = min(compiled_threads(), len(items))
+    if threads <= 1:
+        return [function(item) for item in items]
+    import torch
+
+    inference = torch.is_inference_mode_enabled()
+
+    def without_gradients(item: Item) -> Result:
+        with torch.inference_mode() if inference else torch.no_grad():
+            return function(item)
+
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            found = [pool.submit(without_gradients, item) for item in items]
+        except RuntimeError:  # the interpreter shuts down and starts no more threads
+            return [function(item) for item in items]
+        return [result.result() for result in found]

@@ -1,12 +1,13 @@
 """Agreement of neighbouring blocks: votes of subwindows, then smoothing."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from patchmatch.motion.confidence import EVIDENCE
-from patchmatch.motion.consensus_steps import answers_around, ballot, draw_together
-from patchmatch.motion.refine import Matching, settle
+from patchmatch.motion.refine import MatchingBase
 from patchmatch.motion.scoring import silent
 
 SHARPNESS, OWN = 40.0, 0.5  # of a difference, and what speaks for a block's own answer
@@ -39,26 +40,32 @@ class Ballot(nn.Module):
         self.layers = nn.Sequential(nn.Linear(6, hidden), nn.ReLU(inplace=True), silent(hidden))
 
     def forward(
-        self, matching: Matching, answer: Float[Tensor, "B R C 2"], rival: Float[Tensor, "B R C 2"]
+        self,
+        ops: Any,
+        matching: MatchingBase,
+        answer: Float[Tensor, "B R C 2"],
+        rival: Float[Tensor, "B R C 2"],
     ) -> tuple[Float[Tensor, "B R C 2"], Float[Tensor, "B R C 10 2"], Float[Tensor, "B R C 10"]]:
         """Return the answer of most cells, what they chose among, and the shares of the votes.
 
         Args:
+            ops: The module of primitives, ``tensors`` or ``compiled``.
             matching: The frames themselves, window by window.
             answer: What each block found by itself, in pixels.
             rival: What else it may be.
         """
         for _ in range(self.rounds - 1):
-            answer, _, _ = self._vote(matching, answer, rival)
-        return self._vote(matching, answer, rival)
+            answer, _, _ = self._vote(ops, matching, answer, rival)
+        return self._vote(ops, matching, answer, rival)
 
     def _vote(
-        self, matching: Matching, answer: Tensor, rival: Tensor
+        self, ops: Any, matching: MatchingBase, answer: Tensor, rival: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        offered, fresh, alone = answers_around(answer.detach(), rival.detach())
-        cells = matching.residual(offered), matching.texture, matching.noise
-        share = ballot(offered, fresh, alone, *cells, self.formula, self.layers)
-        return settle(offered, (share + NEVER).log()), offered, share
+        offered, fresh, alone = ops.answers_around(answer.detach(), rival.detach())
+        several = fresh & (fresh.sum(dim=-1, keepdim=True) > 1)
+        cells = matching.residual(offered, several), matching.texture, matching.noise
+        share = ops.ballot(offered, fresh, alone, *cells, self.formula, self.layers)
+        return ops.settle(offered, (share + NEVER).log()), offered, share
 
 
 class Smoother(nn.Module):
@@ -84,6 +91,7 @@ class Smoother(nn.Module):
 
     def forward(
         self,
+        ops: Any,
         answer: Float[Tensor, "B R C 2"],
         tensor: Float[Tensor, "B R C 3"],
         evidence: Float[Tensor, "B R C 13"],
@@ -91,6 +99,7 @@ class Smoother(nn.Module):
         """Return answers that agree.
 
         Args:
+            ops: The module of primitives, ``tensors`` or ``compiled``.
             answer: What each block found, in pixels.
             tensor: Means over its window of the gradients' products xx, xy and yy.
             evidence: What tells a right answer from a wrong one, from ``Matching.evidence``.
@@ -98,7 +107,7 @@ class Smoother(nn.Module):
         near, between, reach, span = self.formula.exp().unbind()
         hold, beside, amid, voice = self.layers(evidence).clamp(-6, 6).exp().unbind(dim=-1)
         left = evidence[..., 0].clamp_min(0) + evidence[..., 4] + ROUGH
-        return draw_together(
+        return ops.draw_together(
             answer,
             tensor * (hold / left.square()).unsqueeze(-1),
             torch.stack([beside * near, amid * between], dim=-1),

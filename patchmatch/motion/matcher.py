@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,12 @@ from patchmatch.core.matcher import (
     drop_small_pairs,
     pairs_of_features,
 )
-from patchmatch.core.process import MOST_THREADS, compiled_threads, keep_freed_memory
+from patchmatch.core.process import (
+    MOST_THREADS,
+    compiled_threads,
+    in_threads,
+    keep_freed_memory,
+)
 from patchmatch.frames.results import DenseFlow, FrameChanges, Kind, kind_of, score_of_length
 from patchmatch.motion import dense
 from patchmatch.motion.camera import camera_motion
@@ -127,31 +133,38 @@ class MotionMatcher(Matcher):
         require_finite_each(frames, names)
         self._require_float32()
         keep_freed_memory()
-        features = pairs_of_features(
-            batch["pairs"], lambda time: self.net.describe(frames[time][None])
-        )
-        changes = []
-        for (first, second), (earlier, later) in zip(batch["pairs"], features, strict=True):
-            height, width = frames[first].shape[-2:]
-            boxes = block_boxes(height, width, self.block, self.block, edges=True)
-            motion = self.net.compare(earlier, later, self.block, self.radius, edges=True)
-            flow = None
-            if self.dense:
-                found = self._pixels(frames[first], earlier, later)
-                flow = found.flow.masked_fill(found.confidence < self.min_matched, torch.nan)
-            changes.append(
-                FrameChanges(
-                    source=batch["source"],
-                    frame0=names[first],
-                    frame1=names[second],
-                    time0=batch["times"][first],
-                    time1=batch["times"][second],
-                    boxes=boxes,
-                    flow=flow,
-                    **self._block_changes(motion, boxes),
-                )
+        with self.net.threads():
+            features = pairs_of_features(
+                batch["pairs"], lambda time: self.net.describe(frames[time][None])
             )
-        return changes
+            given = zip(batch["pairs"], features, strict=True)
+            found = []
+            while several := list(islice(given, compiled_threads())):  # bounds the memory
+                found += in_threads(lambda one: self._pair_changes(batch, *one), several)
+        return found
+
+    def _pair_changes(
+        self, batch: Clip, pair: tuple[int, int], features: tuple[list[Level], list[Level]]
+    ) -> FrameChanges:
+        """Return the changes between two frames of a clip."""
+        first, second = pair
+        height, width = batch["frames"][first].shape[-2:]
+        boxes = block_boxes(height, width, self.block, self.block, edges=True)
+        motion = self.net.compare(*features, self.block, self.radius, edges=True)
+        flow = None
+        if self.dense:
+            found = self._pixels(batch["frames"][first], *features)
+            flow = found.flow.masked_fill(found.confidence < self.min_matched, torch.nan)
+        return FrameChanges(
+            source=batch["source"],
+            frame0=batch["names"][first],
+            frame1=batch["names"][second],
+            time0=batch["times"][first],
+            time1=batch["times"][second],
+            boxes=boxes,
+            flow=flow,
+            **self._block_changes(motion, boxes),
+        )
 
     def _require_float32(self) -> None:
         """Raise InputError unless the weights are float32, which subpixel positions need."""

@@ -1,13 +1,14 @@
 """Block motion of any size: coarse-to-fine matching by a small network."""
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from patchmatch.core.process import threads_for_compiled_loops
-from patchmatch.motion.candidates import offer, with_rival
+from patchmatch.core.process import in_threads, threads_for_compiled_loops
+from patchmatch.motion import tensors
 from patchmatch.motion.coarse_to_fine import (
     COARSEST,
     FIRST,
@@ -22,9 +23,9 @@ from patchmatch.motion.coarse_to_fine import (
 )
 from patchmatch.motion.confidence import EVIDENCE
 from patchmatch.motion.consensus import Ballot, Smoother
-from patchmatch.motion.features import Level, describe, search
+from patchmatch.motion.features import Level
 from patchmatch.motion.kernels import compiled_for
-from patchmatch.motion.refine import Matching, settle
+from patchmatch.motion.refine import MatchingBase
 from patchmatch.motion.scoring import CellTrust, Judge, PlainJudge, PlainTrust
 from patchmatch.ops.blocks import block_counts
 
@@ -67,7 +68,7 @@ class MotionNet(nn.Module):
 
             with threads_for_compiled_loops():
                 return compiled.describe(frames, LEVELS)
-        return describe(frames, LEVELS)
+        return tensors.describe(frames, LEVELS)
 
     def compare(
         self,
@@ -99,62 +100,71 @@ class MotionNet(nn.Module):
             raise ValueError(f"block must be a multiple of 8 and at least 16 pixels, got {block}")
         batch, height, width = described0[0].even.shape
         radius = default_radius(width) if radius is None else radius
-        shape = torch.Size([batch, *block_counts(height, width, block, block, edges=edges)])
+        grid = block_counts(height, width, block, block, edges=edges)
         images = (level.even for level in (*described0, *described1))
-        if not trace and compiled_for(*images):
-            from patchmatch.motion import compiled
+        if trace or not compiled_for(*images):
+            return self._compare(tensors, described0, described1, grid, block, radius, trace)
+        from patchmatch.motion import compiled  # importing numba takes half a second
 
-            with threads_for_compiled_loops():
-                return compiled.compare(self, described0, described1, shape, block, radius)
-        return self._compare(described0, described1, shape, block, radius, trace)
+        def compare_pair(pair: slice) -> Motion:
+            features = ([level.frames(pair) for level in x] for x in (described0, described1))
+            return self._compare(compiled, *features, grid, block, radius, False)
+
+        with threads_for_compiled_loops():
+            found = in_threads(compare_pair, [slice(b, b + 1) for b in range(batch)])
+        displacement = torch.cat([motion.displacement for motion in found])
+        return Motion(displacement, torch.cat([motion.confidence_logits for motion in found]))
 
     def _compare(
         self,
+        ops: Any,
         described0: list[Level],
         described1: list[Level],
-        shape: torch.Size,
+        grid: tuple[int, int],
         block: int,
         radius: int,
         with_trace: bool,
     ) -> Motion:
-        candidates = search(
+        """Compare frames by the primitives of ``tensors`` or ``compiled``."""
+        shape = torch.Size([len(described0[0].even), *grid])
+        candidates = ops.search(
             described0[COARSEST], described1[COARSEST], shape, block >> COARSEST, radius, FIRST
         )
         trace: list[Judged | Refined] = []
         for level in range(COARSEST - 1, 0, -1):
-            matching = Matching(described0[level], described1[level], shape, block >> level)
-            _, candidates = self._descend(matching, candidates, level, trace)
+            matching = ops.Matching(described0[level], described1[level], shape, block >> level)
+            _, candidates = self._descend(ops, matching, candidates, level, trace)
             candidates = candidates.detach()
-        matching = Matching(described0[0], described1[0], shape, block)
-        judged, candidates = self._descend(matching, candidates, 0, trace)
+        matching = ops.Matching(described0[0], described1[0], shape, block)
+        judged, candidates = self._descend(ops, matching, candidates, 0, trace)
         best, rival = candidates[..., :1, :], candidates[..., 1, :]
-        displacement = settle(judged.offered.candidates, judged.rounds[-1], best)
+        displacement = ops.settle(judged.offered.candidates, judged.rounds[-1], best)
         trace.append(Refined(level=0, displacement=displacement.unsqueeze(-2)))
-        displacement, around, votes = self.ballot(matching, displacement, rival)
+        displacement, around, votes = self.ballot(ops, matching, displacement, rival)
         trace.append(Refined(level=0, displacement=displacement.unsqueeze(-2)))
         evidence = matching.evidence(displacement, judged.at_rest, around, votes)
         tensor = matching.tensor.mean(dim=-2).unflatten(0, shape)
         return Motion(
-            displacement=self.smoother(displacement, tensor, evidence),
+            displacement=self.smoother(ops, displacement, tensor, evidence),
             confidence_logits=self.doubt(evidence),
             trace=trace if with_trace else None,
         )
 
     def _descend(
         self,
-        matching: Matching,
+        ops: Any,
+        matching: MatchingBase,
         candidates: Float[Tensor, "B R C _ 2"],
         level: int,
         trace: list[Judged | Refined],
     ) -> tuple[Judged, Float[Tensor, "B R C 2 2"]]:
         """Score the candidates of the coarser level on this one and refine the best two."""
-        offered = offer(2 * candidates, level, None if self.training else MOST)
-        residual = matching.residual(offered.candidates)
-        cells = matching.texture, matching.noise, matching.shares
-        rounds = self.judge(offered, residual, *cells, level)
+        offered = ops.offer(2 * candidates, level, None if self.training else MOST)
+        residual = matching.residual(offered.candidates, offered.fresh)
+        rounds = ops.score(self.judge, offered, residual, matching, level)
         judged = Judged(level=level, offered=offered, at_rest=residual[..., 0, :], rounds=rounds)
         trace.append(judged)
-        best = with_rival(offered.candidates, rounds[-1])
+        best = ops.with_rival(offered.candidates, rounds[-1])
         refined = matching.refine(best, self.trust, level, STEPS[level])
         trace += [Refined(level=level, displacement=displacement) for displacement in refined]
         return judged, refined[-1]

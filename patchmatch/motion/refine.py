@@ -55,7 +55,40 @@ def settle(
     return answer.view_as(best[..., 0, :])
 
 
-class Matching:
+class MatchingBase:
+    """What both forms of ``Matching`` share."""
+
+    texture: Tensor
+    noise: Tensor
+    shares: Tensor
+    block: int
+    size: torch.Size
+
+    def residual(self, candidates: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """Return the residuals (B, R, C, K, 16)."""
+        raise NotImplementedError
+
+    def evidence(
+        self, answer: Tensor, at_rest: Tensor, offered: Tensor, probability: Tensor
+    ) -> Tensor:
+        """Return what tells a right answer from a wrong one, (B, R, C, 13); no gradient passes.
+
+        Args:
+            answer: (B, R, C, 2), what was settled on.
+            at_rest: (B, R, C, 16), the residual of no motion.
+            offered: (B, R, C, K, 2), among what was chosen.
+            probability: (B, R, C, K), that each is right.
+        """
+        answer, offered, probability = (x.detach() for x in (answer, offered, probability))
+        residual = self.residual(answer.unsqueeze(-2)).squeeze(-2)
+        fits = answer_evidence(
+            answer, residual, at_rest, self.texture, self.noise, offered, probability
+        )
+        place = place_evidence(answer, residual, self.block, *self.size)
+        return torch.cat([fits, place], dim=-1)
+
+
+class Matching(MatchingBase):
     """One level of two frames, window by window: what does not change from step to step.
 
     Args:
@@ -115,11 +148,12 @@ class Matching:
             windows = self.windows1.read(flat[part], part, taps)
             yield part, windows - self.window[part, None]
 
-    def residual(self, candidates: Tensor) -> Tensor:
+    def residual(self, candidates: Tensor, wanted: Tensor | None = None) -> Tensor:
         """Return the mean clipped difference in each cell, less the noise's, (B, R, C, K, 16).
 
         Args:
             candidates: (B, R, C, K, 2), displacements.
+            wanted: (B, R, C, K), the compiled form computes no others.
         """
         parts = [
             self._cells(difference.abs().clamp_max(CLIP))
@@ -161,22 +195,3 @@ class Matching:
             )
             refined.append(refined[-1] + step.view_as(candidates))
         return refined[1:]
-
-    def evidence(
-        self, answer: Tensor, at_rest: Tensor, offered: Tensor, probability: Tensor
-    ) -> Tensor:
-        """Return what tells a right answer from a wrong one, (B, R, C, 13); no gradient passes.
-
-        Args:
-            answer: (B, R, C, 2), what was settled on.
-            at_rest: (B, R, C, 16), the residual of no motion.
-            offered: (B, R, C, K, 2), among what was chosen.
-            probability: (B, R, C, K), that each is right.
-        """
-        answer, offered, probability = (x.detach() for x in (answer, offered, probability))
-        residual = self.residual(answer.unsqueeze(-2)).squeeze(-2)
-        fits = answer_evidence(
-            answer, residual, at_rest, self.texture, self.noise, offered, probability
-        )
-        place = place_evidence(answer, residual, self.block, *self.size)
-        return torch.cat([fits, place], dim=-1)

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from patchmatch.motion import tensors
 from patchmatch.motion.consensus import Ballot, Smoother
 from patchmatch.motion.consensus_steps import answers_around, ballot, draw_together
 from patchmatch.motion.features import Level
@@ -99,15 +100,15 @@ def test_block_across_an_edge_has_the_motion_of_its_larger_part():
     answer = torch.zeros(1, 3, 3, 2)
     answer[0, :, 2] = torch.tensor([2.0, 0.0])
     with torch.no_grad():
-        chosen, _, share = Ballot()(matching, answer, answer)
+        chosen, _, share = Ballot()(tensors, matching, answer, answer)
         # a column of cells in the first block follows the cover, all of the second do
         assert_close(chosen[0, 1], torch.tensor([[0.0, 0], [2, 0], [2, 0]]), rtol=0, atol=0.1)
         assert_close(share.sum(dim=-1), torch.ones(1, 3, 3))
         # it takes two rounds where the answer is two blocks away
         answer[0, :, 1:], answer[0, :2, 2] = 0, 0
         answer[0, 2, 2] = torch.tensor([2.0, 0.0])
-        once, _, _ = Ballot(rounds=1)(matching, answer, answer)
-        twice, _, _ = Ballot(rounds=2)(matching, answer, answer)
+        once, _, _ = Ballot(rounds=1)(tensors, matching, answer, answer)
+        twice, _, _ = Ballot(rounds=2)(tensors, matching, answer, answer)
         assert once[0, 0, 2, 0] == 0
         assert twice[0, 0, 2, 0] == pytest.approx(2, abs=0.1)
 
@@ -182,6 +183,6 @@ def test_untrained_smoother_is_its_formula():
     answer, evidence = field() + 0.1 * torch.randn(*GRID, 2), torch.rand(*GRID, 13)
     tensor = torch.tensor([2.0, 0.1, 1.0]).expand(*GRID, 3)
     with torch.no_grad():
-        one, other = (Smoother(hidden)(answer, tensor, evidence) for hidden in (4, 16))
+        one, other = (Smoother(hidden)(tensors, answer, tensor, evidence) for hidden in (4, 16))
     assert_close(one, other)
     assert one.sub(field()).norm() < answer.sub(field()).norm()

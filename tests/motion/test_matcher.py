@@ -117,13 +117,13 @@ def validation_metrics(matcher, batch, monkeypatch):
 
 def test_validation_metrics_are_the_same_with_and_without_compiled_loops(monkeypatch):
     matcher, batch = load_motion_matcher(device="cpu").matcher, batch_of(scenes(6, side=192))
-    calls, compare = [], compiled.compare
-    monkeypatch.setattr(compiled, "compare", lambda *x: calls.append(x) or compare(*x))
+    calls, search = [], compiled.search
+    monkeypatch.setattr(compiled, "search", lambda *x: calls.append(x) or search(*x))
     with_loops = validation_metrics(matcher, batch, monkeypatch)
-    assert len(calls) == 1
+    assert len(calls) == 6  # one for each pair
     monkeypatch.setattr(net, "compiled_for", lambda *_: False)
     without = validation_metrics(matcher, batch, monkeypatch)
-    assert len(calls) == 1
+    assert len(calls) == 6
     assert_close(with_loops["loss"], without["loss"], rtol=1e-3, atol=0)
     assert_close(with_loops["epe"], without["epe"], rtol=0.02, atol=0)
     assert_close(with_loops["within_half"], without["within_half"], rtol=0, atol=0.01)

@@ -7,20 +7,18 @@ import numpy as np
 from numpy import float32
 
 from patchmatch.motion.kernels.blocks import place_of
-from patchmatch.motion.kernels.compiling import helper
-from patchmatch.motion.kernels.team import divided
+from patchmatch.motion.kernels.compiling import helper, kernel
 
 AMONG_FOUR, AMONG_EIGHT = 5, 10  # candidates that are offered beside a block's own
 ANSWERS = 10  # among which the cells of a block vote: its own, eight neighbours' and a rival
 
 
-@helper
-def common_motion(team, above, near, few, everywhere):
+@kernel
+def common_motion(above, near, few, everywhere):
     """Write the median of the first candidates of all blocks of a frame, the lower one of two.
 
     Args:
-        team: As ``join`` returns it.
-        above: (B, R, C, K, 2), displacements on the level above, of half as many pixels.
+        above: (B, R, C, K, 2), displacements of the level above.
         near: Pixels from the common one within which a block does the same.
         few: It is 0 if no larger share of the blocks does.
         everywhere: (B, 2), written.
@@ -28,11 +26,10 @@ def common_motion(team, above, near, few, everywhere):
     rows, columns = above.shape[1:3]
     blocks = rows * columns
     x, y = np.empty(blocks, float32), np.empty(blocks, float32)
-    two = float32(2)
-    for b in divided(team, len(above), 1):
+    for b in range(len(above)):
         for n in range(blocks):
             r, c = divmod(n, columns)
-            x[n], y[n] = two * above[b, r, c, 0, 0], two * above[b, r, c, 0, 1]
+            x[n], y[n] = above[b, r, c, 0, 0], above[b, r, c, 0, 1]
         middle = (blocks - 1) // 2
         there_x, there_y = np.partition(x, middle)[middle], np.partition(y, middle)[middle]
         close = 0
@@ -44,16 +41,14 @@ def common_motion(team, above, near, few, everywhere):
         everywhere[b, 1] = there_y if most else float32(0)
 
 
-@helper
-def offer_candidates(team, above, everywhere, eight, same, exact, offered, fresh):
+@kernel
+def offer_candidates(above, everywhere, eight, same, exact, offered, fresh):
     """Offer each block rest, the common displacement, its own candidates, its neighbours' best.
 
     Those that differ come first, in this order, and then those that repeat one before them.
 
     Args:
-        team: As ``join`` returns it.
-        above: (B, R, C, K, 2), displacements on the level above, of half as many pixels, the best
-            first.
+        above: (B, R, C, K, 2), displacements of the level above, the best first.
         everywhere: (B, 2), the common one.
         eight: Whether the common one and all eight neighbours are asked, or four neighbours alone.
         same: How far from each other, in x or in y, two must be that differ.
@@ -62,65 +57,39 @@ def offer_candidates(team, above, everywhere, eight, same, exact, offered, fresh
         fresh: (N, M) bool, written: which of them repeat no other one.
     """
     rows, columns, count = above.shape[1:4]
-    two = float32(2)
     found = np.zeros((count + AMONG_EIGHT, 2), float32)
     repeated = np.empty(count + AMONG_EIGHT, np.bool_)
     limits = np.full(count + AMONG_EIGHT, same, float32)
     limits[0] = exact
     if eight:
         limits[1] = exact
-    for n in divided(team, len(offered)):
+    for n in range(len(offered)):
         b, r, c = place_of(n, rows, columns)
         size = 1
         if eight:
             found[1, 0], found[1, 1] = everywhere[b, 0], everywhere[b, 1]
             size = 2
         for k in range(count):
-            found[size, 0], found[size, 1] = two * above[b, r, c, k, 0], two * above[b, r, c, k, 1]
+            found[size, 0], found[size, 1] = above[b, r, c, k, 0], above[b, r, c, k, 1]
             size += 1
         for place in range(9):
             down, right = place // 3 - 1, place % 3 - 1
             steps = abs(down) + abs(right)
             if steps == 1 or (eight and steps == 2):
                 row, column = min(max(r + down, 0), rows - 1), min(max(c + right, 0), columns - 1)
-                found[size, 0] = two * above[b, row, column, 0, 0]
-                found[size, 1] = two * above[b, row, column, 0, 1]
+                found[size, 0] = above[b, row, column, 0, 0]
+                found[size, 1] = above[b, row, column, 0, 1]
                 size += 1
         _differing_first(found, size, limits, repeated, offered[n], fresh[n])
 
 
-@helper
-def take_rivals(team, candidates, logits, apart, unlikely, chosen):
-    """Write the likeliest candidate of each block and the likeliest of those apart from it.
-
-    Args:
-        team: As ``join`` returns it.
-        candidates: (N, K, 2), displacements.
-        logits: (N, K), of their probabilities.
-        apart: Pixels from the likeliest, beyond which one is its rival.
-        unlikely: By how much its logit may be lower; else the likeliest stands there again.
-        chosen: (N, 2, 2), written.
-    """
-    for n in divided(team, len(chosen)):
-        top = np.argmax(logits[n])
-        second, most = top, logits[n, top] - unlikely
-        for k in range(logits.shape[1]):
-            if logits[n, k] >= most:
-                x = candidates[n, k, 0] - candidates[n, top, 0]
-                y = candidates[n, k, 1] - candidates[n, top, 1]
-                if np.sqrt(x * x + y * y) > apart and (second == top or logits[n, k] > most):
-                    second, most = k, logits[n, k]
-        chosen[n, 0], chosen[n, 1] = candidates[n, top], candidates[n, second]
-
-
-@helper
-def settle_candidates(team, offered, logits, best, reach, steps, softening, answer):
+@kernel
+def settle_candidates(offered, logits, best, reach, steps, softening, answer):
     """Find the geometric median of what is possible, by Weiszfeld's iteration.
 
     The refined best candidate stands for all those close to the one it came from.
 
     Args:
-        team: As ``join`` returns it.
         offered: (N, K, 2), displacements.
         logits: (N, K), of their probabilities.
         best: (N, _, 2), first the likeliest after its refinement, or (0, _, 2) if it stayed what
@@ -134,7 +103,7 @@ def settle_candidates(team, offered, logits, best, reach, steps, softening, answ
     x = np.empty(count, float32)
     y = np.empty(count, float32)
     weight = np.empty(count, float32)
-    for n in divided(team, len(offered)):
+    for n in range(len(offered)):
         top = np.argmax(logits[n])
         chosen_x, chosen_y = offered[n, top]
         if len(best):
@@ -161,23 +130,21 @@ def settle_candidates(team, offered, logits, best, reach, steps, softening, answ
         answer[n, 0], answer[n, 1] = here_x, here_y
 
 
-@helper
-def gather_answers(team, answer, apart, refined, alone, offered, fresh, asked):
+@kernel
+def gather_answers(answer, apart, rival, alone, offered, fresh):
     """Write each block's answer, the neighbours' and its rival, those first that repeat no other.
 
     Args:
-        team: As ``join`` returns it.
         answer: (B, R, C, 2); beyond the border the border's own.
         apart: Pixels, in x or in y, from which on two answers differ.
-        refined: (N, 2, 2), second what else a block may do.
+        rival: (N, 2), what else a block may do.
         alone: (N, 2), written: that, or the block's own where others found it.
         offered: (N, 10, 2), written; where others are repeated, the block's own.
         fresh: (N, 10) bool, written: which of them are not.
-        asked: (N, 10) bool, written: the same, but none where all agree.
     """
     rows, columns = answer.shape[1:3]
     seen = np.empty((ANSWERS, 2), float32)
-    for n in divided(team, len(offered)):
+    for n in range(len(offered)):
         b, r, c = place_of(n, rows, columns)
         x, y = answer[b, r, c, 0], answer[b, r, c, 1]
         offered[n, :, 0], offered[n, :, 1] = x, y
@@ -190,7 +157,7 @@ def gather_answers(team, answer, apart, refined, alone, offered, fresh, asked):
             if i == 4:
                 continue
             if i == 9:
-                x, y = refined[n, 1, 0], refined[n, 1, 1]
+                x, y = rival[n, 0], rival[n, 1]
                 alone[n, 0], alone[n, 1] = x, y
             else:
                 row, column = min(max(r + i // 3 - 1, 0), rows - 1), c + i % 3 - 1
@@ -208,8 +175,6 @@ def gather_answers(team, answer, apart, refined, alone, offered, fresh, asked):
                 found += 1
             elif i == 9:
                 alone[n, 0], alone[n, 1] = offered[n, 0, 0], offered[n, 0, 1]
-        for k in range(ANSWERS):
-            asked[n, k] = fresh[n, k] and found > 1
 
 
 @helper

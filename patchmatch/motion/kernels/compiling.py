@@ -9,6 +9,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from torch import Tensor
 
 from patchmatch.core.messages import warn
 
@@ -18,6 +19,7 @@ OPTIONS: dict[str, Any] = {
     "fastmath": {"contract", "reassoc", "nsz"},
     "error_model": "numpy",
 }
+Argument = Tensor | np.ndarray | float | tuple[Any, ...]
 ONE = np.uintp(1)  # beside a signed 1 it would be asked of every place whether it is negative
 
 
@@ -42,9 +44,13 @@ class Kernel:
         except (RuntimeError, OSError):  # nowhere to write, or no sources
             self._keep_nothing()
 
-    def __call__(self, *arguments: Any) -> None:
-        """Compute; the disk may be full, or what is on it damaged."""
-        compiled = self.compiled
+    def __call__(self, *arguments: Argument) -> None:
+        """Compute; the disk may be full, or what is on it damaged.
+
+        Args:
+            arguments: Numbers, contiguous tensors that are read and written in place, and tuples.
+        """
+        compiled, arguments = self.compiled, tuple(map(_plain, arguments))
         try:
             compiled(*arguments)
         except (OSError, EOFError, ValueError, pickle.PickleError):
@@ -77,6 +83,18 @@ def _sources(*folders: Path) -> str:
     paths = [path for folder in folders for path in sorted(folder.glob("*.py"))]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths))
     return digest.hexdigest()[:8]
+
+
+def _plain(argument: Argument) -> Any:
+    """Return tensors as arrays, also in tuples, and Python floats as float32."""
+    if isinstance(argument, Tensor):
+        return argument.detach().numpy()
+    if isinstance(argument, tuple):
+        if all(isinstance(part, int) for part in argument):  # a length
+            return argument
+        parts = map(_plain, argument)
+        return type(argument)(*parts) if hasattr(argument, "_fields") else tuple(parts)
+    return np.float32(argument) if isinstance(argument, float) else argument
 
 
 def kernel(function: Callable[..., None]) -> Kernel:

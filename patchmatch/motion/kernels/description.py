@@ -3,15 +3,13 @@
 from patchmatch.motion.kernels.compiling import kernel
 from patchmatch.motion.kernels.contrast import halve, local_contrast_normalization
 from patchmatch.motion.kernels.noise import noise_level
-from patchmatch.motion.kernels.team import divided, join
 
 
 @kernel
-def describe_frames(counters, images, span, softening, telling, noise, even, loud):
+def describe_frames(images, span, softening, telling, noise, even, loud):
     """Make the contrast of frames even on each level, and tell how loud their noise is.
 
     Args:
-        counters: Of a team; all its threads call with the same arguments.
         images: Of each level (B, H, W); the first are the frames, the others are written.
         span: As ``local_contrast_normalization`` takes it.
         softening: Likewise.
@@ -20,7 +18,7 @@ def describe_frames(counters, images, span, softening, telling, noise, even, lou
         even: Of each level (B, H, W), written.
         loud: Of each level (B, ceil(H / 4), ceil(W / 4)), written.
     """
-    for b in divided(join(counters), len(noise), 1):
+    for b in range(len(noise)):
         noise[b] = noise_level(images[0][b], *telling)
         for level in range(len(images)):
             if level:

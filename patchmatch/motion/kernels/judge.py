@@ -8,23 +8,21 @@ import numpy as np
 from numpy import float32, uintp
 
 from patchmatch.motion.kernels.blocks import count_fresh, place_of
-from patchmatch.motion.kernels.compiling import ONE, helper
-from patchmatch.motion.kernels.team import divided
+from patchmatch.motion.kernels.compiling import ONE, helper, kernel
 
 TILE = 16  # blocks whose candidates are side by side: what they need stays in the cache
 TWO, THREE = uintp(2), uintp(3)
 REGARDED = 5  # things that a block knows of a candidate, beside what its cells say
 
 
-@helper
+@kernel
 def weigh_candidates(
-    team, candidates, fresh, residual, texture, noise, shares, middle, level, network, going, plain,
+    candidates, fresh, residual, texture, noise, shares, middle, level, network, going, plain,
     logits, trust, told, belief,
 ):  # fmt: skip
     """Tell how likely the candidates of each block are by themselves.
 
     Args:
-        team: As ``join`` returns it.
         candidates: (N, K, 2), displacements.
         fresh: (N, K) bool, which are judged: the first ones.
         residual: (N, K, 16), of each candidate in each cell.
@@ -63,7 +61,7 @@ def weigh_candidates(
     most = np.empty((seen + REGARDED, TILE), float32)
     units = np.empty((hidden, TILE * count), float32)
     found = np.empty((1, TILE * count), float32)
-    for tile in divided(team, len(told), 1):
+    for tile in range(len(told)):
         start, stop = tile * TILE, min((tile + 1) * TILE, len(fresh))
         size = 0
         for n in range(start, stop):
@@ -108,9 +106,9 @@ def weigh_candidates(
             trust[n] = float32(1) / (float32(1) + np.exp(-found[0, n - start]))
 
 
-@helper
+@kernel
 def hear_neighbours(
-    team, turn, candidates, fresh, trust, grid, reach, near, least, plain, network, told, belief,
+    turn, candidates, fresh, trust, grid, reach, near, least, plain, network, told, belief,
     logits,
 ):  # fmt: skip
     """Let blocks tell their four neighbours what they believe.
@@ -118,7 +116,6 @@ def hear_neighbours(
     A candidate learns how much is believed near it, by trusted neighbours and by all alike.
 
     Args:
-        team: As ``join`` returns it.
         turn: Number of the round, from 1 on.
         candidates: (N, K, 2), displacements.
         fresh: (N, K) bool, which are judged: the first ones.
@@ -142,7 +139,7 @@ def hear_neighbours(
     around = np.empty((5, 4 * count), float32)
     squared, bonus = 1 / reach**2, np.exp(network.formula[1])
     told_by = candidates, fresh, trust, belief[turn - 1]
-    for tile in divided(team, len(told), 1):
+    for tile in range(len(told)):
         start, stop = tile * TILE, min((tile + 1) * TILE, blocks)
         size = 0
         for n in range(start, stop):

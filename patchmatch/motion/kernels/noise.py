@@ -3,10 +3,9 @@
 import numpy as np
 from numpy import float32, uintp
 
-from patchmatch.motion.kernels.compiling import ONE, helper
+from patchmatch.motion.kernels.compiling import ONE, helper, kernel
 from patchmatch.motion.kernels.contrast import CELL
 from patchmatch.motion.kernels.cutting import CELLS, corner_of
-from patchmatch.motion.kernels.team import divided
 
 SQUARE = 8  # pixels: side of the squares of JPEG
 # deviations of the difference to noise blended from four pixels, and from one
@@ -35,15 +34,14 @@ def noise_level(image, tiles, cut_off, quiet, deviation, sparse, edge, quantised
     return np.sqrt(bent * bent + squares * squares)
 
 
-@helper
+@kernel
 def cell_statistics(
-    team, tensor, noise0, noise1, grid, size, block, side, added, clip, loudness, texture, noise,
+    tensor, noise0, noise1, grid, size, block, side, added, clip, loudness, texture, noise,
     quiet, noisy,
 ):  # fmt: skip
     """Tell how much texture and noise is in the cells of windows, and what noise leaves of them.
 
     Args:
-        team: As ``join`` returns it.
         tensor: (N, 16, 3), means of the gradients' products xx, xy and yy.
         noise0: (B, ceil(H / 4), ceil(W / 4)), standard deviation of the noise in cells of 4x4
             pixels of the earlier frames.
@@ -63,7 +61,7 @@ def cell_statistics(
     """
     height, width = noise0.shape[1:]
     pitch = side // CELLS
-    for n in divided(team, len(tensor)):
+    for n in range(len(tensor)):
         b, left, top = corner_of(n, grid, size, block, side)
         for cell in range(CELLS**2):
             down, right = divmod(cell, CELLS)

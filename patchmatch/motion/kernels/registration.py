@@ -3,7 +3,7 @@
 import numpy as np
 from numpy import float32, uintp
 
-from patchmatch.motion.kernels.compiling import helper
+from patchmatch.motion.kernels.compiling import helper, kernel
 from patchmatch.motion.kernels.cutting import (
     CELLS,
     cell_mean,
@@ -13,7 +13,6 @@ from patchmatch.motion.kernels.cutting import (
     displaced,
     square_at,
 )
-from patchmatch.motion.kernels.team import divided
 
 # pixels in a row that are blended, as by ``patchmatch.ops.sampling.lagrange_weights``
 TAPS = 6
@@ -22,9 +21,9 @@ BEFORE = 2  # of them, before the middle two's left one
 APART = tuple(float32(1 / x) for x in (-120, 24, -12, 12, -24, 120))
 
 
-@helper
+@kernel
 def refine_windows(
-    team, image0, image1, grid, block, side, tensor, loudness, texture, first, last, level,
+    image0, image1, grid, block, side, tensor, loudness, texture, first, last, level,
     limits, steps, displacement,
 ):  # fmt: skip
     """Refine displacements as ``registration_step`` does, window by window.
@@ -54,7 +53,7 @@ def refine_windows(
     x, y, squared, weight, apart = cells[0], cells[1], cells[2], cells[3], cells[4]
     layer = first[0].T.copy()  # by input
     bias = first[1] + level * float32(0.5) * layer[3]
-    for n in divided(team, len(displacement)):
+    for n in range(len(displacement)):
         b, left, top = corner_of(n, grid, image0.shape[1:], block, side)
         cut_window(image0[b], left, top, window)
         cut_gradients(image0[b], left, top, slope_x, slope_y)

@@ -4,16 +4,14 @@ import numpy as np
 from numpy import float32, uintp
 
 from patchmatch.motion.kernels.blocks import place_of, start_of
-from patchmatch.motion.kernels.compiling import ONE, helper
-from patchmatch.motion.kernels.team import divided
+from patchmatch.motion.kernels.compiling import ONE, helper, kernel
 
 
-@helper
-def block_costs(team, image0, image1, side, clip, noise, pixels, credit, cost):
+@kernel
+def block_costs(image0, image1, side, clip, noise, pixels, credit, cost):
     """Compare blocks under every whole displacement; beyond the border image 1 is repeated.
 
     Args:
-        team: As ``join`` returns it.
         image0: (B, H, W), whose blocks are sought.
         image1: (B, H + 2 radius, W + 2 radius), in which they are, its border repeated.
         side: Side of a block in pixels.
@@ -27,7 +25,7 @@ def block_costs(team, image0, image1, side, clip, noise, pixels, credit, cost):
     span = round(np.sqrt(displacements))
     height, width = image0.shape[1], uintp(image0.shape[2])
     total = np.empty(width, float32)
-    for row in divided(team, len(cost) * rows, 1):
+    for row in range(len(cost) * rows):
         b, r = divmod(row, rows)
         top = start_of(r, height, side)
         for d in range(displacements):
@@ -49,12 +47,11 @@ def block_costs(team, image0, image1, side, clip, noise, pixels, credit, cost):
             cost[b, r, c, displacements // 2] -= credit * noise[b, y, x]
 
 
-@helper
-def deepest_minima(team, cost, length, best):
+@kernel
+def deepest_minima(cost, length, best):
     """Find the deepest local minima of blocks' costs, each blended with those around it.
 
     Args:
-        team: As ``join`` returns it.
         cost: (B, R, C, D), as ``block_costs`` writes it.
         length: (D,), added to a cost to choose among equal ones.
         best: (B R C, K, 2), written: dx and dy in pixels, between pixels by a parabola.
@@ -67,7 +64,7 @@ def deepest_minima(team, cost, length, best):
     lowest = np.empty(span, float32)
     minima = np.empty(displacements, np.int64)
     half, ninth = float32(0.5), float32(1 / 9)
-    for n in divided(team, len(best)):
+    for n in range(len(best)):
         b, r, c = place_of(n, rows, columns)
         blended[:] = 0
         for row in (max(r - 1, 0), r, min(r + 1, rows - 1)):

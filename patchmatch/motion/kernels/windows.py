@@ -2,7 +2,6 @@
 
 Arguments that the steps share:
 
-    team: As ``team.join`` returns it.
     image0, image1: (B, H, W), the earlier and the later frames.
     grid: (2,) int64, rows R and columns C of the blocks of a frame. Blocks and their windows are
         numbered row by row over all frames; N = B R C.
@@ -16,7 +15,7 @@ A cell is a sixteenth of a window; cells are numbered row by row.
 import numpy as np
 from numpy import float32, uintp
 
-from patchmatch.motion.kernels.compiling import ONE, helper
+from patchmatch.motion.kernels.compiling import ONE, helper, kernel
 from patchmatch.motion.kernels.cutting import (
     CELLS,
     cell_mean,
@@ -27,11 +26,10 @@ from patchmatch.motion.kernels.cutting import (
     square_at,
 )
 from patchmatch.motion.kernels.noise import LEAST, MOST
-from patchmatch.motion.kernels.team import divided
 
 
-@helper
-def cell_gradients(team, image0, image1, grid, block, side, tensor):
+@kernel
+def cell_gradients(image0, image1, grid, block, side, tensor):
     """Tell what is in the cells of windows of frame 0.
 
     Beside the shared arguments:
@@ -41,7 +39,7 @@ def cell_gradients(team, image0, image1, grid, block, side, tensor):
     along, down = np.empty((side, side), float32), np.empty((side, side), float32)
     sums = np.empty(3 * side, float32)
     second, third = uintp(side), uintp(2 * side)
-    for n in divided(team, len(tensor)):
+    for n in range(len(tensor)):
         b, left, top = corner_of(n, grid, image0.shape[1:], block, side)
         cut_gradients(image0[b], left, top, along, down)
         for row in range(CELLS):
@@ -57,9 +55,9 @@ def cell_gradients(team, image0, image1, grid, block, side, tensor):
                     tensor[n, cell, i] = cell_mean(sums, i * side + column * pitch, pitch)
 
 
-@helper
+@kernel
 def window_residuals(
-    team, image0, image1, grid, block, side, displacement, wanted, quiet, noisy, clip, residual
+    image0, image1, grid, block, side, displacement, wanted, quiet, noisy, clip, residual
 ):
     """Compare windows with frame 1 at their displacements by a clipped absolute difference.
 
@@ -74,7 +72,7 @@ def window_residuals(
     window = np.empty((side, side), float32)
     total = np.empty(side, float32)
     border = np.empty((side + 1) ** 2, float32)
-    for n in divided(team, len(displacement)):
+    for n in range(len(displacement)):
         b, left, top = corner_of(n, grid, image0.shape[1:], block, side)
         cut_window(image0[b], left, top, window)
         for k in range(displacement.shape[1]):
