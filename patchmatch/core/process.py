@@ -14,7 +14,8 @@ from typing import TypeVar
 SPIN_COUNT = 2000
 MOST_THREADS = 8  # of compiled loops: more than that wait for memory
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _compiled_threads = ContextVar("compiled_threads", default=1)
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from patchmatch.core.process import in_threads
-from patchmatch.motion import candidates, noise
+from patchmatch.motion import candidates as candidate_ops
 from patchmatch.motion import consensus_steps as answer_steps
+from patchmatch.motion import noise
 from patchmatch.motion import refine as motion_steps
 from patchmatch.motion.candidates import Offered, with_rival
 from patchmatch.motion.coarse_to_fine import LEVELS
@@ -94,12 +95,12 @@ def offer(above: Tensor, level: int, count: int | None = None) -> Offered:
     above = above.contiguous()
     shape, own = above.shape[:3], above.shape[3]
     common = above.new_empty(shape[0], 2)
-    common_motion(above, candidates.NEARBY, candidates.FEW, common)
+    common_motion(above, candidate_ops.NEARBY, candidate_ops.FEW, common)
     most = own + (AMONG_EIGHT if level else AMONG_FOUR)
     count = most if count is None else min(count, most)
     offered = above.new_empty(shape.numel(), count, 2)
     fresh = torch.empty(shape.numel(), count, dtype=torch.bool)
-    exact = candidates.SAME, candidates.EXACT
+    exact = candidate_ops.SAME, candidate_ops.EXACT
     offer_candidates(above, common, level > 0, *exact, offered, fresh)
     return Offered(offered.unflatten(0, shape), fresh.unflatten(0, shape), common)
 
@@ -124,9 +125,9 @@ class Matching(MatchingBase):
         )  # fmt: skip
         self.texture, self.noise = texture.unflatten(0, shape), spread.unflatten(0, shape)
 
-    def residual(self, displacements: Tensor, wanted: Tensor | None = None) -> Tensor:
+    def residual(self, candidates: Tensor, wanted: Tensor | None = None) -> Tensor:
         """Same as ``refine.Matching.residual``; what is not wanted stays undefined."""
-        flat = displacements.flatten(0, 2).contiguous()
+        flat = candidates.flatten(0, 2).contiguous()
         wanted = torch.ones(flat.shape[:2], dtype=torch.bool) if wanted is None else wanted
         residual = flat.new_zeros(*flat.shape[:2], CELL_COUNT)
         window_residuals(
@@ -135,9 +136,9 @@ class Matching(MatchingBase):
         )  # fmt: skip
         return residual.unflatten(0, self.shape)
 
-    def refine(self, begin: Tensor, trust: Any, level: int, steps: int) -> list[Tensor]:
+    def refine(self, candidates: Tensor, trust: Any, level: int, steps: int) -> list[Tensor]:
         """Same as ``refine.Matching.refine``, of which the last step alone is returned."""
-        refined = begin.flatten(0, 2).clone()
+        refined = candidates.flatten(0, 2).clone()
         limits = DAMPING, LONGEST, NOTHING, PLENTY, trust.scale**2, trust.least
         refine_windows(
             *self.images, self.grid, self.block, self.side, self.tensor, self.loudness,
@@ -191,7 +192,7 @@ def answers_around(answer: Tensor, rival: Tensor) -> tuple[Tensor, Tensor, Tenso
     offered = answer.new_empty(shape.numel(), ANSWERS, 2)
     fresh = torch.empty(shape.numel(), ANSWERS, dtype=torch.bool)
     other = rival.flatten(0, 2).contiguous()
-    gather_answers(answer.contiguous(), candidates.APART, other, alone, offered, fresh)
+    gather_answers(answer.contiguous(), candidate_ops.APART, other, alone, offered, fresh)
     return offered.unflatten(0, shape), fresh.unflatten(0, shape), alone.unflatten(0, shape)
 
 

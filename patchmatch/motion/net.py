@@ -107,8 +107,8 @@ class MotionNet(nn.Module):
         from patchmatch.motion import compiled  # importing numba takes half a second
 
         def compare_pair(pair: slice) -> Motion:
-            features = ([level.frames(pair) for level in x] for x in (described0, described1))
-            return self._compare(compiled, *features, grid, block, radius, False)
+            earlier, later = ([level.frames(pair) for level in x] for x in (described0, described1))
+            return self._compare(compiled, earlier, later, grid, block, radius, False)
 
         with threads_for_compiled_loops():
             found = in_threads(compare_pair, [slice(b, b + 1) for b in range(batch)])

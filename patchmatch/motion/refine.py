@@ -58,6 +58,7 @@ def settle(
 class MatchingBase:
     """What both forms of ``Matching`` share."""
 
+    tensor: Tensor
     texture: Tensor
     noise: Tensor
     shares: Tensor
@@ -66,6 +67,10 @@ class MatchingBase:
 
     def residual(self, candidates: Tensor, wanted: Tensor | None = None) -> Tensor:
         """Return the residuals (B, R, C, K, 16)."""
+        raise NotImplementedError
+
+    def refine(self, candidates: Tensor, trust: Any, level: int, steps: int) -> list[Tensor]:
+        """Return the displacements after the steps of registration."""
         raise NotImplementedError
 
     def evidence(

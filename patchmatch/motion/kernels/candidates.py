@@ -31,7 +31,7 @@ def common_motion(above, near, few, everywhere):
             r, c = divmod(n, columns)
             x[n], y[n] = above[b, r, c, 0, 0], above[b, r, c, 0, 1]
         middle = (blocks - 1) // 2
-        there_x, there_y = np.partition(x, middle)[middle], np.partition(y, middle)[middle]
+        there_x, there_y = np.sort(x)[middle], np.sort(y)[middle]
         close = 0
         for n in range(blocks):
             apart_x, apart_y = x[n] - there_x, y[n] - there_y

@@ -114,10 +114,10 @@ def _bent(image, side, step, cut_off, share):
         return float32(0)
     place = share * float32(found - 1)
     above = int(np.ceil(place))
-    ranked = np.partition(levels[:found], above)
+    ranked = np.sort(levels[:found])
     if not above:
-        return ranked[above]
-    below = ranked[:above].max()
+        return ranked[0]
+    below = ranked[above - 1]
     return ranked[above] + (float32(above) - place) * (below - ranked[above])
 
 
