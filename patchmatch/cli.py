@@ -79,13 +79,10 @@ class SaveFitConfig(SaveConfigCallback):
     ) -> None:
         """Print how to continue a training run that Ctrl+C or SIGTERM interrupts."""
         last = getattr(trainer.checkpoint_callback, "last_model_path", "")
+        last = last and os.path.relpath(last)
         if trainer.state.fn == TrainerFn.FITTING and isinstance(exception, KeyboardInterrupt):
-            resume = (
-                f"continue with --ckpt_path {os.path.relpath(last)}"
-                if last
-                else "no checkpoint was saved"
-            )
-            rank_zero_only(warn)(f"interrupted in epoch {trainer.current_epoch + 1}; {resume}")
+            next_step = f"continue with --ckpt_path {last}" if last else "no checkpoint was saved"
+            rank_zero_only(warn)(f"interrupted in epoch {trainer.current_epoch + 1}; {next_step}")
 
 
 class MatchingCLI(LightningCLI):
