@@ -172,7 +172,7 @@ def main() -> None:
         action="append",
         default=[],
         metavar="NAME=CHECKPOINT",
-        help="another checkpoint of MotionMatcher to compare; may be repeated",
+        help="another checkpoint of MotionMatcher to compare; may be duplicates",
     )
     parser.add_argument(
         "--scenes", type=int, default=12, help="number of synthetic scenes of photographs, or 0"

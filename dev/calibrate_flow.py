@@ -42,7 +42,7 @@ def measured(
             for frame in degrade_frames(scene.frame0, scene.frame1, rng)
         ]
         with torch.inference_mode():
-            features0, features1 = (matcher.net.describe(frame) for frame in frames)
+            features0, features1 = (matcher.net.extract_features(frame) for frame in frames)
             pair, logits = matcher.pixel_inputs(frames[0], features0, features1)
         flow = dense_flow(pair)
         found = np.stack(confidence_features(pair, flow, logits), axis=-1)

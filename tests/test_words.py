@@ -42,9 +42,6 @@ WORDS = {
 }
 FORBIDDEN = {re.compile(pattern, re.IGNORECASE): term for pattern, term in WORDS.items()}
 
-# Rewritten together with the algorithm; what a user reads of motion is in matcher.py and data.py.
-INNER = [p for p in (PACKAGE / "motion").rglob("*.py") if p.stem not in ("matcher", "data", "net")]
-
 
 def sentences(path: Path) -> list[tuple[int, str]]:
     """Return line number and text of everything that people read in a file."""
@@ -56,7 +53,7 @@ def sentences(path: Path) -> list[tuple[int, str]]:
 
 
 def texts() -> list[Path]:
-    code = [p for p in PACKAGE.rglob("*.py") if p not in INNER]
+    code = [*PACKAGE.rglob("*.py")]
     docs = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *PACKAGE.rglob("*.md")]
     pages = [p for p in PACKAGE.rglob("*") if p.suffix in (".html", ".js")]
     return sorted(

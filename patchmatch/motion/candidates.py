@@ -8,104 +8,110 @@ from torch import Tensor
 
 from patchmatch.motion.neighbours import EIGHT, FOUR, neighbours
 
-NEARBY, FEW = 1.0, 0.05  # pixels from the median, and the share of blocks that must be so near
-# pixels, in x or in y: nearer than that, two displacements are the same one
-SAME = 0.15  # to a block that considers both
-EXACT = 0.1  # if one of them is rest or the common one, which are exact where they are right
-APART = 0.5  # among answers that are voted for
-RIVAL = 0.75  # pixels from the likeliest candidate: one farther off may be its rival
-UNLIKELY = 5.0  # by how much its logit may be lower
+DOMINANT_DISTANCE = 1.0  # pixels from the dominant displacement
+MIN_DOMINANT_SHARE = 0.05  # of the blocks within that distance, for a dominant displacement
+# Candidates whose dx and dy both differ by less, in pixels, are duplicates:
+DUPLICATE_DISTANCE = 0.15
+EXACT_DISTANCE = 0.1  # if one of them is zero or dominant motion
+VOTING_DISTANCE = 0.5  # among the candidates of a vote
+RUNNER_UP_DISTANCE = 0.75  # pixels between the best candidate and the runner-up, at least
+RUNNER_UP_MARGIN = 5.0  # difference of their logits, at most
 
 
-class Offered(NamedTuple):
-    """What blocks consider, in pixels of a level.
+class Proposals(NamedTuple):
+    """Candidate displacements of all blocks, in pixels of a level.
 
     Attributes:
-        candidates: (B, R, C, K, 2), the first one of each block is rest.
-        fresh: (B, R, C, K) bool, which are judged: the first ones. The others repeat one of them.
-        common: (B, 2), the displacement that most blocks share.
+        candidates: (B, R, C, K, 2); the first of each block is zero motion.
+        unique: (B, R, C, K) bool, True for the first candidates, False for duplicates, which
+            follow them.
+        dominant: (B, 2), the displacement that most blocks share.
     """
 
     candidates: Float[Tensor, "B R C K 2"]
-    fresh: Bool[Tensor, "B R C K"]
-    common: Float[Tensor, "B 2"]
+    unique: Bool[Tensor, "B R C K"]
+    dominant: Float[Tensor, "B 2"]
 
 
-def offer(candidates: Float[Tensor, "B R C _ 2"], level: int, count: int | None = None) -> Offered:
-    """Return what each block considers.
+def propose(
+    candidates: Float[Tensor, "B R C _ 2"], level: int, count: int | None = None
+) -> Proposals:
+    """Return the candidates of each block on a level (propagation of PatchMatch).
 
-    That is no motion at all, above the frame itself the common one, its own candidates and the
-    neighbours' best, in this order.
+    In this order: zero motion, the dominant motion (not at full resolution), the own candidates,
+    and the best candidate of each neighbour.
 
     Args:
         candidates: In pixels of the level, the best first.
-        level: Level of the pyramid.
-        count: How many at most, or None for all.
+        level: Pyramid level, 0 for full resolution.
+        count: Largest number of candidates of a block; None for all.
     """
-    best, everywhere = candidates[..., 0, :], common(candidates)
+    best, dominant = candidates[..., 0, :], dominant_motion(candidates)
     exact = [torch.zeros_like(candidates[..., :1, :])]
     if level:
-        exact.append(everywhere[:, None, None, None].expand_as(exact[0]))
+        exact.append(dominant[:, None, None, None].expand_as(exact[0]))
     around = neighbours(best, EIGHT if level else FOUR)
-    offered = torch.cat([*exact, candidates, around], dim=-2)
-    limits = offered.new_full((offered.shape[-2],), SAME)
-    limits[: len(exact)] = EXACT
-    again = repeated(offered, torch.minimum(limits[:, None], limits))
-    return Offered(*fresh_first(offered, again, count), everywhere)
+    proposed = torch.cat([*exact, candidates, around], dim=-2)
+    limits = proposed.new_full((proposed.shape[-2],), DUPLICATE_DISTANCE)
+    limits[: len(exact)] = EXACT_DISTANCE
+    is_duplicate = duplicates(proposed, torch.minimum(limits[:, None], limits))
+    return Proposals(*unique_first(proposed, is_duplicate, count), dominant)
 
 
-def common(candidates: Float[Tensor, "B R C K 2"]) -> Float[Tensor, "B 2"]:
+def dominant_motion(candidates: Float[Tensor, "B R C K 2"]) -> Float[Tensor, "B 2"]:
     """Return the median of the first candidates of all blocks, the lower one of two.
 
-    It is none, 0, where hardly a block is near it: in frames of noise alone, it would be the one
-    displacement but rest that all blocks consider, and could agree on.
+    It is 0 if few blocks are near it: in a pair of noise images it would be the only nonzero
+    displacement that all blocks consider, and on which they could agree.
     """
     first = candidates[..., 0, :].flatten(1, 2)
-    ranked = first.sort(dim=1).values  # as ``median`` has no form in ONNX
+    ranked = first.sort(dim=1).values  # ``median`` cannot be exported to ONNX
     middle = ranked[:, (first.shape[1] - 1) // 2, None]
-    near = (first - middle).norm(dim=-1, keepdim=True) < NEARBY
+    near = (first - middle).norm(dim=-1, keepdim=True) < DOMINANT_DISTANCE
     share = near.to(first).mean(dim=1, keepdim=True)
-    return torch.where(share > FEW, middle, 0)[:, 0]
+    return torch.where(share > MIN_DOMINANT_SHARE, middle, 0)[:, 0]
 
 
-def likeliest(
+def most_probable(
     candidates: Float[Tensor, "B R C K 2"], logits: Float[Tensor, "B R C K"]
 ) -> Float[Tensor, "B R C 1 2"]:
-    """Return the likeliest candidate of each block."""
+    """Return the candidate of each block with the highest logit."""
     first = logits.argmax(dim=-1)[..., None, None]
     return candidates.gather(-2, first.expand(*first.shape[:-1], 2))
 
 
-def with_rival(
+def top2(
     candidates: Float[Tensor, "B R C K 2"], logits: Float[Tensor, "B R C K"]
 ) -> Float[Tensor, "B R C 2 2"]:
-    """Return the likeliest candidate of each block and the likeliest of those apart from it.
+    """Return the best candidate of each block and the runner-up.
 
-    That one is its rival: where a block is of two things that move, both are right. The first one
-    stands there again where no other is likely.
+    The runner-up is the best of those that differ from the first: in a block on a motion boundary
+    both may be right. Without a probable one, the best candidate is repeated.
     """
-    best = likeliest(candidates, logits)
-    near = (candidates - best).norm(dim=-1) <= RIVAL
+    best = most_probable(candidates, logits)
+    near = (candidates - best).norm(dim=-1) <= RUNNER_UP_DISTANCE
     others = logits.masked_fill(near, -torch.inf)
-    behind = logits.amax(dim=-1) - others.amax(dim=-1)
-    rival = torch.where((behind > UNLIKELY)[..., None, None], best, likeliest(candidates, others))
-    return torch.cat([best, rival], dim=-2)
+    margin = logits.amax(dim=-1) - others.amax(dim=-1)
+    is_improbable = (margin > RUNNER_UP_MARGIN)[..., None, None]
+    runner_up = torch.where(is_improbable, best, most_probable(candidates, others))
+    return torch.cat([best, runner_up], dim=-2)
 
 
-def fresh_first(
-    ranked: Float[Tensor, "*N K 2"], again: Bool[Tensor, "*N K"], count: int | None = None
+def unique_first(
+    ranked: Float[Tensor, "*N K 2"], is_duplicate: Bool[Tensor, "*N K"], count: int | None = None
 ) -> tuple[Float[Tensor, "*N M 2"], Bool[Tensor, "*N M"]]:
-    """Return the first ones, those last that are there ``again``, and which are not."""
-    place = torch.arange(again.shape[-1], device=again.device)  # no two are sorted alike
-    order = (again * len(place) + place).argsort(dim=-1)[..., :count]
-    return ranked.gather(-2, order.unsqueeze(-1).expand(*order.shape, 2)), ~again.gather(-1, order)
+    """Return the first ``count`` candidates, duplicates last, and which of them are unique."""
+    index = torch.arange(is_duplicate.shape[-1], device=is_duplicate.device)
+    order = (is_duplicate * len(index) + index).argsort(dim=-1)[..., :count]
+    sorted_candidates = ranked.gather(-2, order.unsqueeze(-1).expand(*order.shape, 2))
+    return sorted_candidates, ~is_duplicate.gather(-1, order)
 
 
-def repeated(
+def duplicates(
     ranked: Float[Tensor, "*N K 2"], limit: Float[Tensor, "K K"] | float
 ) -> Bool[Tensor, "*N K"]:
-    """Tell which candidates are nearer than a limit, in x and in y, to one before them."""
-    apart = (ranked.unsqueeze(-2) - ranked.unsqueeze(-3)).abs().amax(dim=-1)
+    """Return which candidates differ by less than ``limit``, in x and y, from an earlier one."""
+    difference = (ranked.unsqueeze(-2) - ranked.unsqueeze(-3)).abs().amax(dim=-1)
     count = ranked.shape[-2]
-    before = torch.ones(count, count, dtype=torch.bool, device=ranked.device).tril(-1)
-    return ((apart < limit) & before).any(dim=-1)
+    earlier = torch.ones(count, count, dtype=torch.bool, device=ranked.device).tril(-1)
+    return ((difference < limit) & earlier).any(dim=-1)

@@ -1,15 +1,15 @@
-"""Settings and results of the coarse-to-fine estimation, shared by its tensor and compiled form."""
+"""Settings and results of the coarse-to-fine estimation."""
 
 from typing import NamedTuple
 
 from torch import Tensor
 
-from patchmatch.motion.candidates import Offered
+from patchmatch.motion.candidates import Proposals
 
 LEVELS = 4
 COARSEST = LEVELS - 1
-FIRST = 4  # candidates of the exhaustive search on the coarsest level
-MOST = 10  # candidates that are scored per block in eval mode; training scores all
+SEARCH_CANDIDATES = 4  # per block, of the exhaustive search on the coarsest level
+MAX_CANDIDATES = 10  # that are scored per block in eval mode; training scores all
 STEPS = (2, 2, 2)  # Lucas-Kanade iterations, by level
 MIN_RADIUS, MAX_DEFAULT_RADIUS = 6, 20  # of the default search, in pixels of the coarsest level
 
@@ -19,13 +19,13 @@ def default_radius(width: int) -> int:
     return min(max(-(-width // 32), MIN_RADIUS), MAX_DEFAULT_RADIUS)
 
 
-class Judged(NamedTuple):
+class Scored(NamedTuple):
     """Scores of the candidates of one level, supervised in training."""
 
     level: int
-    offered: Offered  #: the candidates
-    at_rest: Tensor  #: (B, R, C, 16), residual of zero motion in each subwindow
-    rounds: list[Tensor]  #: logits (B, R, C, K) before and after each message-passing iteration
+    proposals: Proposals
+    zero_residual: Tensor  #: (B, R, C, 16), residual of zero motion in each subwindow
+    logits: list[Tensor]  #: (B, R, C, K) before and after each message-passing iteration
 
 
 class Refined(NamedTuple):
@@ -47,4 +47,4 @@ class Motion(NamedTuple):
 
     displacement: Tensor
     confidence_logits: Tensor
-    trace: list[Judged | Refined] | None = None
+    trace: list[Scored | Refined] | None = None

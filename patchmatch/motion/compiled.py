@@ -1,6 +1,6 @@
 """The primitives of ``MotionNet`` in compiled loops, for the CPU without gradients.
 
-``patchmatch.motion.tensors`` has the same functions as tensor operations.
+Each replaces the tensor operations of the same name in ``patchmatch.motion.tensors``.
 """
 
 from typing import Any
@@ -12,214 +12,235 @@ from torch.nn import functional as F
 
 from patchmatch.core.process import in_threads
 from patchmatch.motion import candidates as candidate_ops
-from patchmatch.motion import consensus_steps as answer_steps
-from patchmatch.motion import noise
-from patchmatch.motion import refine as motion_steps
-from patchmatch.motion.candidates import Offered, with_rival
+from patchmatch.motion import consensus_steps, matching, noise
+from patchmatch.motion.candidates import Proposals, top2
 from patchmatch.motion.coarse_to_fine import LEVELS
-from patchmatch.motion.features import AROUND, CLIP, CREDIT, SOFTENING, Level
-from patchmatch.motion.kernels.answers import cell_ballot
-from patchmatch.motion.kernels.answers import draw_together as draw_kernel
-from patchmatch.motion.kernels.candidates import (
-    AMONG_EIGHT,
-    AMONG_FOUR,
-    ANSWERS,
-    common_motion,
-    gather_answers,
-    offer_candidates,
-    settle_candidates,
+from patchmatch.motion.features import (
+    CLIP,
+    NOISE_TILE,
+    SOFTENING,
+    WINDOW,
+    ZERO_MOTION_CREDIT,
+    Features,
+    PyramidLevel,
 )
-from patchmatch.motion.kernels.contrast import CELL
-from patchmatch.motion.kernels.cutting import CELLS
-from patchmatch.motion.kernels.description import describe_frames
-from patchmatch.motion.kernels.judge import TILE, hear_neighbours, weigh_candidates
-from patchmatch.motion.kernels.noise import cell_statistics
+from patchmatch.motion.kernels import candidates as candidate_kernels
+from patchmatch.motion.kernels import consensus as consensus_kernels
+from patchmatch.motion.kernels import scoring as scoring_kernels
+from patchmatch.motion.kernels.cropping import SUBWINDOWS
+from patchmatch.motion.kernels.features import extract_frame_features
+from patchmatch.motion.kernels.noise import window_statistics
 from patchmatch.motion.kernels.registration import refine_windows
 from patchmatch.motion.kernels.search import block_costs, deepest_minima
-from patchmatch.motion.kernels.windows import cell_gradients, window_residuals
-from patchmatch.motion.lucas_kanade import DAMPING, LONGEST, NOTHING, PLENTY
-from patchmatch.motion.refine import SMALLEST_WINDOW, MatchingBase
-from patchmatch.motion.scoring import NEAR, NOT_JUDGED, REACHES, TIE, linear_layers
-from patchmatch.motion.scoring_steps import SMALLEST_TRUST
-from patchmatch.motion.windows import cell_shares
+from patchmatch.motion.kernels.windows import structure_tensors, window_residuals
+from patchmatch.motion.lucas_kanade import DAMPING, FULL_SNR, MAX_STEP, MIN_SNR
+from patchmatch.motion.matching import SMALLEST_WINDOW, MatchingBase
+from patchmatch.motion.scoring import (
+    AGREEMENT,
+    DUPLICATE_LOGIT,
+    SCALES,
+    ZERO_MOTION_PRIOR,
+    linear_layers,
+)
+from patchmatch.motion.scoring_steps import MIN_TRUST
+from patchmatch.motion.windows import subwindow_weights
 
-__all__ = ["with_rival"]
+__all__ = ["top2"]
 
-CELL_COUNT = CELLS**2
-
-
-def describe(frames: Tensor, levels: int = LEVELS) -> list[Level]:
-    """Same as ``features.describe``, with frames distributed over threads."""
-    found = in_threads(lambda frame: _describe_frame(frame, levels), frames.split(1))
-    return [Level(*map(torch.cat, zip(*level, strict=True))) for level in zip(*found, strict=True)]
+SUBWINDOW_COUNT = SUBWINDOWS**2
 
 
-def _describe_frame(frames: Tensor, levels: int) -> list[Level]:
-    batch, _, height, width = frames.shape
-    images, described = [frames[:, 0].contiguous()], []
+def extract_features(frames: Tensor, levels: int = LEVELS) -> Features:
+    """Same as ``tensors.extract_features``, with frames distributed over threads."""
+    found = in_threads(lambda frame: _extract_frame(frame, levels), frames.split(1))
+    levels_of_frames = zip(*found, strict=True)
+    return [PyramidLevel(*map(torch.cat, zip(*x, strict=True))) for x in levels_of_frames]
+
+
+def _extract_frame(frame: Tensor, levels: int) -> Features:
+    height, width = frame.shape[2:]
+    images, features = [frame[:, 0].contiguous()], []
     for level in range(levels):
         if level:
             height, width = -(-height // 2), -(-width // 2)
-            images.append(frames.new_empty(batch, height, width))
-        loud = frames.new_empty(batch, -(-height // CELL), -(-width // CELL))
-        described.append(Level(torch.empty_like(images[-1]), loud))
-    telling = (
-        noise.tile_grid(*frames.shape[2:]),
+            images.append(frame.new_empty(1, height, width))
+        noise_map = frame.new_empty(1, -(-height // NOISE_TILE), -(-width // NOISE_TILE))
+        features.append(PyramidLevel(torch.empty_like(images[-1]), noise_map))
+    noise_settings = (
+        noise.tile_grid(*frame.shape[2:]),
         np.array([noise.DARK, noise.BRIGHT], np.float32),
-        *(noise.QUIET, noise.DEVIATION, noise.SPARSE, noise.EDGE, noise.QUANTISED),
+        *(noise.FLAT_QUANTILE, noise.DEVIATION, noise.ROW_STEP, noise.LARGEST_STEP),
+        noise.JPEG_FACTOR,
     )
-    even, loud = zip(*described, strict=True)
-    given = tuple(images), (0,) * AROUND, SOFTENING, telling
-    describe_frames(*given, frames.new_empty(batch), even, loud)
-    return described
+    normalized, noise_maps = zip(*features, strict=True)
+    window = (0,) * WINDOW  # a length that is known at compile time
+    extract_frame_features(tuple(images), window, SOFTENING, noise_settings, normalized, noise_maps)
+    return features
 
 
 def search(
-    described0: Level, described1: Level, shape: torch.Size, block: int, radius: int, count: int
+    features0: PyramidLevel,
+    features1: PyramidLevel,
+    shape: torch.Size,
+    block: int,
+    radius: int,
+    count: int,
 ) -> Tensor:
-    """Same as ``features.search``."""
-    even, rim = described0.even.contiguous(), (radius,) * 4
-    padded = F.pad(described1.even[:, None], rim, mode="replicate")[:, 0]
-    cost = even.new_empty(*shape, (2 * radius + 1) ** 2)
-    block_costs(even, padded, block, CLIP, described0.noise.contiguous(), CELL, CREDIT, cost)
+    """Same as ``tensors.search``."""
+    image0, noise_map = features0.normalized.contiguous(), features0.noise.contiguous()
+    padded = F.pad(features1.normalized[:, None], (radius,) * 4, mode="replicate")[:, 0]
+    cost = image0.new_empty(*shape, (2 * radius + 1) ** 2)
+    credit = ZERO_MOTION_CREDIT
+    block_costs(image0, padded, block, CLIP, noise_map, NOISE_TILE, credit, cost)
     axis = np.arange(-radius, radius + 1)
     # Prefers the shortest displacement among equal costs.
     lengths = 1e-4 * np.hypot(axis[:, None], axis).ravel().astype(np.float32)
-    best = even.new_empty(shape.numel(), count, 2)
+    best = image0.new_empty(shape.numel(), count, 2)
     deepest_minima(cost, lengths, best)
     return best.unflatten(0, shape)
 
 
-def offer(above: Tensor, level: int, count: int | None = None) -> Offered:
-    """Same as ``candidates.offer``."""
-    above = above.contiguous()
-    shape, own = above.shape[:3], above.shape[3]
-    common = above.new_empty(shape[0], 2)
-    common_motion(above, candidate_ops.NEARBY, candidate_ops.FEW, common)
-    most = own + (AMONG_EIGHT if level else AMONG_FOUR)
-    count = most if count is None else min(count, most)
-    offered = above.new_empty(shape.numel(), count, 2)
-    fresh = torch.empty(shape.numel(), count, dtype=torch.bool)
-    exact = candidate_ops.SAME, candidate_ops.EXACT
-    offer_candidates(above, common, level > 0, *exact, offered, fresh)
-    return Offered(offered.unflatten(0, shape), fresh.unflatten(0, shape), common)
+def propose(candidates: Tensor, level: int, count: int | None = None) -> Proposals:
+    """Same as ``tensors.propose``."""
+    candidates = candidates.contiguous()
+    shape, own = candidates.shape[:3], candidates.shape[3]
+    dominant = candidates.new_empty(shape[0], 2)
+    limits = candidate_ops.DOMINANT_DISTANCE, candidate_ops.MIN_DOMINANT_SHARE
+    candidate_kernels.dominant_motion(candidates, *limits, dominant)
+    proposed = own + (candidate_kernels.WITH_EIGHT if level else candidate_kernels.WITH_FOUR)
+    count = proposed if count is None else min(count, proposed)
+    found = candidates.new_empty(shape.numel(), count, 2)
+    unique = torch.empty(shape.numel(), count, dtype=torch.bool)
+    limits = candidate_ops.DUPLICATE_DISTANCE, candidate_ops.EXACT_DISTANCE
+    candidate_kernels.propose_candidates(candidates, dominant, level > 0, *limits, found, unique)
+    return Proposals(found.unflatten(0, shape), unique.unflatten(0, shape), dominant)
 
 
 class Matching(MatchingBase):
-    """Same as ``refine.Matching``."""
+    """Same as ``tensors.Matching``."""
 
-    def __init__(self, level0: Level, level1: Level, shape: torch.Size, block: int) -> None:
-        self.shape, self.block, self.size = shape, block, level0.even.shape[-2:]
-        self.side = max(block, SMALLEST_WINDOW)
-        self.shares = cell_shares(block, self.side, level0.even.device)
-        self.images = level0.even.contiguous(), level1.even.contiguous()
-        noises = level0.noise.contiguous(), level1.noise.contiguous()
-        self.grid = np.array(shape[1:])
-        blocks = shape.numel()
-        self.tensor = torch.empty(blocks, CELL_COUNT, 3)
-        cell_gradients(*self.images, self.grid, block, self.side, self.tensor)
-        self.loudness, texture, spread, self.quiet, self.noisy = torch.empty(5, blocks, CELL_COUNT)
-        cell_statistics(
-            self.tensor, *noises, self.grid, np.array(self.size), block, self.side,
-            motion_steps.NO_TEXTURE, CLIP, self.loudness, texture, spread, self.quiet, self.noisy,
+    def __init__(
+        self, level0: PyramidLevel, level1: PyramidLevel, shape: torch.Size, block: int
+    ) -> None:
+        self.shape, self.block, self.size = shape, block, level0.normalized.shape[-2:]
+        side, blocks = max(block, SMALLEST_WINDOW), shape.numel()
+        self.subwindow_weights = subwindow_weights(block, side, level0.normalized.device)
+        images = level0.normalized.contiguous(), level1.normalized.contiguous()
+        noise_maps = level0.noise.contiguous(), level1.noise.contiguous()
+        grid = np.array(shape[1:])
+        self.windows = *images, grid, block, side
+        self.structure_tensor = torch.empty(blocks, SUBWINDOW_COUNT, 3)
+        structure_tensors(*self.windows, self.structure_tensor)
+        self.noise_variance, texture, deviation, *self.noise_residual = torch.empty(
+            5, blocks, SUBWINDOW_COUNT
+        )
+        window_statistics(
+            self.structure_tensor, *noise_maps, grid, np.array(self.size), block, side,
+            matching.MIN_GRADIENT, CLIP, self.noise_variance, texture, deviation,
+            *self.noise_residual,
         )  # fmt: skip
-        self.texture, self.noise = texture.unflatten(0, shape), spread.unflatten(0, shape)
+        self.texture, self.noise = texture.unflatten(0, shape), deviation.unflatten(0, shape)
 
-    def residual(self, candidates: Tensor, wanted: Tensor | None = None) -> Tensor:
-        """Same as ``refine.Matching.residual``; what is not wanted stays undefined."""
+    def residual(self, candidates: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the residuals of the candidates in the mask; others are undefined."""
         flat = candidates.flatten(0, 2).contiguous()
-        wanted = torch.ones(flat.shape[:2], dtype=torch.bool) if wanted is None else wanted
-        residual = flat.new_zeros(*flat.shape[:2], CELL_COUNT)
-        window_residuals(
-            *self.images, self.grid, self.block, self.side, flat, wanted.reshape(flat.shape[:2]),
-            self.quiet, self.noisy, CLIP, residual,
-        )  # fmt: skip
+        mask = torch.ones(flat.shape[:2], dtype=torch.bool) if mask is None else mask.flatten(0, 2)
+        residual = flat.new_zeros(*flat.shape[:2], SUBWINDOW_COUNT)
+        window_residuals(*self.windows, flat, mask, *self.noise_residual, CLIP, residual)
         return residual.unflatten(0, self.shape)
 
-    def refine(self, candidates: Tensor, trust: Any, level: int, steps: int) -> list[Tensor]:
-        """Same as ``refine.Matching.refine``, of which the last step alone is returned."""
+    def refine(self, candidates: Tensor, weights: Any, level: int, steps: int) -> list[Tensor]:
+        """Return the displacements after the last step of registration."""
         refined = candidates.flatten(0, 2).clone()
-        limits = DAMPING, LONGEST, NOTHING, PLENTY, trust.scale**2, trust.least
+        limits = DAMPING, MAX_STEP, MIN_SNR, FULL_SNR, weights.scale**2, weights.least
         refine_windows(
-            *self.images, self.grid, self.block, self.side, self.tensor, self.loudness,
-            self.texture.flatten(0, 2), *trust.network(), float(level), limits, steps, refined,
+            *self.windows, self.structure_tensor, self.noise_variance, self.texture.flatten(0, 2),
+            *weights.network(), float(level), limits, steps, refined,
         )  # fmt: skip
         return [refined.unflatten(0, self.shape)]
 
 
 def score(
-    judge: Any, offered: Offered, residual: Tensor, matching: MatchingBase, level: int
+    scorer: Any, proposals: Proposals, residual: Tensor, matching: MatchingBase, level: int
 ) -> list[Tensor]:
-    """Same as ``Judge.forward``, of which the last logits alone are returned."""
-    shape, count = offered.candidates.shape[:3], offered.candidates.shape[3]
-    blocks, tiles = shape.numel(), -(-shape.numel() // TILE)
-    given, fresh = offered.candidates.flatten(0, 2), offered.fresh.flatten(0, 2)
-    network, rounds = judge.network(), judge.rounds
-    plain = residual.new_empty(blocks, count)
-    logits = residual.new_full((rounds + 1, blocks, count), NOT_JUDGED)
-    belief = residual.new_empty(max(1, rounds), blocks, count)
+    """Return the last logits of ``tensors.score``."""
+    shape, count = proposals.candidates.shape[:3], proposals.candidates.shape[3]
+    blocks, tiles = shape.numel(), -(-shape.numel() // scoring_kernels.TILE)
+    columns = scoring_kernels.TILE * count
+    candidates, unique = proposals.candidates.flatten(0, 2), proposals.unique.flatten(0, 2)
+    weights, iterations = scorer.network(), scorer.iterations
+    formula = residual.new_empty(blocks, count)
+    logits = residual.new_full((iterations + 1, blocks, count), DUPLICATE_LOGIT)
+    belief = residual.new_empty(max(1, iterations), blocks, count)
     trust = residual.new_empty(blocks)
-    told = residual.new_empty(tiles, len(network.together[0][1]), TILE * count)
-    weigh_candidates(
-        given, fresh, residual.flatten(0, 2), matching.texture.flatten(0, 2),
-        matching.noise.flatten(0, 2), matching.shares, offered.common, float(level), network, TIE,
-        plain, logits, trust, told, belief,
+    hidden = residual.new_empty(tiles, len(weights.pairwise[0][1]), columns)
+    subwindows = (x.flatten(0, 2) for x in (residual, matching.texture, matching.noise))
+    scoring_kernels.score_candidates(
+        candidates, unique, *subwindows, matching.subwindow_weights, proposals.dominant,
+        float(level), weights, ZERO_MOTION_PRIOR, formula, logits, trust, hidden, belief,
     )  # fmt: skip
-    reaches, grid = np.array(REACHES, np.float32), np.array(shape[1:])
-    for turn in range(1, rounds + 1):
-        hear_neighbours(
-            turn, given, fresh, trust, grid, reaches, NEAR, SMALLEST_TRUST, plain, network, told,
-            belief, logits,
+    scales, grid = np.array(SCALES, np.float32), np.array(shape[1:])
+    for iteration in range(1, iterations + 1):
+        scoring_kernels.pass_messages(
+            iteration, candidates, unique, trust, grid, scales, AGREEMENT, MIN_TRUST, formula,
+            weights, hidden, belief, logits,
         )  # fmt: skip
     return [logits[-1].unflatten(0, shape)]
 
 
-def settle(offered: Tensor, logits: Tensor, best: Tensor | None = None) -> Tensor:
-    """Same as ``refine.settle``."""
-    shape = offered.shape[:3]
-    given, odds = offered.flatten(0, 2).contiguous(), logits.flatten(0, 2).contiguous()
-    best = given[:0] if best is None else best.flatten(0, 2).contiguous()
-    answer = given.new_empty(len(given), 2)
-    steps = motion_steps.STANDS_FOR, motion_steps.WEISZFELD, motion_steps.SOFTENING
-    settle_candidates(given, odds, best, *steps, answer)
-    return answer.unflatten(0, shape)
+def median_displacement(candidates: Tensor, logits: Tensor, best: Tensor | None = None) -> Tensor:
+    """Same as ``tensors.median_displacement``."""
+    shape = candidates.shape[:3]
+    points, logits = candidates.flatten(0, 2).contiguous(), logits.flatten(0, 2).contiguous()
+    best = points[:0] if best is None else best.flatten(0, 2).contiguous()
+    median = points.new_empty(len(points), 2)
+    settings = matching.MERGE_DISTANCE, matching.MEDIAN_STEPS, matching.SOFTENING
+    candidate_kernels.geometric_medians(points, logits, best, *settings, median)
+    return median.unflatten(0, shape)
 
 
-def answers_around(answer: Tensor, rival: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Same as ``consensus_steps.answers_around``."""
-    shape = answer.shape[:3]
-    alone = answer.new_empty(shape.numel(), 2)
-    offered = answer.new_empty(shape.numel(), ANSWERS, 2)
-    fresh = torch.empty(shape.numel(), ANSWERS, dtype=torch.bool)
-    other = rival.flatten(0, 2).contiguous()
-    gather_answers(answer.contiguous(), candidate_ops.APART, other, alone, offered, fresh)
-    return offered.unflatten(0, shape), fresh.unflatten(0, shape), alone.unflatten(0, shape)
+def voting_candidates(displacement: Tensor, runner_up: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Same as ``tensors.voting_candidates``."""
+    shape, count = displacement.shape[:3], candidate_kernels.VOTING_CANDIDATES
+    candidates = displacement.new_empty(shape.numel(), count, 2)
+    unique = torch.empty(shape.numel(), count, dtype=torch.bool)
+    unsupported = displacement.new_empty(shape.numel(), 2)
+    given = displacement.contiguous(), candidate_ops.VOTING_DISTANCE
+    second = runner_up.flatten(0, 2).contiguous()
+    candidate_kernels.gather_candidates(*given, second, unsupported, candidates, unique)
+    candidates, unique = candidates.unflatten(0, shape), unique.unflatten(0, shape)
+    return candidates, unique, unsupported.unflatten(0, shape)
 
 
-def ballot(
-    offered: Tensor,
-    fresh: Tensor,
-    alone: Tensor,
+def vote_shares(
+    candidates: Tensor,
+    unique: Tensor,
+    unsupported: Tensor,
     residual: Tensor,
     texture: Tensor,
-    spread: Tensor,
+    noise: Tensor,
     formula: Tensor,
     layers: nn.Sequential,
 ) -> Tensor:
-    """Same as ``consensus_steps.ballot``."""
-    given = (x.flatten(0, 2) for x in (offered, fresh, alone, residual, texture, spread))
-    share = offered.new_empty(offered.shape[:4])
-    network = linear_layers(layers)
-    cell_ballot(*given, formula, answer_steps.PRICE, *network, share.flatten(0, 2))
+    """Same as ``tensors.vote_shares``."""
+    given = candidates, unique, unsupported, residual, texture, noise
+    flat = (values.flatten(0, 2) for values in given)
+    share = candidates.new_empty(candidates.shape[:4])
+    settings = formula, consensus_steps.LENGTH_PENALTY, *linear_layers(layers)
+    consensus_kernels.count_votes(*flat, *settings, share.flatten(0, 2))
     return share
 
 
-def draw_together(
-    answer: Tensor, held: Tensor, firm: Tensor, voice: Tensor, reach: Tensor
+def regularise(
+    displacement: Tensor,
+    data_term: Tensor,
+    pairwise_weight: Tensor,
+    confidence: Tensor,
+    scale: Tensor,
 ) -> Tensor:
-    """Same as ``consensus_steps.draw_together``."""
-    found = torch.empty_like(answer, memory_format=torch.contiguous_format)
-    given = (x.flatten(0, 2).contiguous() for x in (held, firm, voice))
-    settings = reach, answer_steps.TIED, answer_steps.ROUNDS
-    draw_kernel(answer.contiguous(), *given, *settings, found)
+    """Same as ``tensors.regularise``."""
+    found = torch.empty_like(displacement, memory_format=torch.contiguous_format)
+    terms = (x.flatten(0, 2).contiguous() for x in (data_term, pairwise_weight, confidence))
+    settings = scale, consensus_steps.MIN_WEIGHT, consensus_steps.ITERATIONS
+    consensus_kernels.regularise(displacement.contiguous(), *terms, *settings, found)
     return found

@@ -1,4 +1,4 @@
-"""Agreement of neighbouring blocks: votes of subwindows, then smoothing."""
+"""Agreement of neighbouring blocks: votes of subwindows, then a regulariser."""
 
 from typing import Any
 
@@ -7,75 +7,81 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from patchmatch.motion.confidence import EVIDENCE
-from patchmatch.motion.refine import MatchingBase
-from patchmatch.motion.scoring import silent
+from patchmatch.motion.matching import MatchingBase
+from patchmatch.motion.scoring import zero_linear
 
-SHARPNESS, OWN = 40.0, 0.5  # of a difference, and what speaks for a block's own answer
-DULL = 5.0  # by how much noise dulls the sharpness
-BEHIND = 2.0  # what speaks against a rival, which nobody around has found
-FIRM, REACH = 1.0, 0.2  # of a neighbour, and pixels at which it counts a quarter
-ROUGH = 0.05  # local standard deviations that no displacement explains
-NEVER = 1e-9  # added to shares before the logarithm
+SHARPNESS, OWN_BONUS = 40.0, 0.5  # factor of the residual, and bonus of the own displacement
+NOISE_DAMPING = 5.0  # the sharpness is divided by 1 + this times the noise
+RUNNER_UP_PENALTY = 2.0  # of a runner-up that no neighbour has found
+PAIRWISE_WEIGHT, PAIRWISE_SCALE = 1.0, 0.2  # scale: pixels at which a neighbour counts a quarter
+RESIDUAL_FLOOR = 0.05  # local standard deviations that no displacement explains
+SMALLEST_SHARE = 1e-9  # added to shares of votes before the logarithm
 
 
-class Ballot(nn.Module):
-    """The motion of most of a block, as its cells vote among its own answers and its neighbours'.
+class SubwindowVoting(nn.Module):
+    """The displacement of most of a block, by votes of its subwindows.
 
-    Where a block lies across an outline two motions are right, and a judge of whole blocks follows
-    the one that has more texture, or the neighbours. Each cell tells for itself which one it
-    follows. What is learned
-    is added to a formula, and is nothing at first.
+    In a block on a motion boundary two displacements are right, and the score of the whole block
+    prefers the part with more texture. Each subwindow votes between the displacement of the block,
+    those of its eight neighbours and the runner-up. What the network adds to a formula is zero
+    before training.
 
     Args:
         hidden: Channels of the hidden layer.
-        rounds: Of votes; what wins one is among the answers in the next.
+        iterations: Number of votes; the result of one is a candidate of the next.
     """
 
-    def __init__(self, hidden: int = 8, rounds: int = 2) -> None:
+    def __init__(self, hidden: int = 8, iterations: int = 2) -> None:
         super().__init__()
-        self.rounds = rounds
-        #: logarithms of the sharpness, the bonus of the own answer, the dullness, and of what
-        #: speaks against a rival
-        self.formula = nn.Parameter(torch.tensor([SHARPNESS, OWN, DULL, BEHIND]).log())
-        self.layers = nn.Sequential(nn.Linear(6, hidden), nn.ReLU(inplace=True), silent(hidden))
+        self.iterations = iterations
+        formula = [SHARPNESS, OWN_BONUS, NOISE_DAMPING, RUNNER_UP_PENALTY]
+        self.formula = nn.Parameter(torch.tensor(formula).log())  #: logarithms of these four
+        self.layers = nn.Sequential(
+            nn.Linear(6, hidden), nn.ReLU(inplace=True), zero_linear(hidden)
+        )
 
     def forward(
         self,
         ops: Any,
         matching: MatchingBase,
-        answer: Float[Tensor, "B R C 2"],
-        rival: Float[Tensor, "B R C 2"],
+        displacement: Float[Tensor, "B R C 2"],
+        runner_up: Float[Tensor, "B R C 2"],
     ) -> tuple[Float[Tensor, "B R C 2"], Float[Tensor, "B R C 10 2"], Float[Tensor, "B R C 10"]]:
-        """Return the answer of most cells, what they chose among, and the shares of the votes.
+        """Return displacement, candidates and shares of the votes.
 
         Args:
             ops: The module of primitives, ``tensors`` or ``compiled``.
-            matching: The frames themselves, window by window.
-            answer: What each block found by itself, in pixels.
-            rival: What else it may be.
+            matching: Windows of both frames at full resolution.
+            displacement: Displacement of each block in pixels.
+            runner_up: The second best displacement.
         """
-        for _ in range(self.rounds - 1):
-            answer, _, _ = self._vote(ops, matching, answer, rival)
-        return self._vote(ops, matching, answer, rival)
+        for _ in range(self.iterations - 1):
+            displacement, _, _ = self._vote(ops, matching, displacement, runner_up)
+        return self._vote(ops, matching, displacement, runner_up)
 
     def _vote(
-        self, ops: Any, matching: MatchingBase, answer: Tensor, rival: Tensor
+        self, ops: Any, matching: MatchingBase, displacement: Tensor, runner_up: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        offered, fresh, alone = ops.answers_around(answer.detach(), rival.detach())
-        several = fresh & (fresh.sum(dim=-1, keepdim=True) > 1)
-        cells = matching.residual(offered, several), matching.texture, matching.noise
-        share = ops.ballot(offered, fresh, alone, *cells, self.formula, self.layers)
-        return ops.settle(offered, (share + NEVER).log()), offered, share
+        candidates, unique, unsupported = ops.voting_candidates(
+            displacement.detach(), runner_up.detach()
+        )
+        compared = unique & (unique.sum(dim=-1, keepdim=True) > 1)
+        subwindows = matching.residual(candidates, compared), matching.texture, matching.noise
+        share = ops.vote_shares(
+            candidates, unique, unsupported, *subwindows, self.formula, self.layers
+        )
+        found = ops.median_displacement(candidates, (share + SMALLEST_SHARE).log())
+        return found, candidates, share
 
 
-class Smoother(nn.Module):
-    """Displacements of least energy: near what was seen, near what those around make of it.
+class Regulariser(nn.Module):
+    """Displacements of least energy: a data term, and agreement with the neighbours.
 
-    What was seen holds an answer by the gradients in its window, in units of what is left over.
-    Neighbours draw it to themselves, and opposite ones to what lies between them, which is right
-    where motion changes evenly; both the less the farther off they are (Geman and McClure), so that
-    what has texture is not drawn across outlines. A network says how firmly a block is held and
-    drawn, and how much it has to say to others; at first nothing but the formula.
+    The data term is the structure tensor divided by the squared residual. First-order terms draw a
+    displacement to those of the four neighbours, second-order terms to the means of two opposite
+    neighbours, so that smoothly varying motion is kept. Both are robust (Geman and McClure), which
+    preserves motion boundaries. A network of the evidence of a block gives factors of the data
+    term and of both pairwise terms, and the confidence of the block; all are 1 before training.
 
     Args:
         hidden: Channels of the hidden layer.
@@ -83,34 +89,36 @@ class Smoother(nn.Module):
 
     def __init__(self, hidden: int = 16) -> None:
         super().__init__()
-        #: logarithms of the firmness of neighbours and of what lies between, and of their reaches
-        self.formula = nn.Parameter(torch.tensor([FIRM, FIRM, REACH, REACH]).log())
+        formula = [PAIRWISE_WEIGHT, PAIRWISE_WEIGHT, PAIRWISE_SCALE, PAIRWISE_SCALE]
+        #: logarithms of the weights of first- and second-order terms, and of their scales
+        self.formula = nn.Parameter(torch.tensor(formula).log())
         self.layers = nn.Sequential(
-            nn.Linear(EVIDENCE, hidden), nn.ReLU(inplace=True), silent(hidden, 4)
+            nn.Linear(EVIDENCE, hidden), nn.ReLU(inplace=True), zero_linear(hidden, 4)
         )
 
     def forward(
         self,
         ops: Any,
-        answer: Float[Tensor, "B R C 2"],
-        tensor: Float[Tensor, "B R C 3"],
+        displacement: Float[Tensor, "B R C 2"],
+        structure_tensor: Float[Tensor, "B R C 3"],
         evidence: Float[Tensor, "B R C 13"],
     ) -> Float[Tensor, "B R C 2"]:
-        """Return answers that agree.
+        """Return smoothed displacements.
 
         Args:
             ops: The module of primitives, ``tensors`` or ``compiled``.
-            answer: What each block found, in pixels.
-            tensor: Means over its window of the gradients' products xx, xy and yy.
-            evidence: What tells a right answer from a wrong one, from ``Matching.evidence``.
+            displacement: Displacement of each block in pixels.
+            structure_tensor: Means of the gradient products xx, xy and yy over its window.
+            evidence: From ``Matching.evidence``.
         """
-        near, between, reach, span = self.formula.exp().unbind()
-        hold, beside, amid, voice = self.layers(evidence).clamp(-6, 6).exp().unbind(dim=-1)
-        left = evidence[..., 0].clamp_min(0) + evidence[..., 4] + ROUGH
-        return ops.draw_together(
-            answer,
-            tensor * (hold / left.square()).unsqueeze(-1),
-            torch.stack([beside * near, amid * between], dim=-1),
-            voice,
-            torch.stack([reach, span]),
+        first_weight, second_weight, first_scale, second_scale = self.formula.exp().unbind()
+        factors = self.layers(evidence).clamp(-6, 6).exp()
+        data, first_order, second_order, confidence = factors.unbind(dim=-1)
+        residual = evidence[..., 0].clamp_min(0) + evidence[..., 4] + RESIDUAL_FLOOR
+        return ops.regularise(
+            displacement,
+            structure_tensor * (data / residual.square()).unsqueeze(-1),
+            torch.stack([first_order * first_weight, second_order * second_weight], dim=-1),
+            confidence,
+            torch.stack([first_scale, second_scale]),
         )

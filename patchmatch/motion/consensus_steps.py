@@ -1,114 +1,116 @@
-"""Tensor operations of voting and smoothing."""
+"""Tensor operations of voting and of the regulariser."""
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from patchmatch.motion.candidates import APART, fresh_first, repeated
+from patchmatch.motion.candidates import VOTING_DISTANCE, duplicates, unique_first
 from patchmatch.motion.lucas_kanade import geman_mcclure
 from patchmatch.motion.neighbours import EIGHT, neighbours
 
-ROUNDS = 4  # in which answers are drawn together
-TIED = 1e-4  # where nothing is seen and nobody is near, an answer stays what it was
-PRICE = 0.05  # of the logarithm of a displacement: where nothing is seen, nothing moves
-#: places in the 3x3 square around a block, opposite ones one after the other
+ITERATIONS = 4  # of the regulariser
+MIN_WEIGHT = 1e-4  # of the own displacement, where there is neither a data term nor a neighbour
+LENGTH_PENALTY = 0.05  # factor of log(1 + length): without texture nothing moves
+#: (row, column) in the 3x3 square around a block, opposite ones in pairs
 OPPOSITE = ((0, 1), (2, 1), (1, 0), (1, 2), (0, 0), (2, 2), (0, 2), (2, 0))
 
 
-def answers_around(
-    answer: Float[Tensor, "B R C 2"], rival: Float[Tensor, "B R C 2"]
+def voting_candidates(
+    displacement: Float[Tensor, "B R C 2"], runner_up: Float[Tensor, "B R C 2"]
 ) -> tuple[Float[Tensor, "B R C 10 2"], Bool[Tensor, "B R C 10"], Float[Tensor, "B R C 2"]]:
-    """Return each block's answer, the neighbours' and its rival, and which repeat no other one.
+    """Return the candidates of a vote: the own displacement, the neighbours' and the runner-up.
 
-    Those come first; the rest are the block's own once more. Last is the rival, where nobody else
-    found it; elsewhere the block's own.
+    Returns:
+        The candidates, unique ones first, the others replaced by the own displacement; which are
+        unique; and the runner-up where no neighbour has it, else the own displacement.
     """
-    own = answer.unsqueeze(-2)
-    offered = torch.cat([own, neighbours(answer, EIGHT), rival.unsqueeze(-2)], dim=-2)
-    again = repeated(offered, APART)
-    alone = torch.where(again[..., -1:], answer, rival)
-    offered, fresh = fresh_first(offered, again)
-    return torch.where(fresh.unsqueeze(-1), offered, own), fresh, alone
+    own = displacement.unsqueeze(-2)
+    found = torch.cat([own, neighbours(displacement, EIGHT), runner_up.unsqueeze(-2)], dim=-2)
+    is_duplicate = duplicates(found, VOTING_DISTANCE)
+    unsupported = torch.where(is_duplicate[..., -1:], displacement, runner_up)
+    candidates, unique = unique_first(found, is_duplicate)
+    return torch.where(unique.unsqueeze(-1), candidates, own), unique, unsupported
 
 
-def ballot(
-    offered: Tensor,
-    fresh: Tensor,
-    alone: Tensor,
+def vote_shares(
+    candidates: Tensor,
+    unique: Tensor,
+    unsupported: Tensor,
     residual: Tensor,
     texture: Tensor,
     noise: Tensor,
     formula: Tensor,
     layers: nn.Sequential,
 ) -> Tensor:
-    """Return the share of the cells' votes that each displacement gets, (B, R, C, K).
+    """Return the share of the subwindows that vote for each candidate, (B, R, C, K).
 
     Args:
-        offered: (B, R, C, K, 2), the block's own first.
-        fresh: (B, R, C, K), which of them may be voted for: the first ones.
-        alone: (B, R, C, 2), a rival that only the block itself found, or its own answer.
-        residual: (B, R, C, K, cells).
-        texture: (B, R, C, cells), as ``Matching`` has it.
-        noise: (B, R, C, cells), likewise.
-        formula: (4,), logarithms of what a difference counts, of what the own answer gets on top,
-            of by how much noise dulls the difference, and of what a rival is behind.
-        layers: Network of a vote, of its residual, of how far that and the whole block's are above
-            the own answer's, of texture and noise, and of whether it is the own one.
+        candidates: (B, R, C, K, 2), the own displacement first.
+        unique: (B, R, C, K), candidates that receive votes, the first ones.
+        unsupported: (B, R, C, 2), a runner-up that no neighbour has, else the own displacement.
+        residual: (B, R, C, K, subwindows).
+        texture: (B, R, C, subwindows), ``Matching.texture``.
+        noise: (B, R, C, subwindows), ``Matching.noise``.
+        formula: (4,), logarithms of sharpness, bonus of the own displacement, damping of the
+            sharpness by noise, and penalty of an unsupported runner-up.
+        layers: Network of the logit of a vote. Inputs: the residual, its difference to that of the
+            own displacement, the same difference of the means over the block, texture, noise,
+            and whether the candidate is the own displacement.
     """
-    sharpness, bonus, dull, behind = formula.exp().unbind()
+    sharpness, bonus, noise_damping, runner_up_penalty = formula.exp().unbind()
     noise = noise.unsqueeze(-2).expand_as(residual)
-    own = torch.zeros_like(residual)
-    own[..., :1, :] = 1
-    whole = residual.mean(dim=-1, keepdim=True)
-    seen = [
+    is_own = torch.zeros_like(residual)
+    is_own[..., :1, :] = 1
+    mean = residual.mean(dim=-1, keepdim=True)
+    features = [
         residual,
         residual - residual[..., :1, :],
-        (whole - whole[..., :1, :]).expand_as(residual),
+        (mean - mean[..., :1, :]).expand_as(residual),
         texture.unsqueeze(-2).expand_as(residual),
         noise,
-        own,
+        is_own,
     ]
-    lone = (offered == alone.unsqueeze(-2)).all(dim=-1)
-    lone = lone & (offered != offered[..., :1, :]).any(dim=-1)
-    price = PRICE * offered.norm(dim=-1).log1p().unsqueeze(-1) + behind * lone.unsqueeze(-1)
-    logits = bonus * own - sharpness / (1 + dull * noise) * residual - price
-    logits = logits + layers(torch.stack(seen, dim=-1)).squeeze(-1)
-    logits = logits.masked_fill(~fresh.unsqueeze(-1), -torch.inf)
+    is_unsupported = (candidates == unsupported.unsqueeze(-2)).all(dim=-1)
+    is_unsupported = is_unsupported & (candidates != candidates[..., :1, :]).any(dim=-1)
+    penalty = LENGTH_PENALTY * candidates.norm(dim=-1).log1p().unsqueeze(-1)
+    penalty = penalty + runner_up_penalty * is_unsupported.unsqueeze(-1)
+    logits = bonus * is_own - sharpness / (1 + noise_damping * noise) * residual - penalty
+    logits = logits + layers(torch.stack(features, dim=-1)).squeeze(-1)
+    logits = logits.masked_fill(~unique.unsqueeze(-1), -torch.inf)
     return logits.softmax(dim=-2).mean(dim=-1)
 
 
-def draw_together(
-    answer: Float[Tensor, "B R C 2"],
-    held: Float[Tensor, "B R C 3"],
-    firm: Float[Tensor, "B R C 2"],
-    voice: Float[Tensor, "B R C"],
-    reach: Float[Tensor, " 2"],
+def regularise(
+    displacement: Float[Tensor, "B R C 2"],
+    data_term: Float[Tensor, "B R C 3"],
+    pairwise_weight: Float[Tensor, "B R C 2"],
+    confidence: Float[Tensor, "B R C"],
+    scale: Float[Tensor, " 2"],
 ) -> Float[Tensor, "B R C 2"]:
-    """Draw the answers of neighbours together.
+    """Smooth displacements by iteratively reweighted least squares.
 
     Args:
-        answer: In pixels.
-        held: By what an answer is held in its place: a symmetric matrix xx, xy, yy.
-        firm: What a neighbour counts, and what lies between two opposite ones.
-        voice: Of each block; between two it is their product.
-        reach: Pixels at which a neighbour counts a quarter, and what lies between.
+        displacement: In pixels.
+        data_term: Symmetric matrix xx, xy, yy that holds a displacement at its value.
+        pairwise_weight: Weights of a neighbour, and of the mean of two opposite neighbours.
+        confidence: Of each block; the weight of a mean is multiplied by both confidences.
+        scale: Pixels at which the weights of a neighbour and of a mean fall to a quarter.
     """
-    voices = _around(voice.unsqueeze(-1))[..., 0]  # (B, R, C, 8), none beyond the border
-    loud = torch.cat(
-        [firm[..., :1] * voices[..., :4], firm[..., 1:] * voices[..., ::2] * voices[..., 1::2]],
-        dim=-1,
-    )
-    reaches = reach.repeat_interleave(4)
-    found = answer
-    for _ in range(ROUNDS):
+    around = _around(confidence.unsqueeze(-1))[..., 0]  # (B, R, C, 8), 0 beyond the border
+    first_order = pairwise_weight[..., :1] * around[..., :4]
+    second_order = pairwise_weight[..., 1:] * around[..., ::2] * around[..., 1::2]
+    weight = torch.cat([first_order, second_order], dim=-1)
+    scales = scale.repeat_interleave(4)
+    found = displacement
+    for _ in range(ITERATIONS):
         others = _around(found)
-        between = (others[..., ::2, :] + others[..., 1::2, :]) / 2
-        places = torch.cat([others[..., :4, :], between], dim=-2)  # (B, R, C, 8, 2)
-        apart = (places - found.unsqueeze(-2)).square().sum(dim=-1)
-        pull = loud * geman_mcclure(apart, reaches)
-        drawn = (pull.unsqueeze(-1) * (places - answer.unsqueeze(-2))).sum(dim=-2)
-        found = answer + _solved(held, pull.sum(dim=-1) + TIED, drawn)
+        means = (others[..., ::2, :] + others[..., 1::2, :]) / 2
+        targets = torch.cat([others[..., :4, :], means], dim=-2)  # (B, R, C, 8, 2)
+        squared = (targets - found.unsqueeze(-2)).square().sum(dim=-1)
+        robust = weight * geman_mcclure(squared, scales)
+        drawn = (robust.unsqueeze(-1) * (targets - displacement.unsqueeze(-2))).sum(dim=-2)
+        found = displacement + _solve(data_term, robust.sum(dim=-1) + MIN_WEIGHT, drawn)
     return found
 
 
@@ -119,13 +121,13 @@ def _around(values: Float[Tensor, "B R C D"]) -> Float[Tensor, "B R C 8 D"]:
     return torch.stack(parts, dim=-2)
 
 
-def _solved(
-    held: Float[Tensor, "*N 3"], total: Float[Tensor, "*N"], right: Float[Tensor, "*N 2"]
+def _solve(
+    matrix: Float[Tensor, "*N 3"], diagonal: Float[Tensor, "*N"], right: Float[Tensor, "*N 2"]
 ) -> Float[Tensor, "*N 2"]:
     """Return x of (H + t I) x = r, for t above 0 and H without negative eigenvalues."""
-    xx, xy, yy = held.unbind(dim=-1)
-    # of an edge, beside which t is nothing, the determinant of the sum would be lost by rounding
-    whole = (xx * yy - xy * xy).clamp_min(0) + total * (xx + yy + total)
-    xx, yy = xx + total, yy + total
+    xx, xy, yy = matrix.unbind(dim=-1)
+    # For a singular H and a small t, the determinant of the sum would be lost by rounding.
+    determinant = (xx * yy - xy * xy).clamp_min(0) + diagonal * (xx + yy + diagonal)
+    xx, yy = xx + diagonal, yy + diagonal
     x, y = right.unbind(dim=-1)
-    return torch.stack([yy * x - xy * y, xx * y - xy * x], dim=-1) / whole.unsqueeze(-1)
+    return torch.stack([yy * x - xy * y, xx * y - xy * x], dim=-1) / determinant.unsqueeze(-1)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from patchmatch.motion.coarse_to_fine import Judged, Motion
+from patchmatch.motion.coarse_to_fine import Motion, Scored
 
 MIN_VISIBLE = 0.6  # visible share of a block above which its motion is supervised
 CORRECT_WITHIN = 0.5  # pixels: errors of a correct displacement are below
@@ -32,16 +32,16 @@ def motion_loss(motion: Motion, truth: Tensor, visible: Tensor) -> Tensor:
     loss = torch.zeros((), device=truth.device)
     for step in motion.trace:
         size = 2.0**step.level  # pixels of the frame in a pixel of the level
-        if isinstance(step, Judged):
-            error = (step.offered.candidates.detach() * size - truth.unsqueeze(-2)).norm(dim=-1)
+        if isinstance(step, Scored):
+            error = (step.proposals.candidates.detach() * size - truth.unsqueeze(-2)).norm(dim=-1)
             clipped = error.clamp_max(4 * size) / size**0.5
             target = (
-                (-4 * error / size).masked_fill(~step.offered.fresh, -torch.inf).softmax(dim=-1)
+                (-4 * error / size).masked_fill(~step.proposals.unique, -torch.inf).softmax(dim=-1)
             )
-            for number, logits in enumerate(step.rounds, start=1):
+            for number, logits in enumerate(step.logits, start=1):
                 expected = (logits.softmax(dim=-1) * clipped).sum(dim=-1)
                 cross_entropy = -(target * logits.log_softmax(dim=-1)).sum(dim=-1)
-                weight = 1.0 if number == len(step.rounds) else 0.3
+                weight = 1.0 if number == len(step.logits) else 0.3
                 loss = loss + weight * _masked_mean(expected + 0.1 * cross_entropy, supervised)
         else:
             error = _smooth_norm(step.displacement[..., 0, :] * size - truth)

@@ -12,25 +12,15 @@ from torchmetrics import MeanMetric
 
 from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
-from patchmatch.core.matcher import (
-    FRAMES_OPTION,
-    Matcher,
-    drop_small_pairs,
-    pairs_of_features,
-)
-from patchmatch.core.process import (
-    MOST_THREADS,
-    compiled_threads,
-    in_threads,
-    keep_freed_memory,
-)
+from patchmatch.core.matcher import FRAMES_OPTION, Matcher, drop_small_pairs, pairs_of_features
+from patchmatch.core.process import MOST_THREADS, compiled_threads, in_threads, keep_freed_memory
 from patchmatch.frames.results import DenseFlow, FrameChanges, Kind, kind_of, score_of_length
 from patchmatch.motion import dense
 from patchmatch.motion.camera import camera_motion
 from patchmatch.motion.coarse_to_fine import Motion
 from patchmatch.motion.data import MotionBatch
 from patchmatch.motion.dense_confidence import flow_confidence
-from patchmatch.motion.features import Level
+from patchmatch.motion.features import Features
 from patchmatch.motion.loss import CORRECT_WITHIN, MIN_VISIBLE, motion_loss
 from patchmatch.motion.net import MotionNet
 from patchmatch.ops.blocks import block_boxes, block_counts
@@ -135,7 +125,7 @@ class MotionMatcher(Matcher):
         keep_freed_memory()
         with self.net.threads():
             features = pairs_of_features(
-                batch["pairs"], lambda time: self.net.describe(frames[time][None])
+                batch["pairs"], lambda time: self.net.extract_features(frames[time][None])
             )
             given = zip(batch["pairs"], features, strict=True)
             found = []
@@ -144,13 +134,13 @@ class MotionMatcher(Matcher):
         return found
 
     def _pair_changes(
-        self, batch: Clip, pair: tuple[int, int], features: tuple[list[Level], list[Level]]
+        self, batch: Clip, pair: tuple[int, int], features: tuple[Features, Features]
     ) -> FrameChanges:
         """Return the changes between two frames of a clip."""
         first, second = pair
         height, width = batch["frames"][first].shape[-2:]
         boxes = block_boxes(height, width, self.block, self.block, edges=True)
-        motion = self.net.compare(*features, self.block, self.radius, edges=True)
+        motion = self.net.match(*features, self.block, self.radius, edges=True)
         flow = None
         if self.dense:
             found = self._pixels(batch["frames"][first], *features)
@@ -215,8 +205,8 @@ class MotionMatcher(Matcher):
             InputError: If the weights are not float32.
         """
         _require_block(block)
-        with self._described(frame0, frame1, block) as (_, earlier, later):
-            motion = self.net.compare(earlier, later, block, self.radius)
+        with self._features(frame0, frame1, block) as (_, earlier, later):
+            motion = self.net.match(earlier, later, block, self.radius)
         return motion.displacement[0].float().cpu()
 
     @torch.inference_mode()
@@ -234,13 +224,13 @@ class MotionMatcher(Matcher):
             ValueError: If the frames differ in size or are smaller than 16 x 16 pixels.
             InputError: If the weights are not float32.
         """
-        with self._described(frame0, frame1, dense.BLOCK) as (gray0, earlier, later):
+        with self._features(frame0, frame1, dense.BLOCK) as (gray0, earlier, later):
             return self._pixels(gray0, earlier, later)
 
     @contextmanager
-    def _described(
+    def _features(
         self, frame0: Tensor, frame1: Tensor, block: int
-    ) -> Iterator[tuple[Tensor, list[Level], list[Level]]]:
+    ) -> Iterator[tuple[Tensor, Features, Features]]:
         """Yield the gray frame 0 and the features of both frames, in eval mode."""
         self._require_float32()
         gray = [to_gray(f) for f in (frame0, frame1)]
@@ -255,7 +245,7 @@ class MotionMatcher(Matcher):
             self.eval()
         try:
             with self.net.threads():
-                features = self.net.describe(torch.cat(gray).to(self.device))
+                features = self.net.extract_features(torch.cat(gray).to(self.device))
                 first, second = slice(1), slice(1, 2)
                 earlier, later = ([level.frames(i) for level in features] for i in (first, second))
                 yield gray[0], earlier, later
@@ -263,7 +253,7 @@ class MotionMatcher(Matcher):
             if training:
                 self.train()
 
-    def _pixels(self, gray0: Tensor, earlier: list[Level], later: list[Level]) -> DenseFlow:
+    def _pixels(self, gray0: Tensor, earlier: Features, later: Features) -> DenseFlow:
         """Return the flow of every pixel; the arguments are those of ``pixel_inputs``."""
         pair, logits = self.pixel_inputs(gray0, earlier, later)
         threads = min(max(torch.get_num_threads(), compiled_threads()), MOST_THREADS)
@@ -273,7 +263,7 @@ class MotionMatcher(Matcher):
         return DenseFlow(flow=flow, confidence=torch.from_numpy(confidence))
 
     def pixel_inputs(
-        self, gray0: Tensor, earlier: list[Level], later: list[Level]
+        self, gray0: Tensor, earlier: Features, later: Features
     ) -> tuple[dense.FramePair, np.ndarray]:
         """Return what the step from blocks to pixels takes.
 
@@ -286,8 +276,9 @@ class MotionMatcher(Matcher):
             The frames with the motion of their blocks, and the confidence logits of the
             displacements of the blocks, (R, C).
         """
-        motion = self.net.compare(earlier, later, dense.BLOCK, self.radius)
-        image0, image1 = (dense.to_levels(_array(level[0].even[0])) for level in (earlier, later))
+        motion = self.net.match(earlier, later, dense.BLOCK, self.radius)
+        finest = earlier[0].normalized[0], later[0].normalized[0]
+        image0, image1 = (dense.to_levels(_array(image)) for image in finest)
         guide = np.ascontiguousarray(_array(gray0.flatten(0, -3)[0]))
         pair = dense.FramePair(image0, image1, guide, _array(motion.displacement[0]))
         return pair, _array(motion.confidence_logits[0, ..., 0])

@@ -13,7 +13,7 @@ FOUR = ((0, 1), (1, 0), (1, 2), (2, 1))
 def neighbours(
     values: Float[Tensor, "B R C D"], which: tuple[tuple[int, int], ...] = FOUR
 ) -> Float[Tensor, "B R C M D"]:
-    """Return the values of each block's neighbours; beyond the border the border's own.
+    """Return the values of the neighbours of each block; the border is replicated.
 
     Args:
         values: D values of every block.
@@ -34,13 +34,13 @@ def geometric_median(
 ) -> Float[Tensor, "N 2"]:
     """Return the point of least weighted distance to K points, by Weiszfeld's iteration.
 
-    For points with probabilities it is the answer whose expected endpoint error is least. The
-    gradient takes the distances of the last step as given.
+    For points with probabilities it minimises the expected endpoint error. The gradient treats the
+    distances of the last step as constants.
 
     Args:
-        points: K points each.
-        weights: How much each counts, at least 0.
-        start: Where to begin.
+        points: K points for each of N sets.
+        weights: Weight of each point, at least 0.
+        start: Initial point.
         steps: Number of iterations.
         softening: Pixels added to every distance, so that none is zero.
     """

@@ -11,22 +11,27 @@ from patchmatch.core.process import in_threads, threads_for_compiled_loops
 from patchmatch.motion import tensors
 from patchmatch.motion.coarse_to_fine import (
     COARSEST,
-    FIRST,
     LEVELS,
+    MAX_CANDIDATES,
     MIN_RADIUS,
-    MOST,
+    SEARCH_CANDIDATES,
     STEPS,
-    Judged,
     Motion,
     Refined,
+    Scored,
     default_radius,
 )
 from patchmatch.motion.confidence import EVIDENCE
-from patchmatch.motion.consensus import Ballot, Smoother
-from patchmatch.motion.features import Level
+from patchmatch.motion.consensus import Regulariser, SubwindowVoting
+from patchmatch.motion.features import Features
 from patchmatch.motion.kernels import compiled_for
-from patchmatch.motion.refine import MatchingBase
-from patchmatch.motion.scoring import CellTrust, Judge, PlainJudge, PlainTrust
+from patchmatch.motion.matching import MatchingBase
+from patchmatch.motion.scoring import (
+    GemanMcClureWeights,
+    HandcraftedScorer,
+    HypothesisScorer,
+    RobustWeights,
+)
 from patchmatch.ops.blocks import block_counts
 
 
@@ -50,30 +55,32 @@ class MotionNet(nn.Module):
 
     def __init__(self, hidden: int = 16, learned: bool = True) -> None:
         super().__init__()
-        self.judge = Judge(hidden) if learned else PlainJudge()
-        self.trust = CellTrust(hidden) if learned else PlainTrust()
-        self.ballot = Ballot(max(1, hidden // 2)).requires_grad_(learned)
-        self.smoother = Smoother(hidden).requires_grad_(learned)
-        self.doubt = nn.Sequential(nn.Linear(EVIDENCE, hidden), nn.ReLU(), nn.Linear(hidden, 2))
+        self.scorer = HypothesisScorer(hidden) if learned else HandcraftedScorer()
+        self.robust_weights = RobustWeights(hidden) if learned else GemanMcClureWeights()
+        self.voting = SubwindowVoting(max(1, hidden // 2)).requires_grad_(learned)
+        self.regulariser = Regulariser(hidden).requires_grad_(learned)
+        self.confidence_head = nn.Sequential(
+            nn.Linear(EVIDENCE, hidden), nn.ReLU(), nn.Linear(hidden, 2)
+        )
 
     def threads(self) -> AbstractContextManager[None]:
         """Return a context that gives the threads of torch to the compiled loops, if they run."""
         compiled = compiled_for(next(self.parameters()))
         return threads_for_compiled_loops() if compiled else nullcontext()
 
-    def describe(self, frames: Float[Tensor, "B 1 H W"]) -> list[Level]:
-        """Return the features of frames on every level, the finest first, for ``compare``."""
+    def extract_features(self, frames: Float[Tensor, "B 1 H W"]) -> Features:
+        """Return the features of frames on every level, the finest first, for ``match``."""
         if compiled_for(frames):
             from patchmatch.motion import compiled  # importing numba takes half a second
 
             with threads_for_compiled_loops():
-                return compiled.describe(frames, LEVELS)
-        return tensors.describe(frames, LEVELS)
+                return compiled.extract_features(frames, LEVELS)
+        return tensors.extract_features(frames, LEVELS)
 
-    def compare(
+    def match(
         self,
-        described0: list[Level],
-        described1: list[Level],
+        features0: Features,
+        features1: Features,
         block: int = 32,
         radius: int | None = MIN_RADIUS,
         *,
@@ -83,8 +90,8 @@ class MotionNet(nn.Module):
         """Return the motion between frames and their successors.
 
         Args:
-            described0: The earlier frames, from ``describe``.
-            described1: The later frames.
+            features0: The earlier frames, from ``extract_features``.
+            features1: The later frames.
             block: Side of a block in pixels, a multiple of 8 and at least 16.
             radius: Radius of the exhaustive search in pixels of the coarsest level, each of which
                 spans eight pixels of the frame; None for ``default_radius``.
@@ -98,76 +105,76 @@ class MotionNet(nn.Module):
         """
         if block % 2**COARSEST or block < 2 * 2**COARSEST:
             raise ValueError(f"block must be a multiple of 8 and at least 16 pixels, got {block}")
-        batch, height, width = described0[0].even.shape
+        batch, height, width = features0[0].normalized.shape
         radius = default_radius(width) if radius is None else radius
         grid = block_counts(height, width, block, block, edges=edges)
-        images = (level.even for level in (*described0, *described1))
+        images = (level.normalized for level in (*features0, *features1))
         if trace or not compiled_for(*images):
-            return self._compare(tensors, described0, described1, grid, block, radius, trace)
+            return self._match(tensors, features0, features1, grid, block, radius, trace)
         from patchmatch.motion import compiled  # importing numba takes half a second
 
-        def compare_pair(pair: slice) -> Motion:
-            earlier, later = ([level.frames(pair) for level in x] for x in (described0, described1))
-            return self._compare(compiled, earlier, later, grid, block, radius, False)
+        def match_pair(pair: slice) -> Motion:
+            earlier, later = ([level.frames(pair) for level in x] for x in (features0, features1))
+            return self._match(compiled, earlier, later, grid, block, radius, False)
 
         with threads_for_compiled_loops():
-            found = in_threads(compare_pair, [slice(b, b + 1) for b in range(batch)])
+            found = in_threads(match_pair, [slice(b, b + 1) for b in range(batch)])
         displacement = torch.cat([motion.displacement for motion in found])
         return Motion(displacement, torch.cat([motion.confidence_logits for motion in found]))
 
-    def _compare(
+    def _match(
         self,
         ops: Any,
-        described0: list[Level],
-        described1: list[Level],
+        features0: Features,
+        features1: Features,
         grid: tuple[int, int],
         block: int,
         radius: int,
         with_trace: bool,
     ) -> Motion:
-        """Compare frames by the primitives of ``tensors`` or ``compiled``."""
-        shape = torch.Size([len(described0[0].even), *grid])
-        candidates = ops.search(
-            described0[COARSEST], described1[COARSEST], shape, block >> COARSEST, radius, FIRST
-        )
-        trace: list[Judged | Refined] = []
+        """Match frames by the primitives of a module, ``tensors`` or ``compiled``."""
+        shape = torch.Size([len(features0[0].normalized), *grid])
+        coarsest = features0[COARSEST], features1[COARSEST]
+        candidates = ops.search(*coarsest, shape, block >> COARSEST, radius, SEARCH_CANDIDATES)
+        trace: list[Scored | Refined] = []
         for level in range(COARSEST - 1, 0, -1):
-            matching = ops.Matching(described0[level], described1[level], shape, block >> level)
-            _, candidates = self._descend(ops, matching, candidates, level, trace)
+            matching = ops.Matching(features0[level], features1[level], shape, block >> level)
+            _, candidates = self._match_level(ops, matching, candidates, level, trace)
             candidates = candidates.detach()
-        matching = ops.Matching(described0[0], described1[0], shape, block)
-        judged, candidates = self._descend(ops, matching, candidates, 0, trace)
-        best, rival = candidates[..., :1, :], candidates[..., 1, :]
-        displacement = ops.settle(judged.offered.candidates, judged.rounds[-1], best)
+        matching = ops.Matching(features0[0], features1[0], shape, block)
+        scored, candidates = self._match_level(ops, matching, candidates, 0, trace)
+        best, runner_up = candidates[..., :1, :], candidates[..., 1, :]
+        displacement = ops.median_displacement(scored.proposals.candidates, scored.logits[-1], best)
         trace.append(Refined(level=0, displacement=displacement.unsqueeze(-2)))
-        displacement, around, votes = self.ballot(ops, matching, displacement, rival)
+        displacement, voted, shares = self.voting(ops, matching, displacement, runner_up)
         trace.append(Refined(level=0, displacement=displacement.unsqueeze(-2)))
-        evidence = matching.evidence(displacement, judged.at_rest, around, votes)
-        tensor = matching.tensor.mean(dim=-2).unflatten(0, shape)
+        evidence = matching.evidence(displacement, scored.zero_residual, voted, shares)
+        structure_tensor = matching.structure_tensor.mean(dim=-2).unflatten(0, shape)
         return Motion(
-            displacement=self.smoother(ops, displacement, tensor, evidence),
-            confidence_logits=self.doubt(evidence),
+            displacement=self.regulariser(ops, displacement, structure_tensor, evidence),
+            confidence_logits=self.confidence_head(evidence),
             trace=trace if with_trace else None,
         )
 
-    def _descend(
+    def _match_level(
         self,
         ops: Any,
         matching: MatchingBase,
         candidates: Float[Tensor, "B R C _ 2"],
         level: int,
-        trace: list[Judged | Refined],
-    ) -> tuple[Judged, Float[Tensor, "B R C 2 2"]]:
+        trace: list[Scored | Refined],
+    ) -> tuple[Scored, Float[Tensor, "B R C 2 2"]]:
         """Score the candidates of the coarser level on this one and refine the best two."""
-        offered = ops.offer(2 * candidates, level, None if self.training else MOST)
-        residual = matching.residual(offered.candidates, offered.fresh)
-        rounds = ops.score(self.judge, offered, residual, matching, level)
-        judged = Judged(level=level, offered=offered, at_rest=residual[..., 0, :], rounds=rounds)
-        trace.append(judged)
-        best = ops.with_rival(offered.candidates, rounds[-1])
-        refined = matching.refine(best, self.trust, level, STEPS[level])
+        proposals = ops.propose(2 * candidates, level, None if self.training else MAX_CANDIDATES)
+        residual = matching.residual(proposals.candidates, proposals.unique)
+        logits = ops.score(self.scorer, proposals, residual, matching, level)
+        zero_residual = residual[..., 0, :]  # the first candidate is zero motion
+        scored = Scored(level, proposals, zero_residual, logits)
+        trace.append(scored)
+        best = ops.top2(proposals.candidates, logits[-1])
+        refined = matching.refine(best, self.robust_weights, level, STEPS[level])
         trace += [Refined(level=level, displacement=displacement) for displacement in refined]
-        return judged, refined[-1]
+        return scored, refined[-1]
 
     def forward(
         self,
@@ -177,6 +184,6 @@ class MotionNet(nn.Module):
         *,
         trace: bool = False,
     ) -> Motion:
-        """Return the motion of frame pairs; the arguments are those of ``compare``."""
-        earlier, later = (self.describe(frames[:, :, time]) for time in (0, 1))
-        return self.compare(earlier, later, block, radius, trace=trace)
+        """Return the motion of frame pairs; the arguments are those of ``match``."""
+        earlier, later = (self.extract_features(frames[:, :, time]) for time in (0, 1))
+        return self.match(earlier, later, block, radius, trace=trace)

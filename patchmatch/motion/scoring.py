@@ -1,4 +1,4 @@
-"""Scoring of candidate displacements: a network with message passing, and a baseline."""
+"""Learned and hand-crafted scoring of candidates, and weights of robust registration."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -7,215 +7,219 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from patchmatch.motion.candidates import Offered
+from patchmatch.motion.candidates import Proposals
 from patchmatch.motion.lucas_kanade import geman_mcclure
-from patchmatch.motion.scoring_steps import Messages, cell_votes, regard
+from patchmatch.motion.scoring_steps import Messages, candidate_features, subwindow_features
 
-SHARPNESS, BONUS = 25.0, 3.0  # of a difference, and of the neighbours' full agreement
-SCALE = 0.35  # local standard deviations: a residual at which a cell counts a quarter
-REACHES = (0.3, 1.0, 4.0)  # pixels of a level: how near two displacements are that agree
-TIE = 0.05  # a price on the logarithm of a displacement: where nothing is seen, nothing moves
-LURE = 0.3  # what noise adds to that price: the best of many guesses fits its noise a little
-PLAIN_LURE = 0.6  # the same where nothing is learned on top
-NOT_JUDGED = -1e4  # the logit of what repeats another candidate: no probability is left of it
-NEAR = 3  # among what the messages say: unweighted belief, at the second reach
-
+SHARPNESS = 25.0  # factor of the residual in a logit
+AGREEMENT_BONUS = 3.0  # added to the logit of a candidate on which all neighbours agree
+ROBUST_SCALE = 0.35  # local standard deviations: residual at which a subwindow has a weight of 1/4
+SCALES = (0.3, 1.0, 4.0)  # pixels of a level, of the agreement of displacements
+ZERO_MOTION_PRIOR = 0.05  # factor of log(1 + length) in a logit
+# Added to that factor, times the noise: the best of many candidates fits noise by chance.
+NOISE_PENALTY = 0.3
+HANDCRAFTED_NOISE_PENALTY = 0.6
+DUPLICATE_LOGIT = -1e4
+AGREEMENT = 3  # column of ``Messages.support``: unweighted, at the second scale
 
 Layer = tuple[Tensor, Tensor]  #: weights (outputs, inputs) and biases (outputs,)
 
 
-class JudgeNetwork(NamedTuple):
-    """The weights of a judge, in the form that its kernels take.
+class ScorerWeights(NamedTuple):
+    """Weights of a scorer, in the form that its compiled loops take.
 
     Attributes:
-        formula: (3,), logarithms of sharpness, bonus and lure.
-        cell: Units of a residual, of four times how far it is above the least one, of texture,
-            noise and half of the level.
-        evidence: Of the means of these units, rectified.
-        alone: Units of the evidence and of what ``regard`` tells, and what they add to a logit.
-        trust: Units of the greatest of the same, and how far a block is trusted.
-        together: Units of the same and of what neighbours say, units of these, and what they add.
+        formula: (3,), logarithms of sharpness, agreement bonus and noise penalty.
+        subwindow: Layer of residual, four times its difference to the least one, texture, noise
+            and half of the level.
+        evidence: Layer of the means of these units after a ReLU.
+        unary: Two layers of the features of a candidate, which give its logit.
+        trust: Two layers of the maxima of these features, which give the trust weight of a block.
+        pairwise: Three layers of these features and the messages, which give a logit.
     """
 
     formula: Tensor
-    cell: Layer
+    subwindow: Layer
     evidence: Layer
-    alone: tuple[Layer, ...]
+    unary: tuple[Layer, ...]
     trust: tuple[Layer, ...]
-    together: tuple[Layer, ...]
+    pairwise: tuple[Layer, ...]
 
 
-class Judge(nn.Module):
-    """Probabilities of candidates, by learned evidence and a few rounds of messages.
+class HypothesisScorer(nn.Module):
+    """Logits of candidates from learned features and message passing between blocks.
 
-    What is learned is added to the formula of ``PlainJudge``, with less of a lure, and is nothing
-    at first.
-
-    The evidence is a function of each cell's residual, of how far it is above the least one there,
-    of the cell's texture and noise and of the level, averaged over the cells: a cell votes,
-    whatever its contrast. In each round a candidate learns how much probability the neighbours give
-    to displacements near it, once as they are and once weighted by how far each is trusted.
+    A small network of residual, texture and noise of each subwindow, averaged over the subwindows,
+    describes a candidate. In each message-passing iteration a candidate receives the probability
+    that the four neighbours give to displacements near it, with and without weights for how far
+    each neighbour is trusted. What the networks add to the formula of ``HandcraftedScorer`` is zero
+    before training.
 
     Args:
         hidden: Channels of the hidden layers.
-        evidence: Channels of the evidence.
-        rounds: Rounds of messages.
+        evidence: Features of a candidate from its subwindows.
+        iterations: Message-passing iterations.
     """
 
-    def __init__(self, hidden: int = 16, evidence: int = 8, rounds: int = 2) -> None:
+    def __init__(self, hidden: int = 16, evidence: int = 8, iterations: int = 2) -> None:
         super().__init__()
-        self.rounds = rounds
-        #: logarithms of the sharpness, the bonus and the lure, as ``PlainJudge`` has them
-        self.formula = nn.Parameter(torch.tensor([SHARPNESS, BONUS, LURE]).log())
-        known = evidence + 5
-        self.cell = nn.Sequential(nn.Linear(5, hidden))  # rectified, as part of ``cell_votes``
+        self.iterations = iterations
+        #: logarithms of sharpness, agreement bonus and noise penalty
+        self.formula = nn.Parameter(torch.tensor([SHARPNESS, AGREEMENT_BONUS, NOISE_PENALTY]).log())
+        inputs = evidence + 5
+        self.subwindow = nn.Sequential(nn.Linear(5, hidden))  # its ReLU: ``subwindow_features``
         self.evidence = nn.Linear(hidden, evidence)
-        self.alone = nn.Sequential(nn.Linear(known, hidden), nn.ReLU(inplace=True), silent(hidden))
-        self.trust = nn.Sequential(
-            nn.Linear(known, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 1)
+        self.unary = nn.Sequential(
+            nn.Linear(inputs, hidden), nn.ReLU(inplace=True), zero_linear(hidden)
         )
-        self.together = nn.Sequential(
-            nn.Linear(known + 2 * len(REACHES), hidden),
+        self.trust = nn.Sequential(
+            nn.Linear(inputs, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 1)
+        )
+        self.pairwise = nn.Sequential(
+            nn.Linear(inputs + 2 * len(SCALES), hidden),
             nn.ReLU(inplace=True),
             nn.Linear(hidden, hidden),
             nn.ReLU(inplace=True),
-            silent(hidden),
+            zero_linear(hidden),
         )
 
     def forward(
         self,
-        offered: Offered,
-        residual: Float[Tensor, "B R C K cells"],
-        texture: Float[Tensor, "B R C cells"],
-        noise: Float[Tensor, "B R C cells"],
-        shares: Float[Tensor, " cells"],
+        proposals: Proposals,
+        residual: Float[Tensor, "B R C K subwindows"],
+        texture: Float[Tensor, "B R C subwindows"],
+        noise: Float[Tensor, "B R C subwindows"],
+        subwindow_weights: Float[Tensor, " subwindows"],
         level: int,
     ) -> list[Float[Tensor, "B R C K"]]:
-        """Return the logits after each round, those before the first one in front.
+        """Return the logits before and after each message-passing iteration.
 
         Args:
-            offered: The candidates, in pixels of the level.
-            residual: Mean clipped difference in each cell under each displacement, less what
-                noise alone would leave.
-            texture: Logarithm of the root mean square gradient in each cell.
-            noise: Standard deviation of the noise in each cell.
-            shares: What each cell counts.
-            level: Level of the pyramid; a pixel of it is 2^level pixels of the frame.
+            proposals: The candidates, in pixels of the level.
+            residual: Mean clipped difference in each subwindow under each candidate, minus what
+                noise alone leaves.
+            texture: Logarithm of the root mean square gradient in each subwindow.
+            noise: Standard deviation of the noise in each subwindow.
+            subwindow_weights: Weight of each subwindow in means.
+            level: Pyramid level; a pixel of it is 2^level pixels of the frame.
         """
-        candidates, fresh, _ = offered
-        layer: Any = self.cell[0]
+        candidates, unique, _ = proposals
+        layer: Any = self.subwindow[0]
         weight = layer.weight[:, :4] * layer.weight.new_tensor([1, 4, 1, 1])
         bias = layer.bias + level / 2 * layer.weight[:, 4]
-        votes = cell_votes(residual, fresh, texture, noise, shares, weight, bias)
-        seen = regard(offered, residual, texture, noise, shares, level)  # (B, R, C, K, 5)
-        known = torch.cat([self.evidence(votes), seen], dim=-1)
-        most = known.masked_fill(~fresh.unsqueeze(-1), -torch.inf).amax(dim=-2)
-        messages = Messages(candidates, self.trust(most).sigmoid(), REACHES)
-        sharpness, bonus, lure = self.formula.exp().unbind()
-        plain = difference_price(seen, sharpness, lure)
-        rounds = [(plain + self.alone(known).squeeze(-1)).masked_fill(~fresh, NOT_JUDGED)]
-        for _ in range(self.rounds):
-            support = messages.support(rounds[-1])  # (B, R, C, K, 6)
-            said = self.together(torch.cat([known, support], dim=-1)).squeeze(-1)
-            logits = plain + bonus * support[..., NEAR] + said
-            rounds.append(logits.masked_fill(~fresh, NOT_JUDGED))
-        return rounds
+        hidden = subwindow_features(
+            residual, unique, texture, noise, subwindow_weights, weight, bias
+        )
+        means = candidate_features(proposals, residual, texture, noise, subwindow_weights, level)
+        features = torch.cat([self.evidence(hidden), means], dim=-1)
+        largest = features.masked_fill(~unique.unsqueeze(-1), -torch.inf).amax(dim=-2)
+        messages = Messages(candidates, self.trust(largest).sigmoid(), SCALES)
+        sharpness, bonus, noise_penalty = self.formula.exp().unbind()
+        formula = formula_logits(means, sharpness, noise_penalty)
+        logits = [
+            (formula + self.unary(features).squeeze(-1)).masked_fill(~unique, DUPLICATE_LOGIT)
+        ]
+        for _ in range(self.iterations):
+            support = messages.support(logits[-1])  # (B, R, C, K, 6)
+            learned = self.pairwise(torch.cat([features, support], dim=-1)).squeeze(-1)
+            found = formula + bonus * support[..., AGREEMENT] + learned
+            logits.append(found.masked_fill(~unique, DUPLICATE_LOGIT))
+        return logits
 
-    def network(self) -> JudgeNetwork:
+    def network(self) -> ScorerWeights:
         """Return the weights."""
-        cell, evidence = linear_layers([self.cell[0], self.evidence])
-        return JudgeNetwork(
-            self.formula, cell, evidence,
-            *(linear_layers(part) for part in (self.alone, self.trust, self.together)),
-        )  # fmt: skip
+        subwindow, evidence = linear_layers([self.subwindow[0], self.evidence])
+        layers = (linear_layers(part) for part in (self.unary, self.trust, self.pairwise))
+        return ScorerWeights(self.formula, subwindow, evidence, *layers)
 
 
-class PlainJudge(nn.Module):
-    """The same by hand: a clipped mean difference and a fixed bonus for agreement.
+class HandcraftedScorer(nn.Module):
+    """Logits of candidates from the mean residual and a fixed bonus for agreement.
 
     Args:
-        sharpness: What a difference counts.
-        bonus: What full agreement of the neighbours counts.
-        lure: What noise adds to the price of going far.
-        rounds: Rounds of messages.
+        sharpness: Factor of the mean residual.
+        bonus: Added where all neighbours agree.
+        noise_penalty: Times the noise, added to the zero-motion prior.
+        iterations: Message-passing iterations.
     """
 
     def __init__(
         self,
         sharpness: float = SHARPNESS,
-        bonus: float = BONUS,
-        lure: float = PLAIN_LURE,
-        rounds: int = 2,
+        bonus: float = AGREEMENT_BONUS,
+        noise_penalty: float = HANDCRAFTED_NOISE_PENALTY,
+        iterations: int = 2,
     ) -> None:
         super().__init__()
-        self.sharpness, self.bonus, self.lure, self.rounds = sharpness, bonus, lure, rounds
+        self.sharpness, self.bonus, self.noise_penalty = sharpness, bonus, noise_penalty
+        self.iterations = iterations
 
     def forward(
         self,
-        offered: Offered,
-        residual: Float[Tensor, "B R C K cells"],
-        texture: Float[Tensor, "B R C cells"],
-        noise: Float[Tensor, "B R C cells"],
-        shares: Float[Tensor, " cells"],
+        proposals: Proposals,
+        residual: Float[Tensor, "B R C K subwindows"],
+        texture: Float[Tensor, "B R C subwindows"],
+        noise: Float[Tensor, "B R C subwindows"],
+        subwindow_weights: Float[Tensor, " subwindows"],
         level: int,
     ) -> list[Float[Tensor, "B R C K"]]:
-        """Return the logits after each round; the arguments are those of ``Judge``."""
-        candidates, fresh, _ = offered
-        seen = regard(offered, residual, texture, noise, shares, level)
-        plain = difference_price(seen, self.sharpness, self.lure)
-        nobody = torch.zeros_like(candidates[..., :1, 0])
-        messages = Messages(candidates, nobody, REACHES[1:2])
-        rounds = [plain.masked_fill(~fresh, NOT_JUDGED)]
-        for _ in range(self.rounds):
-            support = messages.support(rounds[-1])[..., 1]
-            rounds.append((plain + self.bonus * support).masked_fill(~fresh, NOT_JUDGED))
-        return rounds
+        """Return the logits; the arguments are those of ``HypothesisScorer``."""
+        candidates, unique, _ = proposals
+        means = candidate_features(proposals, residual, texture, noise, subwindow_weights, level)
+        formula = formula_logits(means, self.sharpness, self.noise_penalty)
+        no_trust = torch.zeros_like(candidates[..., :1, 0])
+        messages = Messages(candidates, no_trust, SCALES[1:2])
+        logits = [formula.masked_fill(~unique, DUPLICATE_LOGIT)]
+        for _ in range(self.iterations):
+            support = messages.support(logits[-1])[..., 1]
+            logits.append((formula + self.bonus * support).masked_fill(~unique, DUPLICATE_LOGIT))
+        return logits
 
-    def network(self) -> JudgeNetwork:
-        """Return the weights of a network without units, whose outputs are 0."""
-        formula = torch.tensor([self.sharpness, self.bonus, self.lure]).log()
-        known = 5
-        none = torch.zeros(0, known), torch.zeros(0)
-        nothing = torch.zeros(1, 0), torch.zeros(1)
-        together = torch.zeros(0, known + 2 * len(REACHES)), torch.zeros(0)
+    def network(self) -> ScorerWeights:
+        """Return the weights of networks without hidden units, whose outputs are 0."""
+        formula = torch.tensor([self.sharpness, self.bonus, self.noise_penalty]).log()
+        inputs = 5
+        none = torch.zeros(0, inputs), torch.zeros(0)
+        zero = torch.zeros(1, 0), torch.zeros(1)
+        pairwise = torch.zeros(0, inputs + 2 * len(SCALES)), torch.zeros(0)
         empty = torch.zeros(0, 0), torch.zeros(0)
-        layers = none, nothing
-        return JudgeNetwork(formula, none, empty, layers, layers, (together, empty, nothing))
+        layers = none, zero
+        return ScorerWeights(formula, none, empty, layers, layers, (pairwise, empty, zero))
 
 
-def difference_price(
-    seen: Float[Tensor, "*N 5"], sharpness: Tensor | float, lure: Tensor | float
+def formula_logits(
+    means: Float[Tensor, "*N 5"], sharpness: Tensor | float, noise_penalty: Tensor | float
 ) -> Float[Tensor, "*N"]:
-    """Return the logit of each candidate by itself, below 0 by its mean difference and going far.
+    """Return a hand-crafted logit of each candidate, from its mean residual and its length.
 
     Args:
-        seen: What ``regard`` of the steps tells of each candidate.
-        sharpness: What a difference counts.
-        lure: What noise adds to the price of going far.
+        means: Features from ``candidate_features``.
+        sharpness: Factor of the mean residual.
+        noise_penalty: Times the noise, added to the zero-motion prior.
     """
-    residual, _, noise, length, _ = seen.unbind(dim=-1)
-    return -sharpness * residual - (TIE + lure * noise) * length
+    residual, _, noise, length, _ = means.unbind(dim=-1)
+    return -sharpness * residual - (ZERO_MOTION_PRIOR + noise_penalty * noise) * length
 
 
 def linear_layers(network: Iterable[nn.Module]) -> tuple[Layer, ...]:
-    """Return the weights of the linear layers of a network."""
+    """Return weights and biases of the linear layers of a network."""
     return tuple((x.weight, x.bias) for x in network if isinstance(x, nn.Linear))
 
 
-def silent(channels: int, outputs: int = 1) -> nn.Linear:
-    """Return a last layer that says nothing before it has learned."""
+def zero_linear(channels: int, outputs: int = 1) -> nn.Linear:
+    """Return a linear layer whose output is zero before training."""
     layer = nn.Linear(channels, outputs)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
 
 
-class CellTrust(nn.Module):
-    """How far each cell of a window is trusted when its displacement is refined, learned.
+class RobustWeights(nn.Module):
+    """Learned weights of the subwindows in Lucas-Kanade registration.
 
-    A robust estimator whose weights are not a formula but a small network (Lv et al., "Taking a
-    deeper look at the inverse compositional algorithm", CVPR 2019). It multiplies the weights of
-    ``PlainTrust``, at first by one.
+    A robust estimator whose weights are computed by a small network (Lv et al., "Taking a deeper
+    look at the inverse compositional algorithm", CVPR 2019). The network gives a factor of the
+    weights of ``GemanMcClureWeights``, 1 before training.
 
     Args:
         hidden: Channels of the hidden layer.
@@ -223,43 +227,51 @@ class CellTrust(nn.Module):
 
     def __init__(self, hidden: int = 16) -> None:
         super().__init__()
-        self.scale, self.least = SCALE, 1e-3
-        self.layers = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(inplace=True), silent(hidden))
+        self.scale, self.least = ROBUST_SCALE, 1e-3
+        self.layers = nn.Sequential(
+            nn.Linear(4, hidden), nn.ReLU(inplace=True), zero_linear(hidden)
+        )
 
     def forward(
-        self, squared: Float[Tensor, "N K cells"], texture: Float[Tensor, "N cells"], level: int
-    ) -> Float[Tensor, "N K cells"]:
-        """Return weights above 0 from mean squared residuals and the logarithm of gradients."""
+        self,
+        squared: Float[Tensor, "N K subwindows"],
+        texture: Float[Tensor, "N subwindows"],
+        level: int,
+    ) -> Float[Tensor, "N K subwindows"]:
+        """Return positive weights from mean squared residuals and the logarithm of gradients."""
         residual = (squared + 1e-3).log()
         average = (squared.mean(dim=-1, keepdim=True) + 1e-3).log().expand_as(squared)
         scale = torch.full_like(squared, level / 2)
         texture = texture.unsqueeze(1).expand_as(squared)
-        seen = torch.stack([residual, texture, average, scale], dim=-1)
-        factor = self.layers(seen).squeeze(-1).clamp(-6, 6).exp()
+        features = torch.stack([residual, texture, average, scale], dim=-1)
+        factor = self.layers(features).squeeze(-1).clamp(-6, 6).exp()
         return factor * geman_mcclure(squared, self.scale) + self.least
 
     def network(self) -> tuple[Layer, ...]:
-        """Return the weights of both layers, as ``refine_windows`` takes them."""
+        """Return weights and biases of both layers."""
         return linear_layers(self.layers)
 
 
-class PlainTrust(nn.Module):
-    """The same by hand: the weights of Geman and McClure's estimator.
+class GemanMcClureWeights(nn.Module):
+    """Weights of the robust estimator of Geman and McClure (1987).
 
     Args:
-        scale: Residual, in local standard deviations, at which a cell counts a quarter.
+        scale: Residual, in local standard deviations, at which a subwindow has a weight of 1/4.
     """
 
-    def __init__(self, scale: float = SCALE) -> None:
+    def __init__(self, scale: float = ROBUST_SCALE) -> None:
         super().__init__()
         self.scale, self.least = scale, 0.0
 
     def forward(
-        self, squared: Float[Tensor, "N K cells"], texture: Float[Tensor, "N cells"], level: int
-    ) -> Float[Tensor, "N K cells"]:
-        """Return weights above 0; the arguments are those of ``CellTrust``."""
+        self,
+        squared: Float[Tensor, "N K subwindows"],
+        texture: Float[Tensor, "N subwindows"],
+        level: int,
+    ) -> Float[Tensor, "N K subwindows"]:
+        """Return positive weights; the arguments are those of ``RobustWeights``."""
         return geman_mcclure(squared, self.scale)
 
     def network(self) -> tuple[Layer, ...]:
-        """Return the weights of a network without units, whose output is 0."""
+        """Return a network without hidden units, whose output is 0."""
         return (torch.zeros(0, 4), torch.zeros(0)), (torch.zeros(1, 0), torch.zeros(1))

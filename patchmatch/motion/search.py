@@ -14,16 +14,16 @@ def cost_volume(
     clip: float = 1.0,
     shape: torch.Size | None = None,
 ) -> Float[Tensor, "B D rows columns"]:
-    """Mean absolute difference of every block under every whole displacement.
+    """Return the mean absolute difference of every block under every integer displacement.
 
     Args:
-        features0: The image whose blocks are sought.
-        features1: The image in which they are sought.
+        features0: The image with the blocks.
+        features1: The image that is searched.
         block: Side of a block in pixels.
         radius: Largest displacement in x and in y; D = (2 radius + 1)^2, row by row.
-        clip: Differences count no more than this, so that what is covered does not decide.
-        shape: (B, rows, columns), the grid of blocks, whose last ones end at the border; by
-            default all whole blocks.
+        clip: Upper limit of a difference, so that occluded pixels do not decide.
+        shape: (B, rows, columns), the grid of blocks, whose last ones end at the border; None for
+            all whole blocks.
     """
     height, width = features0.shape[-2:]
     padded = F.pad(features1, (radius,) * 4, mode="replicate")
@@ -45,30 +45,29 @@ def best_candidates(
     count: int,
     credit: Float[Tensor, "B rows columns"] | None = None,
 ) -> Float[Tensor, "N count 2"]:
-    """Return the deepest local minima of each block's costs.
+    """Return the deepest local minima of the costs of each block, with subpixel precision.
 
-    The costs of a block and of the 3x3 blocks around it count half each: alone a small block is
-    ambiguous, and together its neighbours may outvote it. A parabola through the minimum and its
-    neighbours tells where it lies between pixels.
+    The costs are averaged with the mean of those of the 3x3 blocks around: a small block alone is
+    ambiguous. A parabola through a minimum and its neighbours locates it between pixels.
 
     Args:
-        volume: As ``cost_volume`` returns it.
-        count: How many.
-        credit: By how much less rest costs: the least of many costs is low by noise alone.
+        volume: Costs from ``cost_volume``.
+        count: Number of minima.
+        credit: Subtracted from the cost of zero motion.
 
     Returns:
-        Displacements dx, dy in pixels of the volume's image, the best first.
+        Displacements dx, dy in pixels of the images, the best first.
     """
     batch, displacements, rows, columns = volume.shape
     if credit is not None:
-        rest = torch.arange(displacements, device=volume.device) == displacements // 2
-        volume = volume - rest[:, None, None] * credit[:, None]
+        is_zero = torch.arange(displacements, device=volume.device) == displacements // 2
+        volume = volume - is_zero[:, None, None] * credit[:, None]
     blocks, span = batch * rows * columns, round(displacements**0.5)
     padded = F.pad(volume, (1, 1, 1, 1), mode="replicate")
     cost = ((volume + F.avg_pool2d(padded, 3, 1)) / 2).movedim(1, -1)  # (B, rows, columns, D)
     square = cost.reshape(blocks, 1, span, span)
     lowest = -F.max_pool2d(-square, 3, 1, 1)
-    # among equals, the shortest: a plain block has no reason to move
+    # Among equal costs the shortest displacement is first.
     axis = torch.arange(span, device=volume.device) - span // 2
     length = (axis[:, None] ** 2 + axis**2).sqrt()
     ranked = (torch.where(square <= lowest, square, square + 10) + 1e-4 * length).flatten(1)

@@ -4,28 +4,28 @@ from typing import Any
 
 from torch import Tensor
 
-from patchmatch.motion.candidates import Offered, offer, with_rival
-from patchmatch.motion.consensus_steps import answers_around, ballot, draw_together
-from patchmatch.motion.features import describe, search
-from patchmatch.motion.refine import Matching, settle
+from patchmatch.motion.candidates import Proposals, propose, top2
+from patchmatch.motion.consensus_steps import regularise, vote_shares, voting_candidates
+from patchmatch.motion.features import extract_features, search
+from patchmatch.motion.matching import Matching, median_displacement
 
 __all__ = [
     "Matching",
-    "answers_around",
-    "ballot",
-    "describe",
-    "draw_together",
-    "offer",
+    "extract_features",
+    "median_displacement",
+    "propose",
+    "regularise",
     "score",
     "search",
-    "settle",
-    "with_rival",
+    "top2",
+    "vote_shares",
+    "voting_candidates",
 ]
 
 
 def score(
-    judge: Any, offered: Offered, residual: Tensor, matching: Matching, level: int
+    scorer: Any, proposals: Proposals, residual: Tensor, matching: Matching, level: int
 ) -> list[Tensor]:
     """Return the logits of all candidates after each message-passing iteration."""
-    cells = matching.texture, matching.noise, matching.shares
-    return judge(offered, residual, *cells, level)
+    subwindows = matching.texture, matching.noise, matching.subwindow_weights
+    return scorer(proposals, residual, *subwindows, level)

@@ -2,7 +2,7 @@
 
 A window of S x S pixels is stored flat with one more column: S rows of S + 1 pixels. Interpolation
 is then two blends of long rows, several times faster than on squares. The last column of each row
-has no meaning, and ``cell_weights`` ignores it.
+has no meaning, and ``averaging_matrix`` ignores it.
 
 Candidates are compared by bilinear interpolation. It smooths, and biases the estimate of fine
 texture by 0.01 to 0.1 pixels towards the middle between two pixels. Registration therefore
@@ -19,15 +19,15 @@ from torch.nn import functional as F
 
 from patchmatch.ops.sampling import lagrange_weights
 
-FINE_TAPS = 6  # pixels in a row that are blended where a displacement is refined
-REACH = FINE_TAPS // 2  # pixels from a place that are read, at most
-PAD = 24  # pixels repeated around an image: windows may reach beyond the border
-CELLS = 4  # a window is divided into CELLS x CELLS cells
-INSIDE = 2.0  # by how much a cell of the block counts more than one of what surrounds it
+FINE_TAPS = 6  # pixels of an interpolation in registration, in x and in y
+REACH = FINE_TAPS // 2  # pixels around a position that an interpolation reads, at most
+PAD = 24  # replicated pixels around an image, for windows beyond the border
+SUBWINDOWS = 4  # along each side of a window
+INSIDE = 2.0  # additional weight of a subwindow inside the block
 
 
 class Windows:
-    """Windows of one size around blocks of images, ready to be read.
+    """Windows of one size around the blocks of images.
 
     Args:
         images: (B, H, W).
@@ -41,15 +41,15 @@ class Windows:
         self.corner, self.image, self.side = corner + PAD, image, side
 
     def cut(self) -> Float[Tensor, "N L"]:
-        """Return the windows where they are, flat, L = S (S + 1)."""
+        """Return the windows at zero displacement, flat, L = S (S + 1)."""
         return self._at(self.image, self.corner, self.side + 1)[:, : self.side].flatten(1)
 
     def _at(self, image: Tensor, corner: Tensor, side: int) -> Float[Tensor, "*N _ _"]:
-        """Return squares of so many pixels a side, from corners (*N, 2) on; ``image`` is (*N)."""
+        """Return squares of ``side`` pixels at corners (*N, 2) of images (*N)."""
         x, y = (corner + REACH).unbind(dim=-1)
-        if not torch.compiler.is_exporting():  # views are no copies
+        if not torch.compiler.is_exporting():  # views, not copies
             return self.padded.unfold(1, side, 1).unfold(2, side, 1)[image, y, x]
-        # of what is exported they would be copies, of every square of an image
+        # In an exported graph they would be copies of all squares of an image.
         steps = torch.arange(side, device=x.device)
         rows, columns = self.padded.shape[1:]
         first = (image * rows + y) * columns + x
@@ -64,23 +64,23 @@ class Windows:
 
         Args:
             displacement: dx and dy in pixels, for each window of the part.
-            part: Which windows to read.
-            taps: Pixels that are blended each way (``lagrange_weights``), 2 or ``FINE_TAPS``.
+            part: The windows to read.
+            taps: Pixels of the interpolation in x and y (``lagrange_weights``), 2 or ``FINE_TAPS``.
         """
         rows, columns = (size - 2 * REACH - self.side for size in self.padded.shape[1:])
         last = torch.tensor([columns - 1, rows - 1], device=displacement.device) - 1e-3
-        place = torch.minimum((self.corner[part, None] + displacement).clamp_min(0), last)
-        whole = place.detach().floor()
+        position = torch.minimum((self.corner[part, None] + displacement).clamp_min(0), last)
+        integer = position.detach().floor()
         row = self.side + taps - 1
-        squares = self._at(self.image[part, None], whole.long() - (taps // 2 - 1), row)
-        across, down = lagrange_weights(place - whole, taps).unbind(dim=-2)  # (n, K, taps)
-        flat = _blended(squares.flatten(-2), across, 1)
-        # what is missing at the end means nothing
-        flat = _blended(F.pad(flat, (0, taps - 1)), down, row)
+        squares = self._at(self.image[part, None], integer.long() - (taps // 2 - 1), row)
+        across, down = lagrange_weights(position - integer, taps).unbind(dim=-2)  # (n, K, taps)
+        flat = _weighted_sum(squares.flatten(-2), across, 1)
+        # The padding only fills columns without meaning.
+        flat = _weighted_sum(F.pad(flat, (0, taps - 1)), down, row)
         return flat.unflatten(-1, (self.side, row))[..., : self.side + 1].flatten(-2)
 
 
-def _blended(
+def _weighted_sum(
     flat: Float[Tensor, "*N L"], weights: Float[Tensor, "*N taps"], stride: int
 ) -> Float[Tensor, "*N _"]:
     """Return the weighted sums of values that are ``stride`` apart."""
@@ -95,35 +95,35 @@ def _blended(
     return total
 
 
-def cell_weights(side: int, device: torch.device) -> Float[Tensor, "L 16"]:
-    """Return the matrix that takes a flat window to the means of its 4x4 cells, row by row."""
-    weights = torch.zeros(CELLS, CELLS, side, side + 1)
-    step = side // CELLS
-    for row in range(CELLS):
-        for column in range(CELLS):
+def averaging_matrix(side: int, device: torch.device) -> Float[Tensor, "L 16"]:
+    """Return the matrix that averages a flat window over its 4x4 subwindows, row by row."""
+    weights = torch.zeros(SUBWINDOWS, SUBWINDOWS, side, side + 1)
+    step = side // SUBWINDOWS
+    for row in range(SUBWINDOWS):
+        for column in range(SUBWINDOWS):
             rows = slice(row * step, (row + 1) * step)
             weights[row, column, rows, column * step : (column + 1) * step] = 1 / step**2
     return weights.flatten(0, 1).flatten(1).T.contiguous().to(device)
 
 
-def cell_shares(block: int, side: int, device: torch.device) -> Float[Tensor, " 16"]:
-    """Return what each cell counts in the mean of a window, more where it is of the block.
+def subwindow_weights(block: int, side: int, device: torch.device) -> Float[Tensor, " 16"]:
+    """Return the weight of each subwindow in means over a window, larger inside the block.
 
-    Windows are larger than blocks on small levels, and the surroundings would outvote a block
+    On coarse levels windows are larger than blocks, and the surroundings would dominate a block
     that moves by itself.
 
     Args:
         block: Side of a block in pixels, in the middle of the window.
         side: Side of the window in pixels.
-        device: Where to.
+        device: Device of the result.
     """
-    return torch.tensor(_cell_shares(block, side), device=device)
+    return torch.tensor(_subwindow_weights(block, side), device=device)
 
 
 @functools.cache
-def _cell_shares(block: int, side: int) -> list[float]:
-    step, first = side / CELLS, (side - block) / 2
-    edges = np.arange(CELLS + 1) * step
+def _subwindow_weights(block: int, side: int) -> list[float]:
+    step, first = side / SUBWINDOWS, (side - block) / 2
+    edges = np.arange(SUBWINDOWS + 1) * step
     inside = np.diff(edges.clip(first, first + block)) / step
     counts = 1 + INSIDE * np.outer(inside, inside)
     return (counts / counts.sum()).ravel().tolist()
@@ -139,7 +139,7 @@ def window_corners(
         size: Height and width of the images in pixels.
         block: Side of a block in pixels.
         side: Side of a window in pixels.
-        device: Where to.
+        device: Device of the results.
     """
     image, y, x = torch.meshgrid(
         *(torch.arange(count, device=device) for count in shape), indexing="ij"
@@ -149,24 +149,24 @@ def window_corners(
     return corner.reshape(-1, 2), image.reshape(-1)
 
 
-def cell_values(
+def tile_values(
     values: Float[Tensor, "B _ _"],
     corner: Int[Tensor, "N 2"],
     image: Int[Tensor, " N"],
     side: int,
     pixels: int,
 ) -> Float[Tensor, "N 16"]:
-    """Return what coarse images hold in the middle of each cell, row by row.
+    """Return the values of coarse images at the centre of each subwindow, row by row.
 
     Args:
-        values: Coarse images, each value of so many by so many pixels.
+        values: Coarse images; a value spans a tile of pixels.
         corner: x and y of the top left pixel of each window.
         image: The image of each window.
         side: Side of a window in pixels.
-        pixels: Side of what a value stands for.
+        pixels: Side of a tile in pixels.
     """
-    step, (height, width) = side // CELLS, values.shape[1:]
-    middle = torch.arange(CELLS, device=corner.device) * step + step // 2
+    step, (height, width) = side // SUBWINDOWS, values.shape[1:]
+    middle = torch.arange(SUBWINDOWS, device=corner.device) * step + step // 2
     x, y = ((c[:, None] + middle).clamp_min(0) // pixels for c in corner.unbind(dim=-1))
     x, y = x.clamp_max(width - 1)[:, None], y.clamp_max(height - 1)[..., None]
     return values[image[:, None, None], y, x].flatten(1)

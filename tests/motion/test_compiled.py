@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from patchmatch import load_motion_matcher
 from patchmatch.core.process import compiled_threads, threads_for_compiled_loops
 from patchmatch.motion import compiled, tensors
-from patchmatch.motion.coarse_to_fine import COARSEST, FIRST, STEPS
+from patchmatch.motion.coarse_to_fine import COARSEST, SEARCH_CANDIDATES, STEPS
 from patchmatch.motion.kernels import compiled_for
 from patchmatch.motion.net import MotionNet
 from patchmatch.ops.blocks import block_counts
@@ -41,9 +41,9 @@ def test_compiled_features_agree(rng, height, width):
     frames = torch.rand(2, 1, height, width, generator=rng)
     frames[1, :, : height // 2] = 0.3  # plain: all gain is that of the floor
     given = frames, 4
-    both = tensors.describe(*given), compiled.describe(*given)
+    both = tensors.extract_features(*given), compiled.extract_features(*given)
     for one, other in zip(*both, strict=True):
-        assert_close(one.even, other.even, rtol=1e-5, atol=1e-4)
+        assert_close(one.normalized, other.normalized, rtol=1e-5, atol=1e-4)
         assert_close(one.noise, other.noise, rtol=1e-4, atol=2e-4)
 
 
@@ -52,13 +52,14 @@ def test_compiled_jpeg_noise_agrees(rng, height, width):
     squares = torch.rand(2, 9, 13, generator=rng).repeat_interleave(8, 1).repeat_interleave(8, 2)
     frames = 0.4 + 0.05 * squares[:, None, 3 : 3 + height, 5 : 5 + width]
     one, other = (
-        describe(frames, 1)[0].noise for describe in (tensors.describe, compiled.describe)
+        extract_features(frames, 1)[0].noise
+        for extract_features in (tensors.extract_features, compiled.extract_features)
     )
     assert_close(one, other, rtol=1e-2, atol=1e-6)
     assert one.mean() > 0.1
 
 
-def restless(rng, height, width):
+def random_pairs(rng, height, width):
     """Two pairs of frames, (2, 1, 2, H, W): halves that move apart, and nothing but noise."""
     coarse = torch.rand(1, 1, height // 4, width // 4, generator=rng)
     scene = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic")[0]
@@ -80,49 +81,49 @@ class Both:
         assert_close(tensors.search(*given), best, rtol=0, atol=1e-4)
         return best
 
-    def offer(self, *given):
-        found, wanted = compiled.offer(*given), tensors.offer(*given)
+    def propose(self, *given):
+        found, wanted = compiled.propose(*given), tensors.propose(*given)
         assert all(map(torch.equal, wanted, found))
-        assert found.fresh[..., 0].all()
-        self.seen["repeated candidates"] += int((~found.fresh).sum())
+        assert found.unique[..., 0].all()
+        self.seen["duplicates"] += int((~found.unique).sum())
         self.seen["distant candidates"] += int((found.candidates.abs() > 2.5).sum())
         return found
 
     def Matching(self, *given):  # noqa: N802 - as the modules of primitives name it
         return BothMatchings(self.seen, *given)
 
-    def score(self, judge, offered, residual, matching, level):
-        found = compiled.score(judge, offered, residual, matching, level)[-1]
-        residual = residual.where(offered.fresh.unsqueeze(-1), 0)  # others are undefined
-        scores = tensors.score(judge, offered, residual, matching.wanted, level)
-        assert len(scores) == judge.rounds + 1
+    def score(self, scorer, proposals, residual, matching, level):
+        found = compiled.score(scorer, proposals, residual, matching, level)[-1]
+        residual = residual.where(proposals.unique.unsqueeze(-1), 0)  # others are undefined
+        scores = tensors.score(scorer, proposals, residual, matching.wanted, level)
+        assert len(scores) == scorer.iterations + 1
         assert_close(scores[-1], found, rtol=1e-4, atol=2e-4)
         return [found]
 
-    def settle(self, *given):
-        answer = compiled.settle(*given)
-        assert_close(tensors.settle(*given), answer, rtol=2e-5, atol=1e-4)
-        return answer
+    def median_displacement(self, *given):
+        displacement = compiled.median_displacement(*given)
+        assert_close(tensors.median_displacement(*given), displacement, rtol=2e-5, atol=1e-4)
+        return displacement
 
-    def answers_around(self, answer, rival):
-        found = compiled.answers_around(answer, rival)
-        assert all(map(torch.equal, tensors.answers_around(answer, rival), found))
-        self.seen["several answers"] += int((found[1].sum(dim=-1) > 1).sum())
-        self.seen["lone rivals"] += int((found[2] == rival).all(dim=-1).sum())
+    def voting_candidates(self, displacement, runner_up):
+        found = compiled.voting_candidates(displacement, runner_up)
+        assert all(map(torch.equal, tensors.voting_candidates(displacement, runner_up), found))
+        self.seen["several candidates"] += int((found[1].sum(dim=-1) > 1).sum())
+        self.seen["unsupported runners-up"] += int((found[2] == runner_up).all(dim=-1).sum())
         return found
 
-    def ballot(self, *given):
-        share = compiled.ballot(*given)
-        assert_close(tensors.ballot(*given), share, rtol=0, atol=2e-5)
+    def vote_shares(self, *given):
+        share = compiled.vote_shares(*given)
+        assert_close(tensors.vote_shares(*given), share, rtol=0, atol=2e-5)
         return share
 
-    def draw_together(self, answer, *given):
-        found = compiled.draw_together(answer, *given)
-        assert_close(tensors.draw_together(answer, *given), found, rtol=1e-4, atol=2e-5)
-        self.seen["moved answers"] += int(((found - answer).norm(dim=-1) > 0.02).sum())
+    def regularise(self, displacement, *given):
+        found = compiled.regularise(displacement, *given)
+        assert_close(tensors.regularise(displacement, *given), found, rtol=1e-4, atol=2e-5)
+        self.seen["smoothed"] += int(((found - displacement).norm(dim=-1) > 0.02).sum())
         return found
 
-    with_rival = staticmethod(tensors.with_rival)
+    top2 = staticmethod(tensors.top2)
 
 
 class BothMatchings(compiled.Matching):
@@ -131,14 +132,14 @@ class BothMatchings(compiled.Matching):
     def __init__(self, seen, *given):
         super().__init__(*given)
         self.seen, self.wanted = seen, tensors.Matching(*given)
-        for name in ("tensor", "loudness", "texture", "noise", "shares"):
+        for name in ("structure_tensor", "noise_variance", "texture", "noise", "subwindow_weights"):
             assert_close(getattr(self.wanted, name), getattr(self, name), rtol=1e-4, atol=1e-6)
 
-    def residual(self, displacements, wanted=None):
-        found = super().residual(displacements, wanted)
-        expected = self.wanted.residual(displacements)
-        asked = torch.ones(found.shape[:-1], dtype=torch.bool) if wanted is None else wanted
-        assert_close(expected[asked], found[asked], rtol=0, atol=1e-5)
+    def residual(self, candidates, mask=None):
+        found = super().residual(candidates, mask)
+        expected = self.wanted.residual(candidates)
+        evaluated = torch.ones(found.shape[:-1], dtype=torch.bool) if mask is None else mask
+        assert_close(expected[evaluated], found[evaluated], rtol=0, atol=1e-5)
         return found
 
     def refine(self, begin, *given):
@@ -148,9 +149,9 @@ class BothMatchings(compiled.Matching):
         return [found]
 
 
-def restless_net(rng, learned=True, messages=2, votes=2, hidden=16):
+def random_net(rng, learned=True, messages=2, votes=2, hidden=16):
     net = MotionNet(hidden, learned)
-    net.judge.rounds, net.ballot.rounds = messages, votes
+    net.scorer.iterations, net.voting.iterations = messages, votes
     for weight in net.parameters():
         if weight.requires_grad:
             weight.add_(0.2 * normal(rng, *weight.shape))
@@ -159,11 +160,11 @@ def restless_net(rng, learned=True, messages=2, votes=2, hidden=16):
 
 CASES = {  # settings of the network, block, height, width, radius
     "16": ({}, 16, 134, 197, 3),
-    "by hand": ({"learned": False}, 16, 134, 197, 3),
-    "24": ({}, 24, 150, 203, 1),  # whose cells are no power of 2
+    "hand-crafted": ({"learned": False}, 16, 134, 197, 3),
+    "24": ({}, 24, 150, 203, 1),  # subwindows whose side is not a power of 2
     "other sizes": ({"messages": 5, "votes": 3, "hidden": 6}, 16, 70, 100, 2),
-    "no rounds": ({"messages": 0, "votes": 0}, 16, 134, 197, 3),
-    "training": ({}, 16, 134, 197, 3),  # where no candidate is left out
+    "no iterations": ({"messages": 0, "votes": 0}, 16, 134, 197, 3),
+    "training": ({}, 16, 134, 197, 3),  # no limit of candidates
 }
 
 
@@ -171,20 +172,20 @@ CASES = {  # settings of the network, block, height, width, radius
 def test_compiled_primitives_agree_with_tensor_operations(name):
     settings, block, height, width, radius = CASES[name]
     rng = torch.Generator().manual_seed(0)
-    net = restless_net(rng, **settings).train(name == "training")
-    frames = restless(rng, height, width)
-    described = [compiled.describe(frames[:, :, i]) for i in (0, 1)]
+    net = random_net(rng, **settings).train(name == "training")
+    frames = random_pairs(rng, height, width)
+    features = [compiled.extract_features(frames[:, :, i]) for i in (0, 1)]
     grid, both = block_counts(height, width, block, block, edges=True), Both()
-    motion = net._compare(both, *described, grid, block, radius, False)
+    motion = net._match(both, *features, grid, block, radius, False)
     assert motion.displacement.shape == (2, *grid, 2)
-    asked = ["repeated candidates", "distant candidates", "refined", "moved answers"]
-    asked += ["several answers", "lone rivals"] if net.ballot.rounds else []
+    asked = ["duplicates", "distant candidates", "refined", "smoothed"]
+    asked += ["several candidates", "unsupported runners-up"] if net.voting.iterations else []
     assert all(both.seen[key] for key in asked), both.seen
 
 
 def test_shortest_of_equal_candidates_comes_first():
-    described = compiled.describe(torch.zeros(2, 1, 64, 96))[COARSEST]
-    given = described, described, torch.Size([2, 4, 6]), 2, 2, FIRST
+    features = compiled.extract_features(torch.zeros(2, 1, 64, 96))[COARSEST]
+    given = features, features, torch.Size([2, 4, 6]), 2, 2, SEARCH_CANDIDATES
     begin = compiled.search(*given)
     assert not begin[..., 0, :].any()
     assert_close(tensors.search(*given).norm(dim=-1), begin.norm(dim=-1))
@@ -192,8 +193,8 @@ def test_shortest_of_equal_candidates_comes_first():
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_several_threads_give_the_results_of_one(rng, count):
-    net, frames = restless_net(rng).eval(), restless(rng, 134, 197)
-    alone, before = net(frames, 16, 3), torch.get_num_threads()
+    net, frames = random_net(rng).eval(), random_pairs(rng, 134, 197)
+    unsupported, before = net(frames, 16, 3), torch.get_num_threads()
     torch.set_num_threads(count)
     try:
         with threads_for_compiled_loops():
@@ -204,17 +205,17 @@ def test_several_threads_give_the_results_of_one(rng, count):
         together = net(frames, 16, 3)
     finally:
         torch.set_num_threads(before)
-    assert torch.equal(alone.displacement, together.displacement)
-    assert torch.equal(alone.confidence_logits, together.confidence_logits)
+    assert torch.equal(unsupported.displacement, together.displacement)
+    assert torch.equal(unsupported.confidence_logits, together.confidence_logits)
 
 
 def test_features_with_gradients_are_compared_without():
     frames = torch.rand(2, 1, 64, 96, requires_grad=True)
     net = MotionNet()
     with torch.enable_grad():
-        described = net.describe(frames)
-    motion = net.eval().compare(
-        *([d.frames(part) for d in described] for part in (slice(1), slice(1, 2))), 16
+        features = net.extract_features(frames)
+    motion = net.eval().match(
+        *([d.frames(part) for d in features] for part in (slice(1), slice(1, 2))), 16
     )
     assert not motion.displacement.requires_grad
 

@@ -1,15 +1,17 @@
 import torch
 from torch.testing import assert_close
 
-from patchmatch.motion.confidence import answer_evidence, place_evidence
+from patchmatch.motion.confidence import match_evidence, position_evidence
 
 
 def placed(answer, mean=None, block=16, margin=0):
     """Evidence of places in a frame that ends with the blocks, or so many pixels later."""
     rows, columns = answer.shape[1:3]
     residual = torch.zeros(1, rows, columns) if mean is None else mean
-    cells = residual.unsqueeze(-1).expand(1, rows, columns, 16)
-    return place_evidence(answer, cells, block, rows * block + margin, columns * block + margin)
+    subwindows = residual.unsqueeze(-1).expand(1, rows, columns, 16)
+    return position_evidence(
+        answer, subwindows, block, rows * block + margin, columns * block + margin
+    )
 
 
 def test_block_that_leaves_the_frame_is_partly_outside():
@@ -44,11 +46,11 @@ def test_features_of_an_estimate_have_a_fixed_order():
     torch.manual_seed(0)
     residual, texture, noise = torch.rand(3, 1, 1, 1, 16)
     answer = torch.zeros(1, 1, 1, 2)
-    offered = torch.tensor([[0.0, 0.0], [3.0, 4.0]]).view(1, 1, 1, 2, 2)
+    candidates = torch.tensor([[0.0, 0.0], [3.0, 4.0]]).view(1, 1, 1, 2, 2)
     probability = torch.tensor([0.75, 0.25]).view(1, 1, 1, 2)
-    at_rest = residual + 0.2
-    given = residual, at_rest, texture, noise, offered, probability
-    found = answer_evidence(answer, *given)[0, 0, 0]
+    zero_residual = residual + 0.2
+    given = residual, zero_residual, texture, noise, candidates, probability
+    found = match_evidence(answer, *given)[0, 0, 0]
     ends = [residual.mean(), residual.max(), residual.min(), torch.tensor(0.2)]
     wanted = [*ends, noise.mean(), texture.mean(), texture.max(), torch.tensor(1.25).log1p()]
     assert_close(found, torch.stack([*wanted, torch.tensor(0.75), torch.tensor(0.0)]))

@@ -13,7 +13,7 @@ from patchmatch import load_motion_matcher
 from patchmatch.core.errors import InputError
 from patchmatch.frames.results import Kind
 from patchmatch.motion import compiled, net
-from patchmatch.motion.coarse_to_fine import Judged, Motion, default_radius
+from patchmatch.motion.coarse_to_fine import Motion, Scored, default_radius
 from patchmatch.motion.data import MovingScenes
 from patchmatch.motion.loss import motion_loss
 from patchmatch.motion.matcher import METRICS, MotionMatcher
@@ -400,14 +400,14 @@ def test_checkpoint_opens_with_weights_only_and_restores_the_weights(tmp_path):
     assert hyper_parameters["_class_path"] == "patchmatch.motion.matcher.MotionMatcher"
     assert hyper_parameters["hidden"] == 8
     assert not {"block", "radius", "camera", "min_matched"} & set(hyper_parameters)
-    again = load_motion_matcher(path, block=16, device="cpu")
-    assert again.matcher.block == 16
+    is_duplicate = load_motion_matcher(path, block=16, device="cpu")
+    assert is_duplicate.matcher.block == 16
     trained = trainer.model.state_dict()
-    assert all(torch.equal(v, trained[k]) for k, v in again.matcher.state_dict().items())
+    assert all(torch.equal(v, trained[k]) for k, v in is_duplicate.matcher.state_dict().items())
     same = MotionMatcher.load_from_checkpoint(path, map_location="cpu")
     frames = panning_frames((0, 0), (2, 1))
     found = same.measure_motion(*(f[None, None] for f in frames))
-    assert torch.equal(found, again.measure_motion(*frames))
+    assert torch.equal(found, is_duplicate.measure_motion(*frames))
 
 
 def test_predict_config_exists_and_uses_the_matcher():
@@ -439,7 +439,7 @@ def test_mixed_precision_measures_the_same_motion(loaded, precision):
 def test_constant_frames_have_finite_gradients(brightness):
     network = MotionNet()
     motion = network(torch.full((2, 1, 2, 64, 96), brightness), trace=True)
-    assert any(not step.offered.fresh.all() for step in motion.trace if isinstance(step, Judged))
+    assert any(not step.proposals.unique.all() for step in motion.trace if isinstance(step, Scored))
     motion_loss(motion, torch.ones(2, 2, 3, 2), torch.ones(2, 2, 3)).backward()
     for weight in network.parameters():
         assert weight.grad is not None

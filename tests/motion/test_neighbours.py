@@ -68,7 +68,7 @@ def test_gradients_reach_points_and_weights():
     geometric_median(points, weights, torch.rand(2, 2)).sum().backward()
     assert points.grad is not None
     assert weights.grad is not None
-    assert_close(points.grad.sum(dim=1), torch.ones(2, 2))  # the shares add up to one
+    assert_close(points.grad.sum(dim=1), torch.ones(2, 2))  # the subwindow_weights add up to one
     assert (points.grad > 0).all()
     assert torch.isfinite(weights.grad).all()
 

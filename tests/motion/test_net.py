@@ -5,10 +5,10 @@ import torch
 from torch.testing import assert_close
 
 from patchmatch import load_motion_matcher
-from patchmatch.motion.coarse_to_fine import Judged
+from patchmatch.motion.coarse_to_fine import Scored
+from patchmatch.motion.matching import median_displacement
 from patchmatch.motion.net import MotionNet
-from patchmatch.motion.refine import settle
-from patchmatch.motion.scoring import LURE
+from patchmatch.motion.scoring import NOISE_PENALTY
 
 MARGIN = 40
 
@@ -87,7 +87,7 @@ def test_integer_motion_is_exact(name, shift, request):
 def test_untrained_network_agrees_with_the_baseline(noise):
     torch.manual_seed(1)
     untrained, baseline = MotionNet().eval(), MotionNet(learned=False).eval()
-    baseline.judge.lure = LURE
+    baseline.scorer.noise_penalty = NOISE_PENALTY
     frames = moved_pair(7.0, 4.5)
     frames = frames + noise * torch.randn_like(frames)
     with torch.no_grad():
@@ -103,18 +103,20 @@ def test_result_of_a_pair_is_independent_of_the_batch(name, request):
     with torch.no_grad():
         together = net(torch.cat(pairs))
         for i, pair in enumerate(pairs):
-            alone = net(pair)
-            assert_close(together.displacement[i : i + 1], alone.displacement, rtol=0, atol=2e-3)
+            unsupported = net(pair)
+            assert_close(
+                together.displacement[i : i + 1], unsupported.displacement, rtol=0, atol=2e-3
+            )
             logits = together.confidence_logits[i : i + 1]
-            assert_close(logits, alone.confidence_logits, rtol=0, atol=2e-2)
+            assert_close(logits, unsupported.confidence_logits, rtol=0, atol=2e-2)
 
 
 def test_describe_and_compare_agree_with_forward(shipped):
     clip = torch.cat([moved_pair(2.0, -1.5), moved_pair(5.0, 0.0, seed=3)], dim=2)[0, 0, :3]
     with torch.no_grad():
-        described = [shipped.describe(frame[None, None]) for frame in clip]
+        features = [shipped.extract_features(frame[None, None]) for frame in clip]
         for first, second in ((0, 1), (1, 2), (0, 2)):
-            found = shipped.compare(described[first], described[second])
+            found = shipped.match(features[first], features[second])
             pair = torch.stack([clip[first], clip[second]])[None, None]
             whole = shipped(pair)
             assert torch.equal(found.displacement, whole.displacement)
@@ -214,8 +216,8 @@ def test_gain_and_offset_hardly_change_the_displacement(shipped):
 def test_gradients_reach_every_weight():
     torch.manual_seed(0)
     net = MotionNet()
-    layers = [net.judge.alone, net.judge.together]
-    layers += [part.layers for part in (net.trust, net.ballot, net.smoother)]
+    layers = [net.scorer.unary, net.scorer.pairwise]
+    layers += [part.layers for part in (net.robust_weights, net.voting, net.regulariser)]
     for last in (part[-1] for part in layers):
         torch.nn.init.normal_(last.weight, std=0.1)  # zero weights block gradients
     frames = moved_pair(3.5, 0.5, 71, 99)
@@ -223,8 +225,8 @@ def test_gradients_reach_every_weight():
     motion = net(frames, trace=True)
     total = motion.displacement.square().sum() + motion.confidence_logits.square().sum()
     for step in motion.trace:
-        if isinstance(step, Judged):
-            total = total + sum(logits.square().sum() for logits in step.rounds)
+        if isinstance(step, Scored):
+            total = total + sum(logits.square().sum() for logits in step.logits)
         else:
             total = total + step.displacement.square().sum()
     total.backward()
@@ -255,8 +257,8 @@ def test_limiting_the_candidates_hardly_changes_the_displacement(shipped):
 
 
 def test_settle_returns_the_most_probable_candidate():
-    offered = torch.tensor([[3.0, 1], [3.2, 1.1], [-8, 4]]).expand(2, 1, 1, 3, 2)
+    candidates = torch.tensor([[3.0, 1], [3.2, 1.1], [-8, 4]]).expand(2, 1, 1, 3, 2)
     logits = torch.tensor([[2.0, 1.5, -3], [2, 1.5, 0]]).view(2, 1, 1, 3)
     best = torch.tensor([3.07, 1.02]).expand(2, 1, 1, 1, 2)
-    found = settle(offered, logits, best)
+    found = median_displacement(candidates, logits, best)
     assert_close(found, best[..., 0, :], rtol=0, atol=0.05)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from patchmatch.motion.noise import noise_level, noise_residual, squareness
+from patchmatch.motion.noise import blockiness, noise_level, noise_residual
 
 
-def noisy(image, sigma, seed=0):
+def integer(image, sigma, seed=0):
     """An image of gray levels as a sensor might give it, (1, 1, H, W)."""
     seen = image + np.random.default_rng(seed).normal(0, sigma, image.shape)
     return torch.from_numpy(np.clip(np.rint(seen), 0, 255).astype(np.float32) / 255)[None, None]
@@ -23,14 +23,14 @@ def test_noise_level_of_images_without_texture(name, sigma):
         "half": np.repeat([[400.0], [90.0]], 120, axis=0) * np.ones((1, 320)),
         "small": np.full((40, 50), 90.0),
     }
-    found = noise_level(noisy(images[name], sigma))[0] * 255
+    found = noise_level(integer(images[name], sigma))[0] * 255
     assert found == pytest.approx(sigma, rel=0.25)
 
 
 def test_texture_hardly_changes_the_noise_level():
     data = pytest.importorskip("skimage.data", reason="photographs are the textures")
     for picture in (data.camera(), data.brick()):
-        found = noise_level(noisy(picture.astype(float), 2))[0] * 255
+        found = noise_level(integer(picture.astype(float), 2))[0] * 255
         assert found == pytest.approx(2, rel=0.25)
 
 
@@ -42,10 +42,10 @@ def test_noise_level_without_noise_is_zero():
 
 def test_noise_level_is_per_image():
     plain = np.full((90, 120), 100.0)
-    both = torch.cat([noisy(plain, 1), noisy(plain, 6, seed=1)])
-    alone = torch.cat([noise_level(both[:1]), noise_level(both[1:])])
-    assert torch.equal(noise_level(both), alone)
-    assert alone[1] > 4 * alone[0]
+    both = torch.cat([integer(plain, 1), integer(plain, 6, seed=1)])
+    unsupported = torch.cat([noise_level(both[:1]), noise_level(both[1:])])
+    assert torch.equal(noise_level(both), unsupported)
+    assert unsupported[1] > 4 * unsupported[0]
 
 
 def stored(image, quality, left=0, top=0):
@@ -60,11 +60,11 @@ def test_jpeg_artefacts_count_as_noise(name):
     data = pytest.importorskip("skimage.data", reason="photographs are the textures")
     picture = getattr(data, name)()
     clean = torch.from_numpy(picture.astype(np.float32) / 255)[None, None]
-    assert squareness(clean) == 0
+    assert blockiness(clean) == 0
     found = {q: noise_level(stored(picture, q))[0] for q in (80, 50, 30)}
     assert found[30] > found[50] > found[80]
     left_out = (stored(picture, 30) - clean).square().mean().sqrt()
-    # where texture hides the squares less of it is told, and less of it matters
+    # where texture hides the squares less of it is static_units, and less of it matters
     assert 0.2 < found[30] / left_out < 1.2
     # squares may begin anywhere
     cut = noise_level(stored(picture, 30, left=3, top=6))[0]
@@ -73,10 +73,10 @@ def test_jpeg_artefacts_count_as_noise(name):
 
 def test_edges_are_not_jpeg_artefacts():
     board = np.kron(np.indices((12, 20)).sum(axis=0) % 2, np.ones((8, 8))) * 150 + 50
-    assert squareness(noisy(board, 0)) == 0
-    assert squareness(noisy(np.full((48, 70), 90.0), 8)) < 1 / 255
-    assert squareness(torch.rand(2, 1, 5, 9)).shape == (2,)
-    assert squareness(torch.rand(0, 1, 40, 50)).shape == (0,)
+    assert blockiness(integer(board, 0)) == 0
+    assert blockiness(integer(np.full((48, 70), 90.0), 8)) < 1 / 255
+    assert blockiness(torch.rand(2, 1, 5, 9)).shape == (2,)
+    assert blockiness(torch.rand(0, 1, 40, 50)).shape == (0,)
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.4, 1.5])

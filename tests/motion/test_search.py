@@ -85,8 +85,10 @@ def test_search_accepts_an_empty_batch():
 
 def test_zero_motion_comes_first_unless_a_cost_is_lower_than_its_prior():
     volume = torch.stack([bowl(2, 1) / 10 + 0.1, bowl(2, 1) / 10 + 0.1])[:, :, None, None]
-    credit = torch.tensor([0.05, 0.0]).view(2, 1, 1)  # rest costs 0.06 more than the least
+    zero_motion_credit = torch.tensor([0.05, 0.0]).view(
+        2, 1, 1
+    )  # rest costs 0.06 more than the least
     volume[:, 24] = 0.13
-    near, far = best_candidates(volume, 2, credit).round()
+    near, far = best_candidates(volume, 2, zero_motion_credit).round()
     assert near.tolist() == [[0, 0], [2, 1]]
     assert far[0].tolist() == [2, 1]

@@ -8,9 +8,9 @@ from patchmatch.motion.windows import (
     FINE_TAPS,
     PAD,
     Windows,
-    cell_shares,
-    cell_values,
-    cell_weights,
+    averaging_matrix,
+    subwindow_weights,
+    tile_values,
     window_corners,
 )
 
@@ -30,7 +30,7 @@ def square(flat):
 
 
 def pixel(image, x, y, taps):
-    """Lagrange's interpolation, with the border repeated."""
+    """Lagrange's interpolation, with the border duplicates."""
     before = taps // 2 - 1
     x0, y0 = int(np.floor(x)) - before, int(np.floor(y)) - before
     total = 0.0
@@ -101,15 +101,15 @@ def test_gradient_of_the_displacement_is_the_image_gradient(taps, move):
 
 
 @pytest.mark.parametrize("side", [16, 32])
-def test_cell_weights_average_the_pixels(side):
+def test_averaging_matrix_average_the_pixels(side):
     flat = torch.rand(3, side * (side + 1))
     pixels = flat.unflatten(1, (side, side + 1))[..., :side]
     means = F.avg_pool2d(pixels[:, None], side // 4).flatten(1)
-    assert_close(flat @ cell_weights(side, torch.device("cpu")), means)
+    assert_close(flat @ averaging_matrix(side, torch.device("cpu")), means)
 
 
-def test_cell_weights_ignore_the_last_column():
-    weights = cell_weights(16, torch.device("cpu"))
+def test_averaging_matrix_ignore_the_last_column():
+    weights = averaging_matrix(16, torch.device("cpu"))
     assert weights.shape == (16 * 17, 16)
     assert torch.equal(weights.view(16, 17, 16)[:, 16], torch.zeros(16, 16))
     assert_close(weights.sum(dim=0), torch.ones(16))
@@ -127,23 +127,23 @@ def test_windows_accept_an_empty_batch(images):
     assert windows.read(torch.zeros(0, 3, 2), taps=FINE_TAPS).shape == (0, 3, SIDE * (SIDE + 1))
 
 
-def test_cell_values_are_those_at_the_cell_centres():
+def test_tile_values_are_those_at_the_subwindow_centres():
     values = torch.arange(12.0).view(1, 3, 4)  # of 4x4 pixels each: an image of at most 12x16
     shape = torch.Size([1, 1, 1])
     corner, image = window_corners(shape, (8, 8), 8, 16, values.device)  # from -4 to 11
-    found = cell_values(values, corner, image, 16, 4).view(4, 4)
+    found = tile_values(values, corner, image, 16, 4).view(4, 4)
     # middles at -2, 2, 6 and 10
     columns = torch.tensor([0.0, 0, 1, 2])
     assert torch.equal(found, columns[:, None] * 4 + columns)
-    beyond = cell_values(values, corner + 40, image, 16, 4)
+    beyond = tile_values(values, corner + 40, image, 16, 4)
     assert (beyond == 11).all()
 
 
 @pytest.mark.parametrize(("block", "inside"), [(16, 1.0), (32, 1.0), (8, 3.0), (4, 1.5)])
-def test_cells_inside_the_block_have_higher_weights(block, inside):
-    shares = cell_shares(block, max(block, 16), torch.device("cpu")).view(4, 4)
-    assert_close(shares.sum(), torch.tensor(1.0))
-    assert_close(shares, shares.flip(0))
-    assert_close(shares, shares.T)
-    assert_close(shares[1, 1] / shares[0, 0], torch.tensor(inside))
-    assert_close(shares[0, 0], shares[0, 1])
+def test_subwindows_inside_the_block_have_higher_weights(block, inside):
+    weights = subwindow_weights(block, max(block, 16), torch.device("cpu")).view(4, 4)
+    assert_close(weights.sum(), torch.tensor(1.0))
+    assert_close(weights, weights.flip(0))
+    assert_close(weights, weights.T)
+    assert_close(weights[1, 1] / weights[0, 0], torch.tensor(inside))
+    assert_close(weights[0, 0], weights[0, 1])

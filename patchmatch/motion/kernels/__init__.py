@@ -1,9 +1,8 @@
 """Compiled loops of the motion network, for the CPU without gradients.
 
-Each step makes one pass over the pixels where a network needs a dozen tensor operations, each of
-which writes its result to memory. That takes a tenth of the time. Results agree with the tensor
-operations up to rounding, which areas without texture amplify. All threads run the same two
-kernels, ``description.describe_frames`` and ``comparison.compare_frames``. Import their modules
+A kernel makes one pass over the pixels where a dozen tensor operations each write their result to
+memory; that takes a tenth of the time. Results agree with the tensor operations up to rounding,
+which areas without texture amplify. ``patchmatch.motion.compiled`` calls the kernels. Import it
 inside functions: importing numba takes half a second.
 """
 

@@ -6,191 +6,188 @@ Blocks are numbered row by row over all frames; N = B R C.
 import numpy as np
 from numpy import float32
 
-from patchmatch.motion.kernels.blocks import place_of
-from patchmatch.motion.kernels.compiling import helper, kernel
+from patchmatch.motion.kernels.compilation import jit, kernel
+from patchmatch.motion.kernels.grid import block_position
 
-AMONG_FOUR, AMONG_EIGHT = 5, 10  # candidates that are offered beside a block's own
-ANSWERS = 10  # among which the cells of a block vote: its own, eight neighbours' and a rival
+WITH_FOUR, WITH_EIGHT = 5, 10  # proposed candidates beside the own ones
+VOTING_CANDIDATES = 10  # the own displacement, those of eight neighbours, and the runner-up
 
 
 @kernel
-def common_motion(above, near, few, everywhere):
+def dominant_motion(candidates, distance, min_share, dominant):
     """Write the median of the first candidates of all blocks of a frame, the lower one of two.
 
     Args:
-        above: (B, R, C, K, 2), displacements of the level above.
-        near: Pixels from the common one within which a block does the same.
-        few: It is 0 if no larger share of the blocks does.
-        everywhere: (B, 2), written.
+        candidates: (B, R, C, K, 2), in pixels of the level.
+        distance: Pixels from the median within which a block shares it.
+        min_share: The result is 0 if fewer blocks share the median.
+        dominant: (B, 2), written.
     """
-    rows, columns = above.shape[1:3]
+    rows, columns = candidates.shape[1:3]
     blocks = rows * columns
     x, y = np.empty(blocks, float32), np.empty(blocks, float32)
-    for b in range(len(above)):
+    for b in range(len(candidates)):
         for n in range(blocks):
             r, c = divmod(n, columns)
-            x[n], y[n] = above[b, r, c, 0, 0], above[b, r, c, 0, 1]
+            x[n], y[n] = candidates[b, r, c, 0, 0], candidates[b, r, c, 0, 1]
         middle = (blocks - 1) // 2
-        there_x, there_y = np.sort(x)[middle], np.sort(y)[middle]
-        close = 0
+        median_x, median_y = np.sort(x)[middle], np.sort(y)[middle]
+        near = 0
         for n in range(blocks):
-            apart_x, apart_y = x[n] - there_x, y[n] - there_y
-            close += np.sqrt(apart_x * apart_x + apart_y * apart_y) < near
-        most = float32(close) > few * float32(blocks)
-        everywhere[b, 0] = there_x if most else float32(0)
-        everywhere[b, 1] = there_y if most else float32(0)
+            dx, dy = x[n] - median_x, y[n] - median_y
+            near += np.sqrt(dx * dx + dy * dy) < distance
+        is_shared = float32(near) > min_share * float32(blocks)
+        dominant[b, 0] = median_x if is_shared else float32(0)
+        dominant[b, 1] = median_y if is_shared else float32(0)
 
 
 @kernel
-def offer_candidates(above, everywhere, eight, same, exact, offered, fresh):
-    """Offer each block rest, the common displacement, its own candidates, its neighbours' best.
+def propose_candidates(candidates, dominant, eight, distance, exact_distance, proposed, unique):
+    """Write zero motion, dominant motion, own candidates and the best ones of the neighbours.
 
-    Those that differ come first, in this order, and then those that repeat one before them.
+    Unique candidates come first, in this order, then duplicates.
 
     Args:
-        above: (B, R, C, K, 2), displacements of the level above, the best first.
-        everywhere: (B, 2), the common one.
-        eight: Whether the common one and all eight neighbours are asked, or four neighbours alone.
-        same: How far from each other, in x or in y, two must be that differ.
-        exact: How far if one of them is rest or the common one.
-        offered: (N, M, 2), written; M is at most K + 5, or K + 10 if eight are asked.
-        fresh: (N, M) bool, written: which of them repeat no other one.
+        candidates: (B, R, C, K, 2), the own candidates, the best first.
+        dominant: (B, 2), dominant motion.
+        eight: True for the dominant motion and all eight neighbours, False for four neighbours.
+        distance: Candidates that differ by less in x and y are duplicates.
+        exact_distance: The same if one of them is zero or dominant motion.
+        proposed: (N, M, 2), written; M is at most K + 5, or K + 10 with eight neighbours.
+        unique: (N, M) bool, written.
     """
-    rows, columns, count = above.shape[1:4]
-    found = np.zeros((count + AMONG_EIGHT, 2), float32)
-    repeated = np.empty(count + AMONG_EIGHT, np.bool_)
-    limits = np.full(count + AMONG_EIGHT, same, float32)
-    limits[0] = exact
+    rows, columns, count = candidates.shape[1:4]
+    found = np.zeros((count + WITH_EIGHT, 2), float32)
+    is_duplicate = np.empty(count + WITH_EIGHT, np.bool_)
+    limits = np.full(count + WITH_EIGHT, distance, float32)
+    limits[0] = exact_distance
     if eight:
-        limits[1] = exact
-    for n in range(len(offered)):
-        b, r, c = place_of(n, rows, columns)
+        limits[1] = exact_distance
+    for n in range(len(proposed)):
+        b, r, c = block_position(n, rows, columns)
         size = 1
         if eight:
-            found[1, 0], found[1, 1] = everywhere[b, 0], everywhere[b, 1]
+            found[1, 0], found[1, 1] = dominant[b, 0], dominant[b, 1]
             size = 2
         for k in range(count):
-            found[size, 0], found[size, 1] = above[b, r, c, k, 0], above[b, r, c, k, 1]
+            found[size, 0], found[size, 1] = candidates[b, r, c, k, 0], candidates[b, r, c, k, 1]
             size += 1
-        for place in range(9):
-            down, right = place // 3 - 1, place % 3 - 1
+        for i in range(9):
+            down, right = i // 3 - 1, i % 3 - 1
             steps = abs(down) + abs(right)
             if steps == 1 or (eight and steps == 2):
                 row, column = min(max(r + down, 0), rows - 1), min(max(c + right, 0), columns - 1)
-                found[size, 0] = above[b, row, column, 0, 0]
-                found[size, 1] = above[b, row, column, 0, 1]
+                found[size, 0] = candidates[b, row, column, 0, 0]
+                found[size, 1] = candidates[b, row, column, 0, 1]
                 size += 1
-        _differing_first(found, size, limits, repeated, offered[n], fresh[n])
+        _write_unique_first(found, size, limits, is_duplicate, proposed[n], unique[n])
 
 
 @kernel
-def settle_candidates(offered, logits, best, reach, steps, softening, answer):
-    """Find the geometric median of what is possible, by Weiszfeld's iteration.
-
-    The refined best candidate stands for all those close to the one it came from.
+def geometric_medians(candidates, logits, best, merge_distance, steps, softening, median):
+    """Write the geometric median of the candidates of each block, by Weiszfeld's iteration.
 
     Args:
-        offered: (N, K, 2), displacements.
+        candidates: (N, K, 2), in pixels.
         logits: (N, K), of their probabilities.
-        best: (N, _, 2), first the likeliest after its refinement, or (0, _, 2) if it stayed what
-            it was.
-        reach: Pixels within which it stands for others.
-        steps: Iterations.
+        best: (N, _, 2), first the refined best candidate, which replaces those near the best;
+            (0, _, 2) for the best candidate itself.
+        merge_distance: Pixels within which candidates are replaced.
+        steps: Number of iterations.
         softening: Pixels added to every distance.
-        answer: (N, 2), written.
+        median: (N, 2), written.
     """
-    count = offered.shape[1]
+    count = candidates.shape[1]
     x = np.empty(count, float32)
     y = np.empty(count, float32)
     weight = np.empty(count, float32)
-    for n in range(len(offered)):
+    for n in range(len(candidates)):
         top = np.argmax(logits[n])
-        chosen_x, chosen_y = offered[n, top]
+        best_x, best_y = candidates[n, top]
         if len(best):
-            chosen_x, chosen_y = best[n, 0]
+            best_x, best_y = best[n, 0]
         for k in range(count):
             weight[k] = np.exp(logits[n, k] - logits[n, top])
         for k in range(count):
-            x[k], y[k] = offered[n, k, 0], offered[n, k, 1]
-            apart_x, apart_y = x[k] - offered[n, top, 0], y[k] - offered[n, top, 1]
-            if np.sqrt(apart_x * apart_x + apart_y * apart_y) < reach:
-                x[k], y[k] = chosen_x, chosen_y
-        here_x, here_y = chosen_x, chosen_y
+            x[k], y[k] = candidates[n, k, 0], candidates[n, k, 1]
+            dx, dy = x[k] - candidates[n, top, 0], y[k] - candidates[n, top, 1]
+            if np.sqrt(dx * dx + dy * dy) < merge_distance:
+                x[k], y[k] = best_x, best_y
+        median_x, median_y = best_x, best_y
         for _ in range(steps):
-            by_x, by_y, total = float32(0), float32(0), float32(0)
+            sum_x, sum_y, total = float32(0), float32(0), float32(0)
             for k in range(count):
-                apart_x, apart_y = x[k] - here_x, y[k] - here_y
-                distance = np.sqrt(apart_x * apart_x + apart_y * apart_y) + softening
-                share = weight[k] / distance
-                by_x += share * x[k]
-                by_y += share * y[k]
+                dx, dy = x[k] - median_x, y[k] - median_y
+                share = weight[k] / (np.sqrt(dx * dx + dy * dy) + softening)
+                sum_x += share * x[k]
+                sum_y += share * y[k]
                 total += share
             total = max(total, float32(1e-9))
-            here_x, here_y = by_x / total, by_y / total
-        answer[n, 0], answer[n, 1] = here_x, here_y
+            median_x, median_y = sum_x / total, sum_y / total
+        median[n, 0], median[n, 1] = median_x, median_y
 
 
 @kernel
-def gather_answers(answer, apart, rival, alone, offered, fresh):
-    """Write each block's answer, the neighbours' and its rival, those first that repeat no other.
+def gather_candidates(displacement, distance, runner_up, unsupported, candidates, unique):
+    """Write the candidates of a vote: the own displacement, the neighbours' and the runner-up.
 
     Args:
-        answer: (B, R, C, 2); beyond the border the border's own.
-        apart: Pixels, in x or in y, from which on two answers differ.
-        rival: (N, 2), what else a block may do.
-        alone: (N, 2), written: that, or the block's own where others found it.
-        offered: (N, 10, 2), written; where others are repeated, the block's own.
-        fresh: (N, 10) bool, written: which of them are not.
+        displacement: (B, R, C, 2), replicated at the border.
+        distance: Candidates that differ by less in x and y are duplicates.
+        runner_up: (N, 2), the second best displacement.
+        unsupported: (N, 2), written: the runner-up if no neighbour has it, else the own
+            displacement.
+        candidates: (N, 10, 2), written: unique ones first, then the own displacement.
+        unique: (N, 10) bool, written.
     """
-    rows, columns = answer.shape[1:3]
-    seen = np.empty((ANSWERS, 2), float32)
-    for n in range(len(offered)):
-        b, r, c = place_of(n, rows, columns)
-        x, y = answer[b, r, c, 0], answer[b, r, c, 1]
-        offered[n, :, 0], offered[n, :, 1] = x, y
-        fresh[n] = False
-        fresh[n, 0] = True
-        found = 1
+    rows, columns = displacement.shape[1:3]
+    seen = np.empty((VOTING_CANDIDATES, 2), float32)
+    for n in range(len(candidates)):
+        b, r, c = block_position(n, rows, columns)
+        x, y = displacement[b, r, c, 0], displacement[b, r, c, 1]
+        candidates[n, :, 0], candidates[n, :, 1] = x, y
+        unique[n] = False
+        unique[n, 0] = True
+        found, count = 1, 1
         seen[0, 0], seen[0, 1] = x, y
-        many = 1
-        for i in range(ANSWERS):
-            if i == 4:
+        for i in range(VOTING_CANDIDATES):
+            if i == 4:  # the block itself
                 continue
             if i == 9:
-                x, y = rival[n, 0], rival[n, 1]
-                alone[n, 0], alone[n, 1] = x, y
+                x, y = runner_up[n, 0], runner_up[n, 1]
+                unsupported[n, 0], unsupported[n, 1] = x, y
             else:
                 row, column = min(max(r + i // 3 - 1, 0), rows - 1), c + i % 3 - 1
                 column = min(max(column, 0), columns - 1)
-                x, y = answer[b, row, column, 0], answer[b, row, column, 1]
-            new = True
-            for k in range(many):
-                near = max(abs(x - seen[k, 0]), abs(y - seen[k, 1])) < apart
-                new = new and not near
-            seen[many, 0], seen[many, 1] = x, y
-            many += 1
-            if new:
-                offered[n, found, 0], offered[n, found, 1] = x, y
-                fresh[n, found] = True
+                x, y = displacement[b, row, column, 0], displacement[b, row, column, 1]
+            is_unique = True
+            for k in range(count):
+                near = max(abs(x - seen[k, 0]), abs(y - seen[k, 1])) < distance
+                is_unique = is_unique and not near
+            seen[count, 0], seen[count, 1] = x, y
+            count += 1
+            if is_unique:
+                candidates[n, found, 0], candidates[n, found, 1] = x, y
+                unique[n, found] = True
                 found += 1
             elif i == 9:
-                alone[n, 0], alone[n, 1] = offered[n, 0, 0], offered[n, 0, 1]
+                unsupported[n, 0], unsupported[n, 1] = candidates[n, 0, 0], candidates[n, 0, 1]
 
 
-@helper
-def _differing_first(candidates, size, limits, repeated, offered, fresh):
-    """Write the first candidates that differ from those before them, then others."""
-    found = 0
+@jit
+def _write_unique_first(candidates, size, limits, is_duplicate, proposed, unique):
+    """Write the candidates that differ from all earlier ones, then duplicates."""
     for k in range(size):
-        repeated[k] = False
+        is_duplicate[k] = False
         for j in range(k):
             x = abs(candidates[k, 0] - candidates[j, 0])
             y = abs(candidates[k, 1] - candidates[j, 1])
             if max(x, y) < min(limits[k], limits[j]):
-                repeated[k] = True
-    for again in (False, True):
+                is_duplicate[k] = True
+    found = 0
+    for duplicate in (False, True):
         for k in range(size):
-            if repeated[k] == again and found < len(offered):
-                offered[found, 0], offered[found, 1] = candidates[k, 0], candidates[k, 1]
-                fresh[found] = not again
+            if is_duplicate[k] == duplicate and found < len(proposed):
+                proposed[found, 0], proposed[found, 1] = candidates[k, 0], candidates[k, 1]
+                unique[found] = not duplicate
                 found += 1

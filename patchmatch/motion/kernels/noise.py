@@ -1,98 +1,99 @@
-"""Noise level of an image, and the difference that noise causes between two windows."""
+"""Compiled noise level of an image, and statistics of windows."""
 
 import numpy as np
 from numpy import float32, uintp
 
-from patchmatch.motion.kernels.compiling import ONE, helper, kernel
-from patchmatch.motion.kernels.contrast import CELL
-from patchmatch.motion.kernels.cutting import CELLS, corner_of
+from patchmatch.motion.kernels.compilation import ONE, jit, kernel
+from patchmatch.motion.kernels.contrast import NOISE_TILE
+from patchmatch.motion.kernels.cropping import SUBWINDOWS, window_corner
 
-SQUARE = 8  # pixels: side of the squares of JPEG
-# deviations of the difference to noise blended from four pixels, and from one
-LEAST, MOST = float32(np.sqrt(1.25)), float32(np.sqrt(2.0))
+JPEG_BLOCK = 8  # pixels
+# Standard deviation of a difference to noise that is interpolated between four pixels, or is not:
+INTERPOLATED, INTEGER = float32(np.sqrt(1.25)), float32(np.sqrt(2.0))
 
 
-@helper
-def noise_level(image, tiles, cut_off, quiet, deviation, sparse, edge, quantised):
-    """Estimate the standard deviation of the noise, as ``ops.noise_level`` does.
+@jit
+def noise_level(image, tiles, limits, quantile, deviation, row_step, largest_step, jpeg_factor):
+    """Return the standard deviation of the noise, as ``patchmatch.motion.noise.noise_level``.
 
     Args:
         image: (H, W).
-        tiles: Their side in pixels, and pixels from tile to tile.
-        cut_off: (2,), a tile with a pixel below or above does not count.
-        quiet: Share of the tiles that is taken for plain.
+        tiles: Side of the tiles and their spacing, in pixels.
+        limits: (2,), tiles with a pixel below or above are saturated and ignored.
+        quantile: Share of the tiles that count as free of texture.
         deviation: Of noise whose mean absolute second difference is 1.
-        sparse: Of so many rows one tells of steps in x.
-        edge: A step of so much does not count.
-        quantised: Deviations of what JPEG left out, in units of ``ops.squareness``.
+        row_step: Distance of the rows that are used for steps in x.
+        largest_step: Larger steps are ignored.
+        jpeg_factor: Standard deviation of JPEG noise over the blockiness.
     """
-    sums = np.empty((2, SQUARE), float32)  # lengths of steps in x and in y, at every eighth place
-    counts = np.empty((2, SQUARE), float32)
-    bent = deviation * _bent(image, tiles[0], tiles[1], cut_off, quiet)
-    _add_steps(image, sparse, edge, sums, counts)
-    squares = quantised * _excess(sums, counts)
-    return np.sqrt(bent * bent + squares * squares)
+    sums = np.empty((2, JPEG_BLOCK), float32)  # of the steps in x and y, by phase
+    counts = np.empty((2, JPEG_BLOCK), float32)
+    white = deviation * _second_differences(image, tiles[0], tiles[1], limits, quantile)
+    _add_steps(image, row_step, largest_step, sums, counts)
+    jpeg = jpeg_factor * _excess(sums, counts)
+    return np.sqrt(white * white + jpeg * jpeg)
 
 
 @kernel
-def cell_statistics(
-    tensor, noise0, noise1, grid, size, block, side, added, clip, loudness, texture, noise,
-    quiet, noisy,
+def window_statistics(
+    tensor, noise0, noise1, grid, size, block, side, min_gradient, clip, noise_variance, texture,
+    noise, interpolated, integer,
 ):  # fmt: skip
-    """Tell how much texture and noise is in the cells of windows, and what noise leaves of them.
+    """Write texture and noise of each subwindow, and the residual that noise causes.
 
     Args:
-        tensor: (N, 16, 3), means of the gradients' products xx, xy and yy.
-        noise0: (B, ceil(H / 4), ceil(W / 4)), standard deviation of the noise in cells of 4x4
+        tensor: (N, 16, 3), structure tensors.
+        noise0: (B, ceil(H / 4), ceil(W / 4)), standard deviation of the noise in tiles of 4x4
             pixels of the earlier frames.
-        noise1: Of the later ones.
+        noise1: The same for the later frames.
         grid: (2,) int64, rows and columns of the blocks of a frame.
-        size: Height and width of the images, whose blocks and windows are meant.
+        size: Height and width of the images.
         block: Side of a block in pixels.
-        side: Of the window around its centre.
-        added: To the root mean square gradient, before its logarithm.
-        clip: Differences count no more than this.
-        loudness: (N, 16), written: mean variance of the noise of both frames, in the middle.
+        side: Side of its window in pixels.
+        min_gradient: Added to the root mean square gradient before the logarithm.
+        clip: Upper limit of a difference.
+        noise_variance: (N, 16), written: mean variance of both frames at the centre.
         texture: (N, 16), written: logarithm of the root mean square gradient.
-        noise: (N, 16), written: square root of the loudness.
-        quiet: (N, 16), written: what noise leaves between four pixels, as
-            ``patchmatch.motion.noise.noise_residual`` blends it.
-        noisy: (N, 16), written: what it leaves at whole pixels.
+        noise: (N, 16), written: square root of the variance.
+        interpolated: (N, 16), written: mean clipped difference by noise at a displacement between
+            four pixels.
+        integer: (N, 16), written: the same at an integer displacement.
     """
     height, width = noise0.shape[1:]
-    pitch = side // CELLS
+    pitch = side // SUBWINDOWS
     for n in range(len(tensor)):
-        b, left, top = corner_of(n, grid, size, block, side)
-        for cell in range(CELLS**2):
-            down, right = divmod(cell, CELLS)
+        b, left, top = window_corner(n, grid, size, block, side)
+        for subwindow in range(SUBWINDOWS**2):
+            down, right = divmod(subwindow, SUBWINDOWS)
             y, x = top + down * pitch + pitch // 2, left + right * pitch + pitch // 2
-            y, x = min(max(y, 0) // CELL, height - 1), min(max(x, 0) // CELL, width - 1)
-            loudness[n, cell] = float32(0.5) * (noise0[b, y, x] ** 2 + noise1[b, y, x] ** 2)
-            spread = np.sqrt(loudness[n, cell])
-            gradient = np.sqrt(tensor[n, cell, 0] + tensor[n, cell, 2])
-            texture[n, cell], noise[n, cell] = np.log(gradient + added), spread
-            quiet[n, cell] = _clipped(LEAST * spread, clip)
-            noisy[n, cell] = _clipped(MOST * spread, clip)
+            y, x = min(max(y, 0) // NOISE_TILE, height - 1), min(max(x, 0) // NOISE_TILE, width - 1)
+            variance = float32(0.5) * (noise0[b, y, x] ** 2 + noise1[b, y, x] ** 2)
+            deviation = np.sqrt(variance)
+            gradient = np.sqrt(tensor[n, subwindow, 0] + tensor[n, subwindow, 2])
+            noise_variance[n, subwindow], noise[n, subwindow] = variance, deviation
+            texture[n, subwindow] = np.log(gradient + min_gradient)
+            interpolated[n, subwindow] = _mean_clipped(INTERPOLATED * deviation, clip)
+            integer[n, subwindow] = _mean_clipped(INTEGER * deviation, clip)
 
 
-@helper
-def _bent(image, side, step, cut_off, share):
-    """Return the quantile of the tiles' mean absolute second differences; 0 of none."""
+@jit
+def _second_differences(image, side, step, limits, quantile):
+    """Return a quantile of the mean absolute second differences of tiles; 0 without tiles."""
     height, width = image.shape
     rows, columns = 1 + (height - side) // step, 1 + (width - side) // step
     levels = np.empty(rows * columns, float32)
     total = np.empty(width, float32)
-    least = np.empty(width, float32)
-    most = np.empty(width, float32)
+    lowest = np.empty(width, float32)
+    highest = np.empty(width, float32)
     two = float32(2)
     found = 0
     for row in range(rows):
-        total[:], least[:], most[:] = 0, 1, 0
+        total[:], lowest[:], highest[:] = 0, 1, 0
         for y in range(uintp(row * step), uintp(row * step + side)):
             for x in range(uintp(width)):
-                least[x] = min(least[x], image[y, x])
+                lowest[x] = min(lowest[x], image[y, x])
             for x in range(uintp(width)):
-                most[x] = max(most[x], image[y, x])
+                highest[x] = max(highest[x], image[y, x])
         for y in range(uintp(row * step), uintp(row * step + side - 2)):
             for x in range(uintp(width - 2)):  # second differences in y of those in x
                 low, middle, right = y + ONE, x + ONE, x + ONE + ONE
@@ -106,56 +107,56 @@ def _bent(image, side, step, cut_off, share):
             for x in range(uintp(column * step), uintp(column * step + side - 2)):
                 level += total[x]
             for x in range(uintp(column * step), uintp(column * step + side)):
-                darkest, brightest = min(darkest, least[x]), max(brightest, most[x])
-            if darkest >= cut_off[0] and brightest <= cut_off[1]:
+                darkest, brightest = min(darkest, lowest[x]), max(brightest, highest[x])
+            if darkest >= limits[0] and brightest <= limits[1]:
                 levels[found] = level / float32((side - 2) ** 2)
                 found += 1
     if not found:
         return float32(0)
-    place = share * float32(found - 1)
-    above = int(np.ceil(place))
+    position = quantile * float32(found - 1)
+    above = int(np.ceil(position))
     ranked = np.sort(levels[:found])
     if not above:
         return ranked[0]
     below = ranked[above - 1]
-    return ranked[above] + (float32(above) - place) * (below - ranked[above])
+    return ranked[above] + (float32(above) - position) * (below - ranked[above])
 
 
-@helper
-def _add_steps(image, sparse, edge, sums, counts):
-    """Write lengths of the slight steps in x and in y at every eighth place, and how many."""
+@jit
+def _add_steps(image, row_step, largest_step, sums, counts):
+    """Write sums and counts of the small steps between pixels in x and y, by phase."""
     height, width = image.shape
     lengths = np.empty(width, float32)
     total = np.empty(width, float32)
     count = np.empty(width, float32)
     sums[:], counts[:] = 0, 0
     total[:], count[:] = 0, 0
-    for y in range(uintp(0), uintp(height), uintp(sparse)):
+    for y in range(uintp(0), uintp(height), uintp(row_step)):
         for x in range(uintp(width - 1)):
             lengths[x] = abs(image[y, x + ONE] - image[y, x])
         for x in range(uintp(width - 1)):
-            total[x] += lengths[x] if lengths[x] < edge else float32(0)
+            total[x] += lengths[x] if lengths[x] < largest_step else float32(0)
         for x in range(uintp(width - 1)):
-            count[x] += float32(1) if lengths[x] < edge else float32(0)
+            count[x] += float32(1) if lengths[x] < largest_step else float32(0)
     for x in range(width - 1):
-        sums[0, x % SQUARE] += total[x]
-        counts[0, x % SQUARE] += count[x]
+        sums[0, x % JPEG_BLOCK] += total[x]
+        counts[0, x % JPEG_BLOCK] += count[x]
     for y in range(height - 1):
         above, below = uintp(y), uintp(y + 1)
         for x in range(uintp(width)):
             lengths[x] = abs(image[below, x] - image[above, x])
         length, number = float32(0), float32(0)
         for x in range(uintp(width)):
-            length += lengths[x] if lengths[x] < edge else float32(0)
+            length += lengths[x] if lengths[x] < largest_step else float32(0)
         for x in range(uintp(width)):
-            number += float32(1) if lengths[x] < edge else float32(0)
-        sums[1, y % SQUARE] += length
-        counts[1, y % SQUARE] += number
+            number += float32(1) if lengths[x] < largest_step else float32(0)
+        sums[1, y % JPEG_BLOCK] += length
+        counts[1, y % JPEG_BLOCK] += number
 
 
-@helper
+@jit
 def _excess(sums, counts):
-    """Return how far one mean step is above the others, as ``ops.noise.squareness`` does."""
+    """Return the excess of the largest mean step, as in ``patchmatch.motion.noise``."""
     found = float32(np.inf)
     for axis in range(len(sums)):
         ranked = np.sort(sums[axis] / np.maximum(counts[axis], float32(1)))
@@ -164,20 +165,20 @@ def _excess(sums, counts):
     return max(found, float32(0))
 
 
-@helper
-def _clipped(spread, clip):
-    """Return the mean of min(abs(x), clip) of normal x of some standard deviation.
+@jit
+def _mean_clipped(deviation, clip):
+    """Return the mean of min(abs(x), clip) for normal x of a standard deviation.
 
-    With a polynomial for the complementary error function (Abramowitz and Stegun, "Handbook of
-    mathematical functions", 7.1.26), right to 1.5e-7.
+    The complementary error function is a polynomial (Abramowitz and Stegun, "Handbook of
+    mathematical functions", 7.1.26) with an error of 1.5e-7.
     """
-    spread = spread / clip + float32(1e-4)
-    place = float32(np.sqrt(0.5)) / spread
-    if place > float32(4):  # nothing is clipped
-        return clip * spread * float32(np.sqrt(2 / np.pi))
-    bell = np.exp(-place * place)
-    t = float32(1) / (float32(1) + float32(0.3275911) * place)
+    deviation = deviation / clip + float32(1e-4)
+    limit = float32(np.sqrt(0.5)) / deviation
+    if limit > float32(4):  # nothing is clipped
+        return clip * deviation * float32(np.sqrt(2 / np.pi))
+    bell = np.exp(-limit * limit)
+    t = float32(1) / (float32(1) + float32(0.3275911) * limit)
     tail = float32(1.061405429) * t - float32(1.453152027)
     tail = ((tail * t + float32(1.421413741)) * t - float32(0.284496736)) * t
     tail = (tail + float32(0.254829592)) * t * bell
-    return clip * (spread * float32(np.sqrt(2 / np.pi)) * (float32(1) - bell) + tail)
+    return clip * (deviation * float32(np.sqrt(2 / np.pi)) * (float32(1) - bell) + tail)

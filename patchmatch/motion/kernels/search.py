@@ -3,23 +3,23 @@
 import numpy as np
 from numpy import float32, uintp
 
-from patchmatch.motion.kernels.blocks import place_of, start_of
-from patchmatch.motion.kernels.compiling import ONE, helper, kernel
+from patchmatch.motion.kernels.compilation import ONE, jit, kernel
+from patchmatch.motion.kernels.grid import block_position, block_start
 
 
 @kernel
 def block_costs(image0, image1, side, clip, noise, pixels, credit, cost):
-    """Compare blocks under every whole displacement; beyond the border image 1 is repeated.
+    """Write the mean absolute difference of blocks under every integer displacement.
 
     Args:
-        image0: (B, H, W), whose blocks are sought.
-        image1: (B, H + 2 radius, W + 2 radius), in which they are, its border repeated.
+        image0: (B, H, W), the image with the blocks.
+        image1: (B, H + 2 radius, W + 2 radius), the image that is searched, its border replicated.
         side: Side of a block in pixels.
-        clip: Differences count no more than this.
-        noise: (B, _, _), standard deviation of the noise in image 0, in cells.
-        pixels: Side of such a cell.
-        credit: How much of it is taken from the cost of rest.
-        cost: (B, R, C, D), written: mean absolute difference, D = (2 radius + 1)^2, row by row.
+        clip: Upper limit of a difference.
+        noise: (B, _, _), standard deviation of the noise in tiles of image 0.
+        pixels: Side of a tile in pixels.
+        credit: Times the noise, subtracted from the cost of zero motion.
+        cost: (B, R, C, D), written; D = (2 radius + 1)^2, row by row.
     """
     rows, columns, displacements = cost.shape[1:]
     span = round(np.sqrt(displacements))
@@ -27,55 +27,55 @@ def block_costs(image0, image1, side, clip, noise, pixels, credit, cost):
     total = np.empty(width, float32)
     for row in range(len(cost) * rows):
         b, r = divmod(row, rows)
-        top = start_of(r, height, side)
+        top = block_start(r, height, side)
         for d in range(displacements):
             dy, dx = divmod(d, span)
             total[:] = 0
-            moved = uintp(dx)
+            shift = uintp(dx)
             for y in range(top, top + side):
                 for x in range(width):
-                    total[x] += min(abs(image1[b, y + dy, x + moved] - image0[b, y, x]), clip)
+                    total[x] += min(abs(image1[b, y + dy, x + shift] - image0[b, y, x]), clip)
             for c in range(columns):
                 found = float32(0)
-                left = start_of(c, len(total), side)
+                left = block_start(c, len(total), side)
                 for x in range(left, left + side):
                     found += total[x]
                 cost[b, r, c, d] = found / float32(side * side)
         for c in range(columns):
-            left = start_of(c, len(total), side)
+            left = block_start(c, len(total), side)
             y, x = (top + side // 2) // pixels, (left + side // 2) // pixels
             cost[b, r, c, displacements // 2] -= credit * noise[b, y, x]
 
 
 @kernel
 def deepest_minima(cost, length, best):
-    """Find the deepest local minima of blocks' costs, each blended with those around it.
+    """Write the deepest local minima of the costs, averaged with those of the blocks around.
 
     Args:
-        cost: (B, R, C, D), as ``block_costs`` writes it.
-        length: (D,), added to a cost to choose among equal ones.
-        best: (B R C, K, 2), written: dx and dy in pixels, between pixels by a parabola.
+        cost: (B, R, C, D), from ``block_costs``.
+        length: (D,), added to the costs, to order equal ones.
+        best: (N, K, 2), written: dx and dy in pixels, with subpixels by a parabola.
     """
     rows, columns, displacements = cost.shape[1:]
     span = round(np.sqrt(displacements))
-    blended = np.empty(displacements, float32)
+    mean = np.empty(displacements, float32)
     ranked = np.empty(displacements, float32)
     padded = np.full((span + 2, span + 2), np.inf, float32)
     lowest = np.empty(span, float32)
     minima = np.empty(displacements, np.int64)
     half, ninth = float32(0.5), float32(1 / 9)
     for n in range(len(best)):
-        b, r, c = place_of(n, rows, columns)
-        blended[:] = 0
+        b, r, c = block_position(n, rows, columns)
+        mean[:] = 0
         for row in (max(r - 1, 0), r, min(r + 1, rows - 1)):
             for column in (max(c - 1, 0), c, min(c + 1, columns - 1)):
                 for d in range(uintp(displacements)):
-                    blended[d] += cost[b, row, column, d]
+                    mean[d] += cost[b, row, column, d]
         for d in range(displacements):
-            blended[d] = half * (blended[d] * ninth + cost[b, r, c, d])
+            mean[d] = half * (mean[d] * ninth + cost[b, r, c, d])
         for y in range(span):
             for x in range(span):
-                padded[y + 1, x + 1] = blended[y * span + x]
+                padded[y + 1, x + 1] = mean[y * span + x]
         found = 0
         for y in range(uintp(span)):
             top, middle, low = y, y + ONE, y + ONE + ONE
@@ -87,8 +87,8 @@ def deepest_minima(cost, length, best):
                 lowest[x] = min(over, beside, under)
             for x in range(span):
                 d = y * span + x
-                ranked[d] = blended[d] + length[d]
-                if blended[d] <= lowest[x]:
+                ranked[d] = mean[d] + length[d]
+                if mean[d] <= lowest[x]:
                     minima[found] = d
                     found += 1
         for k in range(best.shape[1]):
@@ -99,23 +99,23 @@ def deepest_minima(cost, length, best):
                         at = i
                 d = minima[at]
                 minima[at] = minima[k]
-            else:  # too few: what is cheapest beside them
+            else:  # too few minima: the least of the other costs
                 d = np.argmin(ranked)
             ranked[d] = np.inf
             y, x = divmod(d, span)
-            before = blended[y * span + max(x - 1, 0)]
-            after = blended[y * span + min(x + 1, span - 1)]
-            across = _vertex(before, blended[d], after)
-            before = blended[max(y - 1, 0) * span + x]
-            after = blended[min(y + 1, span - 1) * span + x]
-            along = _vertex(before, blended[d], after)
+            before = mean[y * span + max(x - 1, 0)]
+            after = mean[y * span + min(x + 1, span - 1)]
+            across = _vertex(before, mean[d], after)
+            before = mean[max(y - 1, 0) * span + x]
+            after = mean[min(y + 1, span - 1) * span + x]
+            along = _vertex(before, mean[d], after)
             best[n, k, 0] = float32(x - span // 2) + across
             best[n, k, 1] = float32(y - span // 2) + along
 
 
-@helper
+@jit
 def _vertex(before, middle, after):
-    """Return where a parabola through three costs is least, at most half a step away."""
+    """Return the minimum of a parabola through three costs, at most half a step away."""
     bend = max(before + after - middle - middle, float32(1e-3))
-    place = (before - after) / (bend + bend)
-    return min(max(place, float32(-0.5)), float32(0.5))
+    position = (before - after) / (bend + bend)
+    return min(max(position, float32(-0.5)), float32(0.5))

@@ -13,39 +13,39 @@ from torch import Tensor
 
 from patchmatch.core.messages import warn
 
-# as fast as it gets without leave to forget that there are numbers that are none
+# All of fastmath but the assumption that there are no NaN and infinite values.
 OPTIONS: dict[str, Any] = {
     "nogil": True,
     "fastmath": {"contract", "reassoc", "nsz"},
     "error_model": "numpy",
 }
 Argument = Tensor | np.ndarray | float | tuple[Any, ...]
-ONE = np.uintp(1)  # beside a signed 1 it would be asked of every place whether it is negative
+ONE = np.uintp(1)  # with unsigned indices numba omits the wraparound of negative ones
 
 
 class Kernel:
     """A function of numbers and contiguous arrays, compiled when it is first called.
 
-    What was compiled is kept on the disk, where that can be read and written.
+    Compiled code is cached on disk if possible.
 
     Args:
         function: Loops that write their results into arrays.
     """
 
-    told = False  # that something is being compiled
+    warned = False  # that kernels are compiled
 
     def __init__(self, function: Callable[..., None]) -> None:
         self.function = function
         try:
             folder = Path(function.__code__.co_filename).parent
-            # the name by which it is kept
+            # the name of the file in the cache
             function.__qualname__ += f"_{_sources(folder, Path(__file__).parent)}"
             self.compiled = numba.njit(cache=True, **OPTIONS)(function)
-        except (RuntimeError, OSError):  # nowhere to write, or no sources
-            self._keep_nothing()
+        except (RuntimeError, OSError):  # no writable folder, or no source files
+            self._compile_uncached()
 
     def __call__(self, *arguments: Argument) -> None:
-        """Compute; the disk may be full, or what is on it damaged.
+        """Call the compiled function; without the cache if that is damaged or the disk is full.
 
         Args:
             arguments: Numbers, contiguous tensors that are read and written in place, and tuples.
@@ -55,21 +55,21 @@ class Kernel:
             compiled(*arguments)
         except (OSError, EOFError, ValueError, pickle.PickleError):
             if tuple(map(numba.typeof, arguments)) in compiled.overloads:
-                raise  # not while it was read from the disk
-            if self.compiled is compiled:  # no other thread was faster
-                self._keep_nothing()
+                raise  # not an error of the cache
+            if self.compiled is compiled:  # unless another thread replaced it
+                self._compile_uncached()
             self.compiled(*arguments)
-        if not Kernel.told and self.compiled.stats.cache_misses:
-            Kernel.told = True
-            often = "once" if self.kept else "at every start, because no cache can be written"
-            warn(f"compiling the motion network takes about a minute, {often}")
+        if not Kernel.warned and self.compiled.stats.cache_misses:
+            Kernel.warned = True
+            often = "once" if self.is_cached else "at every start, because no cache can be written"
+            warn(f"compiling the motion network takes half a minute, {often}")
 
     @property
-    def kept(self) -> bool:
-        """Whether what was compiled is on the disk."""
+    def is_cached(self) -> bool:
+        """Whether the compiled code is cached on disk."""
         return self.compiled.stats.cache_path is not None
 
-    def _keep_nothing(self) -> None:
+    def _compile_uncached(self) -> None:
         self.compiled = numba.njit(**OPTIONS)(self.function)
 
 
@@ -77,8 +77,8 @@ class Kernel:
 def _sources(*folders: Path) -> str:
     """Return a digest of the modules in these folders.
 
-    Numba compiles anew what it kept when the function's own file has changed, but not when a helper
-    that it calls stands in another one.
+    Numba ignores its cache if the file of a function has changed, but not if that of a function
+    that it calls has.
     """
     paths = [path for folder in folders for path in sorted(folder.glob("*.py"))]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths))
@@ -98,16 +98,11 @@ def _plain(argument: Argument) -> Any:
 
 
 def kernel(function: Callable[..., None]) -> Kernel:
-    """Make a kernel of a function."""
+    """Return a kernel of a function (decorator)."""
     return Kernel(function)
 
 
-def helper(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """Compile a function that kernels call, into each of them."""
-    given = {name: value for name, value in OPTIONS.items() if name != "nogil"} | options
-    return numba.njit(**given)(function)
-
-
-def part_of(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a function a part of the one that calls it, before that is compiled."""
-    return helper(function, inline="always")
+def jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function that kernels call (decorator)."""
+    options = {name: value for name, value in OPTIONS.items() if name != "nogil"}
+    return numba.njit(**options)(function)
