@@ -4,6 +4,7 @@ Importing the package changes none of them. The command line calls ``configure_p
 that calls the package may do the same.
 """
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -83,14 +84,36 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> lis
     import torch
 
     inference = torch.is_inference_mode_enabled()
+    remaining = list(enumerate(items))[::-1]
+    results: dict[int, Result] = {}
 
-    def without_gradients(item: Item) -> Result:
+    def work() -> None:
         with torch.inference_mode() if inference else torch.no_grad():
-            return function(item)
+            while remaining:
+                try:
+                    index, item = remaining.pop()
+                except IndexError:  # another thread took the last one
+                    return
+                results[index] = function(item)
 
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            found = [pool.submit(without_gradients, item) for item in items]
-        except RuntimeError:  # the interpreter shuts down and starts no more threads
-            return [function(item) for item in items]
-        return [result.result() for result in found]
+    try:
+        others = [_pool().submit(work) for _ in range(threads - 1)]
+    except RuntimeError:  # the interpreter shuts down and starts no more threads
+        others = []
+    try:
+        work()
+    finally:
+        errors = [other.exception() for other in others if not other.cancel()]
+    for error in filter(None, errors):
+        raise error
+    return [results[index] for index in range(len(items))]
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    """Return threads that are kept: starting one takes as long as many loops."""
+    return ThreadPoolExecutor(MOST_THREADS - 1, "patchmatch")
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has no threads of its parent
+    os.register_at_fork(after_in_child=_pool.cache_clear)

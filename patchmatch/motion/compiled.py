@@ -3,6 +3,7 @@
 Each replaces the tensor operations of the same name in ``patchmatch.motion.tensors``.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from patchmatch.core.process import in_threads
+from patchmatch.core.process import compiled_threads, in_threads
 from patchmatch.motion import candidates as candidate_ops
 from patchmatch.motion import consensus_steps, matching, noise
 from patchmatch.motion.candidates import Proposals, top2
@@ -27,6 +28,7 @@ from patchmatch.motion.features import (
 from patchmatch.motion.kernels import candidates as candidate_kernels
 from patchmatch.motion.kernels import consensus as consensus_kernels
 from patchmatch.motion.kernels import scoring as scoring_kernels
+from patchmatch.motion.kernels.compilation import Argument, Kernel
 from patchmatch.motion.kernels.cropping import SUBWINDOWS
 from patchmatch.motion.kernels.features import extract_frame_features
 from patchmatch.motion.kernels.noise import window_statistics
@@ -48,33 +50,42 @@ from patchmatch.motion.windows import subwindow_weights
 __all__ = ["top2"]
 
 SUBWINDOW_COUNT = SUBWINDOWS**2
+PART = 128  # blocks of a thread, at least: waking one takes 0.1 ms
+
+
+def _in_parts(kernel: Kernel, count: int, blocks: int, *arguments: Argument) -> None:
+    """Call a kernel in several threads, each with a part of its items.
+
+    Args:
+        kernel: Takes the first item and the one after the last, then the arguments.
+        count: Number of items.
+        blocks: Number of blocks of an item.
+        arguments: Arrays that are read or written, and numbers.
+    """
+    parts = max(1, min(compiled_threads(), count * blocks // PART))
+    bounds = pairwise(count * i // parts for i in range(parts + 1))
+    in_threads(lambda part: kernel(part, *arguments), list(bounds))
 
 
 def extract_features(frames: Tensor, levels: int = LEVELS) -> Features:
     """Same as ``tensors.extract_features``, with frames distributed over threads."""
-    found = in_threads(lambda frame: _extract_frame(frame, levels), frames.split(1))
-    levels_of_frames = zip(*found, strict=True)
-    return [PyramidLevel(*map(torch.cat, zip(*x, strict=True))) for x in levels_of_frames]
-
-
-def _extract_frame(frame: Tensor, levels: int) -> Features:
-    height, width = frame.shape[2:]
-    images, features = [frame[:, 0].contiguous()], []
+    count, _, height, width = frames.shape
+    images, features = [frames[:, 0].contiguous()], []
     for level in range(levels):
         if level:
             height, width = -(-height // 2), -(-width // 2)
-            images.append(frame.new_empty(1, height, width))
-        noise_map = frame.new_empty(1, -(-height // NOISE_TILE), -(-width // NOISE_TILE))
+            images.append(frames.new_empty(count, height, width))
+        noise_map = frames.new_empty(count, -(-height // NOISE_TILE), -(-width // NOISE_TILE))
         features.append(PyramidLevel(torch.empty_like(images[-1]), noise_map))
     noise_settings = (
-        noise.tile_grid(*frame.shape[2:]),
+        noise.tile_grid(*frames.shape[2:]),
         np.array([noise.DARK, noise.BRIGHT], np.float32),
         *(noise.FLAT_QUANTILE, noise.DEVIATION, noise.ROW_STEP, noise.LARGEST_STEP),
         noise.JPEG_FACTOR,
     )
-    normalized, noise_maps = zip(*features, strict=True)
     window = (0,) * WINDOW  # a length that is known at compile time
-    extract_frame_features(tuple(images), window, SOFTENING, noise_settings, normalized, noise_maps)
+    given = tuple(images), window, SOFTENING, noise_settings, *zip(*features, strict=True)
+    in_threads(lambda frame: extract_frame_features(frame, *given), range(count))
     return features
 
 
@@ -91,12 +102,14 @@ def search(
     padded = F.pad(features1.normalized[:, None], (radius,) * 4, mode="replicate")[:, 0]
     cost = image0.new_empty(*shape, (2 * radius + 1) ** 2)
     credit = ZERO_MOTION_CREDIT
-    block_costs(image0, padded, block, CLIP, noise_map, NOISE_TILE, credit, cost)
+    rows = shape[0] * shape[1]
+    given = image0, padded, block, CLIP, noise_map, NOISE_TILE, credit, cost
+    _in_parts(block_costs, rows, shape[2], *given)
     axis = np.arange(-radius, radius + 1)
     # Prefers the shortest displacement among equal costs.
     lengths = 1e-4 * np.hypot(axis[:, None], axis).ravel().astype(np.float32)
     best = image0.new_empty(shape.numel(), count, 2)
-    deepest_minima(cost, lengths, best)
+    _in_parts(deepest_minima, shape.numel(), 1, cost, lengths, best)
     return best.unflatten(0, shape)
 
 
@@ -153,10 +166,9 @@ class Matching(MatchingBase):
         """Return the displacements after the last step of registration."""
         refined = candidates.flatten(0, 2).clone()
         limits = DAMPING, MAX_STEP, MIN_SNR, FULL_SNR, weights.scale**2, weights.least
-        refine_windows(
-            *self.windows, self.structure_tensor, self.noise_variance, self.texture.flatten(0, 2),
-            *weights.network(), float(level), limits, steps, refined,
-        )  # fmt: skip
+        given = self.structure_tensor, self.noise_variance, self.texture.flatten(0, 2)
+        settings = *weights.network(), float(level), limits, steps
+        _in_parts(refine_windows, len(refined), 1, *self.windows, *given, *settings, refined)
         return [refined.unflatten(0, self.shape)]
 
 

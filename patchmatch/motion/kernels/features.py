@@ -6,10 +6,11 @@ from patchmatch.motion.kernels.noise import noise_level
 
 
 @kernel
-def extract_frame_features(images, window, softening, noise_settings, normalized, noise_maps):
-    """Write the features of frames on all levels.
+def extract_frame_features(b, images, window, softening, noise_settings, normalized, noise_maps):
+    """Write the features of a frame on all levels.
 
     Args:
+        b: Index of the frame.
         images: (B, H, W) of each level; the first are the frames, the others are written.
         window: Tuple as long as the side of the window of local contrast normalisation.
         softening: Added to the standard deviation in quadrature.
@@ -17,11 +18,10 @@ def extract_frame_features(images, window, softening, noise_settings, normalized
         normalized: (B, H, W) of each level, written.
         noise_maps: (B, ceil(H / 4), ceil(W / 4)) of each level, written.
     """
-    for b in range(len(images[0])):
-        noise = noise_level(images[0][b], *noise_settings)
-        for level in range(len(images)):
-            if level:
-                halve(images[level - 1][b], images[level][b])
-            image, scaled = images[level][b], noise / 2**level
-            outputs = normalized[level][b], noise_maps[level][b]
-            local_contrast_normalization(image, window, softening, scaled, *outputs)
+    noise = noise_level(images[0][b], *noise_settings)
+    for level in range(len(images)):
+        if level:
+            halve(images[level - 1][b], images[level][b])
+        image, scaled = images[level][b], noise / 2**level
+        outputs = normalized[level][b], noise_maps[level][b]
+        local_contrast_normalization(image, window, softening, scaled, *outputs)

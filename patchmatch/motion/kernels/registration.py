@@ -22,12 +22,13 @@ TAP_FACTORS = tuple(float32(1 / x) for x in (-120, 24, -12, 12, -24, 120))
 
 @kernel
 def refine_windows(
-    image0, image1, grid, block, side, tensor, noise_variance, texture, first, last, level, limits,
-    steps, displacement,
+    part, image0, image1, grid, block, side, tensor, noise_variance, texture, first, last, level,
+    limits, steps, displacement,
 ):  # fmt: skip
     """Refine displacements by ``lucas_kanade.registration_step`` with ``scoring.RobustWeights``.
 
     Beside the shared arguments of ``kernels.windows``:
+        part: First block and the one after the last, of which the displacements are refined.
         tensor: (N, 16, 3), structure tensors.
         noise_variance: (N, 16), contribution of noise to their traces.
         texture: (N, 16), logarithm of the root mean square gradient of each subwindow.
@@ -51,7 +52,7 @@ def refine_windows(
     x, y, squared, factor, logarithm = values[0], values[1], values[2], values[3], values[4]
     layer = first[0].T.copy()  # by input
     bias = first[1] + level * float32(0.5) * layer[3]
-    for n in range(len(displacement)):
+    for n in range(part[0], part[1]):
         b, left, top = window_corner(n, grid, image0.shape[1:], block, side)
         crop_window(image0[b], left, top, window)
         crop_gradients(image0[b], left, top, gradient_x, gradient_y)

@@ -8,10 +8,11 @@ from patchmatch.motion.kernels.grid import block_position, block_start
 
 
 @kernel
-def block_costs(image0, image1, side, clip, noise, pixels, credit, cost):
+def block_costs(part, image0, image1, side, clip, noise, pixels, credit, cost):
     """Write the mean absolute difference of blocks under every integer displacement.
 
     Args:
+        part: First row of blocks and the one after the last, of which the results are written.
         image0: (B, H, W), the image with the blocks.
         image1: (B, H + 2 radius, W + 2 radius), the image that is searched, its border replicated.
         side: Side of a block in pixels.
@@ -25,7 +26,7 @@ def block_costs(image0, image1, side, clip, noise, pixels, credit, cost):
     span = round(np.sqrt(displacements))
     height, width = image0.shape[1], uintp(image0.shape[2])
     total = np.empty(width, float32)
-    for row in range(len(cost) * rows):
+    for row in range(part[0], part[1]):
         b, r = divmod(row, rows)
         top = block_start(r, height, side)
         for d in range(displacements):
@@ -48,10 +49,11 @@ def block_costs(image0, image1, side, clip, noise, pixels, credit, cost):
 
 
 @kernel
-def deepest_minima(cost, length, best):
+def deepest_minima(part, cost, length, best):
     """Write the deepest local minima of the costs, averaged with those of the blocks around.
 
     Args:
+        part: First block and the one after the last, of which the results are written.
         cost: (B, R, C, D), from ``block_costs``.
         length: (D,), added to the costs, to order equal ones.
         best: (N, K, 2), written: dx and dy in pixels, with subpixels by a parabola.
@@ -64,7 +66,7 @@ def deepest_minima(cost, length, best):
     lowest = np.empty(span, float32)
     minima = np.empty(displacements, np.int64)
     half, ninth = float32(0.5), float32(1 / 9)
-    for n in range(len(best)):
+    for n in range(part[0], part[1]):
         b, r, c = block_position(n, rows, columns)
         mean[:] = 0
         for row in (max(r - 1, 0), r, min(r + 1, rows - 1)):
