@@ -50,19 +50,19 @@ from patchmatch.motion.windows import subwindow_weights
 __all__ = ["top2"]
 
 SUBWINDOW_COUNT = SUBWINDOWS**2
-PART = 128  # blocks of a thread, at least: waking one takes 0.1 ms
+PART = 512  # work of a thread, at least: waking one takes 0.1 ms
 
 
-def _in_parts(kernel: Kernel, count: int, blocks: int, *arguments: Argument) -> None:
+def _in_parts(kernel: Kernel, count: int, work: int, *arguments: Argument) -> None:
     """Call a kernel in several threads, each with a part of its items.
 
     Args:
         kernel: Takes the first item and the one after the last, then the arguments.
         count: Number of items.
-        blocks: Number of blocks of an item.
+        work: Time of an item, in units of the residuals of a block.
         arguments: Arrays that are read or written, and numbers.
     """
-    parts = max(1, min(compiled_threads(), count * blocks // PART))
+    parts = max(1, min(compiled_threads(), count * work // PART))
     bounds = pairwise(count * i // parts for i in range(parts + 1))
     in_threads(lambda part: kernel(part, *arguments), list(bounds))
 
@@ -104,12 +104,12 @@ def search(
     credit = ZERO_MOTION_CREDIT
     rows = shape[0] * shape[1]
     given = image0, padded, block, CLIP, noise_map, NOISE_TILE, credit, cost
-    _in_parts(block_costs, rows, shape[2], *given)
+    _in_parts(block_costs, rows, 4 * shape[2], *given)
     axis = np.arange(-radius, radius + 1)
     # Prefers the shortest displacement among equal costs.
     lengths = 1e-4 * np.hypot(axis[:, None], axis).ravel().astype(np.float32)
     best = image0.new_empty(shape.numel(), count, 2)
-    _in_parts(deepest_minima, shape.numel(), 1, cost, lengths, best)
+    _in_parts(deepest_minima, shape.numel(), 2, cost, lengths, best)
     return best.unflatten(0, shape)
 
 
@@ -143,7 +143,7 @@ class Matching(MatchingBase):
         grid = np.array(shape[1:])
         self.windows = *images, grid, block, side
         self.structure_tensor = torch.empty(blocks, SUBWINDOW_COUNT, 3)
-        structure_tensors(*self.windows, self.structure_tensor)
+        _in_parts(structure_tensors, blocks, 1, *self.windows, self.structure_tensor)
         self.noise_variance, texture, deviation, *self.noise_residual = torch.empty(
             5, blocks, SUBWINDOW_COUNT
         )
@@ -159,7 +159,8 @@ class Matching(MatchingBase):
         flat = candidates.flatten(0, 2).contiguous()
         mask = torch.ones(flat.shape[:2], dtype=torch.bool) if mask is None else mask.flatten(0, 2)
         residual = flat.new_zeros(*flat.shape[:2], SUBWINDOW_COUNT)
-        window_residuals(*self.windows, flat, mask, *self.noise_residual, CLIP, residual)
+        given = flat, mask, *self.noise_residual, CLIP, residual
+        _in_parts(window_residuals, len(flat), 1, *self.windows, *given)
         return residual.unflatten(0, self.shape)
 
     def refine(self, candidates: Tensor, weights: Any, level: int, steps: int) -> list[Tensor]:
@@ -168,7 +169,7 @@ class Matching(MatchingBase):
         limits = DAMPING, MAX_STEP, MIN_SNR, FULL_SNR, weights.scale**2, weights.least
         given = self.structure_tensor, self.noise_variance, self.texture.flatten(0, 2)
         settings = *weights.network(), float(level), limits, steps
-        _in_parts(refine_windows, len(refined), 1, *self.windows, *given, *settings, refined)
+        _in_parts(refine_windows, len(refined), 4, *self.windows, *given, *settings, refined)
         return [refined.unflatten(0, self.shape)]
 
 
@@ -187,16 +188,16 @@ def score(
     trust = residual.new_empty(blocks)
     hidden = residual.new_empty(tiles, len(weights.pairwise[0][1]), columns)
     subwindows = (x.flatten(0, 2) for x in (residual, matching.texture, matching.noise))
-    scoring_kernels.score_candidates(
-        candidates, unique, *subwindows, matching.subwindow_weights, proposals.dominant,
-        float(level), weights, ZERO_MOTION_PRIOR, formula, logits, trust, hidden, belief,
-    )  # fmt: skip
+    given = candidates, unique, *subwindows, matching.subwindow_weights, proposals.dominant
+    settings = float(level), weights, ZERO_MOTION_PRIOR
+    written = formula, logits, trust, hidden, belief
+    tile, kernels = scoring_kernels.TILE, scoring_kernels
+    _in_parts(kernels.score_candidates, tiles, tile, *given, *settings, *written)
     scales, grid = np.array(SCALES, np.float32), np.array(shape[1:])
     for iteration in range(1, iterations + 1):
-        scoring_kernels.pass_messages(
-            iteration, candidates, unique, trust, grid, scales, AGREEMENT, MIN_TRUST, formula,
-            weights, hidden, belief, logits,
-        )  # fmt: skip
+        given = iteration, candidates, unique, trust, grid, scales, AGREEMENT, MIN_TRUST
+        written = formula, weights, hidden, belief, logits
+        _in_parts(kernels.pass_messages, tiles, tile, *given, *written)
     return [logits[-1].unflatten(0, shape)]
 
 

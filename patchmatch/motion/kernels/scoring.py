@@ -17,12 +17,13 @@ MEANS = 5  # features of a candidate beside those of its subwindows
 
 @kernel
 def score_candidates(
-    candidates, unique, residual, texture, noise, subwindow_weights, dominant, level, network,
-    zero_motion_prior, formula, logits, trust, hidden, belief,
+    part, candidates, unique, residual, texture, noise, subwindow_weights, dominant, level,
+    network, zero_motion_prior, formula, logits, trust, hidden, belief,
 ):  # fmt: skip
     """Write the logits of the candidates of each block before message passing.
 
     Args:
+        part: First tile and the one after the last, of which the results are written.
         candidates: (N, K, 2), in pixels of the level.
         unique: (N, K) bool, candidates that are scored, the first ones.
         residual: (N, K, 16), of each candidate in each subwindow.
@@ -62,7 +63,7 @@ def score_candidates(
     largest = np.empty((evidence + MEANS, TILE), float32)
     units = np.empty((width, TILE * count), float32)
     output = np.empty((1, TILE * count), float32)
-    for tile in range(len(hidden)):
+    for tile in range(part[0], part[1]):
         start, stop = tile * TILE, min((tile + 1) * TILE, len(unique))
         size = 0
         for n in range(start, stop):
@@ -113,12 +114,13 @@ def score_candidates(
 
 @kernel
 def pass_messages(
-    iteration, candidates, unique, trust, grid, scales, agreement, min_trust, formula, network,
-    hidden, belief, logits,
+    part, iteration, candidates, unique, trust, grid, scales, agreement, min_trust, formula,
+    network, hidden, belief, logits,
 ):  # fmt: skip
     """Write the logits after a message-passing iteration between the four neighbours of blocks.
 
     Args:
+        part: First tile and the one after the last, of which the results are written.
         iteration: From 1 on.
         candidates: (N, K, 2), in pixels of the level.
         unique: (N, K) bool, candidates that are scored, the first ones.
@@ -142,7 +144,7 @@ def pass_messages(
     around = np.empty((5, 4 * count), float32)
     factors, bonus = 1 / scales**2, np.exp(network.formula[1])
     beliefs = candidates, unique, trust, belief[iteration - 1]
-    for tile in range(len(hidden)):
+    for tile in range(part[0], part[1]):
         start, stop = tile * TILE, min((tile + 1) * TILE, blocks)
         size = 0
         for n in range(start, stop):

@@ -2,6 +2,7 @@
 
 Shared arguments:
 
+    part: First block and the one after the last, of which the results are written.
     image0, image1: (B, H, W), the earlier and the later frames, normalised.
     grid: (2,) int64, rows R and columns C of the blocks of a frame. Blocks and their windows are
         numbered row by row over all frames; N = B R C.
@@ -29,7 +30,7 @@ from patchmatch.motion.kernels.noise import INTEGER, INTERPOLATED
 
 
 @kernel
-def structure_tensors(image0, image1, grid, block, side, tensor):
+def structure_tensors(part, image0, image1, grid, block, side, tensor):
     """Write the structure tensor of each subwindow of frame 0.
 
     Beside the shared arguments:
@@ -39,7 +40,7 @@ def structure_tensors(image0, image1, grid, block, side, tensor):
     along, down = np.empty((side, side), float32), np.empty((side, side), float32)
     sums = np.empty(3 * side, float32)
     second, third = uintp(side), uintp(2 * side)
-    for n in range(len(tensor)):
+    for n in range(part[0], part[1]):
         b, left, top = window_corner(n, grid, image0.shape[1:], block, side)
         crop_gradients(image0[b], left, top, along, down)
         for row in range(SUBWINDOWS):
@@ -57,8 +58,9 @@ def structure_tensors(image0, image1, grid, block, side, tensor):
 
 @kernel
 def window_residuals(
-    image0, image1, grid, block, side, displacement, mask, interpolated, integer, clip, residual
-):
+    part, image0, image1, grid, block, side, displacement, mask, interpolated, integer, clip,
+    residual,
+):  # fmt: skip
     """Write the mean clipped difference of each subwindow, minus that of noise.
 
     Beside the shared arguments:
@@ -72,7 +74,7 @@ def window_residuals(
     window = np.empty((side, side), float32)
     total = np.empty(side, float32)
     border = np.empty((side + 1) ** 2, float32)
-    for n in range(len(displacement)):
+    for n in range(part[0], part[1]):
         b, left, top = window_corner(n, grid, image0.shape[1:], block, side)
         crop_window(image0[b], left, top, window)
         for k in range(displacement.shape[1]):
@@ -84,8 +86,8 @@ def window_residuals(
             blend = float32(1) - right - down + both, right - both, down - both, both
             share = float32(1)  # of the variance of the noise after interpolation
             for i in range(2):
-                part = displacement[n, k, i] - np.floor(displacement[n, k, i])
-                share *= float32(1) - float32(2) * part * (float32(1) - part)
+                fraction = displacement[n, k, i] - np.floor(displacement[n, k, i])
+                share *= float32(1) - float32(2) * fraction * (float32(1) - fraction)
             deviation = np.sqrt(float32(1) + share)
             integer_share = (deviation - INTERPOLATED) / (INTEGER - INTERPOLATED)
             for row in range(SUBWINDOWS):
