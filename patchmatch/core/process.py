@@ -7,7 +7,7 @@ that calls the package may do the same.
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
@@ -96,10 +96,12 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> lis
                     return
                 results[index] = function(item)
 
+    others: list[Future[None]] = []
     try:
-        others = [_pool().submit(work) for _ in range(threads - 1)]
+        for _ in range(threads - 1):
+            others.append(_pool().submit(work))
     except RuntimeError:  # the interpreter shuts down and starts no more threads
-        others = []
+        pass
     try:
         work()
     finally:

@@ -101,9 +101,8 @@ def search(
     image0, noise_map = features0.normalized.contiguous(), features0.noise.contiguous()
     padded = F.pad(features1.normalized[:, None], (radius,) * 4, mode="replicate")[:, 0]
     cost = image0.new_empty(*shape, (2 * radius + 1) ** 2)
-    credit = ZERO_MOTION_CREDIT
     rows = shape[0] * shape[1]
-    given = image0, padded, block, CLIP, noise_map, NOISE_TILE, credit, cost
+    given = image0, padded, block, CLIP, noise_map, NOISE_TILE, ZERO_MOTION_CREDIT, cost
     _in_parts(block_costs, rows, 4 * shape[2], *given)
     axis = np.arange(-radius, radius + 1)
     # Prefers the shortest displacement among equal costs.

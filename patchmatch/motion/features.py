@@ -83,5 +83,5 @@ def search(
         for number, length in zip(shape[1:], normalized0.shape[2:], strict=True)
     )
     row, column = ((start + block // 2) // NOISE_TILE for start in starts)  # tiles of the centres
-    credit = ZERO_MOTION_CREDIT * features0.noise[:, row[:, None], column]
-    return best_candidates(volume, count, credit).unflatten(0, shape)
+    zero_motion_credit = ZERO_MOTION_CREDIT * features0.noise[:, row[:, None], column]
+    return best_candidates(volume, count, zero_motion_credit).unflatten(0, shape)

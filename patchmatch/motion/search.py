@@ -43,7 +43,7 @@ def cost_volume(
 def best_candidates(
     volume: Float[Tensor, "B D rows columns"],
     count: int,
-    credit: Float[Tensor, "B rows columns"] | None = None,
+    zero_motion_credit: Float[Tensor, "B rows columns"] | None = None,
 ) -> Float[Tensor, "N count 2"]:
     """Return the deepest local minima of the costs of each block, with subpixel precision.
 
@@ -53,15 +53,15 @@ def best_candidates(
     Args:
         volume: Costs from ``cost_volume``.
         count: Number of minima.
-        credit: Subtracted from the cost of zero motion.
+        zero_motion_credit: Subtracted from the cost of zero motion.
 
     Returns:
         Displacements dx, dy in pixels of the images, the best first.
     """
     batch, displacements, rows, columns = volume.shape
-    if credit is not None:
+    if zero_motion_credit is not None:
         is_zero = torch.arange(displacements, device=volume.device) == displacements // 2
-        volume = volume - is_zero[:, None, None] * credit[:, None]
+        volume = volume - is_zero[:, None, None] * zero_motion_credit[:, None]
     blocks, span = batch * rows * columns, round(displacements**0.5)
     padded = F.pad(volume, (1, 1, 1, 1), mode="replicate")
     cost = ((volume + F.avg_pool2d(padded, 3, 1)) / 2).movedim(1, -1)  # (B, rows, columns, D)

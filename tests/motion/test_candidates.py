@@ -61,8 +61,8 @@ def test_runner_up_is_apart_and_likely():
     ).view(4, 1, 1, 4)
     found = top2(candidates, logits).flatten(0, 2).tolist()
     assert found == [[[0, 0], [5, 1]], [[5, 1], [-9, 9]], [[0, 0], [0, 0]], [[0, 0], [5, 1]]]
-    unsupported = top2(candidates[..., :2, :], logits[..., :2])
-    assert torch.equal(unsupported[..., 0, :], unsupported[..., 1, :])
+    single = top2(candidates[..., :2, :], logits[..., :2])
+    assert torch.equal(single[..., 0, :], single[..., 1, :])
 
 
 def test_dominant_motion_is_zero_if_few_blocks_share_it():

@@ -194,7 +194,7 @@ def test_shortest_of_equal_candidates_comes_first():
 @pytest.mark.parametrize("count", [2, 3])
 def test_several_threads_give_the_results_of_one(rng, count):
     net, frames = random_net(rng).eval(), random_pairs(rng, 134, 197)
-    unsupported, before = net(frames, 16, 3), torch.get_num_threads()
+    single, before = net(frames, 16, 3), torch.get_num_threads()
     torch.set_num_threads(count)
     try:
         with threads_for_compiled_loops():
@@ -205,8 +205,8 @@ def test_several_threads_give_the_results_of_one(rng, count):
         together = net(frames, 16, 3)
     finally:
         torch.set_num_threads(before)
-    assert torch.equal(unsupported.displacement, together.displacement)
-    assert torch.equal(unsupported.confidence_logits, together.confidence_logits)
+    assert torch.equal(single.displacement, together.displacement)
+    assert torch.equal(single.confidence_logits, together.confidence_logits)
 
 
 def test_features_with_gradients_are_compared_without():

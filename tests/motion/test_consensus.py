@@ -50,7 +50,7 @@ def test_candidates_are_the_distinct_estimates_of_neighbours():
 
 
 def votes(residual, candidates, noise=0.0, runner_up=None):
-    """Shares of the votes of one block by the formula unsupported."""
+    """Shares of the votes of one block by the formula alone."""
     untrained = SubwindowVoting()
     shape = (1, 1, 1)
     runner_up = candidates[0] if runner_up is None else runner_up
@@ -108,7 +108,7 @@ def test_block_across_an_edge_has_the_motion_of_its_larger_part():
         # a column of subwindows in the first block follows the cover, all of the second do
         assert_close(chosen[0, 1], torch.tensor([[0.0, 0], [2, 0], [2, 0]]), rtol=0, atol=0.1)
         assert_close(share.sum(dim=-1), torch.ones(1, 3, 3))
-        # it takes two rounds where the answer is two blocks away
+        # two iterations are needed where the displacement is two blocks away
         answer[0, :, 1:], answer[0, :2, 2] = 0, 0
         answer[0, 2, 2] = torch.tensor([2.0, 0.0])
         once, _, _ = SubwindowVoting(iterations=1)(tensors, matching, answer, answer)
@@ -133,7 +133,7 @@ def test_estimate_with_weak_data_term_follows_its_neighbours():
     data_term[0, 2, 3] = 0.01
     found = drawn(answer, data_term)
     assert (found[0, 2, 3] - right).norm() < 0.02
-    # of a gradient along x unsupported, only x is data_term
+    # with a gradient along x alone, the data term holds x only
     data_term[0, 2, 3] = torch.tensor([100.0, 0.0, 0.0])
     x, y = (drawn(answer, data_term)[0, 2, 3] - right).abs()
     assert x > 0.1
@@ -157,13 +157,13 @@ def test_neighbour_of_zero_weight_is_ignored():
     assert not torch.allclose(drawn(answer)[rest], field()[rest], rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("noise_map", [400.0, 3e3, 1e6])
-def test_estimate_is_unconstrained_along_an_edge_whatever_its_contrast(noise_map):
-    """Brightness changes along x = y unsupported: across, neighbours have all to say."""
+@pytest.mark.parametrize("strength", [400.0, 3e3, 1e6])
+def test_estimate_is_unconstrained_along_an_edge_whatever_its_contrast(strength):
+    """Brightness changes along x = y alone; across, only the neighbours count."""
     answer = field(start=(0.0, 0.0))
     answer[0, 2, 2] = torch.tensor([0.1, 0.0])
     data_term = HELD.repeat(*GRID, 1)
-    data_term[0, 2, 2] = torch.tensor([noise_map, noise_map, noise_map])
+    data_term[0, 2, 2] = torch.tensor([strength, strength, strength])
     pairwise_weight = torch.ones(*GRID, 2, requires_grad=True)
     found = regularise(
         answer, data_term, pairwise_weight, torch.ones(GRID), torch.tensor([0.2, 0.2])

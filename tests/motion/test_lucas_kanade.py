@@ -50,8 +50,8 @@ def test_subwindow_of_zero_weight_is_ignored():
     tensor = torch.tensor([[[1.0, 0, 1], [5, 2, 7]], [[2, 0.5, 1], [9, 1, 8]]])
     gradient_residual = torch.tensor([[[0.1, 0.3], [9, -9]], [[0.2, 0.1], [-9, 9]]])
     weights = torch.tensor([[1.0, 0], [1, 0]])
-    unsupported = registration_step(tensor[:, :1], gradient_residual[:, :1], weights[:, :1])
-    assert_close(registration_step(tensor, gradient_residual, weights), unsupported)
+    single = registration_step(tensor[:, :1], gradient_residual[:, :1], weights[:, :1])
+    assert_close(registration_step(tensor, gradient_residual, weights), single)
 
 
 def test_step_is_clipped_to_the_longest():
@@ -91,9 +91,7 @@ def test_registration_step_accepts_an_empty_batch():
 def test_step_is_zero_where_gradients_are_at_the_noise_level():
     tensor = torch.tensor([[0.5, 0.0, 0.5]]).expand(3, 1, 3)
     gradient_residual = torch.tensor([[0.2, -0.1]]).expand(3, 1, 2)
-    noise = torch.tensor([1.0, 0.5, 0.01]).unsqueeze(
-        1
-    )  # as noise_map, half as noise_map, next to nothing
+    noise = torch.tensor([1.0, 0.5, 0.01]).unsqueeze(1)  # the same noise, half of it, nearly none
     step = registration_step(tensor, gradient_residual, torch.ones(3, 1), noise, damping=0.0)
     assert_close(step[0], torch.zeros(2))
     assert_close(

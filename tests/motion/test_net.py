@@ -103,12 +103,10 @@ def test_result_of_a_pair_is_independent_of_the_batch(name, request):
     with torch.no_grad():
         together = net(torch.cat(pairs))
         for i, pair in enumerate(pairs):
-            unsupported = net(pair)
-            assert_close(
-                together.displacement[i : i + 1], unsupported.displacement, rtol=0, atol=2e-3
-            )
+            single = net(pair)
+            assert_close(together.displacement[i : i + 1], single.displacement, rtol=0, atol=2e-3)
             logits = together.confidence_logits[i : i + 1]
-            assert_close(logits, unsupported.confidence_logits, rtol=0, atol=2e-2)
+            assert_close(logits, single.confidence_logits, rtol=0, atol=2e-2)
 
 
 def test_describe_and_compare_agree_with_forward(shipped):

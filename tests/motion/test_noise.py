@@ -43,9 +43,9 @@ def test_noise_level_without_noise_is_zero():
 def test_noise_level_is_per_image():
     plain = np.full((90, 120), 100.0)
     both = torch.cat([integer(plain, 1), integer(plain, 6, seed=1)])
-    unsupported = torch.cat([noise_level(both[:1]), noise_level(both[1:])])
-    assert torch.equal(noise_level(both), unsupported)
-    assert unsupported[1] > 4 * unsupported[0]
+    separate = torch.cat([noise_level(both[:1]), noise_level(both[1:])])
+    assert torch.equal(noise_level(both), separate)
+    assert separate[1] > 4 * separate[0]
 
 
 def stored(image, quality, left=0, top=0):
@@ -64,7 +64,7 @@ def test_jpeg_artefacts_count_as_noise(name):
     found = {q: noise_level(stored(picture, q))[0] for q in (80, 50, 30)}
     assert found[30] > found[50] > found[80]
     left_out = (stored(picture, 30) - clean).square().mean().sqrt()
-    # where texture hides the squares less of it is static_units, and less of it matters
+    # where texture hides the blocks, less is estimated, and less matters
     assert 0.2 < found[30] / left_out < 1.2
     # squares may begin anywhere
     cut = noise_level(stored(picture, 30, left=3, top=6))[0]

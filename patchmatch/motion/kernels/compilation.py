@@ -50,6 +50,7 @@ class Kernel:
         Args:
             arguments: Numbers, contiguous tensors that are read and written in place, and tuples.
         """
+        self._warn_of_compilation()
         compiled, arguments = self.compiled, tuple(map(_plain, arguments))
         try:
             compiled(*arguments)
@@ -59,15 +60,17 @@ class Kernel:
             if self.compiled is compiled:  # unless another thread replaced it
                 self._compile_uncached()
             self.compiled(*arguments)
-        if not Kernel.warned and self.compiled.stats.cache_misses:
-            Kernel.warned = True
-            often = "once" if self.is_cached else "at every start, because no cache can be written"
-            warn(f"compiling the motion network takes half a minute, {often}")
 
-    @property
-    def is_cached(self) -> bool:
-        """Whether the compiled code is cached on disk."""
-        return self.compiled.stats.cache_path is not None
+    def _warn_of_compilation(self) -> None:
+        """Warn once in a process that kernels without cached code are compiled."""
+        if Kernel.warned or self.compiled.overloads:
+            return
+        folder = self.compiled.stats.cache_path
+        if folder and any(Path(folder).glob(f"*.{self.function.__qualname__}-*.nbi")):
+            return
+        Kernel.warned = True
+        often = "once" if folder else "at every start, because no cache can be written"
+        warn(f"compiling the motion network takes half a minute, {often}")
 
     def _compile_uncached(self) -> None:
         self.compiled = numba.njit(**OPTIONS)(self.function)

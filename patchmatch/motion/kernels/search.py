@@ -8,7 +8,7 @@ from patchmatch.motion.kernels.grid import block_position, block_start
 
 
 @kernel
-def block_costs(part, image0, image1, side, clip, noise, pixels, credit, cost):
+def block_costs(part, image0, image1, side, clip, noise, pixels, zero_motion_credit, cost):
     """Write the mean absolute difference of blocks under every integer displacement.
 
     Args:
@@ -19,7 +19,7 @@ def block_costs(part, image0, image1, side, clip, noise, pixels, credit, cost):
         clip: Upper limit of a difference.
         noise: (B, _, _), standard deviation of the noise in tiles of image 0.
         pixels: Side of a tile in pixels.
-        credit: Times the noise, subtracted from the cost of zero motion.
+        zero_motion_credit: Times the noise, subtracted from the cost of zero motion.
         cost: (B, R, C, D), written; D = (2 radius + 1)^2, row by row.
     """
     rows, columns, displacements = cost.shape[1:]
@@ -45,7 +45,7 @@ def block_costs(part, image0, image1, side, clip, noise, pixels, credit, cost):
         for c in range(columns):
             left = block_start(c, len(total), side)
             y, x = (top + side // 2) // pixels, (left + side // 2) // pixels
-            cost[b, r, c, displacements // 2] -= credit * noise[b, y, x]
+            cost[b, r, c, displacements // 2] -= zero_motion_credit * noise[b, y, x]
 
 
 @kernel
