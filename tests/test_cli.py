@@ -305,12 +305,18 @@ def test_a_missing_or_foreign_checkpoint_raises(tmp_path, capsys, content):
 
 def test_a_checkpoint_of_another_architecture_raises(tmp_path, capsys):
     checkpoint = torch.load(shipped_checkpoint("shift_matcher.ckpt"), weights_only=True)
-    checkpoint["state_dict"]["net.bank.weight"] = torch.zeros(5, 1, 1, 9, 9)
-    path = tmp_path / "other.ckpt"
-    torch.save(checkpoint, path)
-    message = refusal(capsys, "predict", "-c", PREDICT, f"--ckpt_path={path}")
-    assert "other.ckpt: 1 tensors do not fit the model; net.bank.weight: expected" in message
-    assert "net.bank.weight" in message
+    path, weights = tmp_path / "other.ckpt", dict(checkpoint["state_dict"])
+    name, values = next((k, v) for k, v in weights.items() if v.ndim > 1)
+    changes = {
+        "the model has no such tensor": weights | {"net.bank.weight": values},
+        f"expected shape {tuple(values.shape)}, got (5, 2)": weights | {name: torch.zeros(5, 2)},
+        "missing": {k: v for k, v in weights.items() if k != name},
+    }
+    for difference, state_dict in changes.items():
+        torch.save(checkpoint | {"state_dict": state_dict}, path)
+        message = refusal(capsys, "predict", "-c", PREDICT, f"--ckpt_path={path}")
+        key = "net.bank.weight" if "no such" in difference else name
+        assert f"other.ckpt: 1 tensors do not fit the model; {key}: {difference}" in message
 
 
 ODD_CHECKPOINTS = {

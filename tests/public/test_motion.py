@@ -134,7 +134,7 @@ def test_a_matcher_and_its_options_exclude_each_other(tmp_path):
         ),
         (
             {"state_dict": {}, "hyper_parameters": {"_class_path": "patchmatch.ShiftMatcher"}},
-            "tensors do not fit the model; net.*: expected shape",
+            "tensors do not fit the model; net.*: missing; train again",
         ),
     ],
 )
