@@ -67,7 +67,10 @@ LIGHTNING_NOTES = (
 
 
 class SaveFitConfig(SaveConfigCallback):
-    """Save the configuration of training runs only, so that predict never overwrites it."""
+    """Save the configuration of training runs, which predict never overwrites.
+
+    If a run is interrupted, print how to continue it.
+    """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Save ``config.yaml`` when a training run starts."""
@@ -78,11 +81,12 @@ class SaveFitConfig(SaveConfigCallback):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Print how to continue a training run that Ctrl+C or SIGTERM interrupts."""
-        last = getattr(trainer.checkpoint_callback, "last_model_path", "")
-        last = last and os.path.relpath(last)
-        if trainer.state.fn == TrainerFn.FITTING and isinstance(exception, KeyboardInterrupt):
-            next_step = f"continue with --ckpt_path {last}" if last else "no checkpoint was saved"
-            rank_zero_only(warn)(f"interrupted in epoch {trainer.current_epoch + 1}; {next_step}")
+        if trainer.state.fn != TrainerFn.FITTING or not isinstance(exception, KeyboardInterrupt):
+            return
+        next_step = "no checkpoint was saved"
+        if last := getattr(trainer.checkpoint_callback, "last_model_path", ""):
+            next_step = f"continue with --ckpt_path {os.path.relpath(last)}"
+        rank_zero_only(warn)(f"interrupted in epoch {trainer.current_epoch + 1}; {next_step}")
 
 
 class MatchingCLI(LightningCLI):

@@ -1,6 +1,7 @@
 import os
 import re
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as patchmatch does, but torch comes first
@@ -69,3 +70,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _bare_argv(monkeypatch: pytest.MonkeyPatch) -> None:
     """LightningCLI warns when it is called from a program with arguments of its own."""
     monkeypatch.setattr(sys, "argv", ["patchmatch"])
+
+
+@pytest.fixture
+def torch_threads() -> Iterator[Callable[[int], None]]:
+    """Set the number of threads of torch by a call; the former one returns after the test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)

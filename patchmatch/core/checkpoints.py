@@ -140,11 +140,12 @@ def check_weights(path: str | Path, checkpoint: dict[str, Any], model: nn.Module
     wrong = sorted(name for name in names if found.get(name) != expected.get(name))
     if wrong:
         key = wrong[0]
-        difference = f"expected shape {expected.get(key)}, got {found.get(key)}"
         if key not in expected:
             difference = "the model has no such tensor"
         elif key not in found:
             difference = "missing"
+        else:
+            difference = f"expected shape {expected[key]}, got {found[key]}"
         raise InputError(
             f"{path}: {len(wrong)} tensors do not fit the model; {key}: {difference}; train again, "
             "or give a checkpoint of this version"

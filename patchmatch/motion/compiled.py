@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from patchmatch.core.process import compiled_threads, in_threads
 from patchmatch.motion import candidates as candidate_ops
-from patchmatch.motion import consensus_steps, matching, noise
-from patchmatch.motion.candidates import Proposals, top2
-from patchmatch.motion.coarse_to_fine import LEVELS
+from patchmatch.motion import consensus_steps, noise
+from patchmatch.motion import matching as matching_ops
+from patchmatch.motion.candidates import Proposals
 from patchmatch.motion.features import (
     CLIP,
     NOISE_TILE,
@@ -47,8 +47,6 @@ from patchmatch.motion.scoring import (
 from patchmatch.motion.scoring_steps import MIN_TRUST
 from patchmatch.motion.windows import subwindow_weights
 
-__all__ = ["top2"]
-
 SUBWINDOW_COUNT = SUBWINDOWS**2
 PART = 512  # work of a thread, at least: waking one takes 0.1 ms
 
@@ -67,7 +65,7 @@ def _in_parts(kernel: Kernel, count: int, work: int, *arguments: Argument) -> No
     in_threads(lambda part: kernel(part, *arguments), list(bounds))
 
 
-def extract_features(frames: Tensor, levels: int = LEVELS) -> Features:
+def extract_features(frames: Tensor, levels: int) -> Features:
     """Same as ``tensors.extract_features``, with frames distributed over threads."""
     count, _, height, width = frames.shape
     images, features = [frames[:, 0].contiguous()], []
@@ -148,7 +146,7 @@ class Matching(MatchingBase):
         )
         window_statistics(
             self.structure_tensor, *noise_maps, grid, np.array(self.size), block, side,
-            matching.MIN_GRADIENT, CLIP, self.noise_variance, texture, deviation,
+            matching_ops.MIN_GRADIENT, CLIP, self.noise_variance, texture, deviation,
             *self.noise_residual,
         )  # fmt: skip
         self.texture, self.noise = texture.unflatten(0, shape), deviation.unflatten(0, shape)
@@ -177,26 +175,25 @@ def score(
 ) -> list[Tensor]:
     """Return the last logits of ``tensors.score``."""
     shape, count = proposals.candidates.shape[:3], proposals.candidates.shape[3]
-    blocks, tiles = shape.numel(), -(-shape.numel() // scoring_kernels.TILE)
-    columns = scoring_kernels.TILE * count
+    blocks, tile = shape.numel(), scoring_kernels.TILE
+    tiles = -(-blocks // tile)
     candidates, unique = proposals.candidates.flatten(0, 2), proposals.unique.flatten(0, 2)
     weights, iterations = scorer.network(), scorer.iterations
     formula = residual.new_empty(blocks, count)
     logits = residual.new_full((iterations + 1, blocks, count), DUPLICATE_LOGIT)
     belief = residual.new_empty(max(1, iterations), blocks, count)
     trust = residual.new_empty(blocks)
-    hidden = residual.new_empty(tiles, len(weights.pairwise[0][1]), columns)
+    hidden = residual.new_empty(tiles, len(weights.pairwise[0][1]), tile * count)
     subwindows = (x.flatten(0, 2) for x in (residual, matching.texture, matching.noise))
     given = candidates, unique, *subwindows, matching.subwindow_weights, proposals.dominant
     settings = float(level), weights, ZERO_MOTION_PRIOR
     written = formula, logits, trust, hidden, belief
-    tile, kernels = scoring_kernels.TILE, scoring_kernels
-    _in_parts(kernels.score_candidates, tiles, tile, *given, *settings, *written)
+    _in_parts(scoring_kernels.score_candidates, tiles, tile, *given, *settings, *written)
     scales, grid = np.array(SCALES, np.float32), np.array(shape[1:])
     for iteration in range(1, iterations + 1):
         given = iteration, candidates, unique, trust, grid, scales, AGREEMENT, MIN_TRUST
-        written = formula, weights, hidden, belief, logits
-        _in_parts(kernels.pass_messages, tiles, tile, *given, *written)
+        scored = formula, weights, hidden, belief, logits
+        _in_parts(scoring_kernels.pass_messages, tiles, tile, *given, *scored)
     return [logits[-1].unflatten(0, shape)]
 
 
@@ -206,7 +203,7 @@ def median_displacement(candidates: Tensor, logits: Tensor, best: Tensor | None 
     points, logits = candidates.flatten(0, 2).contiguous(), logits.flatten(0, 2).contiguous()
     best = points[:0] if best is None else best.flatten(0, 2).contiguous()
     median = points.new_empty(len(points), 2)
-    settings = matching.MERGE_DISTANCE, matching.MEDIAN_STEPS, matching.SOFTENING
+    settings = matching_ops.MERGE_DISTANCE, matching_ops.MEDIAN_STEPS, matching_ops.SOFTENING
     candidate_kernels.geometric_medians(points, logits, best, *settings, median)
     return median.unflatten(0, shape)
 

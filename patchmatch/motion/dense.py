@@ -15,11 +15,12 @@ frame only by the results and a few images.
 
 import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+
+from patchmatch.core.process import in_threads, threads_for_compiled_loops
 
 BLOCK = 16  # pixels: side of the blocks
 RADIUS = 4  # pixels: radius of the guided filter, even because it runs at half resolution
@@ -58,12 +59,11 @@ def to_levels(normalised: np.ndarray) -> np.ndarray:
     return cv2.convertScaleAbs(np.clip(normalised * LEVELS + 128, 0, 255))
 
 
-def dense_flow(pair: FramePair, threads: int = 1) -> np.ndarray:
+def dense_flow(pair: FramePair) -> np.ndarray:
     """Return the flow of every pixel from frame 0 to frame 1, (H, W, 2) float32.
 
     Args:
         pair: The frames, of at least one block, and the motion of their blocks.
-        threads: Number of bands that are processed at once; it does not change the result.
     """
     height, width = pair.image0.shape
     flow = np.empty((height, width, 2), np.float32)
@@ -76,19 +76,15 @@ def dense_flow(pair: FramePair, threads: int = 1) -> np.ndarray:
         chosen = cv2.medianBlur(chosen, MEDIAN)[rows.start - around.start :]
         flow[rows] = chosen[: rows.stop - rows.start, :width]
 
-    for_bands(choose, height, threads)
+    for_bands(choose, height)
     return _refine(pair, flow)
 
 
-def for_bands(task: Task, height: int, threads: int) -> None:
-    """Call ``task`` with the rows of each band, ``threads`` at once."""
+def for_bands(task: Task, height: int) -> None:
+    """Call ``task`` with the rows of each band, in the threads of compiled loops."""
     bands = [slice(top, min(top + BAND, height)) for top in range(0, height, BAND)]
-    if threads == 1 or len(bands) == 1:
-        for band in bands:
-            task(band)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(task, bands))
+    with threads_for_compiled_loops():  # also where the network runs on a GPU
+        in_threads(task, bands)
 
 
 def pad_grid(values: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -19,9 +19,7 @@ STEP = 2  # pixels from one to the next at which the regression is evaluated
 EDGE_WINDOW = 5  # of these: side of the window in which the flow is compared with its mean
 
 
-def flow_confidence(
-    pair: FramePair, flow: np.ndarray, logits: np.ndarray, threads: int = 1
-) -> np.ndarray:
+def flow_confidence(pair: FramePair, flow: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Return the probability that the flow of a pixel is correct, (H, W) float32.
 
     It is correct if its error is below one pixel and the pixel is visible in frame 1, so it is 0
@@ -31,9 +29,8 @@ def flow_confidence(
         pair: The frames.
         flow: (H, W, 2), their flow from ``dense_flow``.
         logits: (R, C) float32, confidence logits of the displacements of the blocks.
-        threads: Number of bands that are processed at once; it does not change the result.
     """
-    found = confidence_features(pair, flow, logits, threads)
+    found = confidence_features(pair, flow, logits)
     logit = np.full(found[0].shape, BIAS, np.float32)
     for weight, feature in zip(WEIGHTS, found, strict=True):
         logit += weight * feature
@@ -53,9 +50,7 @@ def targets_inside(flow: np.ndarray) -> np.ndarray:
     return (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
 
 
-def confidence_features(
-    pair: FramePair, flow: np.ndarray, logits: np.ndarray, threads: int = 1
-) -> list[np.ndarray]:
+def confidence_features(pair: FramePair, flow: np.ndarray, logits: np.ndarray) -> list[np.ndarray]:
     """Return the four features of the regression at every ``STEP``-th pixel, float32.
 
     They are the logit of the block, interpolated; the filtered difference of the frames; how much
@@ -66,7 +61,6 @@ def confidence_features(
         pair: The frames.
         flow: (H, W, 2), their flow.
         logits: (R, C), confidence logits of the displacements of the blocks.
-        threads: Number of bands that are processed at once.
     """
     height, width = flow.shape[:2]
     difference = np.empty((-(-height // STEP), -(-width // STEP)), np.float32)
@@ -75,7 +69,7 @@ def confidence_features(
         part = residual(pair, flow, rows)[::STEP, ::STEP] / np.float32(CLIP)
         difference[rows.start // STEP :][: len(part)] = part
 
-    for_bands(measure, height, threads)
+    for_bands(measure, height)
     blocks = pad_grid(logits[..., None], height, width)
     certain = interpolate_grid(blocks)[:height:STEP, :width:STEP]
     sampled = np.ascontiguousarray(flow[::STEP, ::STEP])

@@ -13,7 +13,7 @@ from torchmetrics import MeanMetric
 from patchmatch.core.clips import Clip
 from patchmatch.core.errors import InputError
 from patchmatch.core.matcher import FRAMES_OPTION, Matcher, drop_small_pairs, pairs_of_features
-from patchmatch.core.process import MOST_THREADS, compiled_threads, in_threads, keep_freed_memory
+from patchmatch.core.process import compiled_threads, in_threads, keep_freed_memory
 from patchmatch.frames.results import DenseFlow, FrameChanges, Kind, kind_of, score_of_length
 from patchmatch.motion import dense
 from patchmatch.motion.camera import camera_motion
@@ -256,9 +256,8 @@ class MotionMatcher(Matcher):
     def _pixels(self, gray0: Tensor, earlier: Features, later: Features) -> DenseFlow:
         """Return the flow of every pixel; the arguments are those of ``pixel_inputs``."""
         pair, logits = self.pixel_inputs(gray0, earlier, later)
-        threads = min(max(torch.get_num_threads(), compiled_threads()), MOST_THREADS)
-        flow = dense.dense_flow(pair, threads)
-        confidence = flow_confidence(pair, flow, logits, threads)
+        flow = dense.dense_flow(pair)
+        confidence = flow_confidence(pair, flow, logits)
         flow = torch.from_numpy(flow).permute(2, 0, 1).contiguous()  # (2, H, W)
         return DenseFlow(flow=flow, confidence=torch.from_numpy(confidence))
 

@@ -1,6 +1,7 @@
 """Matching of two frames on one pyramid level, by differentiable tensor operations."""
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,7 +60,7 @@ def median_displacement(
     return median.view_as(best[..., 0, :])
 
 
-class MatchingBase:
+class MatchingBase(ABC):
     """Windows of two frames on a pyramid level, in tensor operations or compiled loops.
 
     Attributes:
@@ -83,6 +84,7 @@ class MatchingBase:
     noise: Tensor
     subwindow_weights: Tensor
 
+    @abstractmethod
     def residual(self, candidates: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the mean clipped difference minus that of noise, (B, R, C, K, 16).
 
@@ -90,8 +92,8 @@ class MatchingBase:
             candidates: (B, R, C, K, 2), displacements.
             mask: (B, R, C, K) bool; where False, the compiled form leaves the residual undefined.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def refine(self, candidates: Tensor, weights: Any, level: int, steps: int) -> list[Tensor]:
         """Return displacements after each step of registration, (B, R, C, K, 2).
 
@@ -101,7 +103,6 @@ class MatchingBase:
             level: Pyramid level.
             steps: Number of steps.
         """
-        raise NotImplementedError
 
     def evidence(
         self, displacement: Tensor, zero_residual: Tensor, candidates: Tensor, probability: Tensor

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from patchmatch.core.process import in_threads, threads_for_compiled_loops
 from patchmatch.motion import tensors
+from patchmatch.motion.candidates import top2
 from patchmatch.motion.coarse_to_fine import (
     COARSEST,
     LEVELS,
@@ -171,7 +172,7 @@ class MotionNet(nn.Module):
         zero_residual = residual[..., 0, :]  # the first candidate is zero motion
         scored = Scored(level, proposals, zero_residual, logits)
         trace.append(scored)
-        best = ops.top2(proposals.candidates, logits[-1])
+        best = top2(proposals.candidates, logits[-1])
         refined = matching.refine(best, self.robust_weights, level, STEPS[level])
         trace += [Refined(level=level, displacement=displacement) for displacement in refined]
         return scored, refined[-1]

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from patchmatch.motion.candidates import Proposals, propose, top2
+from patchmatch.motion.candidates import Proposals, propose
 from patchmatch.motion.consensus_steps import regularise, vote_shares, voting_candidates
 from patchmatch.motion.features import extract_features, search
 from patchmatch.motion.matching import Matching, median_displacement
@@ -17,7 +17,6 @@ __all__ = [
     "regularise",
     "score",
     "search",
-    "top2",
     "vote_shares",
     "voting_candidates",
 ]

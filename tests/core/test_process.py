@@ -7,12 +7,10 @@ from patchmatch.core.process import compiled_threads, in_threads, threads_for_co
 
 
 @pytest.fixture
-def three_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
+def three_threads(torch_threads):
+    torch_threads(3)
     with threads_for_compiled_loops():
         yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("three_threads")

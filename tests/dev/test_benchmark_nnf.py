@@ -9,11 +9,7 @@ import torch
 SLOW_METHODS = ["PatchMatch", "numba", "faiss", "preset balanced", "preset accurate"]
 
 
-@pytest.fixture(autouse=True)
-def _keep_the_number_of_threads():
-    count = torch.get_num_threads()
-    yield
-    torch.set_num_threads(count)
+pytestmark = pytest.mark.usefixtures("torch_threads")  # the benchmark sets their number
 
 
 def test_a_folder_of_pairs_is_measured(tmp_path, capsys):

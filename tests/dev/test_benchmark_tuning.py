@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from pytorch_lightning import Trainer
 from textures import smooth
 
@@ -69,6 +68,7 @@ def test_features_of_each_scene_are_extracted_once(benchmark, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("torch_threads")  # the benchmark sets their number
 def test_tables_compare_features_before_and_after_tuning(benchmark, monkeypatch, tmp_path, capsys):
     if len(bundled_photographs()) < 5:
         pytest.skip("photographs come with scikit-image and scikit-learn")
@@ -81,11 +81,7 @@ def test_tables_compare_features_before_and_after_tuning(benchmark, monkeypatch,
     run.strategy.connect(matcher)
     run.save_checkpoint(tmp_path / "t.ckpt")
     monkeypatch.setattr(sys, "argv", ["b", "--alarms", "--checkpoint", str(tmp_path / "t.ckpt")])
-    threads = torch.get_num_threads()
-    try:
-        benchmark.main()
-    finally:
-        torch.set_num_threads(threads)
+    benchmark.main()
     output = capsys.readouterr().out
     for words in ("before, pooled", "tuned, embedding", "3 templates, from the test"):
         assert words in output

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from patchmatch import load_motion_matcher
 from patchmatch.core.process import compiled_threads, threads_for_compiled_loops
 from patchmatch.motion import compiled, tensors
-from patchmatch.motion.coarse_to_fine import COARSEST, SEARCH_CANDIDATES, STEPS
+from patchmatch.motion.coarse_to_fine import COARSEST, LEVELS, SEARCH_CANDIDATES, STEPS
 from patchmatch.motion.kernels import compiled_for
 from patchmatch.motion.net import MotionNet
 from patchmatch.ops.blocks import block_counts
@@ -123,8 +123,6 @@ class Both:
         self.seen["smoothed"] += int(((found - displacement).norm(dim=-1) > 0.02).sum())
         return found
 
-    top2 = staticmethod(tensors.top2)
-
 
 class BothMatchings(compiled.Matching):
     """The compiled matching of a level, compared with the tensor operations."""
@@ -174,7 +172,7 @@ def test_compiled_primitives_agree_with_tensor_operations(name):
     rng = torch.Generator().manual_seed(0)
     net = random_net(rng, **settings).train(name == "training")
     frames = random_pairs(rng, height, width)
-    features = [compiled.extract_features(frames[:, :, i]) for i in (0, 1)]
+    features = [compiled.extract_features(frames[:, :, i], LEVELS) for i in (0, 1)]
     grid, both = block_counts(height, width, block, block, edges=True), Both()
     motion = net._match(both, *features, grid, block, radius, False)
     assert motion.displacement.shape == (2, *grid, 2)
@@ -184,27 +182,27 @@ def test_compiled_primitives_agree_with_tensor_operations(name):
 
 
 def test_shortest_of_equal_candidates_comes_first():
-    features = compiled.extract_features(torch.zeros(2, 1, 64, 96))[COARSEST]
+    features = compiled.extract_features(torch.zeros(2, 1, 64, 96), LEVELS)[COARSEST]
     given = features, features, torch.Size([2, 4, 6]), 2, 2, SEARCH_CANDIDATES
     begin = compiled.search(*given)
     assert not begin[..., 0, :].any()
     assert_close(tensors.search(*given).norm(dim=-1), begin.norm(dim=-1))
 
 
+@pytest.mark.parametrize("pairs", [1, 2])
 @pytest.mark.parametrize("count", [2, 3])
-def test_several_threads_give_the_results_of_one(rng, count):
-    net, frames = random_net(rng).eval(), random_pairs(rng, 134, 197)
-    single, before = net(frames, 16, 3), torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        with threads_for_compiled_loops():
-            assert (compiled_threads(), torch.get_num_threads()) == (count, 1)
-            with threads_for_compiled_loops():  # as where a matcher asks before its network does
-                assert compiled_threads() == count
-        assert (compiled_threads(), torch.get_num_threads()) == (1, count)
-        together = net(frames, 16, 3)
-    finally:
-        torch.set_num_threads(before)
+def test_several_threads_give_the_results_of_one(monkeypatch, rng, torch_threads, count, pairs):
+    net, frames = random_net(rng).eval(), random_pairs(rng, 134, 197)[:pairs]
+    torch_threads(1)
+    single = net(frames, 16, 3)
+    torch_threads(count)
+    monkeypatch.setattr(compiled, "PART", 1)  # a pair alone is divided among all threads
+    with threads_for_compiled_loops():
+        assert (compiled_threads(), torch.get_num_threads()) == (count, 1)
+        with threads_for_compiled_loops():  # as where a matcher asks before its network does
+            assert compiled_threads() == count
+    assert (compiled_threads(), torch.get_num_threads()) == (1, count)
+    together = net(frames, 16, 3)
     assert torch.equal(single.displacement, together.displacement)
     assert torch.equal(single.confidence_logits, together.confidence_logits)
 

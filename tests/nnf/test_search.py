@@ -174,19 +174,11 @@ def test_a_batch_gives_the_fields_of_single_pairs_with_the_same_seed(search, pai
         assert torch.equal(alone.cost[0], together.cost[index])
 
 
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("search", [nearest_neighbours, patch_match])
-def test_the_number_of_threads_does_not_change_the_field(search, pair):
+def test_the_number_of_threads_does_not_change_the_field(search, pair, torch_threads):
     fields = []
     for number in (1, 2, 3):
-        torch.set_num_threads(number)
+        torch_threads(number)
         fields.append(last(search(*pair, iterations=2)))
     for field in fields[1:]:
         assert torch.equal(field.flow, fields[0].flow)
